@@ -86,7 +86,7 @@ def compose(config: Config) -> Job:
         local_steps=training.local_steps,
         seed=config.seed,
         message_loss=config.network.message_loss,
-        lr_scale=partial(lr_scale, training.lr_schedule, total_steps=training.rounds * training.local_steps),
+        lr_scale=partial(lr_scale, training),
         chunk_size=config.engine.chunk_size,
     )
     judged = dataset.test if config.evaluation.split == "test" else dataset.validation

@@ -76,4 +76,6 @@ def _shown(default: Any) -> str:
         return "unset"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return str(list(default))  # as --set takes it
     return str(getattr(default, "name", default))

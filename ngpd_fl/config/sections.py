@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ngpd_fl.config.importing import is_import_path
 
@@ -172,10 +172,36 @@ class TrainingConfig(Section):
 
     rounds: int = Field(30, ge=1, description="exchanges with the neighbours")
     local_steps: int = Field(8, ge=1, description="K, minibatch steps between two exchanges")
-    lr_schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="factor on the strategy's lr over the run; cosine falls to 0"
+    lr_schedule: Literal["constant", "cosine", "step"] = Field(
+        "constant",
+        description="factor on the strategy's lr over the run; cosine falls to 0, step by lr_decay at lr_milestones",
+    )
+    lr_milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="for step: rounds, counted from the start of the run, after which lr is multiplied by lr_decay"
+    )
+    lr_decay: float = Field(0.1, gt=0, le=1, description="for step: the factor at each milestone")
+    lr_warmup: int = Field(
+        0, ge=0, description="rounds in which the factor first rises linearly to 1; cosine falls over those that remain"
     )
     weight_decay: float = Field(0.0, ge=0, description="weight of the penalty 1/2 |w|^2 in every node's loss")
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> TrainingConfig:
+        """Let the warm-up be shorter than the run, and milestones come with their schedule, each where it rules."""
+        first, last, given = self.lr_warmup + 1, self.rounds - 1, list(self.lr_milestones)
+        if self.lr_warmup >= self.rounds:
+            raise ValueError(f"lr_warmup: must be less than rounds = {self.rounds} (got {self.lr_warmup})")
+        if self.lr_schedule != "step" and given:
+            raise ValueError(f"lr_milestones: only lr_schedule = step has them, not {self.lr_schedule} (got {given})")
+        if self.lr_schedule == "step" and not given:
+            raise ValueError("lr_milestones: lr_schedule = step needs the rounds after which lr falls, e.g. [15, 22]")
+        if given and not (given == sorted(set(given)) and first <= given[0] and given[-1] <= last):
+            after = "the warm-up" if self.lr_warmup else "the start"
+            raise ValueError(
+                f"lr_milestones: must be ascending rounds after {after} and before the end; "
+                f"allowed: {first} to {last} (got {given})"
+            )
+        return self
 
 
 class NetworkConfig(Section):

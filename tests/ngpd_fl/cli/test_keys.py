@@ -20,6 +20,7 @@ def test_every_key_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     for name in TOPOLOGIES:
         assert f"topology.name = {name}" in printed
     assert "strategy.damping" in printed and "delta, added to the eigenvalues" in printed
+    assert "[64]" in printed  # a list as --set takes it
     assert "partition.name = dirichlet" in printed and "partition.alpha" in printed
 
 

@@ -58,7 +58,10 @@ INVALID = [
     Bad({"engine.device": "gpu"}, "engine.device: input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
     Bad({"engine.dtype": "half"}, "engine.dtype: input should be 'float32' or 'float64' (got 'half')"),
     Bad({"evaluation.split": "train"}, "evaluation.split: input should be 'test' or 'validation' (got 'train')"),
-    Bad({"training.lr_schedule": "step"}, "training.lr_schedule: input should be 'constant' or 'cosine' (got 'step')"),
+    Bad(
+        {"training.lr_schedule": "linear"},
+        "training.lr_schedule: input should be 'constant', 'cosine' or 'step' (got 'linear')",
+    ),
     Bad(
         {"topology.weights": "even"},
         "topology.weights: must be one of metropolis, max-degree, uniform (got 'even')",
@@ -77,6 +80,11 @@ INVALID = [
     ),
     Bad({"training.rounds": 0}, "training.rounds: input should be greater than or equal to 1 (got 0)"),
     Bad({"training.local_steps": 0}, "training.local_steps: input should be greater than or equal to 1 (got 0)"),
+    Bad(
+        {"training.lr_milestones": [0]}, "training.lr_milestones.0: input should be greater than or equal to 1 (got 0)"
+    ),
+    Bad({"training.lr_decay": 0}, "training.lr_decay: input should be greater than 0 (got 0)"),
+    Bad({"training.lr_warmup": -1}, "training.lr_warmup: input should be greater than or equal to 0 (got -1)"),
     Bad({"data.batch_size": 0}, "data.batch_size: input should be greater than or equal to 1 (got 0)"),
     Bad({"data.validation_fraction": 1}, "data.validation_fraction: input should be less than 1 (got 1)"),
     Bad({"strategy.lr": 0}, "strategy.lr: input should be greater than 0 (got 0)"),
@@ -104,6 +112,28 @@ INVALID = [
     Bad(
         {"topology.name": "edges", "topology.nodes": 3, "topology.edges": [[0, 1]]},
         "topology.edges: the graph is not connected; there is no path from node 0 to node 2",
+    ),
+    Bad({"training.lr_warmup": 30}, "training.lr_warmup: must be less than rounds = 30 (got 30)"),
+    Bad(
+        {"training.lr_milestones": [10]},
+        "training.lr_milestones: only lr_schedule = step has them, not constant (got [10])",
+    ),
+    Bad(
+        {"training.lr_schedule": "step"},
+        "training.lr_milestones: lr_schedule = step needs the rounds after which lr falls, e.g. [15, 22]",
+    ),
+    *(
+        Bad(
+            {"training.lr_schedule": "step", "training.lr_milestones": given},
+            "training.lr_milestones: must be ascending rounds after the start and before the end; "
+            f"allowed: 1 to 29 (got {given})",
+        )
+        for given in ([10, 10], [20, 10], [10, 30])
+    ),
+    Bad(
+        {"training.lr_schedule": "step", "training.lr_milestones": [5], "training.lr_warmup": 5},
+        "training.lr_milestones: must be ascending rounds after the warm-up and before the end; "
+        "allowed: 6 to 29 (got [5])",
     ),
     Bad({"data.dataset": "mnist"}, "data.data_dir: mnist needs the folder that holds it (--data-dir)"),
     Bad(
