@@ -67,7 +67,8 @@ def run(config: Config, out: Path | str | None = None, on_progress: Callable[[Pr
 
     Returns:
         The result; ``summary["status"]`` is ``"finished"`` or, where parameters became nan or infinite or the loss
-        absurd, ``"diverged"``.
+        absurd, ``"diverged"``. A run that ended early because it reached ``training.until_accuracy`` is finished too;
+        ``summary["target"]`` says whether, and at what cost.
 
     Raises:
         InputError: the configuration cannot be run; nothing was written.
@@ -121,10 +122,10 @@ class _Training:
     shrinks: list[Tensor] = field(default_factory=list)
 
     def go(self) -> None:
-        """Evaluate the start, then run round after round until the end or divergence."""
+        """Evaluate the start, then run round after round until the end, the target or divergence."""
         rounds, every = self.job.config.training.rounds, self.job.config.evaluation.every
         self._report(self._evaluate())
-        while self.job.engine.round < rounds:
+        while self.job.engine.round < rounds and not self._at_target():
             loss = self._round()
             lost = not loss < _ABSURD_LOSS  # or it is nan
             due = self.job.engine.round % every == 0 or self.job.engine.round == rounds
@@ -189,6 +190,10 @@ class _Training:
         self.evaluation_seconds += time.perf_counter() - began
         return metrics
 
+    def _at_target(self) -> bool:
+        """Whether the last evaluation reached the accuracy at which the run is to end."""
+        return self.metrics[-1].reaches(self.job.config.training.until_accuracy)
+
     def _report(self, metrics: Metrics | None) -> None:
         if self.on_progress is not None:
             engine, rounds = self.job.engine, self.job.config.training.rounds
@@ -209,6 +214,7 @@ class _Training:
             "status": self.status,
             "diverged": self.status == "diverged",
             "final": {name: getattr(last, name) for name in _FINAL} if last else None,
+            "target": self._target(),
             "best": {"round": best.round, "mean_accuracy": best.mean_accuracy} if best else None,
             "bytes_sent": self.bytes_sent,
             "node_steps": self.node_steps,
@@ -216,6 +222,15 @@ class _Training:
             "node_steps_per_second": self.node_steps / self.train_seconds if self.train_seconds else None,
             "evaluation_seconds": self.evaluation_seconds,
         }
+
+    def _target(self) -> dict[str, Any] | None:
+        """Return the accuracy at which the run was to end, if any, whether it was reached, and the cost until then."""
+        wanted = self.job.config.training.until_accuracy
+        if wanted is None:
+            return None
+        reached = next((metrics for metrics in self.metrics if metrics.reaches(wanted)), None)
+        cost = {name: getattr(reached, name, None) for name in ("round", "bytes_sent", "train_seconds")}
+        return {"mean_accuracy": wanted, "reached": reached is not None, **cost}
 
 
 @contextmanager

@@ -49,6 +49,10 @@ Init = Annotated[
     typer.Option("--init", metavar="FILE", help="start from these weights (.safetensors)", rich_help_panel=_WHAT),
 ]
 Rounds = Annotated[int | None, typer.Option(help="exchanges with the neighbours; default: 30", rich_help_panel=_HOW)]
+UntilAccuracy = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="stop once the nodes' mean accuracy is so high, e.g. 0.9", rich_help_panel=_HOW),
+]
 LocalSteps = Annotated[
     int | None, typer.Option(help="minibatch steps between two exchanges; default: 8", rich_help_panel=_HOW)
 ]
@@ -86,6 +90,7 @@ KEYS = {
     "model": "model.name",
     "init": "model.init",
     "rounds": "training.rounds",
+    "until_accuracy": "training.until_accuracy",
     "local_steps": "training.local_steps",
     "batch_size": "data.batch_size",
     "lr": "strategy.lr",

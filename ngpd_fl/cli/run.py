@@ -33,6 +33,7 @@ def run(
     model: flags.Model = None,
     init: flags.Init = None,
     rounds: flags.Rounds = None,
+    until_accuracy: flags.UntilAccuracy = None,
     local_steps: flags.LocalSteps = None,
     batch_size: flags.BatchSize = None,
     lr: flags.LearningRate = None,

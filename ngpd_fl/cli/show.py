@@ -48,7 +48,7 @@ def print_comparison(folder: Path) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for head in heads:
         words = head in ("", "status")
-        table.add_column(head.replace(" ", "\n"), justify="left" if words else "right", vertical="bottom")
+        table.add_column(head.replace(" ", "\n", 1), justify="left" if words else "right", vertical="bottom")
     for row in rows:
         table.add_row(*row)
     print_table(common_words(outcome.config for outcome in outcomes), table, f"records in {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ def train(config: Config, folder: Path, quiet: bool) -> None:
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.report import write_plots
+    from ngpd_fl.report.units import short_percent
     from ngpd_fl.running import run
 
     name, done = config.strategy.name, 0
@@ -41,6 +43,9 @@ def train(config: Config, folder: Path, quiet: bool) -> None:
         raise Ended(words + _kept(folder, ", `ngpd-fl show DIR --plots` draws them"), INTERRUPTED) from error
     except Exception as error:
         raise Ended(f"{name} failed in round {done + 1}: {cause(error)}{_kept(folder)}", FAILED) from error
+    if not quiet and (target := result.summary["target"]):
+        end = f"reached in round {target['round']}" if target["reached"] else f"not reached in {done} rounds"
+        print(f"{name}  mean {short_percent(target['mean_accuracy'])} {end}", file=sys.stderr)
     write_plots(folder)
     if result.summary["diverged"]:
         loss = result.metrics[-1].train_loss

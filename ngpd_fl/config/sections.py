@@ -184,6 +184,13 @@ class TrainingConfig(Section):
         0, ge=0, description="rounds in which the factor first rises linearly to 1; cosine falls over those that remain"
     )
     weight_decay: float = Field(0.0, ge=0, description="weight of the penalty 1/2 |w|^2 in every node's loss")
+    until_accuracy: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="the run ends at the first evaluation with a mean accuracy over the nodes of at least this share, "
+        "e.g. 0.9; the schedule of lr stays that of all rounds; unset: no such end",
+    )
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingConfig:

@@ -56,6 +56,10 @@ class Metrics(BaseModel):
             return values  # pydantic says what is wrong
         return {key: _null_if_not_finite(value) for key, value in values.items()}
 
+    def reaches(self, accuracy: float | None) -> bool:
+        """Return whether the nodes' mean accuracy is at least ``accuracy``; False where none is given."""
+        return accuracy is not None and self.mean_accuracy >= accuracy
+
 
 def _null_if_not_finite(value: Any) -> Any:
     if isinstance(value, list):

@@ -43,6 +43,12 @@ class Outcome:
         """The first evaluation with the highest mean accuracy."""
         return max(self.metrics, key=lambda metrics: metrics.mean_accuracy, default=None)
 
+    @property
+    def reached(self) -> Metrics | None:
+        """The first evaluation with the mean accuracy at which the run was to end."""
+        target = self.config.training.until_accuracy
+        return next((metrics for metrics in self.metrics if metrics.reaches(target)), None)
+
 
 def read_run(path: Path) -> Outcome:
     """Return what a run recorded; raise ``InputError`` where ``path`` is no run's folder or a record is damaged."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from ngpd_fl.config import Config
+from ngpd_fl.report.units import short_percent
 from topologies import StaticSchedule
 
 _ELSEWHERE = {"name", "nodes", "weights", "schedule", "edges", "graphs", "fingerprint"}
@@ -45,6 +46,8 @@ def setting_words(config: Config) -> str:
     """Return everything but the algorithm: graph, data, length and seed."""
     training = config.training
     steps = f"{training.rounds} round{'s' * (training.rounds > 1)} of {training.local_steps} local steps"
+    if training.until_accuracy is not None:
+        steps = f"at most {steps}, until {short_percent(training.until_accuracy)} mean accuracy"
     return f"{graph_words(config)}; {split_words(config)}; {steps}; seed {config.seed}"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from ngpd_fl.report import units
 from ngpd_fl.report.outcome import Outcome
@@ -12,27 +13,39 @@ HEADS = ("", "mean acc.", "min acc.", "averaged", "best mean", "consensus", "sen
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the runs by their last mean accuracy, the highest first; diverged or without any: last."""
+    """Return the runs, the best first: by their last mean accuracy, the highest first; diverged or without any: last.
 
-    def rank(outcome: Outcome) -> float:
-        return outcome.last.mean_accuracy if outcome.last and outcome.status != "diverged" else -1
+    Where all were to end at the same accuracy, those that reached it come first, by the rounds it took them.
+    """
+    comparable = len({outcome.config.training.until_accuracy for outcome in outcomes}) == 1
+
+    def rank(outcome: Outcome) -> tuple[float, float]:
+        rounds = outcome.reached.round if comparable and outcome.reached else math.inf
+        return -rounds, outcome.last.mean_accuracy if outcome.last and outcome.status != "diverged" else -1
 
     return sorted(outcomes, key=rank, reverse=True)
 
 
 def side_by_side(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """Return the table's rows, the heads first, the best run next; with the runs' ends where not all are finished."""
-    rows = [_row(outcome) for outcome in ranked(outcomes)]
-    if all(outcome.status == "finished" for outcome in outcomes):
-        return [HEADS, *rows]
-    ends = [end_words(outcome) for outcome in ranked(outcomes)]
-    return [(*HEADS, "status"), *((*row, end) for row, end in zip(rows, ends, strict=True))]
+    """Return the table's rows, the heads first, the best run next.
+
+    With the rounds to the target where a run had one, and with the runs' ends where not all are finished.
+    """
+    runs = ranked(outcomes)
+    rows = [HEADS, *map(_row, runs)]
+    if any(run.config.training.until_accuracy is not None for run in runs):
+        rows = _with_column(rows, ("rounds to target", *map(_rounds_to_target, runs)))
+    if any(run.status != "finished" for run in runs):
+        rows = _with_column(rows, ("status", *map(end_words, runs)))
+    return rows
 
 
 def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     """Return one run's figures, each with what it is."""
     last, best = outcome.last, outcome.best
     lines = [("status", end_words(outcome))]
+    if (target := outcome.config.training.until_accuracy) is not None:
+        lines.append(("target", f"mean {units.short_percent(target)} {_target_words(outcome)}"))
     if last is not None and best is not None:
         speed = f" ({last.node_steps / last.train_seconds:,.0f} node-steps/s)" if last.train_seconds else ""
         mean, worst, highest = map(units.percent, (last.mean_accuracy, last.min_accuracy, last.max_accuracy))
@@ -51,11 +64,31 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def end_words(outcome: Outcome) -> str:
-    """Return how far a run came, e.g. ``diverged in round 3 of 30``."""
+    """Return how far a run came, e.g. ``diverged in round 3 of 30``; a target may end it before all rounds."""
     rounds, planned = (outcome.last.round if outcome.last else 0), outcome.config.training.rounds
     if outcome.status == "finished":
-        return f"finished after {planned} round{'s' * (planned > 1)}"
+        done = str(planned) if outcome.reached is None else f"{rounds} of {planned}"
+        return f"finished after {done} round{'s' * (planned > 1)}"
     return f"{outcome.status} {'in' if outcome.status == 'diverged' else 'after'} round {rounds} of {planned}"
+
+
+def _target_words(outcome: Outcome) -> str:
+    """Return whether the target was reached, and at what cost."""
+    reached = outcome.reached
+    if reached is None:
+        return "not reached"
+    cost = f"{units.size(reached.bytes_sent)} sent, {units.seconds(reached.train_seconds)} of training"
+    return f"reached in round {reached.round} ({cost})"
+
+
+def _rounds_to_target(outcome: Outcome) -> str:
+    if outcome.config.training.until_accuracy is None:
+        return "no target"
+    return "not reached" if outcome.reached is None else str(outcome.reached.round)
+
+
+def _with_column(rows: Iterable[tuple[str, ...]], column: Iterable[str]) -> list[tuple[str, ...]]:
+    return [(*row, cell) for row, cell in zip(rows, column, strict=True)]
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

@@ -11,6 +11,11 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
+def short_percent(share: float) -> str:
+    """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``: a share that someone gave, with the digits that it has."""
+    return f"{100 * share:.10g} %"
+
+
 def size(num_bytes: float) -> str:
     """Return 9235200 as ``9.2 MB``; a step is a thousand."""
     for unit in ("B", "kB", "MB", "GB"):

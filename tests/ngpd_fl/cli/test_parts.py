@@ -37,7 +37,7 @@ def test_flags_name_keys_and_defaults_of_the_configuration() -> None:
             flags.KEYS,
             (
                 *("Dataset", "DataDir", "Partition", "Strategy", "Topology", "Nodes", "Model", "Init"),
-                *("Rounds", "LocalSteps", "BatchSize", "LearningRate", "Seed", "Device"),
+                *("Rounds", "UntilAccuracy", "LocalSteps", "BatchSize", "LearningRate", "Seed", "Device"),
             ),
             strict=True,
         )

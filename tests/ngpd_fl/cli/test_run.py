@@ -78,13 +78,13 @@ def test_flags_file_and_objects_give_the_same(configured: Callable[..., Config],
         topology=TorusOptions(nodes=12),
         strategy=DSGDOptions(lr=0.2),
         model="softmax",
-        training=TrainingConfig(rounds=7, local_steps=4),
+        training=TrainingConfig(rounds=7, local_steps=4, until_accuracy=0.9),
         engine={"device": "cpu"},
     )
     (here / "config.toml").write_text(objects.to_toml())
     flags = (
         "--lr 0.2 --dataset digits --data-dir somewhere --partition iid --strategy dsgd --topology torus --nodes 12 "
-        "--model softmax --rounds 7 --local-steps 4 --batch-size 16 --seed 3 --device cpu"
+        "--model softmax --rounds 7 --until-accuracy 0.9 --local-steps 4 --batch-size 16 --seed 3 --device cpu"
     )
     assert configured(*flags.split()) == configured("--config", "config.toml") == objects
 
@@ -97,6 +97,49 @@ def test_flags_win_over_the_file_and_set_over_flags(configured: Callable[..., Co
 
 def test_no_words_but_run_is_the_default_configuration(configured: Callable[..., Config]) -> None:
     assert configured() == Config()
+
+
+def test_a_run_ends_at_its_target_with_what_it_cost(quick: Callable[..., Any], here: Path) -> None:
+    words = ("run", "--rounds", "12", "--set", "training.lr_schedule=cosine")
+    assert quick(*words, "--out", "whole", "--quiet").code == 0
+    whole = RunFolder.open(here / "whole").metrics()
+    first = next(each for each in whole if each.mean_accuracy >= 0.55)
+    assert 0 < first.round < 12
+
+    said = quick(*words, "--until-accuracy", "0.55", "--out", "out")
+    assert (said.code, said.err.splitlines()[-1]) == (0, f"ngpd  mean 55 % reached in round {first.round}")
+    found, summary = RunFolder.open(here / "out").metrics(), RunFolder.open(here / "out").summary()
+    # Up to its end it is the run without a target: the schedule of lr is that of all rounds.
+    assert [each.accuracy for each in found] == [each.accuracy for each in whole[: first.round + 1]]
+    assert (summary["status"], summary["rounds"], summary["rounds_planned"]) == ("finished", first.round, 12)
+    cost = {"round": first.round, "bytes_sent": first.bytes_sent, "train_seconds": summary["train_seconds"]}
+    assert summary["target"] == {"mean_accuracy": 0.55, "reached": True, **cost}
+    assert f"finished after {first.round} of 12 rounds" in said.out
+    assert f"mean 55 % reached in round {first.round} (" in said.out
+    assert "at most 12 rounds of 8 local steps, until 55 % mean accuracy" in " ".join(said.out.split())
+
+
+def test_a_target_is_looked_for_where_the_run_is_evaluated(quick: Callable[..., Any], here: Path) -> None:
+    words = "run --rounds 12 --until-accuracy 0.7 --set evaluation.every=5 --out out --quiet"
+    assert quick(*words.split()) == (0, "", "")
+    assert [each.round for each in RunFolder.open(here / "out").metrics()] == [0, 5, 10]
+
+
+def test_a_target_that_is_not_reached_is_no_failure(quick: Callable[..., Any], here: Path) -> None:
+    said = quick(*SHORT, "--until-accuracy", "1", "--out", "out")
+    assert (said.code, said.err.splitlines()[-1]) == (0, "dsgd  mean 100 % not reached in 2 rounds")
+    assert "mean 100 % not reached" in said.out and "finished after 2 rounds" in said.out
+    summary = RunFolder.open(here / "out").summary()
+    nothing = dict.fromkeys(("round", "bytes_sent", "train_seconds"))
+    assert summary["target"] == {"mean_accuracy": 1, "reached": False, **nothing}
+    assert summary["status"] == "finished"
+
+
+def test_a_start_that_is_good_enough_needs_no_round(cli: Callable[..., Any], here: Path) -> None:
+    said = cli(*SHORT, "--until-accuracy", "0.01", "--out", "out")
+    assert said.code == 0
+    assert "finished after 0 of 2 rounds" in said.out
+    assert RunFolder.open(here / "out").summary()["target"]["bytes_sent"] == 0
 
 
 def test_divergence_is_an_error_with_its_round_and_its_records(cli: Callable[..., Any], here: Path) -> None:

@@ -113,6 +113,8 @@ INVALID = [
         {"topology.name": "edges", "topology.nodes": 3, "topology.edges": [[0, 1]]},
         "topology.edges: the graph is not connected; there is no path from node 0 to node 2",
     ),
+    Bad({"training.until_accuracy": 90}, "training.until_accuracy: input should be less than or equal to 1 (got 90)"),
+    Bad({"training.until_accuracy": 0}, "training.until_accuracy: input should be greater than 0 (got 0)"),
     Bad({"training.lr_warmup": 30}, "training.lr_warmup: must be less than rounds = 30 (got 30)"),
     Bad(
         {"training.lr_milestones": [10]},

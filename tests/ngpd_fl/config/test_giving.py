@@ -16,6 +16,7 @@ CONFIGS = [
     Config(),
     Config(seed=2**63 - 1, partition="iid", model="softmax", strategy="dsgd", topology="complete"),
     Config(strategy={"name": "ngpd", "lr": 1e-7, "damping": 0.1 + 0.2}, training={"weight_decay": 1e-4}),
+    Config(training={"lr_schedule": "step", "lr_milestones": [9, 20], "lr_warmup": 2, "until_accuracy": 0.9}),
     Config(topology={"name": "torus", "nodes": 12, "rows": 3, "schedule": "matching", "weights": "max-degree"}),
     Config(topology=TorusOptions(nodes=12), partition=DirichletPartition(alpha=0.1)),
     Config(topology=EdgesOptions.from_graph(nx.petersen_graph())),

@@ -40,10 +40,17 @@ def metrics(round: int, num_nodes: int, **values: Any) -> Metrics:
 
 @pytest.fixture
 def make_outcome() -> MakeOutcome:
-    """Make a run up: its name, its evaluations by round, its status, and keys of its configuration."""
+    """Make a run up: its name, its evaluations by round, its status, its target, and values of the last one."""
 
-    def make(name: str = "ngpd", rounds: int = 5, status: str = "finished", nodes: int = 4, **last: Any) -> Outcome:
-        config = Config(topology={"nodes": nodes}, training={"rounds": max(rounds, 1)})
+    def make(
+        name: str = "ngpd",
+        rounds: int = 5,
+        status: str = "finished",
+        nodes: int = 4,
+        target: float | None = None,
+        **last: Any,
+    ) -> Outcome:
+        config = Config(topology={"nodes": nodes}, training={"rounds": max(rounds, 1), "until_accuracy": target})
         found = [metrics(round, nodes) for round in range(rounds)]
         return Outcome(name, config, [*found, metrics(rounds, nodes, **last)], {"status": status})
 

@@ -23,6 +23,9 @@ MakeOutcome = Callable[..., Outcome]
         (units.percent(0.92355), "92.4 %"),
         (units.percent(1.0), "100.0 %"),
         (units.percent(None), "-"),
+        (units.short_percent(0.9), "90 %"),
+        (units.short_percent(0.07), "7 %"),
+        (units.short_percent(0.9255), "92.55 %"),
         (units.size(0), "0 B"),
         (units.size(999), "999 B"),
         (units.size(9_235_200), "9.2 MB"),
@@ -91,6 +94,36 @@ def test_the_best_run_comes_first_and_one_that_diverged_last(make_outcome: MakeO
     assert heads == (*HEADS, "status")
     assert {len(row) for row in rows} == {len(heads)}
     assert side_by_side([good])[0] == HEADS
+
+
+def test_of_runs_with_a_target_the_one_that_reached_it_first_is_the_best(make_outcome: MakeOutcome) -> None:
+    early, late, never, gone = (
+        make_outcome("early", target=0.34, rounds=4, mean_accuracy=0.34),
+        make_outcome("late", target=0.34, rounds=5, mean_accuracy=0.4),
+        make_outcome("never", target=0.34, rounds=2),
+        make_outcome("gone", target=0.34, rounds=3, status="diverged"),
+    )
+    heads, *rows = side_by_side([gone, never, late, early])
+    assert heads == (*HEADS, "rounds to target", "status")
+    assert [row[0] for row in rows] == ["early", "late", "never", "gone"]
+    assert [row[-2] for row in rows] == ["4", "5", "not reached", "not reached"]
+
+
+def test_runs_with_different_targets_are_ranked_by_accuracy(make_outcome: MakeOutcome) -> None:
+    modest, good, free = (
+        make_outcome("modest", target=0.2, rounds=2, mean_accuracy=0.2),
+        make_outcome("good", target=0.9),
+        make_outcome("free"),
+    )
+    heads, *rows = side_by_side([modest, good, free])
+    assert [(row[0], row[-1]) for row in rows] == [("good", "not reached"), ("free", "no target"), ("modest", "2")]
+
+
+def test_what_a_target_cost(make_outcome: MakeOutcome) -> None:
+    lines = dict(line_by_line(make_outcome(target=0.345, mean_accuracy=0.35)))
+    assert lines["target"] == "mean 34.5 % reached in round 5 (800.0 kB sent, 2.5 s of training)"
+    assert "target" not in dict(line_by_line(make_outcome()))
+    assert dict(line_by_line(make_outcome(target=0.5)))["target"] == "mean 50 % not reached"
 
 
 def test_figures_side_by_side(make_outcome: MakeOutcome) -> None:
