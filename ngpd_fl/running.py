@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.composition import Job, compose
-from ngpd_fl.config import Config
+from ngpd_fl.config import Config, InputError
 from ngpd_fl.data import unused_classes
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import AVERAGE, Metrics, RunFolder, describe_environment
+from ngpd_fl.records import AVERAGE, Metrics, RunFolder, describe_environment, require_tensorboard
 
 
 class Progress(NamedTuple):
@@ -57,13 +57,19 @@ class Result:
     model: FlatModel
 
 
-def run(config: Config, out: Path | str | None = None, on_progress: Callable[[Progress], None] | None = None) -> Result:
+def run(
+    config: Config,
+    out: Path | str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    tensorboard: bool = False,
+) -> Result:
     """Train the network of nodes that ``config`` describes.
 
     Args:
         config: the whole run.
         out: folder for the records; none: nothing is written.
         on_progress: called after each round.
+        tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
 
     Returns:
         The result; ``summary["status"]`` is ``"finished"`` or, where parameters became nan or infinite or the loss
@@ -74,9 +80,14 @@ def run(config: Config, out: Path | str | None = None, on_progress: Callable[[Pr
         InputError: the configuration cannot be run; nothing was written.
         KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
     """
+    if tensorboard:
+        require_tensorboard()
+        if out is None:
+            raise InputError("tensorboard: needs a folder for the records; name it by out")
     with _threads(config.engine.threads):
-        job = compose(config)
-        folder = RunFolder.create(Path(out), config, describe_environment(job.device)) if out is not None else None
+        job, folder = compose(config), None
+        if out is not None:
+            folder = RunFolder.create(Path(out), config, describe_environment(job.device), tensorboard)
         training = _Training(job, folder, on_progress)
         try:
             training.go()

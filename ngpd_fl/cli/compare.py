@@ -60,6 +60,7 @@ def compare(
     config: flags.ConfigFile = None,
     out: Out = None,
     name: Name = None,
+    tensorboard: flags.TensorBoard = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train with several algorithms on the same data, graph and seed, and set them side by side.
@@ -70,7 +71,7 @@ def compare(
     dataset_name = next(iter(configs.values())).data.dataset
     with new_folder(out, _folder_name(name, out) or f"{dataset_name}-comparison") as folder:
         _compose_all(configs)
-        unfinished = _train_all(configs, folder, quiet)
+        unfinished = _train_all(configs, folder, quiet, tensorboard)
         if not quiet:
             print_comparison(folder)
         if unfinished:
@@ -117,14 +118,14 @@ def _compose_all(configs: Mapping[str, Config]) -> None:
         compose(config)
 
 
-def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool) -> list[str]:
+def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorboard: bool) -> list[str]:
     """Train with one algorithm after the other; return those that failed or diverged, which stops no other."""
     from ngpd_fl.report import write_comparison, write_plots
 
     unfinished = []
     for name, config in configs.items():
         try:
-            train(config, folder / name, quiet)
+            train(config, folder / name, quiet, tensorboard)
         except Ended as ended:
             if ended.code == INTERRUPTED:
                 raise

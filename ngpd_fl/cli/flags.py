@@ -78,6 +78,12 @@ Picture = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="also write event files for TensorBoard, beside the records", rich_help_panel=_WHERE
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=_WHERE)]
 
 KEYS = {

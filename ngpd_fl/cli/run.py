@@ -42,6 +42,7 @@ def run(
     assignments: flags.Assignments = None,
     config: flags.ConfigFile = None,
     out: Out = None,
+    tensorboard: flags.TensorBoard = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a network of nodes and record it.
@@ -51,7 +52,7 @@ def run(
     settings = flags.load_config(context.params)
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
-            train(settings, folder, quiet)
+            train(settings, folder, quiet, tensorboard)
         finally:  # also of a run that did not come to its end
             if not quiet and any(folder.iterdir()):
                 print_run(folder)

@@ -31,7 +31,7 @@ def print_run(folder: Path) -> None:
 
     outcome = read_run(folder)
     heading = f"{outcome.config.strategy.name}: {setting_words(outcome.config)}"
-    print_lines(heading, line_by_line(outcome), f"records in {folder}")
+    print_lines(heading, line_by_line(outcome), _foot(folder))
 
 
 def print_comparison(folder: Path) -> None:
@@ -51,4 +51,10 @@ def print_comparison(folder: Path) -> None:
         table.add_column(head.replace(" ", "\n", 1), justify="left" if words else "right", vertical="bottom")
     for row in rows:
         table.add_row(*row)
-    print_table(common_words(outcome.config for outcome in outcomes), table, f"records in {folder}")
+    print_table(common_words(outcome.config for outcome in outcomes), table, _foot(folder))
+
+
+def _foot(folder: Path) -> str:
+    """Say where the records are, and how event files among them are looked at."""
+    event_files = any(path.is_dir() for pattern in ("tensorboard", "*/tensorboard") for path in folder.glob(pattern))
+    return f"records in {folder}" + f"; `tensorboard --logdir {folder}` shows their curves" * event_files

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ngpd_fl.running import Progress
 
 
-def train(config: Config, folder: Path, quiet: bool) -> None:
+def train(config: Config, folder: Path, quiet: bool, tensorboard: bool) -> None:
     """Run ``config``, record it in ``folder`` and draw its pictures.
 
     Raises:
@@ -35,7 +35,7 @@ def train(config: Config, folder: Path, quiet: bool) -> None:
                 done = progress.round
                 report(progress)
 
-            result = run(config, folder, on_progress)
+            result = run(config, folder, on_progress, tensorboard)
     except InputError:
         raise
     except KeyboardInterrupt as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records.metrics import Metrics
+from ngpd_fl.records.tensorboard import EventFiles
 
 AVERAGE = "average"
 """Name of the averaged model among the saved ones; the others are ``node0``, ``node1``, ..."""
@@ -24,16 +25,24 @@ class RunFolder:
     """One run's records.
 
     ``config.toml`` the whole configuration, ``environment.json`` versions, device and threads, ``metrics.jsonl`` a line
-    per evaluation, ``summary.json`` the result, ``models.safetensors`` final parameters, ``plots/`` pictures.
+    per evaluation, ``summary.json`` the result, ``models.safetensors`` final parameters, ``plots/`` pictures. On
+    request the evaluations are in ``tensorboard/`` as well, as event files.
     """
 
     def __init__(self, path: Path | str) -> None:
         """Name the folder; nothing is read or written yet."""
         self.path = Path(path)
+        self._event_files: EventFiles | None = None
 
     @classmethod
-    def create(cls, path: Path, config: Config, environment: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: Path, config: Config, environment: Mapping[str, Any], tensorboard: bool = False) -> RunFolder:
         """Make the folder and write what is known before the run.
+
+        Args:
+            path: the folder; it must be empty or not there.
+            config: the run's configuration.
+            environment: what its result depends on besides.
+            tensorboard: whether evaluations are to be written as event files as well.
 
         Raises:
             InputError: the folder holds something already, or cannot be made.
@@ -44,6 +53,7 @@ class RunFolder:
             require_empty(path)
             folder._write("config.toml", config.to_toml())
             folder._write("environment.json", _json(environment))
+            folder._event_files = EventFiles(path / "tensorboard") if tensorboard else None
         except OSError as error:
             raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
         return folder
@@ -66,6 +76,8 @@ class RunFolder:
             file.write(metrics.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if self._event_files is not None:
+            self._event_files.add(metrics)
 
     def finish(self, summary: Mapping[str, Any], models: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the result and the models: model name -> parameter name -> tensor."""
@@ -74,6 +86,8 @@ class RunFolder:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
         partial.replace(self.path / "models.safetensors")
         self._write("summary.json", _json(summary))
+        if self._event_files is not None:
+            self._event_files.close()
 
     def config(self) -> Config:
         """Return the run's configuration."""

@@ -61,7 +61,7 @@ def test_an_empty_folder_is_taken(quick: Callable[..., Any], here: Path) -> None
 def configured(quick: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """What ``run`` would train with these words."""
     taken: list[Config] = []
-    monkeypatch.setattr(sys.modules["ngpd_fl.cli.run"], "train", lambda config, folder, quiet: taken.append(config))
+    monkeypatch.setattr(sys.modules["ngpd_fl.cli.run"], "train", lambda config, *_: taken.append(config))
 
     def call(*words: str) -> Config:
         assert quick("run", *words).code == 0
