@@ -26,6 +26,13 @@ class NaturalGradientOptions(StrategyOptions):
     fisher: Literal["monte-carlo", "empirical", "exact"] = Field(
         "monte-carlo", description="labels that the Fisher matrix is made of: sampled from the model, the data's, all"
     )
+    fisher_smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of uniform labels among those that the Fisher matrix is made of, where these are not the "
+        "data's; keeps it from vanishing where the model is sure",
+    )
     factor_decay: float = Field(0.9, ge=0, lt=1, description="weight of the past in the running average of the factors")
     factor_every: int = Field(4, ge=1, description="local steps between two updates of the factors")
     basis_every: int = Field(8, ge=1, description="local steps between two eigendecompositions of the factors")

@@ -106,10 +106,12 @@ class KFAC:
         captured = self.capture.forward(params, inputs)
         if self.options.fisher == "empirical":
             scores = [self.likelihood.score(captured.outputs, targets)]
-        elif self.options.fisher == "monte-carlo":
-            scores = [self.likelihood.sampled_score(captured.outputs, draws)]
         else:
-            scores = list(self.likelihood.fisher_root(captured.outputs))
+            softened = self.likelihood.soften(captured.outputs, self.options.fisher_smoothing)
+            if self.options.fisher == "monte-carlo":
+                scores = [self.likelihood.sampled_score(softened, draws)]
+            else:
+                scores = list(self.likelihood.fisher_root(softened))
         gradients = [captured.backward(score) for score in scores]
         fresh: dict[str, tuple[Tensor, ...]] = {}
         for name, layer in self.capture.layers.items():

@@ -38,6 +38,10 @@ class Likelihood(Protocol):
         """Return r ``[C, B, C]``: for each example sum_c r_c r_c^T is the Fisher matrix of its outputs."""
         ...
 
+    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+        """Return outputs ``[B, C]`` whose p(y | x) is (1 - amount) times the given one plus amount times uniform."""
+        ...
+
 
 class Categorical:
     """Class labels, ``targets`` int64 ``[B]``, with softmax of the outputs: cross-entropy loss."""
@@ -65,6 +69,10 @@ class Categorical:
         probabilities = outputs.softmax(-1)
         eye = torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)
         return probabilities.t()[:, :, None].sqrt() * (probabilities[None] - eye[:, None, :])
+
+    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+        """Return log((1 - amount) p + amount / C)."""
+        return ((1 - amount) * outputs.softmax(-1) + amount / outputs.shape[-1]).log()
 
 
 class LabelSmoothing(Categorical):
@@ -115,6 +123,10 @@ class Gaussian:
         """Return the unit vectors: the Fisher matrix of the outputs is I."""
         eye = torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)
         return eye[:, None, :].expand(-1, outputs.shape[0], -1)
+
+    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+        """Return the outputs: their Fisher matrix is I wherever they are."""
+        return outputs
 
 
 class SquaredError(Gaussian):

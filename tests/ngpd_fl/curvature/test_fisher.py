@@ -52,6 +52,24 @@ def test_squared_error_on_one_linear_layer_is_exact_for_any_batch(bias: bool) ->
     close(kfac_matrix(kfac, refreshed(kfac, batch)), dense_fisher(kfac, batch))
 
 
+@pytest.mark.parametrize("smoothing", [0.3, 1.0])
+@pytest.mark.parametrize("likelihood", [Categorical(), Gaussian()], ids=["categorical", "gaussian"])
+def test_smoothed_labels_are_a_mixture_with_uniform_ones(likelihood: Any, smoothing: float) -> None:
+    kfac = make_kfac(nn.Linear(4, 3), (4,), likelihood, fisher="exact", fisher_smoothing=smoothing)
+    batch = make_batch(kfac, 1, (4,))
+    close(kfac_matrix(kfac, refreshed(kfac, batch)), dense_fisher(kfac, batch))
+
+
+def test_uniform_labels_on_one_linear_layer_are_exact_for_any_batch() -> None:
+    """G is the same for every example, (I - 1/C) / C, however sure the model is."""
+    kfac = make_kfac(nn.Linear(4, 3), (4,), fisher="exact", fisher_smoothing=1.0)
+    batch = make_batch(kfac, 9, (4,))
+    given = kfac_matrix(kfac, refreshed(kfac, batch))
+    close(given, dense_fisher(kfac, batch))
+    surer = kfac.gradient(kfac.init(), 10 * kfac.model.start(), batch, batch[0][:, 0], Phase(refresh_factors=True))[0]
+    close(kfac_matrix(kfac, surer), given)
+
+
 def test_more_examples_are_not_exact() -> None:
     """The oracle can tell: otherwise the tests above would prove nothing."""
     kfac = make_kfac(nn.Linear(4, 3), (4,), fisher="exact")
@@ -110,12 +128,15 @@ def small_net() -> tuple[nn.Module, tuple[int, ...]]:
     return net, (1, 3, 3)
 
 
-def test_sampled_labels_weighted_by_their_probability_give_the_exact_matrix() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_sampled_labels_weighted_by_their_probability_give_the_exact_matrix(smoothing: float) -> None:
     """One example, one draw from the middle of each label's interval: the expectation is a finite sum."""
     net, input_shape = small_net()
-    exact, sampled = (make_kfac(net, input_shape, fisher=kind) for kind in ("exact", "monte-carlo"))
+    exact, sampled = (
+        make_kfac(net, input_shape, fisher=kind, fisher_smoothing=smoothing) for kind in ("exact", "monte-carlo")
+    )
     batch = make_batch(exact, 1, input_shape)
-    probabilities = net(batch[0])[0].softmax(0).detach()
+    probabilities = (1 - smoothing) * net(batch[0])[0].softmax(0).detach() + smoothing / 4
     parts = [kfac_matrix(sampled, refreshed(sampled, batch, draw[None])) for draw in midpoints(probabilities)]
     mean = torch.stack([p * part for p, part in zip(probabilities, parts, strict=True)]).sum(0)
     close(mean, kfac_matrix(exact, refreshed(exact, batch)))

@@ -174,3 +174,11 @@ def test_nodes_at_once_are_nodes_one_by_one(likelihood: Any) -> None:
     ):
         one_by_one = torch.stack([function(*each) for each in zip(*arguments, strict=True)])
         torch.testing.assert_close(vmap(function)(*arguments), one_by_one)
+
+
+@given(outputs=outputs_of_batches, amount=st.sampled_from([0.0, 0.2, 1.0]))
+@settings(max_examples=20, deadline=None)
+def test_softening_mixes_the_labels_distribution_with_the_uniform_one(outputs: Tensor, amount: float) -> None:
+    expected = (1 - amount) * outputs.softmax(-1) + amount / outputs.shape[1]
+    torch.testing.assert_close(Categorical().soften(outputs, amount).softmax(-1), expected, rtol=1e-12, atol=1e-15)
+    assert torch.equal(Gaussian().soften(outputs, amount), outputs)
