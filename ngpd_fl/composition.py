@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.curvature import KFAC
-from ngpd_fl.data import Dataset, Split, label_counts, load_dataset, partition_labels, skew_features
+from ngpd_fl.data import Dataset, Regression, Split, label_counts, load_dataset, partition_labels, skew_features
 from ngpd_fl.engines import DataFeed, VectorisedEngine, check_topology, lr_scale
 from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
 from strategies import Strategy, make_strategy
@@ -29,7 +29,7 @@ class Job:
         config: what it was made from.
         topology: the graph and its schedule.
         dataset: the images.
-        counts: each node's training images per class, ``[N, C]``.
+        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets.
         judged: the split that evaluation uses.
         model: the network.
         engine: all nodes at their common start.
@@ -57,11 +57,12 @@ def compose(config: Config) -> Job:
     topology = build_topology(config)
     check_topology(config.strategy, topology)
     dataset = load_dataset(config.data, config.seed)
-    parts = partition_labels(dataset.train.labels.numpy(), topology.num_nodes, config.partition, config.seed)
+    task, groups = dataset.task, dataset.train_groups
+    parts = partition_labels(groups, topology.num_nodes, config.partition, config.seed)
     input_shape = tuple(dataset.train.inputs.shape[1:])
-    model = build_model(config.model, input_shape, dataset.num_classes, config.seed, dtype)
+    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype)
     model.module.to(device)
-    likelihood = build_likelihood(config.model, dataset.num_classes)
+    likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
     train = skew_features(
         _placed(dataset.train, dtype, device),
         parts,
@@ -80,7 +81,7 @@ def compose(config: Config) -> Job:
             config.seed,
             crop=config.data.crop,
             flip=config.data.flip,
-            draw_shape=likelihood.draw_shape(dataset.num_classes),
+            draw_shape=likelihood.draw_shape(task.num_outputs),
         ),
         model.start(),
         local_steps=training.local_steps,
@@ -90,7 +91,7 @@ def compose(config: Config) -> Job:
         chunk_size=config.engine.chunk_size,
     )
     judged = dataset.test if config.evaluation.split == "test" else dataset.validation
-    counts = label_counts(dataset.train.labels.numpy(), parts, dataset.num_classes)
+    counts = label_counts(groups, parts, task.num_groups)
     return Job(config, topology, dataset, counts, _placed(judged, dtype, device), model, engine, device)
 
 
@@ -119,4 +120,5 @@ def pick_device(config: Config) -> torch.device:
 
 
 def _placed(split: Split, dtype: torch.dtype, device: torch.device) -> Split:
-    return Split(split.inputs.to(device, dtype), split.labels.to(device))
+    labels = split.labels.to(device, dtype if split.labels.is_floating_point() else None)
+    return Split(split.inputs.to(device, dtype), labels)

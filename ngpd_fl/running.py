@@ -17,7 +17,7 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.data import unused_classes
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import AVERAGE, Metrics, RunFolder, describe_environment, require_tensorboard
+from ngpd_fl.records import AVERAGE, METRICS, Metrics, RunFolder, describe_environment, require_tensorboard
 
 
 class Progress(NamedTuple):
@@ -105,17 +105,6 @@ Cross-entropy grows with the parameters but its gradient does not, so that far t
 parameters of 1e18 that are finite for ever.
 """
 
-_FINAL = (
-    "round",
-    "mean_accuracy",
-    "min_accuracy",
-    "max_accuracy",
-    "mean_own_accuracy",
-    "averaged_model_accuracy",
-    "consensus_distance",
-)
-"""What the summary repeats of the last evaluation."""
-
 
 @dataclass
 class _Training:
@@ -175,24 +164,17 @@ class _Training:
 
     def _evaluate(self) -> Metrics:
         began = time.perf_counter()
-        found = evaluate(self.job.model, self.job.engine.params(), self.job.judged, self.job.counts)
-        metrics = Metrics(
+        found = evaluate(
+            self.job.model, self.job.engine.params(), self.job.judged, self.job.counts, self.job.dataset.task
+        )
+        metrics = METRICS[found.measure](
             round=self.job.engine.round,
             node_steps=self.node_steps,
             train_seconds=self.train_seconds,
             bytes_sent=self.bytes_sent,
             train_loss=float(torch.stack(self.losses).mean()) if self.losses else None,
             trust_shrink=float(torch.stack(self.shrinks).mean()) if self.shrinks else None,
-            mean_accuracy=float(found.accuracy.mean()),
-            min_accuracy=float(found.accuracy.min()),
-            max_accuracy=float(found.accuracy.max()),
-            mean_own_accuracy=float(found.own_accuracy.mean()),
-            averaged_model_accuracy=found.averaged_model_accuracy,
-            consensus_distance=found.consensus_distance,
-            accuracy=found.accuracy.tolist(),
-            own_accuracy=found.own_accuracy.tolist(),
-            class_accuracy=found.class_accuracy.tolist(),
-            averaged_model_class_accuracy=found.averaged_model_class_accuracy.tolist(),
+            **found.record(),
         )
         self.losses, self.shrinks = [], []
         self.metrics.append(metrics)
@@ -212,7 +194,9 @@ class _Training:
 
     def _summary(self) -> dict[str, Any]:
         last = self.metrics[-1] if self.metrics else None
-        best = max(self.metrics, key=lambda metrics: metrics.mean_accuracy, default=None)
+        measure = self.job.dataset.task.measure
+        best = max(self.metrics, key=lambda metrics: measure.rank(metrics.mean), default=None)
+        mean = f"mean_{measure.key}"
         return {
             "strategy": self.job.config.strategy.name,
             "topology": self.job.config.topology.name,
@@ -224,9 +208,9 @@ class _Training:
             "unused_classes": unused_classes(self.job.counts),
             "status": self.status,
             "diverged": self.status == "diverged",
-            "final": {name: getattr(last, name) for name in _FINAL} if last else None,
+            "final": _final(last) if last else None,
             "target": self._target(),
-            "best": {"round": best.round, "mean_accuracy": best.mean_accuracy} if best else None,
+            "best": {"round": best.round, mean: getattr(best, mean)} if best else None,
             "bytes_sent": self.bytes_sent,
             "node_steps": self.node_steps,
             "train_seconds": self.train_seconds,
@@ -242,6 +226,16 @@ class _Training:
         reached = next((metrics for metrics in self.metrics if metrics.reaches(wanted)), None)
         cost = {name: getattr(reached, name, None) for name in ("round", "bytes_sent", "train_seconds")}
         return {"mean_accuracy": wanted, "reached": reached is not None, **cost}
+
+
+_BEFORE = {"node_steps", "train_seconds", "bytes_sent", "train_loss", "trust_shrink"}
+"""What the summary says by itself, or what belongs to the rounds before the last evaluation."""
+
+
+def _final(last: Metrics) -> dict[str, Any]:
+    """Return what the summary repeats of the last evaluation: the values that are single numbers."""
+    values = last.model_dump(exclude=_BEFORE)
+    return {name: value for name, value in values.items() if not isinstance(value, list)}
 
 
 @contextmanager

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ngpd_fl.records import Measure
+
 _COLUMNS = 20
 """Up to this many classes each has a column of its own."""
 
@@ -37,20 +39,20 @@ def partition(
     from ngpd_fl.report.split import count_labels, split_figure
     from ngpd_fl.report.style import save
 
-    counts = count_labels(settings)
-    save(split_figure(settings, counts), path)
-    _print_counts(counts)
-    print_lines(split_words(settings), _measures(counts), f"drawn in {path}")
+    counts, measure = count_labels(settings)
+    save(split_figure(settings, counts, measure), path)
+    _print_counts(counts, measure)
+    print_lines(split_words(settings), _measures(counts, measure), f"drawn in {path}")
 
 
-def _print_counts(counts: NDArray[np.int64]) -> None:
-    """Print a row per node: its images, and how many of each class."""
+def _print_counts(counts: NDArray[np.int64], measure: Measure) -> None:
+    """Print a row per node: its images, and how many of each class or bin."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     num_classes = counts.shape[1]
     classes = range(num_classes) if num_classes <= _COLUMNS else range(0)
-    table = Table("node", "images", "classes", *map(str, classes), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table("node", measure.examples, measure.groups, *map(str, classes), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in table.columns:
         column.justify = "right"
     for node, row in enumerate(counts):
@@ -59,16 +61,16 @@ def _print_counts(counts: NDArray[np.int64]) -> None:
     results().print(table)
 
 
-def _measures(counts: NDArray[np.int64]) -> list[tuple[str, str]]:
+def _measures(counts: NDArray[np.int64], measure: Measure) -> list[tuple[str, str]]:
     """Return the measures of skew, each with what it is."""
     from ngpd_fl.data import label_skew, unused_classes
 
     sizes, skew, unused = counts.sum(1), label_skew(counts), unused_classes(counts)
     return [
-        ("images per node", f"min {sizes.min()}, mean {sizes.mean():.1f}, max {sizes.max()}"),
-        ("classes per node", f"mean {skew.classes_per_node:.2f} of {counts.shape[1]}"),
+        (f"{measure.examples} per node", f"min {sizes.min()}, mean {sizes.mean():.1f}, max {sizes.max()}"),
+        (f"{measure.groups} per node", f"mean {skew.classes_per_node:.2f} of {counts.shape[1]}"),
         ("total variation", f"{skew.total_variation:.3f} (0: all alike; below 1)"),
         ("Jensen-Shannon", f"{skew.jensen_shannon:.3f} bits (0: all alike)"),
         ("size variation", f"{skew.size_variation:.3f} (standard deviation / mean)"),
-        ("classes on no node", ", ".join(map(str, unused)) or "none"),
+        (f"{measure.groups} on no node", ", ".join(map(str, unused)) or "none"),
     ]

@@ -69,7 +69,7 @@ def _lines(label: str) -> Report:
 
 
 class _Figures:
-    """What is said about a round: the latest accuracies, the speed, and the time left at the speed so far."""
+    """What is said about a round: the latest accuracies or errors, the speed, and the time left at the speed so far."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -79,8 +79,8 @@ class _Figures:
         self._metrics = progress.metrics or self._metrics
         words = []
         if self._metrics is not None:
-            mean, averaged = self._metrics.mean_accuracy, self._metrics.averaged_model_accuracy
-            words += [f"mean {100 * mean:5.1f} %", f"averaged {100 * averaged:5.1f} %"]
+            mean, averaged = map(self._metrics.measure.text, (self._metrics.mean, self._metrics.averaged_model))
+            words += [f"mean {mean:>7}", f"averaged {averaged:>7}"]
         if progress.round == 0:
             self._began = time.monotonic()  # loading is done: rounds begin
         else:

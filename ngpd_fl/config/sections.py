@@ -12,13 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ngpd_fl.config.importing import is_import_path
 
-DATASETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "image-folder")
+DATASETS = ("digits", "diabetes", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "image-folder")
 """The data sets that go by a name."""
+
+BUNDLED = ("digits", "diabetes")
+"""Those that come with scikit-learn."""
 
 MODELS = ("softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32")
 """The networks that go by a name."""
 
-LOSSES = ("cross-entropy", "label-smoothing", "squared-error")
+LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
 """The losses that go by a name."""
 
 
@@ -33,10 +36,13 @@ class DataConfig(Section):
 
     dataset: str = Field(
         "digits",
-        description="scikit-learn's digits (8x8), one that torchvision reads (mnist, fashion-mnist, cifar10, cifar100, "
-        "svhn), image-folder (a folder of images with train/ and test/ inside), or package.module:factory of your own",
+        description="scikit-learn's digits (8x8) or diabetes (regression), one that torchvision reads (mnist, "
+        "fashion-mnist, cifar10, cifar100, svhn), image-folder (a folder of images with train/ and test/ inside), or "
+        "package.module:factory of your own",
     )
-    data_dir: Path | None = Field(None, description="folder that holds the data set; digits and your own need none")
+    data_dir: Path | None = Field(
+        None, description="folder that holds the data set; scikit-learn's and your own need none"
+    )
     download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images of image-folder get")
     validation_fraction: float = Field(
@@ -70,7 +76,7 @@ class DataConfig(Section):
     @property
     def needs_data_dir(self) -> bool:
         """Whether the data set lies in a folder."""
-        return self.dataset in DATASETS and self.dataset != "digits"
+        return self.dataset in DATASETS and self.dataset not in BUNDLED
 
 
 class IIDPartition(Section):
@@ -145,9 +151,9 @@ class ModelConfig(Section):
         "averaged model is taken); unset: drawn by the seed",
     )
     loss: str = Field(
-        "cross-entropy",
-        description='"cross-entropy", "label-smoothing", "squared-error" (to one-hot labels), or '
-        '"package.module:factory" of your own',
+        "auto",
+        description='"auto" (cross-entropy for classes, squared-error for real-valued targets), "cross-entropy", '
+        '"label-smoothing", "squared-error" (for classes: to one-hot labels), or "package.module:factory" of your own',
     )
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of label-smoothing's targets that all classes divide")
 

@@ -7,12 +7,16 @@ from ngpd_fl.data.loading import load_dataset
 from ngpd_fl.data.partition import partition_labels
 from ngpd_fl.data.sampler import BatchSampler
 from ngpd_fl.data.skew import Skew, label_counts, label_skew, unused_classes
+from ngpd_fl.data.task import Classification, Regression, Task
 
 __all__ = [
     "BatchSampler",
+    "Classification",
     "Dataset",
+    "Regression",
     "Skew",
     "Split",
+    "Task",
     "draw_moves",
     "label_counts",
     "label_skew",

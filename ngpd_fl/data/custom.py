@@ -12,6 +12,7 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
+from ngpd_fl.data.task import column_statistics
 
 PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 
@@ -21,7 +22,9 @@ def read_custom(config: DataConfig) -> RawDataset:
 
     Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are taken
     as they are (in float32), uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus
-    one, is the number of classes. The factory is to return the same at every call: runs are repeated by it.
+    one, is the number of classes. Or they are floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
+    targets, and inputs that are vectors ``[M, d]``, are then standardised by the training examples. The factory is to
+    return the same at every call: runs are repeated by it.
 
     Raises:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.
@@ -41,16 +44,18 @@ def read_custom(config: DataConfig) -> RawDataset:
         train, test = _split("train", train_inputs, train_labels), _split("test", test_inputs, test_labels)
         if train.inputs.shape[1:] != test.inputs.shape[1:] or train.inputs.dtype != test.inputs.dtype:
             raise ValueError(f"train_inputs are {_kind(train.inputs)} but test_inputs {_kind(test.inputs)}")
+        if train.labels.shape[1:] != test.labels.shape[1:] or train.labels.dtype != test.labels.dtype:
+            raise ValueError(f"train_labels are {_meaning(train.labels)} but test_labels {_meaning(test.labels)}")
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
-    return RawDataset(
-        train,
-        test,
-        num_classes=int(max(train.labels.max(), test.labels.max())) + 1,
-        white=255 if train.inputs.dtype == torch.uint8 else 1,
-        mean=torch.zeros(1),
-        std=torch.ones(1),
-    )
+    white = 255 if train.inputs.dtype == torch.uint8 else 1
+    if not train.labels.is_floating_point():
+        num_classes = int(max(train.labels.max(), test.labels.max())) + 1
+        return RawDataset(train, test, num_classes, white, mean=torch.zeros(1), std=torch.ones(1))
+    mean, std = torch.zeros(1), torch.ones(1)
+    if train.inputs.ndim == 2:
+        mean, std = (each.float() for each in column_statistics(train.inputs / white))
+    return RawDataset(train, test, None, white, mean, std)
 
 
 def _inputs(given: Any, name: str) -> Tensor:
@@ -68,10 +73,16 @@ def _inputs(given: Any, name: str) -> Tensor:
 
 
 def _labels(given: Any, name: str) -> Tensor:
-    """Return labels as an int64 tensor ``[M]`` of our own."""
+    """Return labels as a tensor of our own: classes int64 ``[M]``, or real-valued targets float64 ``[M, T]``."""
     values = _tensor(given, name)
-    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"{name} are {_dtype(given)}; expected integers")
+    if values.is_floating_point():
+        if values.ndim not in (1, 2) or values.numel() == 0:
+            raise ValueError(f"{name} have shape {tuple(values.shape)}; expected (examples,) or (examples, targets)")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} have values that are infinite or not a number")
+        return values.double().reshape(len(values), -1)
+    if values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"{name} are {_dtype(given)}; expected integers (classes) or floating-point (targets)")
     if values.ndim != 1:
         raise ValueError(f"{name} have shape {tuple(values.shape)}; expected one integer per image")
     values = values.to(torch.int64)
@@ -101,6 +112,10 @@ def _tensor(given: Any, name: str) -> Tensor:
 
 def _dtype(given: Any) -> str:
     return str(given.dtype).removeprefix("torch.")
+
+
+def _meaning(labels: Tensor) -> str:
+    return f"real-valued targets, {labels.shape[1]} each," if labels.is_floating_point() else "classes"
 
 
 def _kind(values: Tensor) -> str:

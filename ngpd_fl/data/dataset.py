@@ -1,10 +1,17 @@
-"""A data set: images and labels in three splits, once in memory; nodes hold indices into ``train``."""
+"""A data set: images and labels in three splits, once in memory; nodes hold indices into ``train``.
+
+What is said of images goes for examples of any shape.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ngpd_fl.data.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +21,8 @@ class Split:
     Attributes:
         inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); float32 and normalised in a
             ``Dataset``, uint8 (a user's own: or float32) as a reader returns them.
-        labels: the classes, int64 ``[M]``, each in ``0 .. num_classes - 1``.
+        labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``; in regression the targets, ``[M, T]``, float32
+            and standardised in a ``Dataset``, in their own unit as a reader returns them.
     """
 
     inputs: Tensor
@@ -39,14 +47,19 @@ class Dataset:
         train: what the nodes learn from; the partition divides it.
         validation: what settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: what results are reported on.
-        num_classes: C, the classes of the problem.
+        task: what is learned; it knows the number of classes or targets.
     """
 
     name: str
     train: Split
     validation: Split
     test: Split
-    num_classes: int
+    task: Task
+
+    @property
+    def train_groups(self) -> NDArray[np.int64]:
+        """What the partition goes by, int64 ``[M]``: each training image's class, in regression its target's bin."""
+        return np.asarray(self.task.groups(self.train.labels).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +72,7 @@ class RawDataset:
     Attributes:
         train: training and validation images.
         test: test images.
-        num_classes: C, the classes of the problem.
+        num_classes: C, the classes of the problem; None where the labels are real-valued targets.
         white: the largest value that a pixel can have.
         mean: of ``pixel / white`` in each channel, float32 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float32 ``[C]``; 1 leaves the values as they are.
@@ -67,7 +80,7 @@ class RawDataset:
 
     train: Split
     test: Split
-    num_classes: int
+    num_classes: int | None
     white: int
     mean: Tensor
     std: Tensor

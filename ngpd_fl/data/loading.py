@@ -9,12 +9,15 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
+from ngpd_fl.data.diabetes import read_diabetes
 from ngpd_fl.data.digits import read_digits
 from ngpd_fl.data.image_folder import read_image_folder
+from ngpd_fl.data.task import Classification, Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision_sets import VISION_SETS, read_vision_set
 
 READERS = {
+    "diabetes": read_diabetes,
     "digits": read_digits,
     "image-folder": read_image_folder,
     **dict.fromkeys(VISION_SETS, read_vision_set),
@@ -34,14 +37,23 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
     """
     raw = READERS.get(config.dataset, read_custom)(config)  # a name that is none of ours is an import path
     _check_shape(config, tuple(raw.train.inputs.shape[1:]))
-    kept, held = hold_out(raw.train.labels.numpy(), config.validation_fraction, seed)
+    train_labels, test_labels, task = _learned(raw)
+    kept, held = hold_out(task.groups(train_labels).numpy(), config.validation_fraction, seed)
     return Dataset(
         name=config.dataset,
-        train=_normalised(raw, raw.train, torch.from_numpy(kept)),
-        validation=_normalised(raw, raw.train, torch.from_numpy(held)),
-        test=_normalised(raw, raw.test, torch.arange(len(raw.test))),
-        num_classes=raw.num_classes,
+        train=_normalised(raw, Split(raw.train.inputs, train_labels), torch.from_numpy(kept)),
+        validation=_normalised(raw, Split(raw.train.inputs, train_labels), torch.from_numpy(held)),
+        test=_normalised(raw, Split(raw.test.inputs, test_labels), torch.arange(len(raw.test))),
+        task=task,
     )
+
+
+def _learned(raw: RawDataset) -> tuple[Tensor, Tensor, Task]:
+    """Return the labels of training and test as they are learned, and the task."""
+    if raw.num_classes is not None:
+        return raw.train.labels, raw.test.labels, Classification(raw.num_classes)
+    task = Regression.of(raw.train.labels)
+    return task.standardised(raw.train.labels), task.standardised(raw.test.labels), task
 
 
 def _check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:

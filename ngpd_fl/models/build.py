@@ -9,7 +9,7 @@ from torch import nn
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
-from ngpd_fl.config.sections import ModelConfig
+from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.models.checks import check_model
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.lenet import lenet
@@ -30,7 +30,7 @@ def build_model(
     Args:
         config: the network's name, sizes and start.
         input_shape: shape of one example.
-        num_classes: width of the output.
+        num_classes: width of the output: classes, or targets where these are real-valued.
         seed: the run's seed.
         dtype: the parameters' type.
 
@@ -51,6 +51,11 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
         return mlp(input_shape, num_classes, hidden=())
     if config.name == "mlp":
         return mlp(input_shape, num_classes, config.hidden)
+    if (config.name in MODELS or config.name.startswith(PREFIX)) and len(input_shape) != 3:
+        raise InputError(
+            f"model.name: {config.name} needs images [C, H, W], but inputs have shape {tuple(input_shape)}; allowed: "
+            "softmax, mlp or package.module:factory"
+        )
     if config.name == "lenet":
         return lenet(input_shape, num_classes, config.channels, config.hidden[-1] if config.hidden else 64)
     if config.name in _RESNET_DEPTHS:

@@ -2,7 +2,21 @@
 
 from ngpd_fl.records.environment import describe_environment
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
-from ngpd_fl.records.metrics import Metrics
+from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
+from ngpd_fl.records.metrics import METRICS, Accuracies, Errors, Metrics
 from ngpd_fl.records.tensorboard import require_tensorboard
 
-__all__ = ["AVERAGE", "Metrics", "RunFolder", "describe_environment", "require_empty", "require_tensorboard"]
+__all__ = [
+    "ACCURACY",
+    "AVERAGE",
+    "METRICS",
+    "RMSE",
+    "Accuracies",
+    "Errors",
+    "Measure",
+    "Metrics",
+    "RunFolder",
+    "describe_environment",
+    "require_empty",
+    "require_tensorboard",
+]

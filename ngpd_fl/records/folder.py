@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.records.metrics import Metrics
+from ngpd_fl.records.metrics import Metrics, parse_metrics
 from ngpd_fl.records.tensorboard import EventFiles
 
 AVERAGE = "average"
@@ -104,7 +104,7 @@ class RunFolder:
         found = []
         for number, line in enumerate(_read(path).split("\n")[:-1], start=1):
             try:
-                found.append(Metrics.model_validate_json(line))
+                found.append(parse_metrics(line))
             except ValidationError as error:
                 raise InputError(f"{path}: line {number} is damaged") from error
         return found

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+
+from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
 
 
 class Metrics(BaseModel):
-    """One evaluation. Accuracies in [0, 1]; a value that is not finite is recorded as null.
+    """One evaluation, whatever is measured. A value that is not finite is recorded as null.
+
+    What is measured has fields named by ``measure.key``, as ``Accuracies`` and ``Errors`` have them; the properties
+    are for whoever treats both alike, with nan for null.
 
     Attributes:
         round: rounds done; 0 is the common start.
@@ -18,19 +23,12 @@ class Metrics(BaseModel):
         bytes_sent: payload of all messages so far, lost ones included.
         train_loss: mean over nodes and local steps since the last evaluation.
         trust_shrink: mean factor of the trust region since the last evaluation; 1 where nothing was shortened.
-        mean_accuracy: of the nodes' own models on the common images.
-        min_accuracy: of the worst node.
-        max_accuracy: of the best node.
-        mean_own_accuracy: of the nodes' own models on images distributed as their own.
-        averaged_model_accuracy: of the mean of all parameters.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
-        accuracy: per node.
-        own_accuracy: per node.
-        class_accuracy: per class, mean over nodes.
-        averaged_model_class_accuracy: per class.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: ClassVar[Measure]
 
     round: int
     node_steps: int
@@ -38,16 +36,7 @@ class Metrics(BaseModel):
     bytes_sent: int
     train_loss: float | None
     trust_shrink: float | None
-    mean_accuracy: float
-    min_accuracy: float
-    max_accuracy: float
-    mean_own_accuracy: float
-    averaged_model_accuracy: float
     consensus_distance: float | None
-    accuracy: list[float]
-    own_accuracy: list[float]
-    class_accuracy: list[float | None]
-    averaged_model_class_accuracy: list[float | None]
 
     @model_validator(mode="before")
     @classmethod
@@ -58,10 +47,122 @@ class Metrics(BaseModel):
 
     def reaches(self, accuracy: float | None) -> bool:
         """Return whether the nodes' mean accuracy is at least ``accuracy``; False where none is given."""
-        return accuracy is not None and self.mean_accuracy >= accuracy
+        return accuracy is not None and self.measure is ACCURACY and self.mean >= accuracy
+
+    @property
+    def mean(self) -> float:
+        """Of the nodes' own models on the common examples."""
+        return self._value("mean_")
+
+    @property
+    def worst(self) -> float:
+        """Of the worst node."""
+        return self._value(f"{self.measure.worst}_")
+
+    @property
+    def best(self) -> float:
+        """Of the best node."""
+        return self._value("max_" if self.measure.worst == "min" else "min_")
+
+    @property
+    def mean_own(self) -> float:
+        """Of the nodes' own models on examples distributed as their own."""
+        return self._value("mean_own_")
+
+    @property
+    def averaged_model(self) -> float:
+        """Of the mean of all parameters."""
+        return self._value("averaged_model_")
+
+    @property
+    def nodes(self) -> list[float]:
+        """Per node."""
+        return [_nan_if_null(value) for value in getattr(self, self.measure.key)]
+
+    def _value(self, prefix: str) -> float:
+        return _nan_if_null(getattr(self, prefix + self.measure.key))
+
+
+class Accuracies(Metrics):
+    """One evaluation of networks that tell classes apart. Accuracies in [0, 1].
+
+    Attributes:
+        mean_accuracy: of the nodes' own models on the common images.
+        min_accuracy: of the worst node.
+        max_accuracy: of the best node.
+        mean_own_accuracy: of the nodes' own models on images distributed as their own.
+        averaged_model_accuracy: of the mean of all parameters.
+        accuracy: per node.
+        own_accuracy: per node.
+        class_accuracy: per class, mean over nodes.
+        averaged_model_class_accuracy: per class.
+    """
+
+    measure = ACCURACY
+
+    mean_accuracy: float
+    min_accuracy: float
+    max_accuracy: float
+    mean_own_accuracy: float
+    averaged_model_accuracy: float
+    accuracy: list[float]
+    own_accuracy: list[float]
+    class_accuracy: list[float | None]
+    averaged_model_class_accuracy: list[float | None]
+
+
+class Errors(Metrics):
+    """One evaluation of networks that predict real-valued targets: root mean square errors, in the targets' unit.
+
+    Of several targets the mean over them is taken, of R2 too.
+
+    Attributes:
+        mean_rmse: of the nodes' own models on the common examples.
+        min_rmse: of the best node.
+        max_rmse: of the worst node.
+        mean_own_rmse: of the nodes' own models on examples whose targets are distributed as their own.
+        averaged_model_rmse: of the mean of all parameters.
+        rmse: per node.
+        own_rmse: per node.
+        bin_rmse: per quantile bin of the targets, mean over nodes.
+        averaged_model_bin_rmse: per bin.
+        mean_r2: R2, the share of the targets' variance that is explained, mean over nodes.
+        averaged_model_r2: of the mean of all parameters.
+        r2: per node.
+    """
+
+    measure = RMSE
+
+    mean_rmse: float | None
+    min_rmse: float | None
+    max_rmse: float | None
+    mean_own_rmse: float | None
+    averaged_model_rmse: float | None
+    rmse: list[float | None]
+    own_rmse: list[float | None]
+    bin_rmse: list[float | None]
+    averaged_model_bin_rmse: list[float | None]
+    mean_r2: float | None
+    averaged_model_r2: float | None
+    r2: list[float | None]
+
+
+METRICS: dict[Measure, type[Metrics]] = {kind.measure: kind for kind in (Accuracies, Errors)}
+"""What is measured -> what an evaluation records."""
+
+_ANY: TypeAdapter[Accuracies | Errors] = TypeAdapter(Accuracies | Errors)
+
+
+def parse_metrics(line: str) -> Metrics:
+    """Return what a line of ``metrics.jsonl`` holds; raise pydantic's ``ValidationError`` where it is damaged."""
+    return _ANY.validate_json(line)
 
 
 def _null_if_not_finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_null_if_not_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _nan_if_null(value: float | None) -> float:
+    return math.nan if value is None else value

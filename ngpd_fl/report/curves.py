@@ -1,4 +1,4 @@
-"""Accuracy and agreement over the course of runs: one line per run, in one colour each."""
+"""Accuracy, or the error, and agreement over the course of runs: one line per run, in one colour each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ngpd_fl.records import Metrics
+from ngpd_fl.records import ACCURACY, Metrics
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.setting import common_words
 from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure
@@ -19,7 +19,7 @@ from ngpd_fl.report.units import MB
 
 
 class Cost(NamedTuple):
-    """What accuracy is drawn against.
+    """What accuracy, or the error, is drawn against.
 
     Attributes:
         words: in the title, e.g. ``rounds``.
@@ -45,23 +45,28 @@ _FEW = 40
 """Up to this many evaluations each is marked by a dot; a single one would be invisible without."""
 
 
-def accuracy_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
-    """Draw each run's accuracy against ``cost``: mean over nodes, worst to best as a band, averaged model dashed."""
-    figure, axes = _axes(outcomes, f"Accuracy against {cost.words}", cost)
+def measure_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
+    """Draw what was measured against ``cost``: mean over nodes, worst to best as a band, averaged model dashed.
+
+    The runs have one measure in common.
+    """
+    measure = outcomes[0].measure
+    figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
     with_bands = len(outcomes) <= _BANDS
     for outcome, colour in zip(outcomes, _colours(outcomes), strict=True):
         spent = [cost.of(metrics) for metrics in outcome.metrics]
-        worst = [100 * metrics.min_accuracy for metrics in outcome.metrics]
-        best = [100 * metrics.max_accuracy for metrics in outcome.metrics]
+        worst = [measure.factor * metrics.worst for metrics in outcome.metrics]
+        best = [measure.factor * metrics.best for metrics in outcome.metrics]
         if with_bands:
             axes.fill_between(spent, worst, best, color=colour, alpha=0.14, linewidth=0)
-        averaged = [100 * metrics.averaged_model_accuracy for metrics in outcome.metrics]
+        averaged = [measure.factor * metrics.averaged_model for metrics in outcome.metrics]
         axes.plot(spent, averaged, color=colour, linewidth=1.4, linestyle=_DASHES)
-        mean = [100 * metrics.mean_accuracy for metrics in outcome.metrics]
+        mean = [measure.factor * metrics.mean for metrics in outcome.metrics]
         axes.plot(spent, mean, color=colour, linewidth=2, marker=_marker(outcome), markersize=3.5)
     splits = {outcome.config.evaluation.split for outcome in outcomes}
-    axes.set_ylabel(f"{splits.pop()} accuracy (%)" if len(splits) == 1 else "accuracy (%)")
-    axes.set_ylim(0, 101)
+    axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
+    if measure is ACCURACY:
+        axes.set_ylim(0, 101)
     kinds: list[Line2D | Patch] = [
         Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes"),
         Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"),
@@ -77,7 +82,7 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
 
     The common start is left out: there the distance is 0, or what rounding makes of it.
     """
-    figure, axes = _axes(outcomes, "Distance to consensus", ROUNDS)
+    figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
     for outcome, colour in zip(outcomes, _colours(outcomes), strict=True):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
@@ -98,8 +103,7 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, 
     """Return a figure with empty axes that a run's whole course fits into."""
     figure = new_figure(7.2 if len(outcomes) == 1 else 8.6, 4.6)  # with room for the names of the runs
     axes = figure.add_subplot()
-    if len(outcomes) == 1:
-        title = f"{outcomes[0].config.strategy.name}: {title[0].lower()}{title[1:]}"
+    title = f"{title[0].upper()}{title[1:]}" if len(outcomes) > 1 else f"{outcomes[0].config.strategy.name}: {title}"
     dress(axes, title, common_words(outcome.config for outcome in outcomes))
     axes.set_xlabel(cost.label)
     axes.grid(color=LIGHT)

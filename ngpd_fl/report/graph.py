@@ -1,10 +1,12 @@
-"""The graph: nodes in the places that its family suggests, coloured by their accuracy where that is known."""
+"""The graph: nodes in the places that its family suggests, coloured by what was measured where that is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PatchCollection
@@ -13,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from ngpd_fl.config import Config
+from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.layout import Points, edge_lines, node_positions, smallest_distance
 from ngpd_fl.report.setting import graph_words
 from ngpd_fl.report.style import FAINT, INK, PALETTE, dress, new_figure
@@ -22,13 +25,16 @@ _WIDTH, _INNER = 6.0, 4.8
 """Inches: of the picture, and of the graph in it."""
 
 
-def graph_figure(config: Config, topology: Topology, accuracy: Sequence[float] | None = None) -> Figure:
+def graph_figure(
+    config: Config, topology: Topology, values: Sequence[float] | None = None, measure: Measure = ACCURACY
+) -> Figure:
     """Draw the union graph; where it varies, the edges of the first round stand out.
 
     Args:
         config: for the title and the places of the nodes.
         topology: the graph.
-        accuracy: each node's, ``[N]`` in [0, 1], as colours.
+        values: each node's, ``[N]``, as colours; they are shown where one is finite.
+        measure: what they are.
     """
     positions = node_positions(config.topology, topology)
     width, height = np.ptp(positions, axis=0)
@@ -36,13 +42,16 @@ def graph_figure(config: Config, topology: Topology, accuracy: Sequence[float] |
     inch = (max(width, height) + 3 * radius) / _INNER  # in the unit of the positions
     figure = new_figure(_WIDTH, 1.2 + max(height / inch, 1))
     axes = figure.add_subplot()
-    title = "Graph" if accuracy is None else f"{config.strategy.name}: accuracy of the nodes"
+    shown = None if values is None else np.ma.masked_invalid(measure.factor * np.asarray(values))
+    if shown is not None and shown.count() == 0:
+        shown = None
+    title = "Graph" if shown is None else f"{config.strategy.name}: {measure.name} of the nodes"
     dress(axes, title, graph_words(config))
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.margins(0.03)
     _draw_edges(axes, topology, positions, radius)
-    colours = _draw_nodes(axes, positions, radius, accuracy)
+    colours = _draw_nodes(axes, positions, radius, shown, measure)
     _draw_labels(axes, positions, colours, size=0.85 * radius / inch * 72)
     axes.autoscale_view()
     return figure
@@ -65,18 +74,21 @@ def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float
     axes.figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9.5)
 
 
-def _draw_nodes(axes: Axes, positions: Points, radius: float, accuracy: Sequence[float] | None) -> Points:
+def _draw_nodes(
+    axes: Axes, positions: Points, radius: float, values: np.ma.MaskedArray[Any, Any] | None, measure: Measure
+) -> Points:
     """Draw the nodes and the scale of their colours; return these as ``[N, 4]``."""
-    scale = ScalarMappable(cmap="viridis")
-    if accuracy is None:
+    colour_map = colormaps["viridis" if measure.higher_is_better else "viridis_r"]
+    scale = ScalarMappable(cmap=colour_map.with_extremes(bad=FAINT))
+    if values is None:
         colours = np.tile(scale.cmap(0.3), (len(positions), 1))
     else:
-        values = 100 * np.asarray(accuracy)
-        # What differs little must not look as if it differed much: the scale spans five points at least.
-        middle, half = (values.max() + values.min()) / 2, max(np.ptp(values) / 2, 2.5)
+        # What differs little must not look as if it differed much: the scale spans five points, or 5 %, at least.
+        middle = (values.max() + values.min()) / 2
+        half = max((values.max() - values.min()) / 2, 2.5 if measure is ACCURACY else 0.025 * middle)
         scale.set_clim(middle - half, middle + half)
         colours = np.asarray(scale.to_rgba(values))
-        bar = axes.figure.colorbar(scale, ax=axes, label="accuracy (%)", shrink=0.75, pad=0.02)
+        bar = axes.figure.colorbar(scale, ax=axes, label=measure.label, shrink=0.75, pad=0.02)
         bar.outline.set_visible(False)
     circles = PatchCollection([Circle((x, y), radius) for x, y in positions], zorder=2)
     circles.set(facecolor=colours, edgecolor="white", linewidth=1 if len(positions) <= 100 else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.records import Metrics, RunFolder
+from ngpd_fl.records import ACCURACY, Measure, Metrics, RunFolder
 
 UNFINISHED = "unfinished"
 
@@ -34,14 +34,19 @@ class Outcome:
         return str(self.summary["status"])
 
     @property
+    def measure(self) -> Measure:
+        """What was measured; accuracy where nothing was yet."""
+        return self.metrics[0].measure if self.metrics else ACCURACY
+
+    @property
     def last(self) -> Metrics | None:
         """The last evaluation."""
         return self.metrics[-1] if self.metrics else None
 
     @property
     def best(self) -> Metrics | None:
-        """The first evaluation with the highest mean accuracy."""
-        return max(self.metrics, key=lambda metrics: metrics.mean_accuracy, default=None)
+        """The first evaluation with the best mean over the nodes."""
+        return max(self.metrics, key=lambda metrics: self.measure.rank(metrics.mean), default=None)
 
     @property
     def reached(self) -> Metrics | None:

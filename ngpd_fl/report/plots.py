@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ngpd_fl.composition import build_topology
 from ngpd_fl.records import RunFolder
-from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, accuracy_figure, consensus_figure
+from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, consensus_figure, measure_figure
 from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.outcome import Outcome, read_outcomes
 from ngpd_fl.report.split import count_labels, split_figure
@@ -41,13 +41,15 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
     if not evaluated:
         return
     for name, cost in (("rounds", ROUNDS), ("bytes", BYTES), ("seconds", SECONDS)):
-        yield f"accuracy_{name}", accuracy_figure(evaluated, cost)
+        for measure in dict.fromkeys(outcome.measure for outcome in evaluated):
+            alike = [outcome for outcome in evaluated if outcome.measure is measure]
+            yield f"{measure.key}_{name}", measure_figure(alike, cost)
     yield "consensus", consensus_figure(evaluated)
 
 
 def _run_figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
-    """Yield name and picture of a single run: its curves, the graph with the nodes' last accuracy, the split."""
+    """Yield name and picture of a single run: its curves, the graph with the nodes' last values, the split."""
     yield from _curves([outcome])
-    accuracy = outcome.last.accuracy if outcome.last else None
-    yield "graph", graph_figure(outcome.config, build_topology(outcome.config), accuracy)
-    yield "split", split_figure(outcome.config, count_labels(outcome.config))
+    values = outcome.last.nodes if outcome.last else None
+    yield "graph", graph_figure(outcome.config, build_topology(outcome.config), values, outcome.measure)
+    yield "split", split_figure(outcome.config, *count_labels(outcome.config))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
 from ngpd_fl.data import label_counts, load_dataset, partition_labels
+from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.setting import split_words
 from ngpd_fl.report.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure
 
@@ -16,26 +17,29 @@ _CELLS = 300
 """Up to this many cells each shows its number."""
 
 
-def count_labels(config: Config) -> NDArray[np.int64]:
-    """Return how many training images of each class each node of a run gets, ``[N, C]``; nothing is trained."""
+def count_labels(config: Config) -> tuple[NDArray[np.int64], Measure]:
+    """Return how many training images of each class each node of a run gets, ``[N, C]``; nothing is trained.
+
+    In regression they are counted by the bins of their targets. What is measured, which says so, comes second.
+    """
     dataset = load_dataset(config.data, config.seed)
-    labels = dataset.train.labels.numpy()
-    parts = partition_labels(labels, config.topology.nodes, config.partition, config.seed)
-    return label_counts(labels, parts, dataset.num_classes)
+    groups = dataset.train_groups
+    parts = partition_labels(groups, config.topology.nodes, config.partition, config.seed)
+    return label_counts(groups, parts, dataset.task.num_groups), dataset.task.measure
 
 
-def split_figure(config: Config, counts: NDArray[np.int64]) -> Figure:
-    """Draw label counts ``[N, C]``, nodes from left to right, classes from bottom to top."""
+def split_figure(config: Config, counts: NDArray[np.int64], measure: Measure = ACCURACY) -> Figure:
+    """Draw label counts ``[N, C]``, nodes from left to right, classes (or bins) from bottom to top."""
     num_nodes, num_classes = counts.shape
     figure = new_figure(7.2, 5.4)
     bars, cells = figure.subplots(2, 1, sharex=True, height_ratios=(1, 4))
     dress(
         bars,
-        f"Training images of {num_nodes} nodes",
-        f"{split_words(config)}; {int(counts.sum()):,} images; seed {config.seed}",
+        f"Training {measure.examples} of {num_nodes} nodes",
+        f"{split_words(config)}; {int(counts.sum()):,} {measure.examples}; seed {config.seed}",
     )
     bars.bar(range(num_nodes), counts.sum(1), color=FAINT, width=0.8 if num_nodes <= 100 else 1)
-    bars.set_ylabel("images")
+    bars.set_ylabel(measure.examples)
     bars.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     bars.grid(axis="y", color=LIGHT)
     bars.tick_params(bottom=False)
@@ -45,7 +49,7 @@ def split_figure(config: Config, counts: NDArray[np.int64]) -> Figure:
     image = cells.imshow(shown, aspect="auto", origin="lower", cmap="Blues", interpolation="nearest")
     image.set_clim(-0.15 * counts.max(), counts.max())  # a single image is pale, but not white
     cells.set_xlabel("node")
-    cells.set_ylabel("class")
+    cells.set_ylabel("class" if measure is ACCURACY else "quantile bin of the target")
     cells.set_xlim(-0.5, num_nodes - 0.5)
     for axis, size in ((cells.xaxis, num_nodes), (cells.yaxis, num_classes)):
         axis.set_major_locator(MaxNLocator(min(size, 17), integer=True))
@@ -56,7 +60,7 @@ def split_figure(config: Config, counts: NDArray[np.int64]) -> Figure:
             colour = "white" if count > dark else INK
             cells.text(node, label, str(count), ha="center", va="center", fontsize=8, color=colour)
     else:
-        bar = figure.colorbar(image, ax=cells, label="images", pad=0.01, ticks=MaxNLocator(6, integer=True))
+        bar = figure.colorbar(image, ax=cells, label=measure.examples, pad=0.01, ticks=MaxNLocator(6, integer=True))
         bar.ax.set_ylim(1, None)
         bar.outline.set_visible(False)
     for label in np.flatnonzero(counts.sum(0) == 0):

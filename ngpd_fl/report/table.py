@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from ngpd_fl.records import Errors, Metrics
 from ngpd_fl.report import units
 from ngpd_fl.report.outcome import Outcome
 
-HEADS = ("", "mean acc.", "min acc.", "averaged", "best mean", "consensus", "sent", "train time")
-"""Of a comparison's columns: accuracy of the nodes' models, of the averaged model, the best mean with its round."""
+
+def heads(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return the columns' heads: the nodes' models, the averaged one, the best mean with its round, the cost."""
+    measures = {outcome.measure for outcome in outcomes}
+    mean, worst = "mean", "worst"
+    if len(measures) == 1:
+        (measure,) = measures
+        mean, worst = f"mean {measure.short}", f"{measure.worst} {measure.short}"
+    return ("", mean, worst, "averaged", "best mean", "consensus", "sent", "train time")
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the runs, the best first: by their last mean accuracy, the highest first; diverged or without any: last.
+    """Return the runs by their last mean over the nodes, the best first; diverged or without any: last.
 
     Where all were to end at the same accuracy, those that reached it come first, by the rounds it took them.
     """
@@ -21,7 +29,9 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
     def rank(outcome: Outcome) -> tuple[float, float]:
         rounds = outcome.reached.round if comparable and outcome.reached else math.inf
-        return -rounds, outcome.last.mean_accuracy if outcome.last and outcome.status != "diverged" else -1
+        if outcome.last is None or outcome.status == "diverged":
+            return -rounds, -math.inf
+        return -rounds, outcome.measure.rank(outcome.last.mean)
 
     return sorted(outcomes, key=rank, reverse=True)
 
@@ -32,7 +42,7 @@ def side_by_side(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     With the rounds to the target where a run had one, and with the runs' ends where not all are finished.
     """
     runs = ranked(outcomes)
-    rows = [HEADS, *map(_row, runs)]
+    rows = [heads(outcomes), *map(_row, runs)]
     if any(run.config.training.until_accuracy is not None for run in runs):
         rows = _with_column(rows, ("rounds to target", *map(_rounds_to_target, runs)))
     if any(run.status != "finished" for run in runs):
@@ -48,19 +58,31 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
         lines.append(("target", f"mean {units.short_percent(target)} {_target_words(outcome)}"))
     if last is not None and best is not None:
         speed = f" ({last.node_steps / last.train_seconds:,.0f} node-steps/s)" if last.train_seconds else ""
-        mean, worst, highest = map(units.percent, (last.mean_accuracy, last.min_accuracy, last.max_accuracy))
+        measure, text = outcome.measure, outcome.measure.text
         lines += [
-            ("accuracy of the nodes", f"mean {mean}, worst {worst}, best {highest}"),
-            ("on classes as their own", f"mean {units.percent(last.mean_own_accuracy)}"),
-            ("averaged model", units.percent(last.averaged_model_accuracy)),
-            ("best mean", f"{units.percent(best.mean_accuracy)} in round {best.round}"),
+            (
+                f"{measure.name} of the nodes",
+                f"mean {text(last.mean)}, worst {text(last.worst)}, best {text(last.best)}",
+            ),
+            (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
+            ("averaged model", text(last.averaged_model)),
+            ("best mean", f"{text(best.mean)} in round {best.round}"),
+            *_explained(last),
             ("consensus distance", units.distance(last.consensus_distance)),
             ("sent", units.size(last.bytes_sent)),
             ("training time", units.seconds(last.train_seconds) + speed),
         ]
     if unused := outcome.summary.get("unused_classes"):
-        lines.append(("on no node", f"class{'es' * (len(unused) > 1)} {', '.join(map(str, unused))}"))
+        group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
+        lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))
     return lines
+
+
+def _explained(last: Metrics) -> list[tuple[str, str]]:
+    """Return the line on R2, in regression."""
+    if not isinstance(last, Errors) or last.mean_r2 is None or last.averaged_model_r2 is None:
+        return []
+    return [("R2", f"mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}")]
 
 
 def end_words(outcome: Outcome) -> str:
@@ -92,16 +114,17 @@ def _with_column(rows: Iterable[tuple[str, ...]], column: Iterable[str]) -> list
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    """Return a run's figures under ``HEADS``."""
+    """Return a run's figures under ``heads``."""
     last, best = outcome.last, outcome.best
     if last is None or best is None:
-        return (outcome.name, *["-"] * (len(HEADS) - 1))
+        return (outcome.name, *["-"] * (len(heads([outcome])) - 1))
+    text = outcome.measure.text
     return (
         outcome.name,
-        units.percent(last.mean_accuracy),
-        units.percent(last.min_accuracy),
-        units.percent(last.averaged_model_accuracy),
-        f"{units.percent(best.mean_accuracy)} ({best.round})",
+        text(last.mean),
+        text(last.worst),
+        text(last.averaged_model),
+        f"{text(best.mean)} ({best.round})",
         units.distance(last.consensus_distance),
         units.size(last.bytes_sent),
         units.seconds(last.train_seconds),

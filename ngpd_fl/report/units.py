@@ -6,11 +6,6 @@ MB = 1e6
 """Bytes in a megabyte."""
 
 
-def percent(share: float | None) -> str:
-    """Return 0.9234 as ``92.3 %``."""
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
 def short_percent(share: float) -> str:
     """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``: a share that someone gave, with the digits that it has."""
     return f"{100 * share:.10g} %"

@@ -63,7 +63,7 @@ def test_floating_point_inputs_are_taken_as_they_are(write: WriteModule, kind: s
     tolerance = 2e-3 if kind == "float16" else 1e-6
     torch.testing.assert_close(data.train.inputs, expected.float(), rtol=tolerance, atol=tolerance)
     assert data.train.labels.tolist() == [4, 3, 2, 1, 0] and data.test.labels.tolist() == [0, 1, 2, 6, 4]
-    assert data.num_classes == 7 and data.train.labels.dtype == torch.int64
+    assert data.task.num_outputs == 7 and data.train.labels.dtype == torch.int64
 
 
 def test_bytes_are_scaled_to_0_to_1(write: WriteModule) -> None:

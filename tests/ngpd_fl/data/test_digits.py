@@ -12,7 +12,7 @@ from ngpd_fl.data.digits import read_digits
 def test_values_are_scikit_learns_divided_by_16() -> None:
     data = load_dataset(DataConfig(validation_fraction=0), seed=0)
     ours = torch.cat([data.train.inputs, data.test.inputs])
-    assert ours.shape == (1797, 1, 8, 8) and ours.dtype == torch.float32 and data.num_classes == 10
+    assert ours.shape == (1797, 1, 8, 8) and ours.dtype == torch.float32 and data.task.num_outputs == 10
     images = load_digits().images / 16
     assert torch.isclose(ours.sum(), torch.tensor(images.sum(), dtype=torch.float32), rtol=1e-5)
     assert ours.min() == 0 and ours.max() == 1

@@ -43,7 +43,7 @@ def test_channels_are_normalised_by_the_training_images(make_folder: Any) -> Non
     Image.new("RGB", (8, 8), (255, 255, 255)).save(root / "test" / "cat" / "0.bmp")  # must not count
     data = load(root)
     assert data.train.inputs.shape == (8, 3, 8, 8) and data.train.labels.tolist() == [0] * 4 + [1] * 4
-    assert data.num_classes == 2
+    assert data.task.num_outputs == 2
     # Red is 200 in half of the images and 0 in the others, so +1 and -1 after normalisation; blue the reverse.
     torch.testing.assert_close(data.train.inputs[0, :, 0, 0], torch.tensor([1.0, 0.0, -1.0]))
     torch.testing.assert_close(data.train.inputs[7, :, 0, 0], torch.tensor([-1.0, 0.0, 1.0]))

@@ -13,7 +13,7 @@ from ngpd_fl.data import load_dataset, vision
 
 def test_pixels_are_normalised_by_the_usual_mean_and_std(make_mnist: Any) -> None:
     data = load_dataset(DataConfig(dataset="mnist", data_dir=make_mnist(), validation_fraction=0), seed=0)
-    assert data.train.inputs.shape == (40, 1, 28, 28) and len(data.test) == 20 and data.num_classes == 10
+    assert data.train.inputs.shape == (40, 1, 28, 28) and len(data.test) == 20 and data.task.num_outputs == 10
     assert data.train.labels.tolist() == [i % 10 for i in range(40)]
     expected = (torch.arange(40) / 255 - 0.1307) / 0.3081
     torch.testing.assert_close(data.train.inputs[:, 0, 0, 0], expected)

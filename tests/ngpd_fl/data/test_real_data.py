@@ -25,5 +25,5 @@ def test_mnist_is_normalised() -> None:
 def test_cifar10_is_normalised() -> None:
     config = DataConfig(dataset="image-folder", data_dir=Path(str(ROOT)) / "cifar10", validation_fraction=0.1)
     data = load_dataset(config, seed=0)
-    assert data.train.inputs.shape == (45000, 3, 32, 32) and len(data.test) == 10000 and data.num_classes == 10
+    assert data.train.inputs.shape == (45000, 3, 32, 32) and len(data.test) == 10000 and data.task.num_outputs == 10
     assert float(data.train.inputs.mean((0, 2, 3)).abs().max()) < 0.01

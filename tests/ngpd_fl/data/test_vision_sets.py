@@ -105,7 +105,7 @@ def test_images_labels_and_normalisation(
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     data = load(name, tmp_path, download=download)
     known = VISION_SETS[name]
-    assert data.num_classes == known.num_classes == (100 if name == "cifar100" else 10)
+    assert data.task.num_outputs == known.num_classes == (100 if name == "cifar100" else 10)
     mean, std = (np.array(values)[:, None, None] for values in (known.mean, known.std))
     for split, size in ((data.train, TRAIN), (data.test, TEST)):
         expected = (images(name, size) / 255 - mean) / std
