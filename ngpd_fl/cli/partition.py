@@ -52,7 +52,9 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure) -> None:
 
     num_classes = counts.shape[1]
     classes = range(num_classes) if num_classes <= _COLUMNS else range(0)
-    table = Table("node", measure.examples, measure.groups, *map(str, classes), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(
+        "node", measure.examples, measure.groups, *map(str, classes), box=SIMPLE_HEAD, pad_edge=False, show_edge=False
+    )
     for column in table.columns:
         column.justify = "right"
     for node, row in enumerate(counts):

@@ -17,7 +17,7 @@ from ngpd_fl.cli import flags
 from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.records import Metrics
+from ngpd_fl.records import Accuracies, Metrics
 from ngpd_fl.running import Progress
 
 CLI = Path(flags.__file__).parent
@@ -66,7 +66,7 @@ def metrics(round: int) -> Metrics:
     classes: dict[str, Any] = {"class_accuracy": [0.5], "averaged_model_class_accuracy": [0.5]}
     counts = {"round": round, "node_steps": round, "train_seconds": 1.0, "bytes_sent": 0}
     means = {"mean_accuracy": 0.25, "averaged_model_accuracy": 0.75, "consensus_distance": 1.0}
-    return Metrics(train_loss=None, trust_shrink=None, **counts, **means, **shares, **lists, **classes)
+    return Accuracies(train_loss=None, trust_shrink=None, **counts, **means, **shares, **lists, **classes)
 
 
 def progress(round: int, rounds: int) -> Progress:

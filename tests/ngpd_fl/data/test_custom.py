@@ -108,7 +108,14 @@ OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
         (returning(f"{OK}, np.zeros((0, 1, 2, 2)), np.arange(0)"), "test_inputs have shape (0, 1, 2, 2); expected"),
         (returning(f"np.full((3, 1, 2, 2), np.nan), np.arange(3), {OK}"), "train_inputs have values that are infinite"),
         (returning(f"np.zeros((3, 1, 2, 2)), np.arange(4), {OK}"), "3 train_inputs but 4 train_labels"),
-        (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3.0)"), "test_labels are float64; expected integers"),
+        (
+            returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3.0)"),
+            "train_labels are classes but test_labels real-valued targets, 1 each,",
+        ),
+        (
+            returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) > 1"),
+            "test_labels are bool; expected integers (classes)",
+        ),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.eye(3, dtype=int)"), "test_labels have shape (3, 3); expected"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) - 1"), "test_labels go down to -1; expected classes"),
         (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float32 of shape (1, 2, 2) but test_inputs float32 of"),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import ModelConfig
-from ngpd_fl.models import Categorical, LabelSmoothing, SquaredError, build_likelihood
+from ngpd_fl.models import Categorical, Gaussian, LabelSmoothing, SquaredError, build_likelihood
 from ngpd_fl.running import run
 
 
@@ -20,7 +20,7 @@ def own(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     name = f"loss_{folder.name.replace('-', '_')}"
-    head = "import torch\nfrom ngpd_fl.models import Categorical, SquaredError\n"
+    head = "import torch\nfrom ngpd_fl.models import Categorical, Gaussian, SquaredError\n"
     (folder / f"{name}.py").write_text(head + text)
     return ModelConfig(loss=f"{name}:make")
 
@@ -32,8 +32,35 @@ def test_built_in_losses() -> None:
     assert isinstance(smooth, LabelSmoothing) and smooth.amount == 0.2
 
 
+def test_losses_of_real_valued_targets() -> None:
+    for loss in ("auto", "squared-error"):
+        assert type(build_likelihood(ModelConfig(loss=loss), 3, real_valued=True)) is Gaussian
+    assert type(build_likelihood(ModelConfig(loss="auto"), 3)) is Categorical
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+@pytest.mark.parametrize(
+    "made, real_valued", [("Gaussian()", False), ("Categorical()", True), ("SquaredError()", True)]
+)
+def test_a_loss_of_the_users_own_for_the_other_kind_of_targets(
+    made: str, real_valued: bool, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own(f"def make(width): return {made}", tmp_path, monkeypatch)
+    with pytest.raises(InputError, match=r"^model.loss: .*") as raised:
+        build_likelihood(config, width, real_valued)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_loss_of_the_users_own_for_real_valued_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = own("def make(width): return Gaussian()", tmp_path, monkeypatch)
+    for width in (1, 3):
+        assert type(build_likelihood(config, width, real_valued=True)) is Gaussian
+
+
 def test_a_loss_that_is_not_known() -> None:
-    with pytest.raises(ValidationError, match="'hinge' is not known; allowed: cross-entropy, label-smoothing, squared"):
+    with pytest.raises(
+        ValidationError, match="'hinge' is not known; allowed: auto, cross-entropy, label-smoothing, squared"
+    ):
         ModelConfig(loss="hinge")
 
 
@@ -47,7 +74,7 @@ def test_a_loss_of_the_users_own(made: str, tmp_path: Path, monkeypatch: pytest.
     "text, words",
     [
         ("", ("cannot be imported", "make")),
-        ("def make(): pass", ("(num_classes=3) failed", "TypeError")),
+        ("def make(): pass", ("(num_outputs=3) failed", "TypeError")),
         ("def make(classes): return torch.nn.CrossEntropyLoss()", ("CrossEntropyLoss", "has no method draw_shape")),
         (
             "class make(Categorical):\n    def __init__(self, c): pass\n    def score(self, f, y): return f",
@@ -64,11 +91,11 @@ def test_a_loss_of_the_users_own(made: str, tmp_path: Path, monkeypatch: pytest.
         ),
         (
             "class make(Categorical):\n    def __init__(self, c): pass\n    def fisher_root(self, f): return f.log()",
-            ("fisher_root returns shape (3, 3)", "nan"),
+            ("fisher_root returns shape (2, 3)", "nan"),
         ),
         (
             "class make(Categorical):\n    __init__ = lambda *_: None\n    def loss(_, f, y): return float(f[0, 0])",
-            ("loss fails on outputs (3, 3)", "torch.func.vmap"),
+            ("loss fails on outputs (2, 3)", "torch.func.vmap"),
         ),
     ],
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ngpd_fl.config import Config
-from ngpd_fl.records import Metrics
+from ngpd_fl.records import Accuracies, Errors, Metrics
 from ngpd_fl.report import Outcome
 
 MakeOutcome = Callable[..., Outcome]
@@ -35,7 +36,20 @@ def metrics(round: int, num_nodes: int, **values: Any) -> Metrics:
         "class_accuracy": [0.5] * 10,
         "averaged_model_class_accuracy": [0.5] * 10,
     }
-    return Metrics(**(made | values))
+    return Accuracies(**(made | values))
+
+
+def errors(round: int, num_nodes: int, **values: Any) -> Metrics:
+    """The same with errors, which fall with the round: accuracy a becomes the error 100 - 90 a."""
+    old = metrics(round, num_nodes).model_dump()
+    made = {key: value for key, value in old.items() if "accuracy" not in key}
+    for key in ("mean_accuracy", "mean_own_accuracy", "averaged_model_accuracy"):
+        made[key.replace("accuracy", "rmse")] = 100 - 90 * old[key]
+    made["rmse"] = made["own_rmse"] = [100 - 90 * each for each in old["accuracy"]]
+    made |= {"min_rmse": min(made["rmse"]), "max_rmse": max(made["rmse"])}
+    made |= {"bin_rmse": [50.0] * 10, "averaged_model_bin_rmse": [50.0] * 10}
+    made |= {"mean_r2": 0.25, "averaged_model_r2": 0.5, "r2": [0.25] * num_nodes}
+    return Errors(**(made | values))
 
 
 @pytest.fixture
@@ -47,11 +61,18 @@ def make_outcome() -> MakeOutcome:
         rounds: int = 5,
         status: str = "finished",
         nodes: int = 4,
+        of: Callable[..., Metrics] = metrics,
         target: float | None = None,
         **last: Any,
     ) -> Outcome:
         config = Config(topology={"nodes": nodes}, training={"rounds": max(rounds, 1), "until_accuracy": target})
-        found = [metrics(round, nodes) for round in range(rounds)]
-        return Outcome(name, config, [*found, metrics(rounds, nodes, **last)], {"status": status})
+        found = [of(round, nodes) for round in range(rounds)]
+        return Outcome(name, config, [*found, of(rounds, nodes, **last)], {"status": status})
 
     return make
+
+
+@pytest.fixture
+def make_regression(make_outcome: MakeOutcome) -> MakeOutcome:
+    """The same of a run that learned real-valued targets."""
+    return partial(make_outcome, of=errors)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, Cost, accuracy_figure, consensus_figure
+from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, Cost, consensus_figure, measure_figure
 from ngpd_fl.report.style import PALETTE
 
 MakeOutcome = Callable[..., Outcome]
@@ -26,7 +26,7 @@ MakeOutcome = Callable[..., Outcome]
 )
 def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list[float]) -> None:
     outcome = make_outcome()
-    (axes,) = accuracy_figure([outcome], cost).axes
+    (axes,) = measure_figure([outcome], cost).axes
     averaged, mean = axes.lines
     np.testing.assert_allclose(mean.get_xdata(), spent)
     np.testing.assert_allclose(mean.get_ydata(), [100 * each.mean_accuracy for each in outcome.metrics])
@@ -39,7 +39,7 @@ def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list
 
 
 def test_the_title_says_the_setting(make_outcome: MakeOutcome) -> None:
-    (axes,) = accuracy_figure([make_outcome()], ROUNDS).axes
+    (axes,) = measure_figure([make_outcome()], ROUNDS).axes
     assert axes.texts[0].get_text() == "ngpd: accuracy against rounds"
     assert axes.get_title(loc="left").startswith("ring of 4 nodes; digits, classes (classes_per_node 2); 5 rounds")
 
@@ -48,7 +48,7 @@ def test_runs_have_colours_by_name_whatever_their_order(make_outcome: MakeOutcom
     runs = [make_outcome(name) for name in ("ngpd", "dsgd", "ecl")]
 
     def colours(outcomes: list[Outcome]) -> dict[str, str]:
-        figure = accuracy_figure(outcomes, ROUNDS)
+        figure = measure_figure(outcomes, ROUNDS)
         return {line.get_label(): line.get_color() for line in figure.legends[0].legend_handles}
 
     assert colours(runs) == colours(runs[::-1])
@@ -65,7 +65,7 @@ def test_colours_differ_in_brightness_or_hue_for_the_colour_blind() -> None:
 
 def test_a_run_that_did_not_finish_says_so(make_outcome: MakeOutcome) -> None:
     outcomes = [make_outcome("ngpd"), make_outcome("dsgd", status="diverged")]
-    legend = accuracy_figure(outcomes, ROUNDS).legends[0]
+    legend = measure_figure(outcomes, ROUNDS).legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["ngpd", "dsgd\n(diverged)"]
 
 
@@ -85,4 +85,4 @@ def test_consensus_over_orders_of_magnitude_is_logarithmic(make_outcome: MakeOut
 def test_nothing_but_the_start(make_outcome: MakeOutcome) -> None:
     for outcome in (make_outcome(rounds=0), make_outcome(rounds=1, consensus_distance=0.0)):
         assert consensus_figure([outcome]).axes[0].get_xlim()[1] >= 1
-        assert accuracy_figure([outcome], BYTES).axes[0].get_xlim()[1] > 0
+        assert measure_figure([outcome], BYTES).axes[0].get_xlim()[1] > 0

@@ -10,10 +10,11 @@ from ngpd_fl.config import Config
 from ngpd_fl.report.split import count_labels, split_figure
 
 
+@pytest.mark.parametrize("dataset", ["digits", "diabetes"])
 @pytest.mark.parametrize("partition", ["classes", "iid", "dirichlet"])
-def test_counts_are_those_of_the_run(partition: str) -> None:
-    config = Config(partition=partition, seed=3)
-    np.testing.assert_array_equal(count_labels(config), compose(config).counts)
+def test_counts_are_those_of_the_run(partition: str, dataset: str) -> None:
+    config = Config(partition=partition, data={"dataset": dataset}, seed=3)
+    np.testing.assert_array_equal(count_labels(config)[0], compose(config).counts)
 
 
 def test_every_count_is_written() -> None:
@@ -30,13 +31,13 @@ def test_every_count_is_written() -> None:
 
 def test_many_nodes_have_a_scale_instead_of_numbers() -> None:
     config = Config(topology={"nodes": 64})
-    _, cells, scale = split_figure(config, count_labels(config)).axes
+    _, cells, scale = split_figure(config, *count_labels(config)).axes
     assert scale.get_ylabel() == "images"
     assert not [text for text in cells.texts if text.get_text().isdigit()]
 
 
 def test_axes_count_in_whole_nodes_and_classes() -> None:
     config = Config(topology={"nodes": 2})
-    _, cells = split_figure(config, count_labels(config)).axes
+    _, cells = split_figure(config, *count_labels(config)).axes
     assert [tick for tick in cells.get_xticks() if -0.5 < tick < 1.5] == [0, 1]
     assert all(tick == int(tick) for tick in cells.get_yticks())

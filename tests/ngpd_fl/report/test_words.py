@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ngpd_fl.config import Config
+from ngpd_fl.records import ACCURACY, RMSE
 from ngpd_fl.report import Outcome, units, write_comparison
 from ngpd_fl.report.setting import common_words, graph_words, setting_words, split_words
-from ngpd_fl.report.table import HEADS, end_words, line_by_line, ranked, side_by_side
+from ngpd_fl.report.table import end_words, heads, line_by_line, ranked, side_by_side
 from ngpd_fl.running import run
 
 MakeOutcome = Callable[..., Outcome]
+
+HEADS = ("", "mean acc.", "min acc.", "averaged", "best mean", "consensus", "sent", "train time")
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (units.percent(0.92355), "92.4 %"),
-        (units.percent(1.0), "100.0 %"),
-        (units.percent(None), "-"),
+        (ACCURACY.text(0.92355), "92.4 %"),
+        (ACCURACY.text(1.0), "100.0 %"),
+        (RMSE.text(54.1484), "54.15"),
+        (RMSE.text(5.0), "5.000"),
+        (RMSE.text(123456.7), "1.235e+05"),
+        (RMSE.text(math.inf), "not finite"),
         (units.short_percent(0.9), "90 %"),
         (units.short_percent(0.07), "7 %"),
         (units.short_percent(0.9255), "92.55 %"),
@@ -90,10 +97,10 @@ def test_the_best_run_comes_first_and_one_that_diverged_last(make_outcome: MakeO
         make_outcome("gone", mean_accuracy=0.99, status="diverged"),
     )
     assert [outcome.name for outcome in ranked([gone, bad, good])] == ["good", "bad", "gone"]
-    heads, *rows = side_by_side([gone, bad, good])
-    assert heads == (*HEADS, "status")
-    assert {len(row) for row in rows} == {len(heads)}
-    assert side_by_side([good])[0] == HEADS
+    first, *rows = side_by_side([gone, bad, good])
+    assert first == (*HEADS, "status")
+    assert {len(row) for row in rows} == {len(first)}
+    assert side_by_side([good])[0] == HEADS == heads([good])
 
 
 def test_of_runs_with_a_target_the_one_that_reached_it_first_is_the_best(make_outcome: MakeOutcome) -> None:
@@ -140,6 +147,33 @@ def test_figures_side_by_side(make_outcome: MakeOutcome) -> None:
     )
 
 
+def test_errors_are_the_better_the_lower(make_regression: MakeOutcome) -> None:
+    good, bad, gone = (
+        make_regression("good", mean_rmse=50.0),
+        make_regression("bad", mean_rmse=70.0),
+        make_regression("gone", mean_rmse=None),
+    )
+    assert [outcome.name for outcome in ranked([gone, bad, good])] == ["good", "bad", "gone"]
+    assert side_by_side([bad])[0] == ("", "mean RMSE", "max RMSE", *HEADS[3:])
+    last = {"min_rmse": 40.0, "max_rmse": 60.0, "averaged_model_rmse": 45.0}
+    row = side_by_side([make_regression(mean_rmse=80.0, **last)])[1]
+    assert row[:5] == ("ngpd", "80.00", "60.00", "45.00", "72.86 (4)")  # the best was the evaluation before
+    assert gone.best is gone.metrics[4]
+
+
+def test_errors_line_by_line(make_regression: MakeOutcome) -> None:
+    said = dict(line_by_line(make_regression(mean_rmse=50.0, min_rmse=40.0, max_rmse=60.0, mean_own_rmse=30.0)))
+    assert said["RMSE of the nodes"] == "mean 50.00, worst 60.00, best 40.00"
+    assert said["on bins as their own"] == "mean 30.00"
+    assert said["R2"] == "mean 0.250, averaged model 0.500"
+
+
+def test_runs_of_both_kinds_stand_in_one_table(make_outcome: MakeOutcome, make_regression: MakeOutcome) -> None:
+    first, *rows = side_by_side([make_outcome("classes"), make_regression("targets")])
+    assert first[:3] == ("", "mean", "worst")
+    assert {row[0]: row[1][-1] == "%" for row in rows} == {"classes": True, "targets": False}
+
+
 def test_nothing_evaluated_yet() -> None:
     outcome = Outcome("ngpd", Config(), [], {"status": "unfinished"})
     assert line_by_line(outcome) == [("status", "unfinished after round 0 of 30")]
@@ -152,9 +186,9 @@ def test_comparison_files(tmp_path: Path) -> None:
     write_comparison(tmp_path)
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert {entry["name"] for entry in content["runs"]} == {"dsgd", "ecl"}
-    heading, _, heads, rule, *rows = (tmp_path / "comparison.md").read_text().splitlines()
+    heading, _, first, rule, *rows = (tmp_path / "comparison.md").read_text().splitlines()
     assert heading == content["setting"]
-    assert {line.count("|") for line in (heads, rule, *rows)} == {len(HEADS) + 1}
+    assert {line.count("|") for line in (first, rule, *rows)} == {len(HEADS) + 1}
 
 
 def test_no_comparison_of_nothing(tmp_path: Path) -> None:
