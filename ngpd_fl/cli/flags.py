@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WHAT, _HOW, _WHERE = "What is trained", "How", "Files"
 
 Dataset = Annotated[
-    str | None, typer.Option(help="e.g. digits, mnist, image-folder; default: digits", rich_help_panel=_WHAT)
+    str | None, typer.Option(help="e.g. digits, diabetes, mnist, image-folder; default: digits", rich_help_panel=_WHAT)
 ]
 DataDir = Annotated[Path | None, typer.Option(help="folder that holds the data set", rich_help_panel=_WHAT)]
 Partition = Annotated[

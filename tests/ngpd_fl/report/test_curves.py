@@ -38,6 +38,19 @@ def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list
     assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "test accuracy (%)")
 
 
+def test_errors(make_regression: MakeOutcome) -> None:
+    outcome = make_regression(mean_rmse=None)  # not finite in the end: the line ends before
+    (axes,) = measure_figure([outcome], ROUNDS).axes
+    _, mean = axes.lines
+    np.testing.assert_allclose(
+        mean.get_ydata(), [*(100 - 90 * (0.1015 + 0.05 * round) for round in range(5)), math.nan]
+    )
+    assert axes.get_ylabel() == "test RMSE (unit of the targets)"
+    assert axes.texts[0].get_text() == "ngpd: RMSE against rounds"
+    (axes,) = measure_figure([outcome, make_regression("ecl")], ROUNDS).axes
+    assert axes.texts[0].get_text() == "RMSE against rounds"
+
+
 def test_the_title_says_the_setting(make_outcome: MakeOutcome) -> None:
     (axes,) = measure_figure([make_outcome()], ROUNDS).axes
     assert axes.texts[0].get_text() == "ngpd: accuracy against rounds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 
 from ngpd_fl.composition import build_topology
 from ngpd_fl.config import Config
+from ngpd_fl.records import ACCURACY, RMSE, Measure
 from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
 from topologies import TOPOLOGIES
@@ -39,6 +41,19 @@ def test_every_node_and_every_edge_is_drawn(name: str) -> None:
     labels = [text.get_text() for text in axes.texts[1:]]  # the first is the title
     assert labels == [str(node) for node in range(topology.num_nodes)]
     assert f"of {topology.num_nodes} nodes" in axes.get_title(loc="left")
+
+
+def test_a_small_error_has_the_colour_of_a_high_accuracy() -> None:
+    config = configured("ring", nodes=3)
+    topology = build_topology(config)
+
+    def colours(values: list[float], measure: Measure) -> np.ndarray:
+        axes, bar = graph_figure(config, topology, values, measure).axes
+        assert bar.get_ylabel() == measure.label
+        return next(each for each in axes.collections if isinstance(each, PatchCollection)).get_facecolor()
+
+    np.testing.assert_allclose(colours([9.0, 1.0, 5.0], RMSE)[:2], colours([0.1, 0.9, 0.5], ACCURACY)[:2])
+    assert len(graph_figure(config, topology, [math.nan] * 3, RMSE).axes) == 1  # nothing to show: no scale
 
 
 @pytest.mark.parametrize(
