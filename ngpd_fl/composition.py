@@ -58,6 +58,10 @@ def compose(config: Config) -> Job:
     check_topology(config.strategy, topology)
     dataset = load_dataset(config.data, config.seed)
     task, groups = dataset.task, dataset.train_groups
+    if config.training.until_accuracy is not None and isinstance(task, Regression):
+        raise InputError(
+            f"training.until_accuracy: {config.data.dataset} has real-valued targets, which have no accuracy; unset it"
+        )
     parts = partition_labels(groups, topology.num_nodes, config.partition, config.seed)
     input_shape = tuple(dataset.train.inputs.shape[1:])
     model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype)

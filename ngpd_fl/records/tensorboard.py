@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ngpd_fl.config import InputError
+from ngpd_fl.records.measure import ACCURACY
 from ngpd_fl.records.metrics import Metrics
 
 TAGS = {
@@ -28,10 +29,11 @@ TAGS = {
     "class_accuracy": "classes/accuracy",
     "averaged_model_class_accuracy": "classes/averaged_model",
 }
-"""What is recorded under which name, by round: a number as a scalar, a list of shares as a histogram."""
+"""What is recorded under which name, by round: a number as a scalar, a list as a histogram. In regression the names of
+the errors are their own, under ``errors/``."""
 
-_BINS = np.linspace(0, 1, 51)
-"""Of the histograms: two percent each, however many nodes there are."""
+_BINS = 50
+"""Of a histogram, however many nodes there are: two percent each of 1, or of the largest error."""
 
 
 class EventFiles:
@@ -46,15 +48,20 @@ class EventFiles:
 
     def add(self, metrics: Metrics) -> None:
         """Write one evaluation."""
-        for name, tag in TAGS.items():
-            value = getattr(metrics, name)
+        for name in type(metrics).model_fields.keys() - {"round"}:
+            value, tag = getattr(metrics, name), TAGS.get(name, f"errors/{name}")
             if isinstance(value, list):
-                shares = np.clip([each for each in value if each is not None], 0, 1)  # rounding may exceed 1
-                if len(shares):
-                    self._writer.add_histogram(tag, shares, metrics.round, bins=_BINS)
+                self._add_histogram(tag, [each for each in value if each is not None], metrics)
             elif value is not None:
                 self._writer.add_scalar(tag, value, metrics.round)
         self._writer.flush()
+
+    def _add_histogram(self, tag: str, values: list[float], metrics: Metrics) -> None:
+        if not values:
+            return
+        low, high = (0.0, 1.0) if metrics.measure is ACCURACY else (min(0.0, *values), max(0.0, *values) or 1.0)
+        inside = np.clip(values, low, high)  # rounding may exceed 1
+        self._writer.add_histogram(tag, inside, metrics.round, bins=np.linspace(low, high, _BINS + 1))
 
     def close(self) -> None:
         """Close the file."""

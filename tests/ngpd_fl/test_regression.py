@@ -155,3 +155,9 @@ def test_a_run_with_errors_without_bound_is_recorded(tmp_path: Path) -> None:
     last = RunFolder.open(tmp_path).metrics()[-1]
     assert isinstance(last, Errors) and last.mean_rmse is None
     assert RunFolder.open(tmp_path).summary()["best"]["round"] == 0
+
+
+def test_an_accuracy_to_end_at_is_refused() -> None:
+    config = Config(data={"dataset": "diabetes"}, training={"until_accuracy": 0.9})
+    with pytest.raises(InputError, match=r"training\.until_accuracy: diabetes has real-valued targets"):
+        compose(config)

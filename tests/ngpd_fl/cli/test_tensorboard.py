@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import HISTOGRAMS, S
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.records import Metrics, RunFolder
+from ngpd_fl.records import Accuracies, Metrics, RunFolder
 from ngpd_fl.records.tensorboard import TAGS, EventFiles
 from ngpd_fl.running import run
 
@@ -30,7 +30,7 @@ def read(folder: Path) -> EventAccumulator:
 
 def check(events: EventAccumulator, metrics: list[Metrics]) -> None:
     """Let every number and every list of the records be in the event files, by round."""
-    for name in Metrics.model_fields.keys() - {"round"}:
+    for name in Accuracies.model_fields.keys() - {"round"}:
         expected = {each.round: getattr(each, name) for each in metrics if getattr(each, name) is not None}
         tag = TAGS[name]
         if tag in events.Tags()[SCALARS]:
@@ -83,11 +83,15 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
     accuracy = [*rng.beta(8, 2, 997).tolist(), 0.0, 1.0, 1.0 + 1e-12]  # rounding may exceed 1
     missing = dict.fromkeys(("train_loss", "trust_shrink", "consensus_distance"))
     classes = {"class_accuracy": [0.5, None], "averaged_model_class_accuracy": [None]}
-    shares = [name for name in Metrics.model_fields if name.startswith(("mean", "min", "max")) or "model_acc" in name]
+    shares = [
+        name for name in Accuracies.model_fields if name.startswith(("mean", "min", "max")) or "model_acc" in name
+    ]
     counts = {"round": 7, "node_steps": 1, "train_seconds": 1.0, "bytes_sent": 2**40}
     event_files = EventFiles(tmp_path)
     event_files.add(
-        Metrics(**counts, **missing, **classes, **dict.fromkeys(shares, 0.5), accuracy=accuracy, own_accuracy=accuracy)
+        Accuracies(
+            **counts, **missing, **classes, **dict.fromkeys(shares, 0.5), accuracy=accuracy, own_accuracy=accuracy
+        )
     )
     event_files.close()
     events = read(tmp_path)
@@ -103,6 +107,18 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
     assert not {TAGS[name] for name in missing} & {*events.Tags()[SCALARS]}  # a gap, not a number
     assert events.Histograms("classes/accuracy")[0].histogram_value.num == 1
     assert "classes/averaged_model" not in events.Tags()[HISTOGRAMS]
+
+
+def test_errors_of_a_regression_have_histograms_up_to_the_largest(tmp_path: Path) -> None:
+    config = Config(data={"dataset": "diabetes"}, strategy="ecl", training={"rounds": 1})
+    result = run(config, tmp_path / "out", tensorboard=True)
+    events = read(tmp_path / "out" / "tensorboard")
+    rmse = result.metrics[-1].nodes
+    histogram = events.Histograms("errors/rmse")[-1].histogram_value
+    assert histogram.num == len(rmse) == 8 and sum(histogram.bucket) == 8
+    assert histogram.max == pytest.approx(max(rmse)) and max(rmse) > 1
+    mean = events.Scalars("errors/mean_rmse")[-1].value
+    assert mean == pytest.approx(result.metrics[-1].mean)
 
 
 def test_they_change_nothing_in_a_run(tmp_path: Path) -> None:
