@@ -18,7 +18,8 @@ from strategies import Strategy, make_strategy
 from strategies.natural_gradient import NaturalGradientOptions
 from topologies import Topology
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""By their names in ``engine.dtype``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +47,69 @@ class Job:
     device: torch.device
 
 
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What an engine is made of; no node's state is there yet.
+
+    Attributes:
+        config: what it was made from.
+        topology: the graph and its schedule.
+        dataset: the images.
+        counts: each node's training images per class, ``[N, C]``.
+        judged: the split that evaluation uses.
+        model: the network.
+        strategy: the algorithm.
+        feed: minibatches and draws of every node.
+        device: where it is computed.
+    """
+
+    config: Config
+    topology: Topology
+    dataset: Dataset
+    counts: NDArray[np.int64]
+    judged: Split
+    model: FlatModel
+    strategy: Strategy
+    feed: DataFeed
+    device: torch.device
+
+    def engine(self, topology: Topology, chunk_size: int | None) -> VectorisedEngine:
+        """Return an engine with all nodes of ``topology`` at their common start; it has at most N nodes."""
+        training = self.config.training
+        return VectorisedEngine(
+            self.strategy,
+            topology,
+            self.feed,
+            self.model.start(),
+            local_steps=training.local_steps,
+            seed=self.config.seed,
+            message_loss=self.config.network.message_loss,
+            lr_scale=partial(lr_scale, training.lr_schedule, total_steps=training.rounds * training.local_steps),
+            chunk_size=chunk_size,
+        )
+
+
 def compose(config: Config) -> Job:
     """Load the data, build graph, network, algorithm and engine.
 
     Raises:
         InputError: something does not fit; one line says what.
     """
+    parts = prepare(config)
+    engine = parts.engine(parts.topology, config.engine.chunk_size)
+    return Job(
+        config, parts.topology, parts.dataset, parts.counts, parts.judged, parts.model, engine, device=parts.device
+    )
+
+
+def prepare(config: Config) -> Parts:
+    """Load the data, build graph, network and algorithm: all but the engine.
+
+    Raises:
+        InputError: something does not fit; one line says what.
+    """
     device = pick_device(config)
-    dtype = _DTYPES[config.engine.dtype]
+    dtype = DTYPES[config.engine.dtype]
     topology = build_topology(config)
     check_topology(config.strategy, topology)
     dataset = load_dataset(config.data, config.seed)
@@ -68,35 +124,25 @@ def compose(config: Config) -> Job:
     model.module.to(device)
     likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
     train = skew_features(
-        _placed(dataset.train, dtype, device),
+        dataset.train.placed(dtype, device),
         parts,
         rotation=config.data.rotation,
         noise=config.data.noise,
         seed=config.seed,
     )
-    training = config.training
-    engine = VectorisedEngine(
-        build_strategy(config, model, likelihood, input_shape),
-        topology,
-        DataFeed(
-            train,
-            parts,
-            config.data.batch_size,
-            config.seed,
-            crop=config.data.crop,
-            flip=config.data.flip,
-            draw_shape=likelihood.draw_shape(task.num_outputs),
-        ),
-        model.start(),
-        local_steps=training.local_steps,
-        seed=config.seed,
-        message_loss=config.network.message_loss,
-        lr_scale=partial(lr_scale, training),
-        chunk_size=config.engine.chunk_size,
+    feed = DataFeed(
+        train,
+        parts,
+        config.data.batch_size,
+        config.seed,
+        crop=config.data.crop,
+        flip=config.data.flip,
+        draw_shape=likelihood.draw_shape(task.num_outputs),
     )
-    judged = dataset.test if config.evaluation.split == "test" else dataset.validation
+    strategy = build_strategy(config, model, likelihood, input_shape)
+    judged = dataset.split(config.evaluation.split).placed(dtype, device)
     counts = label_counts(groups, parts, task.num_groups)
-    return Job(config, topology, dataset, counts, _placed(judged, dtype, device), model, engine, device)
+    return Parts(config, topology, dataset, counts, judged, model, strategy, feed, device)
 
 
 def build_topology(config: Config) -> Topology:
@@ -121,8 +167,3 @@ def pick_device(config: Config) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("engine.device: cuda is not available here; allowed: auto, cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _placed(split: Split, dtype: torch.dtype, device: torch.device) -> Split:
-    labels = split.labels.to(device, dtype if split.labels.is_floating_point() else None)
-    return Split(split.inputs.to(device, dtype), labels)

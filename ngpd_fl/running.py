@@ -84,10 +84,11 @@ def run(
         require_tensorboard()
         if out is None:
             raise InputError("tensorboard: needs a folder for the records; name it by out")
-    with _threads(config.engine.threads):
+    with torch_threads(config.engine.threads):
         job, folder = compose(config), None
         if out is not None:
             folder = RunFolder.create(Path(out), config, describe_environment(job.device), tensorboard)
+            folder.add_counts(job.counts)
         training = _Training(job, folder, on_progress)
         try:
             training.go()
@@ -239,8 +240,8 @@ def _final(last: Metrics) -> dict[str, Any]:
 
 
 @contextmanager
-def _threads(wanted: int) -> Iterator[None]:
-    """Give torch this many threads for the run's time."""
+def torch_threads(wanted: int) -> Iterator[None]:
+    """Give torch this many threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(wanted)
     try:

@@ -6,8 +6,10 @@ What is said of images goes for examples of any shape.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,6 +39,13 @@ class Split:
         """Return M, the number of images."""
         return len(self.labels)
 
+    def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
+        """Return the images in another type and on another device; nothing is copied where they are so already."""
+        return Split(
+            self.inputs.to(device, dtype),
+            self.labels.to(device, dtype if self.labels.is_floating_point() else None),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -60,6 +69,10 @@ class Dataset:
     def train_groups(self) -> NDArray[np.int64]:
         """What the partition goes by, int64 ``[M]``: each training image's class, in regression its target's bin."""
         return np.asarray(self.task.groups(self.train.labels).numpy())
+
+    def split(self, name: Literal["test", "validation"]) -> Split:
+        """Return the images that models are judged on."""
+        return self.test if name == "test" else self.validation
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,11 @@ from strategies import Phase
 
 
 class DataFeed:
-    """``Feed`` of a partitioned data set."""
+    """``Feed`` of a partitioned data set.
+
+    Attributes:
+        split: the training images, as the nodes see them.
+    """
 
     def __init__(
         self,
@@ -32,7 +36,7 @@ class DataFeed:
 
         ``batch_size``, ``crop`` and ``flip`` are those of ``DataConfig``, ``draw_shape`` is the likelihood's.
         """
-        self._split = split
+        self.split = split
         self._sampler = BatchSampler(parts, batch_size, seed)
         self._batch_size = batch_size
         self._seed = seed
@@ -44,7 +48,7 @@ class DataFeed:
 
         The uniform numbers draw Monte-Carlo targets; they are zeros in steps that refresh no factors.
         """
-        inputs, device = self._split.inputs, self._split.inputs.device
+        inputs, device = self.split.inputs, self.split.inputs.device
         names = nodes.tolist()
         indices = torch.as_tensor(self._sampler.batch(names, step), device=device)
         uniform = np.zeros((len(names), self._batch_size, *self._draw_shape))
@@ -52,7 +56,7 @@ class DataFeed:
             for row, node in zip(uniform, names, strict=True):
                 generator(self._seed, Purpose.LABELS, node, step).random(out=row)
         draws = torch.as_tensor(uniform, dtype=inputs.dtype, device=device)
-        return (self._moved(inputs[indices], names, step), self._split.labels[indices]), draws
+        return (self._moved(inputs[indices], names, step), self.split.labels[indices]), draws
 
     def _moved(self, images: Tensor, nodes: Sequence[int], step: int) -> Tensor:
         """Return the images with the node's random shifts and flips of this step."""

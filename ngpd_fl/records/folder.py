@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,8 +27,9 @@ class RunFolder:
     """One run's records.
 
     ``config.toml`` the whole configuration, ``environment.json`` versions, device and threads, ``metrics.jsonl`` a line
-    per evaluation, ``summary.json`` the result, ``models.safetensors`` final parameters, ``plots/`` pictures. On
-    request the evaluations are in ``tensorboard/`` as well, as event files.
+    per evaluation, ``summary.json`` the result, ``models.safetensors`` final parameters, ``label_counts.json`` each
+    node's training images per class, ``plots/`` pictures. On request the evaluations are in ``tensorboard/`` as well,
+    as event files.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -79,6 +82,11 @@ class RunFolder:
         if self._event_files is not None:
             self._event_files.add(metrics)
 
+    def add_counts(self, label_counts: NDArray[np.int64]) -> None:
+        """Write how many training images of each class each node holds, ``[N, C]``: a line per node."""
+        rows = ",\n".join(json.dumps(row) for row in label_counts.tolist())
+        self._write("label_counts.json", f"[\n{rows}\n]\n")
+
     def finish(self, summary: Mapping[str, Any], models: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write the result and the models: model name -> parameter name -> tensor."""
         tensors = {f"{model}/{name}": value for model, named in models.items() for name, value in named.items()}
@@ -122,18 +130,40 @@ class RunFolder:
             raise InputError(f"{path}: damaged (not a JSON object)")
         return summary
 
-    def parameters(self, model: str = AVERAGE) -> dict[str, Tensor]:
-        """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
+    def label_counts(self) -> NDArray[np.int64] | None:
+        """Return each node's training images per class, ``[N, C]``; None where the run did not record them."""
+        path = self.path / "label_counts.json"
+        if not path.exists():
+            return None
+        try:
+            counts = np.array(json.loads(_read(path)))
+        except ValueError as error:  # no JSON, or rows of different lengths
+            raise InputError(f"{path}: damaged ({error})") from error
+        if counts.ndim != 2 or counts.dtype != np.int64 or counts.min(initial=0) < 0:
+            raise InputError(f"{path}: damaged (not a table of counts)")
+        return counts
+
+    def models(self) -> dict[str, dict[str, Tensor]]:
+        """Return all saved models: ``"node0"``, ..., ``"average"`` -> parameter name -> tensor."""
         path = self.path / "models.safetensors"
+        if not path.exists():
+            raise InputError(f"{self.path}: the run has not ended (no models.safetensors)")
         try:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
-        found = {name.partition("/")[2]: value for name, value in tensors.items() if name.partition("/")[0] == model}
-        if not found:
-            allowed = ", ".join(sorted({name.partition("/")[0] for name in tensors}))
-            raise InputError(f"model {model!r}: not in {self.path}; allowed: {allowed}")
+        found: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            model, _, name = key.partition("/")
+            found.setdefault(model, {})[name] = value
         return found
+
+    def parameters(self, model: str = AVERAGE) -> dict[str, Tensor]:
+        """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
+        found = self.models()
+        if model not in found:
+            raise InputError(f"model {model!r}: not in {self.path}; allowed: {', '.join(sorted(found))}")
+        return found[model]
 
     def _write(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""

@@ -23,7 +23,15 @@ from topologies import TorusOptions
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("run", "--strategy", "dsgd", "--rounds", "2", "--nodes", "4", "--local-steps", "2")
 PLOTS = {"accuracy_rounds", "accuracy_bytes", "accuracy_seconds", "consensus", "graph", "split"}
-FILES = {"config.toml", "environment.json", "metrics.jsonl", "models.safetensors", "plots", "summary.json"}
+FILES = {
+    "config.toml",
+    "environment.json",
+    "label_counts.json",
+    "metrics.jsonl",
+    "models.safetensors",
+    "plots",
+    "summary.json",
+}
 
 
 def test_a_run_as_the_documentation_shows_it(cli: Callable[..., Any], here: Path) -> None:
