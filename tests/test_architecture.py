@@ -13,11 +13,12 @@ OURS = ("topologies", "strategies", "ngpd_fl")
 
 # The floors of ngpd_fl from the ground up; a part may import its own floor and those below.
 FLOORS = [
-    {"config", "randomness", "records"},
+    {"config", "machine", "randomness", "records"},
     {"models", "curvature", "data", "evaluation"},
     {"engines"},
     {"composition"},
     {"report", "running"},
+    {"diagnosis", "estimation", "judging"},
     {"cli"},
     {"__main__"},
 ]

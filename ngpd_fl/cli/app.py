@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from ngpd_fl.cli.compare import compare
+from ngpd_fl.cli.doctor import doctor
 from ngpd_fl.cli.ending import INTERRUPTED, Ended, complain
+from ngpd_fl.cli.estimate import estimate
+from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.keys import keys
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.run import run
@@ -17,7 +20,7 @@ from ngpd_fl.cli.show import show
 from ngpd_fl.cli.topology import topology
 
 app = typer.Typer(add_completion=False)
-for command in (run, compare, topology, partition, show, keys):
+for command in (run, compare, estimate, evaluate, show, topology, partition, keys, doctor):
     app.command()(command)
 
 

@@ -37,10 +37,7 @@ def read_image_folder(config: DataConfig) -> RawDataset:
     if config.data_dir is None:
         raise InputError("data.data_dir: image-folder needs the folder that holds train/ and test/; give --data-dir")
     root, size = config.data_dir.expanduser().resolve(), config.image_size
-    train, test = _listing(root / "train"), _listing(root / "test")
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise InputError(f"data.data_dir: {root}/train and {root}/test differ in their classes ({', '.join(odd[:5])})")
+    train, test = list_images(root)
     pixels = cached_tensors(
         _cache_paths(root, size),
         _fingerprint(root, size, [path for path, _ in train.samples + test.samples]),
@@ -55,6 +52,19 @@ def read_image_folder(config: DataConfig) -> RawDataset:
         mean=mean,
         std=std,
     )
+
+
+def list_images(root: Path) -> tuple[Any, Any]:
+    """Return torchvision's ``ImageFolder`` of train and of test; no image is read.
+
+    Raises:
+        InputError: a folder is missing, or they differ in their classes.
+    """
+    train, test = _listing(root / "train"), _listing(root / "test")
+    if train.classes != test.classes:
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise InputError(f"data.data_dir: {root}/train and {root}/test differ in their classes ({', '.join(odd[:5])})")
+    return train, test
 
 
 def _listing(folder: Path) -> Any:

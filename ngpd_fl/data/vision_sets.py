@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,3 +114,17 @@ def _split(part: Any, known: VisionSet) -> Split:
     pixels: Tensor = torch.as_tensor(part.data)
     pixels = pixels[:, None] if known.channel_axis is None else pixels.movedim(known.channel_axis, 1)
     return Split(pixels.contiguous(), torch.as_tensor(getattr(part, known.labels), dtype=torch.int64))
+
+
+def missing_files(name: str, data_dir: Path) -> tuple[list[str], int]:
+    """Return which files of a set, one of ``VISION_SETS``, are not in ``data_dir``, and how many it has in all."""
+    known = VISION_SETS[name]
+    reader = getattr(vision_datasets(), known.class_name)
+    if hasattr(reader, "resources"):  # packed files, unpacked beside
+        files = [url.rpartition("/")[2].removesuffix(".gz") for url, _ in reader.resources]
+    elif hasattr(reader, "split_list"):
+        files = [reader.split_list[which["split"]][1] for which in known.splits]
+    else:
+        files = [file for file, _ in reader.train_list + reader.test_list] + [reader.meta["filename"]]
+    folder = data_dir.expanduser() / known.folder
+    return [file for file in files if not (folder / file).is_file()], len(files)

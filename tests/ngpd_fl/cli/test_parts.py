@@ -23,7 +23,19 @@ from ngpd_fl.running import Progress
 CLI = Path(flags.__file__).parent
 
 
-@pytest.mark.parametrize("words", ["", "--help", "run --help", "compare --help", "topology --help", "show --help"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--help",
+        "run --help",
+        "compare --help",
+        "topology --help",
+        "show --help",
+        "estimate --help",
+        "doctor --help",
+    ],
+)
 def test_help(words: str, cli: Callable[..., Any]) -> None:
     said = cli(*words.split())
     assert (said.code, said.err) == (0, "")

@@ -1,0 +1,73 @@
+"""``ngpd-fl doctor``: what works here, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ngpd_fl.cli.ending import FAILED, Ended
+from ngpd_fl.cli.folders import RUNS
+
+if TYPE_CHECKING:
+    from ngpd_fl.diagnosis import Finding
+
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="look here for data sets")]
+AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON, for a bug report")]
+
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
+
+
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Look at versions, devices and data, train for two rounds, and say what is wrong and what to do.
+
+    The exit code is 0 where all that a run on CPUs needs is well, else 1.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ngpd_fl.cli.console import results
+    from ngpd_fl.diagnosis import diagnose
+
+    if data_dir is not None and not data_dir.is_dir():
+        from ngpd_fl.config import InputError
+
+        raise InputError(f"--data-dir {data_dir}: is not a folder")
+    findings = list(diagnose(data_dir, RUNS))
+    wrong = [finding for finding in findings if finding.state == "wrong"]
+    if as_json:
+        content = {"well": not wrong, "findings": [finding._asdict() for finding in findings]}
+        print(json.dumps(content, indent=2))
+    else:
+        console, table = results(), Table.grid(padding=(0, 3, 0, 0))
+        section = ""
+        for finding in _shortened(findings):
+            if finding.section != section:
+                section = finding.section
+                table.add_row(*[""] * bool(table.rows))
+                table.add_row(f"[bold]{section}[/bold]")
+            table.add_row(f"  {escape(finding.name)}", _MARKS[finding.state], escape(finding.found))
+            if finding.remedy and finding.state == "note":
+                table.add_row("", "", f"[dim]{escape(finding.remedy)}[/dim]")
+        console.print(table)
+        console.print()
+        if not wrong:
+            console.print("[green]All is well.[/]")
+        for finding in wrong:
+            words = f"[bold red]{escape(finding.name)}[/] {escape(finding.found)}: {escape(finding.remedy)}"
+            console.print(words, soft_wrap=True)
+    if wrong:
+        raise Ended(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong here", FAILED)
+
+
+def _shortened(findings: list[Finding]) -> Iterator[Finding]:
+    """Yield the findings, packages that are well in one."""
+    well = [each for each in findings if each.section == "versions" and each.state == "ok" and each.name != "python"]
+    for finding in findings:
+        if finding not in well:
+            yield finding
+        elif finding is well[0]:
+            yield finding._replace(name="packages", found=", ".join(f"{each.name} {each.found}" for each in well))

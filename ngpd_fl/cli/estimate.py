@@ -1,0 +1,151 @@
+"""``ngpd-fl estimate``: what a run will take in memory, messages and time, before it is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ngpd_fl.cli import flags
+from ngpd_fl.cli.console import print_table
+
+if TYPE_CHECKING:
+    from ngpd_fl.estimation import Estimate
+
+_KINDS = {
+    "params": "parameters",
+    "dual": "duals",
+    "mirror": "mirrors of the duals",
+    "velocity": "momentum",
+}
+"""Fields of a node's state in words; any other is called as it is."""
+
+_ALMOST = 0.8
+"""Share of the memory from which it may not do: the estimate is one, and other programs run as well."""
+
+
+def estimate(
+    context: typer.Context,
+    dataset: flags.Dataset = None,
+    data_dir: flags.DataDir = None,
+    partition: flags.Partition = None,
+    strategy: flags.Strategy = None,
+    topology: flags.Topology = None,
+    nodes: flags.Nodes = None,
+    model: flags.Model = None,
+    init: flags.Init = None,
+    rounds: flags.Rounds = None,
+    local_steps: flags.LocalSteps = None,
+    batch_size: flags.BatchSize = None,
+    lr: flags.LearningRate = None,
+    seed: flags.Seed = None,
+    device: flags.Device = None,
+    assignments: flags.Assignments = None,
+    config: flags.ConfigFile = None,
+) -> None:
+    """Say what a run will take in memory, messages and time, before it is run; flags are those of run.
+
+    It takes some seconds: rounds of a part of the network are timed. Nothing is written.
+    """
+    settings = flags.load_config(context.params)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ngpd_fl.estimation import estimate as estimated
+    from ngpd_fl.report.setting import setting_words
+
+    with Console(stderr=True).status("timing rounds of a part of the network"):
+        found = estimated(settings)
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for justify in ("left", "right", "right", "left"):
+        table.add_column(justify=justify)
+    for title, rows in (("memory", _memory(found)), ("messages", _messages(found)), ("time", _time(found))):
+        table.add_row(f"[bold]{title}[/bold]", *_HEADS[title])
+        for row in rows:
+            table.add_row(f"  {row[0]}", *row[1:3], f"[dim]{row[3]}[/dim]")
+        table.add_row()
+    print_table(f"{settings.strategy.name}: {setting_words(settings)}", table, _verdict(found))
+
+
+_HEADS = {"memory": ("a node", "network"), "messages": ("a round", "whole run"), "time": ("once", "whole run")}
+"""Of the two columns of figures."""
+
+Rows = list[tuple[str, str, str, str]]
+
+
+def _memory(found: Estimate) -> Rows:
+    from ngpd_fl.report.units import size
+
+    count = found.num_nodes
+    rows = [(_KINDS.get(kind, kind), size(total / count), size(total), "exact") for kind, total in found.state.items()]
+    work = ("work of a round", size(found.work / count), size(found.work), f"measured{_on(found, found.work_nodes)}")
+    of = "" if found.limit is None else f"; there are {size(found.limit)}"
+    if found.memory == found.loading_peak:
+        of = f", while the data are read{of}"
+    rows += [
+        ("messages", "", size(found.messages), "exact"),
+        work if found.work_nodes else ("work of a round", "", "-", "too large to be measured"),
+        ("data set", "", size(found.dataset), "exact"),
+        ("program", "", size(found.process), "measured"),
+        ("at most", "", size(found.memory), f"estimated{of}"),
+    ]
+    return rows if found.process else [row for row in rows if row[0] != "program"]
+
+
+def _messages(found: Estimate) -> Rows:
+    from ngpd_fl.report.units import size
+
+    rounds = found.config.training.rounds
+    return [
+        ("one message", size(found.message), "", f"exact; {found.parameters:,} parameters"),
+        ("all", size(found.sent / rounds), size(found.sent), "exact"),
+    ]
+
+
+def _time(found: Estimate) -> Rows:
+    from ngpd_fl.report import units
+
+    def seconds(duration: float) -> str:
+        return f"{1000 * duration:.1f} ms" if duration < 0.1 else units.seconds(duration)
+
+    rounds, training = found.config.training.rounds, found.training_seconds
+    rows = [("loading", seconds(found.loading), seconds(found.loading), "measured")]
+    if found.round is None or training is None:
+        rows.append(("rounds", "-", "-", "too large to be measured"))
+    else:
+        rows.append(
+            (
+                "rounds",
+                seconds(found.round),
+                seconds(training),
+                f"measured{_on(found, found.measured_nodes)}, times {rounds}",
+            )
+        )
+    once, all_of_them = seconds(found.evaluation), seconds(found.evaluation_seconds)
+    rows.append(("evaluation", once, all_of_them, f"measured on 2 models, times {found.evaluations}"))
+    if training is not None:
+        total = found.loading + training + found.evaluation_seconds
+        rows.append(("in all", "", seconds(total), "estimated"))
+    return rows
+
+
+def _on(found: Estimate, nodes: int) -> str:
+    """Return on what part of the network a figure was measured."""
+    return "" if nodes == found.num_nodes else f" on {nodes} of {found.num_nodes:,} nodes"
+
+
+def _verdict(found: Estimate) -> str:
+    """Return whether the memory will do and, where not, what spares some."""
+    if found.limit is None:
+        return "how much memory there is could not be found out"
+    share = found.memory / found.limit
+    if share <= _ALMOST:
+        return f"the memory will do: {100 * share:.0f} % of it"
+    may = "is too little" if share > 1 else "may be too little"
+    spare = "fewer nodes, a smaller network"
+    if "curvature" in found.state:
+        spare += ", strategy.rank"
+    if "mirror" in found.state:
+        spare += ", strategy.mixing=0"
+    return f"WARNING: the memory {may} ({100 * share:.0f} % of it); less is taken by engine.chunk_size, {spare}"

@@ -1,0 +1,142 @@
+"""What a run will take, before it is run: memory, bytes on the wire, time.
+
+The state of every node and every message are counted exactly. Time and the memory at work are measured on a part of the
+network with as many neighbours per node, on the nodes' own data, and carried over in proportion.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+
+from ngpd_fl import machine
+from ngpd_fl.composition import prepare
+from ngpd_fl.config import Config
+from ngpd_fl.estimation.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, work_bytes
+from ngpd_fl.estimation.part import smallest_part
+from ngpd_fl.estimation.timing import evaluation_seconds, round_seconds
+from ngpd_fl.running import torch_threads
+from topologies import Topology
+
+
+class Estimate(NamedTuple):
+    """What a run will take; sizes in bytes, times in seconds.
+
+    Attributes:
+        config: of the run.
+        num_nodes: N.
+        parameters: P.
+        state: kind -> bytes of all nodes; exact.
+        dataset: bytes of the images in memory; exact.
+        messages: bytes of the messages of a round in memory; exact.
+        work: most bytes that a round takes besides; measured on a part, in proportion.
+        work_nodes: on how many nodes that was measured; 0 where they did not fit into memory.
+        process: bytes of the program itself, its libraries and what it takes to read the data; measured. 0 on a GPU.
+        loading_peak: most bytes that the program held until now, when the data had been read; measured. 0 on a GPU.
+        limit: bytes of memory that there are; None where that is not known.
+        message: bytes of one message; exact.
+        sent: bytes that are sent in the whole run; exact.
+        loading: to read the data and make the network; measured.
+        round: a round on average; measured on a part, in proportion. None where none fitted into memory.
+        evaluation: an evaluation; measured on two models, in proportion.
+        evaluations: how many there are.
+        measured_nodes: on how many nodes rounds were timed.
+    """
+
+    config: Config
+    num_nodes: int
+    parameters: int
+    state: Mapping[str, int]
+    dataset: int
+    messages: int
+    work: int
+    work_nodes: int
+    process: int
+    loading_peak: int
+    limit: int | None
+    message: int
+    sent: int
+    loading: float
+    round: float | None
+    evaluation: float
+    evaluations: int
+    measured_nodes: int
+
+    @property
+    def memory(self) -> int:
+        """The most bytes of memory, estimated."""
+        running = sum(self.state.values()) + self.dataset + self.messages + self.work + self.process
+        return max(running, self.loading_peak)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """All rounds, estimated."""
+        return None if self.round is None else self.round * self.config.training.rounds
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """All evaluations, estimated."""
+        return self.evaluation * self.evaluations
+
+
+def estimate(config: Config) -> Estimate:
+    """Estimate what ``config`` will take; nothing is written.
+
+    Raises:
+        InputError: the configuration cannot be run.
+    """
+    with torch_threads(config.engine.threads):
+        began = time.perf_counter()
+        parts = prepare(config)
+        loading = time.perf_counter() - began
+        topology, chunk_size = parts.topology, config.engine.chunk_size
+        data = dataset_bytes(parts)
+        limit: int | None
+        if parts.device.type == "cuda":
+            process, peak, limit = 0, 0, torch.cuda.get_device_properties(parts.device).total_memory
+        else:
+            process, peak = max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0
+            limit = machine.memory()
+
+        state = state_bytes(parts, topology, chunk_size)
+        message = message_bytes(parts)
+        messages = messages_bytes(parts, topology, message)
+        held, size = sum(state.values()) + messages, smallest_part(topology)
+        room = float("inf") if limit is None else limit - data - process
+        work, tried, round, measured = 0, 0, None, 0
+        if 3 * held * size < room * topology.num_nodes:
+            tried = size
+            work = work_bytes(parts, size, message)
+            share = min(0.5 * room / (held + work), 1.0)  # of the network that may be tried
+            most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
+            round, measured = round_seconds(parts, size, most)
+        return Estimate(
+            config,
+            topology.num_nodes,
+            parts.model.num_params,
+            state,
+            data,
+            messages,
+            work,
+            tried,
+            process,
+            peak,
+            limit,
+            message,
+            message * sum(2 * count for count in _active_edges(topology, config.training.rounds)),
+            loading,
+            round,
+            evaluation_seconds(parts),
+            1 + -(-config.training.rounds // config.evaluation.every),
+            measured,
+        )
+
+
+def _active_edges(topology: Topology, rounds: int) -> Iterator[int]:
+    """Yield how many edges are active in each round."""
+    period = min(topology.period or rounds, rounds)
+    counts = [int(topology.active(round).sum()) for round in range(period)]
+    yield from (counts[round % period] for round in range(rounds))

@@ -1,0 +1,90 @@
+"""Memory of a run: states and messages counted exactly; what a round takes besides, measured on a part of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import networkx as nx
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ngpd_fl.composition import Parts
+from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.estimation.allocations import Allocations
+from ngpd_fl.estimation.part import part_of
+from strategies.contract import State
+from strategies.edge_consensus import EdgeState
+from topologies import Topology
+
+
+def state_bytes(parts: Parts, topology: Topology, chunk_size: int | None) -> dict[str, int]:
+    """Return the bytes of all nodes' states by kind, as the engine holds them, from one node's state of each block."""
+    start, local_steps = parts.model.start(), parts.config.training.local_steps
+
+    def edge_penalty(degree: int, neighbour_degree: int) -> float:
+        return parts.strategy.edge_penalty(degree, neighbour_degree, local_steps)
+
+    total: Counter[str] = Counter()
+    for block in make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device):
+        view = type(block.view)(*(field[0] for field in block.view))
+        for kind, leaf in _leaves(parts.strategy.init(start, view)):
+            total[kind] += len(block.nodes) * leaf.numel() * leaf.element_size()
+    return dict(total)
+
+
+def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of one node's state with what they are for: the state's fields, and those of its edges."""
+    for name, value in state._asdict().items():
+        fields = value._asdict() if isinstance(value, EdgeState) else {name: value}
+        for kind, field in fields.items():
+            yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
+
+
+def work_bytes(parts: Parts, size: int, message: int) -> int:
+    """Return the most bytes that a round of the network takes beside states and messages.
+
+    Args:
+        parts: of the run.
+        size: of the part that it is measured on.
+        message: bytes of one message.
+    """
+    num_nodes, chunk_size = parts.topology.num_nodes, parts.config.engine.chunk_size
+    if chunk_size is not None:  # as many blocks as the network has
+        chunk_size = max(chunk_size * size // num_nodes, 1)
+    part, allocations = part_of(parts.topology, size), Allocations()
+    with allocations:
+        engine = parts.engine(part, chunk_size)
+        for _ in range(2):  # in the first, states share what is zero at every node
+            engine.round = 0
+            engine.run_round()
+    held = sum(state_bytes(parts, part, chunk_size).values()) + messages_bytes(parts, part, message)
+    return max(allocations.peak - held, 0) * num_nodes // size
+
+
+def message_bytes(parts: Parts) -> int:
+    """Return the bytes of one message, as the engine counts them between two nodes."""
+    sent = parts.engine(Topology([nx.path_graph(2)]), None).run_round().bytes_sent
+    return sent // 2
+
+
+def messages_bytes(parts: Parts, topology: Topology, message: int) -> int:
+    """Return the bytes in which the engine holds a round's messages of this length.
+
+    It has a row per directed edge where neighbours get different messages, else one per node, and an empty one.
+    """
+    per_edge = bool(parts.config.strategy.spec.per_edge)
+    return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
+
+
+def dataset_bytes(parts: Parts) -> int:
+    """Return the bytes of the three splits; the training images twice where each node has its own view of them."""
+    splits = [parts.dataset.train, parts.dataset.validation, parts.dataset.test, parts.judged, parts.feed.split]
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for split in splits
+        for tensor in (split.inputs, split.labels)
+        if tensor.device == parts.device
+    }
+    total: int = sum(storages.values())
+    return total
