@@ -106,9 +106,9 @@ def _print_one(found: Judgement, foot: str) -> None:
     for label in order:
         of_class = (figures[key][label] for key in ("class_accuracy", "averaged_model_class_accuracy"))
         table.add_row(str(label), str(images[label]), *map(units.percent, of_class))
-    print_lines(f"{found.config.strategy.name}: {setting_words(found.config)}", lines, "")
-    if len(images) > _SHOWN:
-        table.title, table.title_justify = f"the {len(order)} classes that the nodes recognise worst", "left"
+    several = len(images) > _SHOWN
+    title = f"the {len(order)} classes that the nodes recognise worst" if several else "class by class"
+    print_lines(f"{found.config.strategy.name}: {setting_words(found.config)}", lines, f"{title}\n")
     results().print(table)
     results().print(f"\n{foot}", soft_wrap=True, markup=False)
 
