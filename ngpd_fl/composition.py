@@ -55,7 +55,7 @@ class Parts:
         config: what it was made from.
         topology: the graph and its schedule.
         dataset: the images.
-        counts: each node's training images per class, ``[N, C]``.
+        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets.
         judged: the split that evaluation uses.
         model: the network.
         strategy: the algorithm.
@@ -84,7 +84,7 @@ class Parts:
             local_steps=training.local_steps,
             seed=self.config.seed,
             message_loss=self.config.network.message_loss,
-            lr_scale=partial(lr_scale, training.lr_schedule, total_steps=training.rounds * training.local_steps),
+            lr_scale=partial(lr_scale, training),
             chunk_size=chunk_size,
         )
 

@@ -185,7 +185,8 @@ def _reads(config: Any) -> Finding:
         return Finding("data", config.dataset, "cannot be read", "wrong", str(error).partition(": ")[2])
     shape = "x".join(map(str, data.train.inputs.shape[1:]))
     train = len(data.train) + len(data.validation)
-    found = f"{train:,} + {len(data.test):,} images of {shape}, {data.num_classes} classes"
+    measure, groups = data.task.measure, data.task.num_groups
+    found = f"{train:,} + {len(data.test):,} {measure.examples} of {shape}, {groups} {measure.groups}"
     return Finding("data", config.dataset, found)
 
 
@@ -226,9 +227,9 @@ def _training() -> Iterator[Finding]:
         except Exception as error:
             yield Finding("training", name, f"fails: {_line(error)}", "wrong", "report it, with the output of --json")
             continue
-        seconds, accuracy = time.perf_counter() - began, result.metrics[-1].mean_accuracy
+        seconds, last = time.perf_counter() - began, result.metrics[-1]
         finished = result.summary["status"] == "finished"
-        words = f"2 rounds of 8 nodes on digits in {seconds:.1f} s, {100 * accuracy:.1f} % right"
+        words = f"2 rounds of 8 nodes on digits in {seconds:.1f} s, {last.measure.text(last.mean)} right"
         remedy = "" if finished else "report it, with the output of --json"
         yield Finding("training", name, words if finished else "diverges", "ok" if finished else "wrong", remedy)
 

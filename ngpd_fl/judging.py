@@ -16,7 +16,7 @@ from ngpd_fl.config import Config, DataConfig, InputError
 from ngpd_fl.data import Dataset, label_counts, load_dataset, partition_labels
 from ngpd_fl.evaluation import Evaluation, evaluate
 from ngpd_fl.models import FlatModel, build_model
-from ngpd_fl.records import AVERAGE, RunFolder
+from ngpd_fl.records import AVERAGE, RMSE, RunFolder, null_if_not_finite
 from ngpd_fl.running import torch_threads
 
 SplitName = Literal["test", "validation"]
@@ -31,38 +31,30 @@ class Judgement:
         config: the run's configuration.
         dataset: as in ``data.dataset``.
         split: of that data set.
-        images: how many of each class are in the split, ``[C]``.
+        sizes: how many examples of each group (a class, or a bin of targets) are in the split, ``[G]``.
         evaluation: the figures.
-        own_known: whether it is known what each node was trained on; where not, ``own_accuracy`` means nothing.
+        own_known: whether it is known what each node was trained on; where not, ``evaluation.own`` means nothing.
     """
 
     name: str
     config: Config
     dataset: str
     split: SplitName
-    images: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     evaluation: Evaluation
     own_known: bool
 
     def figures(self) -> dict[str, Any]:
         """Return everything for a JSON file, under the names of ``metrics.jsonl``; null for what is not known."""
-        found = self.evaluation
-        own = found.own_accuracy if self.own_known else None
+        measure, values = self.evaluation.measure, self.evaluation.record()
+        if not self.own_known:
+            values |= {f"own_{measure.key}": None, f"mean_own_{measure.key}": None}
         return {
             "run": self.name,
             "dataset": self.dataset,
             "split": self.split,
-            "images": self.images.tolist(),
-            "mean_accuracy": float(found.accuracy.mean()),
-            "min_accuracy": float(found.accuracy.min()),
-            "max_accuracy": float(found.accuracy.max()),
-            "mean_own_accuracy": None if own is None else float(own.mean()),
-            "averaged_model_accuracy": found.averaged_model_accuracy,
-            "consensus_distance": found.consensus_distance if np.isfinite(found.consensus_distance) else None,
-            "accuracy": found.accuracy.tolist(),
-            "own_accuracy": None if own is None else own.tolist(),
-            "class_accuracy": _null_for_nan(found.class_accuracy),
-            "averaged_model_class_accuracy": _null_for_nan(found.averaged_model_class_accuracy),
+            measure.examples: self.sizes.tolist(),
+            **{key: null_if_not_finite(value) for key, value in values.items()},
         }
 
 
@@ -91,24 +83,26 @@ def judge(
     engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
     with torch_threads(engine.threads):
         models = folder.models()
-        data = load_dataset(data_config, config.seed)
+        data = _load(folder, config, data_config)
         images = data.split(split)
         if not len(images):
-            raise InputError(f"--split {split}: {data.name} has no such images (data.validation_fraction is 0)")
+            examples = data.task.measure.examples
+            raise InputError(f"--split {split}: {data.name} has no such {examples} (data.validation_fraction is 0)")
         model, params = _restore(folder, config, models, data)
         place = pick_device(config.model_copy(update={"engine": engine}))
         model.module.to(place)
         counts = _label_counts(folder, config, data if data_config == config.data else None)
-        shape = (len(params), data.num_classes)
+        shape = (len(params), data.task.num_groups)
         fits = counts is not None and counts.shape == shape
         found = evaluate(
             model,
             params.to(place),
             images.placed(params.dtype, place),
             counts if counts is not None and fits else np.zeros(shape, dtype=np.int64),
+            data.task,
         )
-    per_class = np.bincount(images.labels.numpy(), minlength=data.num_classes)
-    return Judgement(folder.path.resolve().name, config, data.name, split, per_class, found, fits)
+    sizes = np.bincount(data.task.groups(images.labels).numpy(), minlength=data.task.num_groups)
+    return Judgement(folder.path.resolve().name, config, data.name, split, sizes, found, fits)
 
 
 def _data_config(own: DataConfig, dataset: str | None, data_dir: Path | None) -> DataConfig:
@@ -117,6 +111,22 @@ def _data_config(own: DataConfig, dataset: str | None, data_dir: Path | None) ->
         return own.model_copy(update={"data_dir": data_dir}) if data_dir is not None else own
     shared = {"image_size": own.image_size, "validation_fraction": own.validation_fraction}
     return Config(data={"dataset": dataset, "data_dir": data_dir, **shared}).data
+
+
+def _load(folder: RunFolder, config: Config, data_config: DataConfig) -> Dataset:
+    """Return the data to judge on; real-valued targets in the scale of those that the run learned."""
+    if data_config.dataset == config.data.dataset:
+        return load_dataset(data_config, config.seed)
+    recorded = folder.metrics()
+    if not recorded:
+        raise InputError(f"--dataset {data_config.dataset}: {folder.path} ended before its first evaluation")
+    own = recorded[0].measure
+    data = load_dataset(data_config, config.seed, trained_on=config.data if own is RMSE else None)
+    if data.task.measure is not own:
+        raise InputError(
+            f"--dataset {data.name}: is judged by {data.task.measure.name}, the models in {folder.path} by {own.name}"
+        )
+    return data
 
 
 def _restore(
@@ -133,13 +143,13 @@ def _restore(
         raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {found}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
-    model = build_model(settings, shape, data.num_classes, config.seed, dtype)
+    model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype)
     for name, saved in models.items():
         for parameter, segment in model.segments.items():
             given = tuple(saved[parameter].shape) if parameter in saved else "missing"
             if given != tuple(segment.shape):
                 raise InputError(
-                    f"{path}: does not fit {data.name} (images {shape}, {data.num_classes} classes): parameter "
+                    f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs): parameter "
                     f"{name}/{parameter} is {given}, should be {tuple(segment.shape)}"
                 )
         if unknown := saved.keys() - model.segments.keys():
@@ -155,7 +165,7 @@ def _restore(
 
 
 def _label_counts(folder: RunFolder, config: Config, own: Dataset | None) -> NDArray[np.int64] | None:
-    """Return each node's training images per class ``[N, C]``: as recorded, or else divided again as in the run.
+    """Return each node's training images per group ``[N, G]``: as recorded, or else divided again as in the run.
 
     None where neither can be had.
     """
@@ -166,10 +176,6 @@ def _label_counts(folder: RunFolder, config: Config, own: Dataset | None) -> NDA
         data = own or load_dataset(config.data, config.seed)
     except InputError:  # the run's data are gone: only another set is at hand
         return None
-    labels = data.train.labels.numpy()
-    parts = partition_labels(labels, config.topology.nodes, config.partition, config.seed)
-    return label_counts(labels, parts, data.num_classes)
-
-
-def _null_for_nan(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]
+    groups = data.train_groups
+    parts = partition_labels(groups, config.topology.nodes, config.partition, config.seed)
+    return label_counts(groups, parts, data.task.num_groups)

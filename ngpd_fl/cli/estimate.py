@@ -35,6 +35,7 @@ def estimate(
     model: flags.Model = None,
     init: flags.Init = None,
     rounds: flags.Rounds = None,
+    until_accuracy: flags.UntilAccuracy = None,
     local_steps: flags.LocalSteps = None,
     batch_size: flags.BatchSize = None,
     lr: flags.LearningRate = None,
@@ -65,7 +66,7 @@ def estimate(
         for row in rows:
             table.add_row(f"  {row[0]}", *row[1:3], f"[dim]{row[3]}[/dim]")
         table.add_row()
-    print_table(f"{settings.strategy.name}: {setting_words(settings)}", table, _verdict(found))
+    print_table(f"{settings.strategy.name}: {setting_words(settings)}", table, _verdict(found) + _end(found))
 
 
 _HEADS = {"memory": ("a node", "network"), "messages": ("a round", "whole run"), "time": ("once", "whole run")}
@@ -133,6 +134,16 @@ def _time(found: Estimate) -> Rows:
 def _on(found: Estimate, nodes: int) -> str:
     """Return on what part of the network a figure was measured."""
     return "" if nodes == found.num_nodes else f" on {nodes} of {found.num_nodes:,} nodes"
+
+
+def _end(found: Estimate) -> str:
+    """Return what the whole run is where it may end early."""
+    from ngpd_fl.report.units import short_percent
+
+    training = found.config.training
+    if training.until_accuracy is None:
+        return ""
+    return f"\nthe whole run is all {training.rounds} rounds; at {short_percent(training.until_accuracy)} it ends early"
 
 
 def _verdict(found: Estimate) -> str:

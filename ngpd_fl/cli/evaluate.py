@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ngpd_fl.judging import Judgement
 
 _SHOWN = 20
-"""Up to this many classes each has a row; of more, those that are recognised worst."""
+"""Up to this many classes each has a row; of more, those on which the nodes are worst."""
 
 
 class SplitName(StrEnum):
@@ -26,10 +27,8 @@ class SplitName(StrEnum):
     validation = "validation"
 
 
-Split = Annotated[SplitName, typer.Option(help="which of its images")]
-Dataset = Annotated[
-    str | None, typer.Option(help="another data set whose images and classes fit; default: the run's own")
-]
+Split = Annotated[SplitName, typer.Option(help="which of its images or examples")]
+Dataset = Annotated[str | None, typer.Option(help="another data set that fits the models; default: the run's own")]
 DataDir = Annotated[Path | None, typer.Option(help="folder that holds the data set; default: as in the run")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE.json", help="write all figures, also those of each node")]
 
@@ -77,37 +76,44 @@ def _write(found: list[Judgement], single: bool, out: Path) -> None:
 
 
 def _print_one(found: Judgement, foot: str) -> None:
-    """Print the figures as they stand at a run's end, and a table of the classes."""
+    """Print the figures as they stand at a run's end, and a table of the classes or bins."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from ngpd_fl.cli.console import results
+    from ngpd_fl.records import null_if_not_finite
     from ngpd_fl.report import units
     from ngpd_fl.report.setting import setting_words
 
-    figures, images = found.figures(), found.images
-    accuracy = found.evaluation.accuracy
-    mean, worst, best = (units.percent(figures[f"{name}_accuracy"]) for name in ("mean", "min", "max"))
-    nodes = f"mean {mean}, worst {worst} (node {accuracy.argmin()}), best {best} (node {accuracy.argmax()})"
+    values, sizes = found.evaluation, found.sizes
+    measure, text = values.measure, values.measure.text
+    ranks = [measure.rank(value) for value in values.nodes.tolist()]
+    ends = {word: ranks.index(end(ranks)) for word, end in (("worst", min), ("best", max))}
+    nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {node})" for word, node in ends.items())
     lines = [
-        ("judged on", f"{_images(found)}, {len(images)} classes"),
-        ("accuracy of the nodes", nodes),
-        ("on classes as their own", f"mean {units.percent(figures['mean_own_accuracy'])}"),
-        ("averaged model", units.percent(figures["averaged_model_accuracy"])),
-        ("consensus distance", units.distance(figures["consensus_distance"])),
+        ("judged on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
+        (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),
+        (f"on {measure.groups} as their own", f"mean {_own(found)}"),
+        ("averaged model", text(values.averaged_model)),
     ]
-    table = Table("class", "images", "mean of the nodes", "averaged model", box=SIMPLE_HEAD, pad_edge=False)
+    for other, each in values.others.items():
+        mean, averaged = each[:-1].mean(), each[-1]
+        if isfinite(mean) and isfinite(averaged):  # as at a run's end
+            lines.append((other.upper(), f"mean {mean:.3f}, averaged model {averaged:.3f}"))
+    lines.append(("consensus distance", units.distance(null_if_not_finite(values.consensus_distance))))
+    heads = (measure.group, measure.examples, "mean of the nodes", "averaged model")
+    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
     table.show_edge = False
     for column in table.columns:
         column.justify = "right"
-    order = list(range(len(images)))
-    if len(images) > _SHOWN:
-        order = sorted(order, key=lambda label: _rank(figures["class_accuracy"][label]))[: _SHOWN // 2]
-    for label in order:
-        of_class = (figures[key][label] for key in ("class_accuracy", "averaged_model_class_accuracy"))
-        table.add_row(str(label), str(images[label]), *map(units.percent, of_class))
-    several = len(images) > _SHOWN
-    title = f"the {len(order)} classes that the nodes recognise worst" if several else "class by class"
+    order, title = list(range(len(sizes))), f"{measure.group} by {measure.group}"
+    if len(sizes) > _SHOWN:
+        judged = (group for group in order if sizes[group])
+        order = sorted(judged, key=lambda group: measure.rank(float(values.groups[group])))[: _SHOWN // 2]
+        title = f"the {len(order)} {measure.groups} on which the nodes are worst"
+    for group in order:
+        of_group = (each[group] for each in (values.groups, values.averaged_model_groups))
+        table.add_row(str(group), str(sizes[group]), *(text(value) if sizes[group] else "-" for value in of_group))
     print_lines(f"{found.config.strategy.name}: {setting_words(found.config)}", lines, f"{title}\n")
     results().print(table)
     results().print(f"\n{foot}", soft_wrap=True, markup=False)
@@ -118,26 +124,33 @@ def _print_several(found: list[Judgement], foot: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from ngpd_fl.records import null_if_not_finite
     from ngpd_fl.report import units
 
-    heads = ("mean acc.", "min acc.", "max acc.", "own classes", "averaged", "consensus")
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("")
-    for head in heads:
+    for head in ("mean", "worst", "best", "as own", "averaged", "consensus"):
         table.add_column(head.replace(" ", "\n"), justify="right", vertical="bottom")
-    rows = sorted((each.figures() for each in found), key=lambda row: -row["mean_accuracy"])
-    keys = ("mean_accuracy", "min_accuracy", "max_accuracy", "mean_own_accuracy", "averaged_model_accuracy")
-    for row in rows:
-        shares = (units.percent(row[key]) for key in keys)
-        table.add_row(row["run"], *shares, units.distance(row["consensus_distance"]))
-    judged = {_images(each) for each in found}
+    judged = set()
+    for each in sorted(found, key=_rank, reverse=True):
+        values, measure = each.evaluation, each.evaluation.measure
+        ranked = sorted(values.nodes.tolist(), key=measure.rank)
+        shares = map(measure.text, (values.nodes.mean(), ranked[0], ranked[-1]))
+        distance = units.distance(null_if_not_finite(values.consensus_distance))
+        table.add_row(each.name, *shares, _own(each), measure.text(values.averaged_model), distance)
+        judged.add(f"{_examples(each)} ({measure.name})")
     print_table(f"judged on {' and '.join(sorted(judged))}", table, foot)
 
 
-def _images(found: Judgement) -> str:
+def _examples(found: Judgement) -> str:
     """Return what was judged on, e.g. ``the 359 test images of digits``."""
-    return f"the {found.images.sum():,} {found.split} images of {found.dataset}"
+    return f"the {found.sizes.sum():,} {found.split} {found.evaluation.measure.examples} of {found.dataset}"
 
 
-def _rank(accuracy: float | None) -> float:
-    return 2.0 if accuracy is None else accuracy
+def _own(found: Judgement) -> str:
+    """Return the nodes' mean on examples as their own; ``-`` where it is not known what these are."""
+    return found.evaluation.measure.text(found.evaluation.own.mean()) if found.own_known else "-"
+
+
+def _rank(found: Judgement) -> float:
+    return found.evaluation.measure.rank(float(found.evaluation.nodes.mean()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -24,20 +26,27 @@ READERS = {
 }
 
 
-def load_dataset(config: DataConfig, seed: int) -> Dataset:
+def load_dataset(config: DataConfig, seed: int, trained_on: DataConfig | None = None) -> Dataset:
     """Read the data set that ``config`` names.
 
     Args:
         config: which data set, where, and how much is kept apart for validation.
         seed: keys which training images are kept apart. Training images and test images do not depend on it.
+        trained_on: the data set of the models that are to be judged on this one, where targets are real-valued: what
+            its training examples say of unit, bins and scale holds here as well. None: this one's own do.
 
     Raises:
         InputError: the data are not there or cannot be read; the message says where they were looked for. Or
-            ``config`` wants something of images that the inputs do not allow.
+            ``config`` wants something of images that the inputs do not allow, or the data sets do not fit each other.
     """
-    raw = READERS.get(config.dataset, read_custom)(config)  # a name that is none of ours is an import path
+    raw = _read(config)
     _check_shape(config, tuple(raw.train.inputs.shape[1:]))
-    train_labels, test_labels, task = _learned(raw)
+    scale = raw
+    if trained_on is not None and raw.num_classes is None:
+        scale = _read(trained_on)
+        _check_alike(config, raw, trained_on, scale)
+        raw = replace(raw, mean=scale.mean, std=scale.std)
+    train_labels, test_labels, task = _learned(raw, scale)
     kept, held = hold_out(task.groups(train_labels).numpy(), config.validation_fraction, seed)
     return Dataset(
         name=config.dataset,
@@ -48,12 +57,27 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
     )
 
 
-def _learned(raw: RawDataset) -> tuple[Tensor, Tensor, Task]:
-    """Return the labels of training and test as they are learned, and the task."""
+def _read(config: DataConfig) -> RawDataset:
+    return READERS.get(config.dataset, read_custom)(config)  # a name that is none of ours is an import path
+
+
+def _learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:
+    """Return the labels of training and test as they are learned, in the scale of a data set, and the task."""
     if raw.num_classes is not None:
         return raw.train.labels, raw.test.labels, Classification(raw.num_classes)
-    task = Regression.of(raw.train.labels)
+    task = Regression.of(scale.train.labels)
     return task.standardised(raw.train.labels), task.standardised(raw.test.labels), task
+
+
+def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, own: RawDataset) -> None:
+    """Raise ``InputError`` where inputs or targets are not of the shape of those that models were trained on."""
+    for name in ("inputs", "labels"):
+        shape, wanted = (tuple(getattr(each.train, name).shape[1:]) for each in (raw, own))
+        if shape != wanted:
+            raise InputError(
+                f"data.dataset: {config.dataset} has {name} of shape {shape}, but {trained_on.dataset}, on which the "
+                f"models were trained, of {wanted}"
+            )
 
 
 def _check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:

@@ -57,7 +57,7 @@ def evaluation_seconds(parts: Parts) -> float:
     start = parts.model.start()[None]
 
     def judge() -> None:
-        evaluate(parts.model, start, parts.judged, parts.counts[:1])
+        evaluate(parts.model, start, parts.judged, parts.counts[:1], parts.dataset.task)
 
     return median(_timed(parts, judge) for _ in range(3)) * (parts.topology.num_nodes + 1) / 2
 

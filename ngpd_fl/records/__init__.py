@@ -3,7 +3,7 @@
 from ngpd_fl.records.environment import describe_environment
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
-from ngpd_fl.records.metrics import METRICS, Accuracies, Errors, Metrics
+from ngpd_fl.records.metrics import METRICS, Accuracies, Errors, Metrics, null_if_not_finite
 from ngpd_fl.records.tensorboard import require_tensorboard
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Metrics",
     "RunFolder",
     "describe_environment",
+    "null_if_not_finite",
     "require_empty",
     "require_tensorboard",
 ]

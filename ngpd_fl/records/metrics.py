@@ -43,7 +43,7 @@ class Metrics(BaseModel):
     def _finite_or_null(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values  # pydantic says what is wrong
-        return {key: _null_if_not_finite(value) for key, value in values.items()}
+        return {key: null_if_not_finite(value) for key, value in values.items()}
 
     def reaches(self, accuracy: float | None) -> bool:
         """Return whether the nodes' mean accuracy is at least ``accuracy``; False where none is given."""
@@ -158,9 +158,10 @@ def parse_metrics(line: str) -> Metrics:
     return _ANY.validate_json(line)
 
 
-def _null_if_not_finite(value: Any) -> Any:
+def null_if_not_finite(value: Any) -> Any:
+    """Return a value, or the entries of a list, as they are recorded."""
     if isinstance(value, list):
-        return [_null_if_not_finite(entry) for entry in value]
+        return [null_if_not_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -20,6 +20,12 @@ from strategies import STRATEGIES
 from topologies import parse_topology
 
 
+@pytest.fixture(autouse=True)
+def few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a round takes is not looked at, but by a clock of the test's."""
+    monkeypatch.setattr(timing, "_REPEATS", 1)
+
+
 def small(**values: Any) -> Config:
     training = {"rounds": 3, "local_steps": 2, **values.pop("training", {})}
     return Config(training=training, evaluation={"every": 2}, **values)
@@ -53,10 +59,10 @@ def test_kinds_of_state() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["static", "matching"])
-@pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
-def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str) -> None:
-    topology = {"name": "erdos-renyi", "nodes": 6, "schedule": schedule}
-    config = small(model="softmax", strategy=strategy, topology=topology, network={"message_loss": 0.2})
+@pytest.mark.parametrize(("strategy", "dataset"), [("ngpd", "diabetes"), ("dsgd", "digits")])
+def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str, dataset: str) -> None:
+    values = {"topology": {"name": "erdos-renyi", "nodes": 6, "schedule": schedule}, "data": {"dataset": dataset}}
+    config = small(model="softmax", strategy=strategy, network={"message_loss": 0.2}, **values)
     found, result = estimate(config), run(config)
     assert found.sent == result.summary["bytes_sent"]
     assert found.evaluations == len(result.metrics)
@@ -66,18 +72,20 @@ def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str) 
 
 @pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
 def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
-    config = small(strategy=strategy)
+    config = small(model="softmax", strategy=strategy)
     engine = compose(config).engine
     engine.run_round()
     held = sum(buffer.numel() * buffer.element_size() for buffer in engine._mailbox._buffers.values())
     assert estimate(config).messages == held
 
 
-def test_the_data_set_is_counted_once() -> None:
-    data = prepare(small()).dataset
+@pytest.mark.parametrize("dataset", ["digits", "diabetes"])
+def test_the_data_set_is_counted_once(dataset: str) -> None:
+    config = small(model="softmax", strategy="dsgd", data={"dataset": dataset})
+    data = prepare(config).dataset
     splits = (data.train, data.validation, data.test)
     tensors = [tensor for split in splits for tensor in (split.inputs, split.labels)]
-    assert estimate(small()).dataset == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    assert estimate(config).dataset == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def test_tensors_are_counted_as_long_as_they_live() -> None:

@@ -15,6 +15,12 @@ from ngpd_fl.report import units
 SHORT = ("--rounds", "2", "--nodes", "4", "--local-steps", "2")
 
 
+@pytest.fixture(autouse=True)
+def few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a round takes is not looked at."""
+    monkeypatch.setattr("ngpd_fl.estimation.timing._REPEATS", 1)
+
+
 def row(out: str, name: str) -> str:
     return " ".join(next(line for line in out.splitlines() if line.startswith(f"  {name}")).split())
 
@@ -31,6 +37,26 @@ def test_an_estimate_and_its_run(quick: Callable[..., Any], here: Path) -> None:
     assert "measured, times 2" in row(said.out, "rounds")
     assert "times 3" in row(said.out, "evaluation")
     assert "the memory will do" in said.out
+
+
+def test_a_run_on_real_valued_targets(cli: Callable[..., Any]) -> None:
+    """11 parameters; a message of ecl is a vector of as many floats, sent over each edge both ways."""
+    said = cli("estimate", "--dataset", "diabetes", "--model", "softmax", "--strategy", "ecl", *SHORT)
+    assert (said.code, said.err.strip()) == (0, "")
+    assert row(said.out, "one message") == f"one message {4 * 11} B exact; 11 parameters"
+    assert row(said.out, "all") == f"all {8 * 44} B {2 * 8 * 44} B exact"
+    assert "the memory will do" in said.out and "ends early" not in said.out
+
+
+def test_a_run_that_may_end_early(cli: Callable[..., Any]) -> None:
+    """Its figures are those of all rounds, and it is said so."""
+    words = ("--strategy", "dsgd", "--model", "softmax", *SHORT)
+    plain, early = (cli("estimate", *words, *more).out for more in ((), ("--until-accuracy", "0.05")))
+    assert early.rstrip().endswith("the whole run is all 2 rounds; at 5 % it ends early")
+    assert row(early, "all") == row(plain, "all")
+    said = cli("estimate", "--dataset", "diabetes", "--until-accuracy", "0.9")
+    assert (said.code, said.out) == (2, "")
+    assert "training.until_accuracy: diabetes has real-valued targets, which have no accuracy" in said.err
 
 
 def test_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ CLI = Path(flags.__file__).parent
         "topology --help",
         "show --help",
         "estimate --help",
+        "evaluate --help",
         "doctor --help",
     ],
 )
