@@ -34,7 +34,7 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Headers, RoundView, State, StrategyOptions, View
-from strategies.gossip import gossip
+from strategies.gossip import gossip, weighted_sum
 
 _OLDER = 1 << 62
 _NEWEST = _OLDER - 1
@@ -124,7 +124,8 @@ def edge_force(edges: EdgeState, params: Tensor, view: View) -> tuple[Tensor, Te
     wrong point.
     """
     total = view.edge_penalty.sum()
-    return total * params - (view.edge_penalty * view.sign) @ edges.dual, total
+    pulled = weighted_sum(-view.edge_penalty * view.sign, edges.dual)
+    return torch.addcmul(pulled, total, params), total
 
 
 class EdgeConsensusExchange:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from strategies.contract import Headers, RoundView, State, View
@@ -32,7 +33,15 @@ def gossip(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor)
         at_hand: slots whose value may be used, bool ``[D]``.
     """
     weights = weights * at_hand
-    return (1 - weights.sum()) * params + weights @ neighbours
+    return torch.addcmul(weighted_sum(weights, neighbours), 1 - weights.sum(), params)
+
+
+def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
+    """Return the sum ``[P]`` of ``vectors [D, P]`` with ``weights [D]``.
+
+    As a matrix product: stacked, the product of vector and matrix would be taken by columns, far apart in memory.
+    """
+    return (weights[None] @ vectors)[0]
 
 
 class GossipExchange:

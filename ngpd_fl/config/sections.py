@@ -235,5 +235,7 @@ class EngineConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
     dtype: Literal["float32", "float64"] = "float32"
-    chunk_size: int | None = Field(None, ge=1, description="nodes computed at once; bounds memory; unset: all")
+    chunk_size: int | None = Field(
+        None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"
+    )
     threads: int = Field(1, ge=1, description="CPU threads of torch; more pay for large networks only")

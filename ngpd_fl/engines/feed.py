@@ -56,7 +56,8 @@ class DataFeed:
             for row, node in zip(uniform, names, strict=True):
                 generator(self._seed, Purpose.LABELS, node, step).random(out=row)
         draws = torch.as_tensor(uniform, dtype=inputs.dtype, device=device)
-        return (self._moved(inputs[indices], names, step), self.split.labels[indices]), draws
+        images = inputs.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+        return (self._moved(images, names, step), self.split.labels[indices]), draws
 
     def _moved(self, images: Tensor, nodes: Sequence[int], step: int) -> Tensor:
         """Return the images with the node's random shifts and flips of this step."""

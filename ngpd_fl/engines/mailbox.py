@@ -35,14 +35,15 @@ class Mailbox:
                 buffer[block.out_edge[block.view.exists]] = value[block.view.exists]
             else:
                 buffer = self._buffer(name, self._num_nodes + 1, value.shape[1:], value)
-                buffer[block.nodes] = value
+                buffer.index_copy_(0, block.nodes, value)
 
     def take(self, block: Block, received: Tensor) -> Message:
         """Return the block's inbox, every field ``[n, D, ...]``; zeros where ``received [n, D]`` is False."""
         fields = {}
         for name, buffer in self._buffers.items():
             source = block.in_edge if name in self._per_edge else block.view.neighbour
-            fields[name] = buffer[torch.where(received, source, buffer.shape[0] - 1)]
+            rows = torch.where(received, source, buffer.shape[0] - 1)
+            fields[name] = buffer.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         return self._message(**fields)
 
     def bytes_per_message(self) -> int:

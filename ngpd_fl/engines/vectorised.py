@@ -17,6 +17,10 @@ from strategies.contract import Message, State
 from topologies import Topology
 
 
+_CHUNK_BYTES = 8 << 20
+"""Flat vectors of a chunk's nodes on a CPU: more drops out of its caches, less pays each operation's fixed cost."""
+
+
 class Feed(Protocol):
     """Where local steps get their batches and random numbers."""
 
@@ -71,7 +75,7 @@ class VectorisedEngine:
             seed: keys the draws of lost messages.
             message_loss: probability that a message is lost.
             lr_scale: local step -> factor on lr.
-            chunk_size: nodes computed at once; none: all.
+            chunk_size: nodes computed at once; none: as many as stay in a CPU's cache, on other devices all.
         """
         self.round = 0
         self.num_nodes = topology.num_nodes
@@ -86,6 +90,7 @@ class VectorisedEngine:
         def edge_penalty(degree: int, neighbour_degree: int) -> float:
             return strategy.edge_penalty(degree, neighbour_degree, local_steps)
 
+        chunk_size = chunk_size or _default_chunk_size(start)
         self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device)
         self._states: list[State] = [
             vmap(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
@@ -138,3 +143,8 @@ class VectorisedEngine:
             infos.append(info)
         self._states[index] = state
         return torch.stack([info.loss for info in infos]).mean(0), torch.stack([info.shrink for info in infos]).mean(0)
+
+
+def _default_chunk_size(start: Tensor) -> int | None:
+    """Return how many vectors like ``start [P]`` a CPU's chunk holds; None, all, on other devices."""
+    return max(1, _CHUNK_BYTES // (start.numel() * start.element_size())) if start.device.type == "cpu" else None
