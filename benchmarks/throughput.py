@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.data import Split

@@ -13,7 +13,8 @@ and the layer's Fisher matrix is A (x) G. A linear layer on ``[B, d_in]`` has on
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Sequence
+from math import prod, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -46,18 +47,6 @@ def output_vectors(layer: nn.Module, gradients: Tensor) -> Tensor:
     return gradients.reshape(gradients.shape[0], -1, gradients.shape[-1])
 
 
-def input_factor(vectors: Tensor) -> Tensor:
-    """Return A ``[d_in, d_in]`` of input vectors ``[B, positions, d_in]``."""
-    flat = vectors.flatten(0, 1)
-    return flat.t() @ flat / vectors.shape[0]
-
-
-def output_factor(vectors: Tensor) -> Tensor:
-    """Return G ``[d_out, d_out]`` of output gradients ``[B, positions, d_out]``."""
-    flat = vectors.flatten(0, 1)
-    return flat.t() @ flat / flat.shape[0]
-
-
 def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
     """Return each example's gradient for a normalisation's weight and (where it has one) bias, ``[B, d]`` each.
 
@@ -80,12 +69,31 @@ def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple
     return (of_weight,) if layer.bias is None else (of_weight, of_bias)
 
 
-def norm_diagonal(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> Tensor:
-    """Return the diagonal of F for a normalisation's weight and (where it has one) bias, ``[d]`` or ``[2 d]``.
+def moment_vectors(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalisation, F itself.
 
-    Each entry is the mean over the batch of the squared gradient of one example's loss; see ``norm_gradients``.
+    Args:
+        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as ``layer_inputs`` takes it, or a normalisation.
+        inputs: what the layer was given.
+        gradients: the output gradients, once for each score of an example.
     """
-    return torch.cat([part.square().mean(0) for part in norm_gradients(layer, inputs, gradients)])
+    size = inputs.shape[0]
+    if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
+        of_examples = [torch.cat(norm_gradients(layer, inputs, each), dim=1) for each in gradients]
+        return (torch.cat(of_examples) / sqrt(size),)
+    given = [output_vectors(layer, each).flatten(0, 1) for each in gradients]
+    outputs = torch.cat(given) / sqrt(given[0].shape[0])
+    return layer_inputs(layer, inputs).flatten(0, 1) / sqrt(size), outputs
+
+
+def average_moment(running: Tensor, vectors: Tensor, decay: float, share: Tensor) -> Tensor:
+    """Return decay * running + share * (sum of v v^T over the rows v of ``vectors [M, d]``).
+
+    ``running`` is ``[d, d]``; or ``[d]``, of which the diagonal is meant.
+    """
+    if running.dim() == 1:
+        return decay * running + share * vectors.square().sum(0)
+    return torch.addmm(running, vectors.t(), share * vectors, beta=decay)
 
 
 def parameter_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:

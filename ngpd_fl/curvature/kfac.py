@@ -8,6 +8,7 @@ natural gradient descent", NeurIPS 2019, on the difference).
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker, Ridge
 from ngpd_fl.curvature.capture import Capture
-from ngpd_fl.curvature.factors import input_factor, layer_inputs, norm_diagonal, output_factor, output_vectors
+from ngpd_fl.curvature.factors import average_moment, moment_vectors
 from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape, scatter
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
 from ngpd_fl.models.objective import SupervisedObjective
+from ngpd_fl.models.stacked import call_stacked
 from strategies import Phase
 from strategies.natural_gradient import NaturalGradientOptions
 
@@ -74,24 +76,19 @@ class KFAC:
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``."""
         loss, gradient = self.objective.gradient(params, batch)
-        blocks, updates = state
         if phase.refresh_factors:
-            # The running average starts at the first factor, which replaces the zeros.
-            decay = torch.where(updates == 0, torch.zeros_like(updates), self.options.factor_decay)
-            fresh = self._factors(params, batch, draws)
-            blocks = {name: block.average(fresh[name], decay) for name, block in blocks.items()}
-            updates = updates + 1
+            state = self._refresh(state, params, batch, draws)
         if phase.refresh_basis:
-            blocks = {name: block.decompose() for name, block in blocks.items()}
-        return KFACState(blocks, updates), loss, gradient
+            state = state._replace(blocks={name: block.decompose() for name, block in state.blocks.items()})
+        return state, loss, gradient
 
     def solve(self, state: KFACState, force: Tensor, lr: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Return step = [(F + damping I) / lr + shift I]^-1 force ``[P]`` and step^T F step ``[]``."""
         ridge = Ridge(lr, self.options.damping, shift)
         layers = self.capture.layers
         solved = {name: block.solve(gather(force, layers[name]), ridge) for name, block in state.blocks.items()}
-        quadratic = torch.stack([quadratic for _, quadratic in solved.values()]).sum()
-        return scatter({name: step for name, (step, _) in solved.items()}, layers), quadratic
+        step = scatter(solved, layers)
+        return step, ridge.quadratic(force, step)
 
     def quadratic(self, state: KFACState, vector: Tensor) -> Tensor:
         """Return vector^T F vector ``[]``."""
@@ -99,10 +96,34 @@ class KFAC:
         parts = [block.quadratic(gather(vector, layers[name])) for name, block in state.blocks.items()]
         return torch.stack(parts).sum()
 
-    def _factors(self, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        """Return each layer's fresh (A, G), or (diagonal,), from the first ``factor_batch`` examples."""
+    def _refresh(self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor) -> KFACState:
+        """Average the factors of the first ``factor_batch`` examples in."""
+        blocks, updates = state
         used = self.options.factor_batch or len(draws)
-        inputs, targets, draws = batch[0][:used], batch[1][:used], draws[:used]
+        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
+        running = [average for block in blocks.values() for average in block.averages]
+        averages = iter(
+            self._average(*given, *running)
+            if params.device.type != "cpu"
+            else call_stacked(self._one_by_one, *given, *running)
+        )
+        fresh = {
+            name: block.with_averages(tuple(islice(averages, len(block.averages)))) for name, block in blocks.items()
+        }
+        return KFACState(fresh, updates + 1)
+
+    def _one_by_one(self, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """Do ``_average`` for one node after another, which on a CPU is faster for convolutions; see the objective."""
+        averages = [torch.empty_like(running) for running in stacked[5:]]
+        for node, given in enumerate(zip(*stacked, strict=True)):
+            for average, of_node in zip(averages, self._average(*given), strict=True):
+                average[node] = of_node
+        return tuple(averages)
+
+    def _average(
+        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return the running averages of all blocks, one after another, with these examples' factors in them."""
         captured = self.capture.forward(params, inputs)
         if self.options.fisher == "empirical":
             scores = [self.likelihood.score(captured.outputs, targets)]
@@ -113,13 +134,11 @@ class KFAC:
             else:
                 scores = list(self.likelihood.fisher_root(softened))
         gradients = [captured.backward(score) for score in scores]
-        fresh: dict[str, tuple[Tensor, ...]] = {}
-        for name, layer in self.capture.layers.items():
-            module, given = layer.module, captured.inputs[name]
-            of_layer = [each[name] for each in gradients]
-            if isinstance(module, KRONECKER_LAYERS):
-                of_outputs = [output_factor(output_vectors(module, each)) for each in of_layer]
-                fresh[name] = (input_factor(layer_inputs(module, given)), torch.stack(of_outputs).sum(0))
-            else:
-                fresh[name] = (torch.stack([norm_diagonal(module, given, each) for each in of_layer]).sum(0),)
-        return fresh
+        vectors = [
+            moment
+            for name, layer in self.capture.layers.items()
+            for moment in moment_vectors(layer.module, captured.inputs[name], [each[name] for each in gradients])
+        ]
+        decay = self.options.factor_decay
+        share = 1 - decay * (updates > 0).to(params.dtype)  # the average starts at the first factor
+        return tuple(average_moment(old, new, decay, share) for old, new in zip(running, vectors, strict=True))

@@ -16,7 +16,6 @@ from strategies import Phase, Step, Strategy
 from strategies.contract import Message, State
 from topologies import Topology
 
-
 _CHUNK_BYTES = 8 << 20
 """Flat vectors of a chunk's nodes on a CPU: more drops out of its caches, less pays each operation's fixed cost."""
 

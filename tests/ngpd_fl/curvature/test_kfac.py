@@ -190,7 +190,7 @@ def test_eigenvalues_that_rounding_leaves_below_zero_count_as_zero() -> None:
     rounded = torch.diag(torch.tensor([2.0, -1e-9], dtype=torch.float64))
     blocks = {"": state.blocks[""]._replace(input_factor=rounded, output_factor=3 * rounded)}
     state = kfac.gradient(state._replace(blocks=blocks), kfac.model.start(), batch, normal(3), BASIS)[0]
-    assert state.blocks[""].input_values.tolist() == [0, 2] and state.blocks[""].output_values.tolist() == [0, 6]
+    assert state.blocks[""].inputs.values.tolist() == [0, 2] and state.blocks[""].outputs.values.tolist() == [0, 6]
 
 
 def test_everything_stays_in_float32() -> None:

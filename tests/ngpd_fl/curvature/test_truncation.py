@@ -1,4 +1,4 @@
-"""The truncated eigenbasis: the exact solve with a nearby matrix, and how near."""
+"""Truncated factors: the exact solve with a nearby matrix, how near, and the iteration that follows eigenvectors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.curvature.blocks import Kronecker, Ridge
+from ngpd_fl.curvature.spectrum import Spectrum
 
 LR, DAMPING, SHIFT = 0.3, 0.05, 0.2
+LIKE = torch.zeros((), dtype=torch.float64)
 
 
 def factor(size: int, seed: int) -> Tensor:
@@ -18,23 +20,31 @@ def factor(size: int, seed: int) -> Tensor:
     return basis @ torch.diag(torch.logspace(0, -4, size, dtype=torch.float64)) @ basis.t()
 
 
-def block(rank: int) -> Kronecker:
-    like = torch.zeros((), dtype=torch.float64)
-    fresh = Kronecker.empty(4, 9, rank, like).average((factor(9, 0), factor(4, 1)), like)
-    return fresh.decompose()
+def block(rank: int, times: int = 1) -> Kronecker:
+    """A block of two factors after so many decompositions."""
+    given = Kronecker.empty(4, 9, rank, LIKE).with_averages((factor(9, 0), factor(4, 1)))
+    for _ in range(times):
+        given = given.decompose()
+    return given
+
+
+def stands_for(spectrum: Spectrum) -> Tensor:
+    """A', of which eigenvectors, eigenvalues and the mean of the rest are given."""
+    basis = spectrum.basis
+    outside = torch.eye(len(basis), dtype=basis.dtype) - basis @ basis.t()
+    return basis @ torch.diag(spectrum.values) @ basis.t() + spectrum.rest * outside
 
 
 def dense(given: Kronecker) -> Tensor:
     """The matrix that the block's solve stands for, on row-major ``[d_out, d_in]``."""
-    basis, rest = given.input_basis, given.input_rest
-    eye = torch.eye(len(basis), dtype=basis.dtype)
-    inputs = basis @ torch.diag(given.input_values) @ basis.t() + rest * (eye - basis @ basis.t())
-    return torch.kron(given.output_factor, inputs)
+    return torch.kron(stands_for(given.outputs), stands_for(given.inputs))
 
 
 def solve(given: Kronecker, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The step, and step^T F step."""
     lr, shift = (torch.tensor(value, dtype=torch.float64) for value in (LR, SHIFT))
-    return given.solve(matrix, Ridge(lr, DAMPING, shift))
+    step = given.solve(matrix, Ridge(lr, DAMPING, shift))
+    return step, Ridge(lr, DAMPING, shift).quadratic(matrix.flatten(), step.flatten())
 
 
 def ridge(matrix: Tensor) -> Tensor:
@@ -45,10 +55,10 @@ def ridge(matrix: Tensor) -> Tensor:
 FORCE = torch.randn(4, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rank", [1, 3, 8, 9, 20])
+@pytest.mark.parametrize("rank", [0, 1, 3, 4, 8, 9, 20])
 def test_it_is_the_exact_solve_with_the_truncated_matrix(rank: int) -> None:
     given = block(rank)
-    assert given.input_basis.shape == (9, min(rank, 9))
+    assert given.inputs.basis.shape == (9, min(rank or 9, 9)) and given.outputs.basis.shape == (4, min(rank or 4, 4))
     step, quadratic = solve(given, FORCE)
     expected = torch.linalg.solve(ridge(dense(given)), FORCE.flatten())
     torch.testing.assert_close(step.flatten(), expected, rtol=1e-9, atol=1e-12)
@@ -58,18 +68,54 @@ def test_it_is_the_exact_solve_with_the_truncated_matrix(rank: int) -> None:
 
 
 def test_all_eigenvectors_are_the_whole_matrix() -> None:
-    whole = block(0)
-    torch.testing.assert_close(dense(whole), torch.kron(whole.output_factor, whole.input_factor))
+    torch.testing.assert_close(dense(block(0)), torch.kron(factor(4, 1), factor(9, 0)))
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_truncation_keeps_the_trace_and_its_error_is_bounded(rank: int) -> None:
-    """|F - F'| <= max(d_G) max |d_A - a|, and the steps differ by that over the ridge's smallest eigenvalues."""
-    given, whole = block(rank), block(0)
-    torch.testing.assert_close(dense(given).trace(), dense(whole).trace())
-    left_out = whole.input_values[:-rank]
-    bound = given.output_values.max() * (left_out - given.input_rest).abs().max()
-    assert torch.linalg.matrix_norm(dense(given) - dense(whole), ord=2) <= bound * (1 + 1e-9)
-    error = (solve(given, FORCE)[0] - solve(whole, FORCE)[0]).norm()
+    """The bound of ``spectrum``, and what it means for the step: it is divided by the ridge's smallest eigenvalue."""
+    given, whole = block(rank), factor(9, 0)
+    kept = given.inputs
+    nearby = stands_for(kept)
+    torch.testing.assert_close(nearby.trace(), whole.trace())
+    torch.testing.assert_close(kept.basis.t() @ kept.basis, torch.eye(rank, dtype=torch.float64))
+    residual = torch.linalg.matrix_norm(whole @ kept.basis - kept.basis * kept.values, ord=2)
+    complement = torch.linalg.svd(kept.basis)[0][:, rank:]
+    outside = torch.linalg.eigvalsh(complement.t() @ whole @ complement)
+    bound = residual + (outside - kept.rest).abs().max()
+    assert 0 < torch.linalg.matrix_norm(nearby - whole, ord=2) <= bound * (1 + 1e-9)
+    exact = block(0)
+    error = (solve(given._replace(outputs=exact.outputs), FORCE)[0] - solve(exact, FORCE)[0]).norm()
     floor = DAMPING / LR + SHIFT
-    assert 0 < error <= bound / LR / floor**2 * FORCE.norm()
+    assert 0 < error <= bound * exact.outputs.values.max() / LR / floor**2 * FORCE.norm()
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_the_iteration_finds_the_leading_eigenvectors(rank: int) -> None:
+    """Each step shrinks the tangent of the angle to them by the ratio of neighbouring eigenvalues, here 10^-1/2."""
+    values, basis = torch.linalg.eigh(factor(9, 0))
+    spectrum = Spectrum.empty(9, rank, LIKE)
+
+    def tangent(columns: Tensor) -> Tensor:
+        leading = basis[:, -rank:].t() @ columns
+        return torch.linalg.matrix_norm(basis[:, :-rank].t() @ columns @ leading.inverse(), ord=2)
+
+    error = tangent(spectrum.basis)
+    for _ in range(4):
+        spectrum = spectrum.follow(factor(9, 0))
+        assert tangent(spectrum.basis) <= 0.1 * error * (1 + 1e-9)
+        error = tangent(spectrum.basis)
+    for _ in range(15):
+        spectrum = spectrum.follow(factor(9, 0))
+    torch.testing.assert_close(spectrum.values, values[-rank:])
+    torch.testing.assert_close(spectrum.rest, values[:-rank].mean())
+    torch.testing.assert_close(spectrum.basis.abs(), basis[:, -rank:].abs())
+
+
+@pytest.mark.parametrize("given", [torch.zeros(9, 9), torch.diag(torch.tensor([1.0] + 8 * [0.0]))])
+def test_factors_of_too_few_examples_have_a_spectrum_as_well(given: Tensor) -> None:
+    spectrum = Spectrum.empty(9, 3, LIKE)
+    for _ in range(2):
+        spectrum = spectrum.follow(given.double())
+        torch.testing.assert_close(stands_for(spectrum), given.double())
+        torch.testing.assert_close(spectrum.basis.t() @ spectrum.basis, torch.eye(3, dtype=torch.float64))

@@ -12,6 +12,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from ngpd_fl.curvature import KFAC
+from ngpd_fl.curvature.blocks import Kronecker
 from ngpd_fl.models.lenet import lenet
 from ngpd_fl.models.mlp import mlp
 from strategies import Phase
@@ -82,9 +83,11 @@ def assert_same_factors(kfac: KFAC, one: object, other: object) -> None:
     """Compare running averages and eigenvalues; eigenvectors are unique only up to their sign."""
 
     def factors(state: object) -> dict[str, list[Tensor]]:
-        fields = ("input_factor", "output_factor", "input_values", "output_values", "running", "values")
         return {
-            name: [getattr(block, field) for field in fields if hasattr(block, field)]
+            name: [
+                *block.averages,
+                *([block.inputs.values, block.outputs.values] if isinstance(block, Kronecker) else [block.values]),
+            ]
             for name, block in state.blocks.items()  # type: ignore[attr-defined]
         }
 

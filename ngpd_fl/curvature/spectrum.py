@@ -1,0 +1,89 @@
+"""Eigenvectors and eigenvalues of a Kronecker factor: all, or the leading ones with the rest at its mean.
+
+With only r eigenvectors U ``[d, r]`` kept and the mean a of the other eigenvalues in their place, the factor A stands
+as A' = U diag(values) U^T + a (I - U U^T), which has A's trace. The leading eigenvectors are followed by block power
+iteration (Golub and Van Loan, "Matrix computations", section 8.2, "orthogonal iteration"), begun where the last one
+ended: the running average of which A is the present value moves little in between. So U is approximate, but A' is
+nearby whatever U is: with the residual R = A U - U diag(values),
+
+    |A - A'| <= |R| + max |eigenvalue of A outside the span of U  -  a|                                            (1)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_ITERATIONS = 2
+
+
+class Spectrum(NamedTuple):
+    """A' of one factor.
+
+    Attributes:
+        basis: orthonormal U, ``[d, r]``.
+        values: eigenvalues, ascending, ``[r]``.
+        rest: a, the mean of the other eigenvalues, ``[]``; 0 where there are none.
+    """
+
+    basis: Tensor
+    values: Tensor
+    rest: Tensor
+
+    @classmethod
+    def empty(cls, size: int, rank: int, like: Tensor) -> Spectrum:
+        """Return one that stands for nothing yet; ``rank`` r is 0 for all eigenvectors of a factor ``[size, size]``."""
+        kept = min(rank or size, size)
+        start = np.random.default_rng(0).standard_normal((size, kept))  # where the iteration begins, at every node
+        return cls(torch.as_tensor(start).to(like), like.new_zeros(kept), like.new_zeros(()))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether eigenvectors are left out."""
+        return self.basis.shape[1] < self.basis.shape[0]
+
+    def follow(self, factor: Tensor) -> Spectrum:
+        """Return that of a positive semi-definite ``factor [d, d]``.
+
+        Rounding may leave eigenvalues slightly below zero. A factor that is not finite, of a node that diverged, gives
+        nan: an exception would stop all other nodes.
+        """
+        finite = factor.isfinite().all()
+        factor = torch.where(finite, factor, 0.0)
+        if not self.truncated:
+            values, basis = torch.linalg.eigh(factor)
+            return Spectrum(basis, _clean(values, finite), self.rest)
+        basis = self.basis
+        for _ in range(_ITERATIONS):
+            basis = torch.linalg.qr(factor @ basis)[0]
+        values, turn = torch.linalg.eigh(basis.t() @ (factor @ basis))
+        values = _clean(values, finite)
+        rest = (factor.diagonal().sum() - values.sum()).clamp(min=0) / (basis.shape[0] - basis.shape[1])
+        return Spectrum(basis @ turn, values, rest)
+
+    def apply(self, kept: Tensor, rest: Tensor, vectors: Tensor) -> Tensor:
+        """Return one function of A' per column, times ``vectors [d, k]``.
+
+        Args:
+            kept: the functions' values at ``values``, ``[r, k]``.
+            rest: and at ``rest``, ``[k]``.
+            vectors: ``[d, k]``.
+        """
+        inner = self.basis.t() @ vectors
+        if not self.truncated:
+            return self.basis @ (kept * inner)
+        return rest * vectors + self.basis @ ((kept - rest) * inner)
+
+    def matrix(self, kept: Tensor, rest: Tensor) -> Tensor:
+        """Return the function of A' with the values ``kept [r]`` and ``rest []``, as a matrix ``[d, d]``."""
+        if not self.truncated:
+            return (self.basis * kept) @ self.basis.t()
+        eye = torch.eye(self.basis.shape[0], dtype=kept.dtype, device=kept.device)
+        return rest * eye + (self.basis * (kept - rest)) @ self.basis.t()
+
+
+def _clean(values: Tensor, finite: Tensor) -> Tensor:
+    return torch.where(finite, values.clamp(min=0), torch.nan)
