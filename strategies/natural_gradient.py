@@ -39,7 +39,7 @@ class NaturalGradientOptions(StrategyOptions):
 
     factor_batch: int = Field(0, ge=0, description="examples of a minibatch that the factors are made of; 0: all")
     rank: int = Field(
-        0, ge=0, description="leading eigenvectors kept of each of a layer's two factors, the rest share their mean value; 0: all"
+        0, ge=0, description="eigenvectors kept of each of a layer's factors, the rest share their mean value; 0: all"
     )
 
     second_order: ClassVar[bool] = True

@@ -106,4 +106,5 @@ class NGPD(EdgeConsensusExchange):
             change = (natural + pull) / (1 / lr + total)
             quadratic = self.curvature.quadratic(curvature, change)
         shrink = trust_factor(quadratic, self.options.trust_radius)
-        return NGPDState(params - shrink * change, state.edges, curvature), StepInfo(loss, shrink)
+        params = torch.addcmul(params, -shrink, change)
+        return NGPDState(params, state.edges, curvature), StepInfo(loss, shrink)

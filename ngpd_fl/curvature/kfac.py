@@ -1,7 +1,7 @@
 """K-FAC: a Fisher matrix that is block-diagonal over layers, estimated along the way.
 
 Martens and Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015. The solve is
-``blocks``'; a layer's factors are ``factors``'. The labels that the Fisher matrix is made of are sampled from the
+``solve``'s; a layer's factors are ``factors``'. The labels that the Fisher matrix is made of are sampled from the
 model, the data's own, or all of them (Kunstner, Balles, Hennig, "Limitations of the empirical Fisher approximation for
 natural gradient descent", NeurIPS 2019, on the difference).
 """
@@ -14,14 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker, Ridge
+from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.curvature.factors import average_moment, moment_vectors
-from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape, scatter
+from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape
+from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadratic, solve_diagonal, solve_kronecker
+from ngpd_fl.curvature.spectrum import Spectrum
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.models.stacked import call_stacked
+from ngpd_fl.stacking import call_stacked
 from strategies import Phase
 from strategies.natural_gradient import NaturalGradientOptions
 
@@ -84,17 +86,41 @@ class KFAC:
 
     def solve(self, state: KFACState, force: Tensor, lr: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Return step = [(F + damping I) / lr + shift I]^-1 force ``[P]`` and step^T F step ``[]``."""
-        ridge = Ridge(lr, self.options.damping, shift)
-        layers = self.capture.layers
-        solved = {name: block.solve(gather(force, layers[name]), ridge) for name, block in state.blocks.items()}
-        step = scatter(solved, layers)
-        return step, ridge.quadratic(force, step)
+        used = (tensor for block in state.blocks.values() for tensor in block.used)
+        step, quadratic = call_stacked(self._solve, force, lr, shift, *used)
+        return step, quadratic
 
     def quadratic(self, state: KFACState, vector: Tensor) -> Tensor:
         """Return vector^T F vector ``[]``."""
-        layers = self.capture.layers
-        parts = [block.quadratic(gather(vector, layers[name])) for name, block in state.blocks.items()]
-        return torch.stack(parts).sum()
+        used = (tensor for block in state.blocks.values() for tensor in block.used)
+        return call_stacked(self._quadratic, vector, *used)[0]
+
+    def _solve(self, force: Tensor, lr: Tensor, shift: Tensor, *used: Tensor) -> tuple[Tensor, Tensor]:
+        """Return n nodes' steps ``[n, P]`` and quadratics ``[n]``; ``used`` is all blocks' ``used`` in turn."""
+        ridge = Ridge(lr, self.options.damping, shift)
+        step = torch.empty(force.shape, dtype=force.dtype, device=force.device)
+        tensors = iter(used)
+        for layer in self.capture.layers.values():
+            pieces, steps = gather(force, layer), gather(step, layer)
+            if isinstance(layer.module, KRONECKER_LAYERS):
+                inputs, outputs = Spectrum(*islice(tensors, 3)), Spectrum(*islice(tensors, 3))
+                solve_kronecker(inputs, outputs, ridge, pieces, steps)
+            else:
+                solve_diagonal(next(tensors), ridge, pieces, steps)
+        return step, ridge.quadratic(force, step)
+
+    def _quadratic(self, vector: Tensor, *used: Tensor) -> tuple[Tensor]:
+        """Return n nodes' vector^T F vector ``[n]``, of ``vector [n, P]``."""
+        total = torch.zeros_like(vector[:, 0])
+        tensors = iter(used)
+        for layer in self.capture.layers.values():
+            pieces = gather(vector, layer)
+            if isinstance(layer.module, KRONECKER_LAYERS):
+                inputs, outputs = Spectrum(*islice(tensors, 3)), Spectrum(*islice(tensors, 3))
+                total += kronecker_quadratic(inputs, outputs, pieces)
+            else:
+                total += diagonal_quadratic(next(tensors), pieces)
+        return (total,)
 
     def _refresh(self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor) -> KFACState:
         """Average the factors of the first ``factor_batch`` examples in."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
@@ -56,25 +54,11 @@ def matrix_shape(layer: Layer) -> tuple[int, int]:
     return d_out, width + has_bias * (1 if isinstance(layer.module, KRONECKER_LAYERS) else width)
 
 
-def gather(vector: Tensor, layer: Layer) -> Tensor:
-    """Return the layer's part of ``vector [P]`` in matrix form; the bias is the last column."""
+def gather(vectors: Tensor, layer: Layer) -> list[Tensor]:
+    """Return views of the layer's part of ``vectors [n, P]`` in matrix form, by columns: the weight, then the bias."""
+    segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
     rows = matrix_shape(layer)[0]
-    weight = vector[layer.weight.start : layer.weight.stop].reshape(rows, -1)
-    if layer.bias is None:
-        return weight
-    return torch.cat([weight, vector[layer.bias.start : layer.bias.stop].reshape(rows, -1)], dim=1)
-
-
-def scatter(matrices: Mapping[str, Tensor], layers: Mapping[str, Layer]) -> Tensor:
-    """Return the vector ``[P]`` whose layers' parts have these matrix forms: the inverse of ``gather``."""
-    parts: list[tuple[int, Tensor]] = []
-    for name, matrix in matrices.items():
-        layer = layers[name]
-        width = (layer.weight.stop - layer.weight.start) // matrix.shape[0]
-        parts.append((layer.weight.start, matrix[:, :width].reshape(-1)))
-        if layer.bias is not None:
-            parts.append((layer.bias.start, matrix[:, width:].reshape(-1)))
-    return torch.cat([part for _, part in sorted(parts, key=lambda entry: entry[0])])
+    return [vectors[:, each.start : each.stop].unflatten(1, (rows, -1)) for each in segments]
 
 
 def _check_kind(name: str, module: nn.Module, parameter: str) -> None:

@@ -43,7 +43,7 @@ class Spectrum(NamedTuple):
     @property
     def truncated(self) -> bool:
         """Whether eigenvectors are left out."""
-        return self.basis.shape[1] < self.basis.shape[0]
+        return self.basis.shape[-1] < self.basis.shape[-2]
 
     def follow(self, factor: Tensor) -> Spectrum:
         """Return that of a positive semi-definite ``factor [d, d]``.
@@ -63,26 +63,6 @@ class Spectrum(NamedTuple):
         values = _clean(values, finite)
         rest = (factor.diagonal().sum() - values.sum()).clamp(min=0) / (basis.shape[0] - basis.shape[1])
         return Spectrum(basis @ turn, values, rest)
-
-    def apply(self, kept: Tensor, rest: Tensor, vectors: Tensor) -> Tensor:
-        """Return one function of A' per column, times ``vectors [d, k]``.
-
-        Args:
-            kept: the functions' values at ``values``, ``[r, k]``.
-            rest: and at ``rest``, ``[k]``.
-            vectors: ``[d, k]``.
-        """
-        inner = self.basis.t() @ vectors
-        if not self.truncated:
-            return self.basis @ (kept * inner)
-        return rest * vectors + self.basis @ ((kept - rest) * inner)
-
-    def matrix(self, kept: Tensor, rest: Tensor) -> Tensor:
-        """Return the function of A' with the values ``kept [r]`` and ``rest []``, as a matrix ``[d, d]``."""
-        if not self.truncated:
-            return (self.basis * kept) @ self.basis.t()
-        eye = torch.eye(self.basis.shape[0], dtype=kept.dtype, device=kept.device)
-        return rest * eye + (self.basis * (kept - rest)) @ self.basis.t()
 
 
 def _clean(values: Tensor, finite: Tensor) -> Tensor:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.links import Links
 from ngpd_fl.engines.mailbox import Mailbox
+from ngpd_fl.stacking import over_nodes
 from strategies import Phase, Step, Strategy
 from strategies.contract import Message, State
 from topologies import Topology
@@ -92,7 +93,7 @@ class VectorisedEngine:
         chunk_size = chunk_size or _default_chunk_size(start)
         self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device)
         self._states: list[State] = [
-            vmap(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
+            over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
         ]
 
     def run_round(self) -> RoundInfo:
@@ -104,12 +105,14 @@ class VectorisedEngine:
             loss, shrink = self._local_steps_of(index)
             losses.append(loss)
             shrinks.append(shrink)
-            outbox = vmap(self._strategy.outgoing)(self._states[index], block.view, self._links.view(round, block))
+            outbox = over_nodes(self._strategy.outgoing)(
+                self._states[index], block.view, self._links.view(round, block)
+            )
             self._mailbox.put(block, outbox)
             outboxes.append(outbox)
         for index, block in enumerate(self._blocks):
             headers = self._links.headers(round, block)
-            self._states[index] = vmap(self._strategy.incoming)(
+            self._states[index] = over_nodes(self._strategy.incoming)(
                 self._states[index],
                 block.view,
                 self._links.view(round, block),
@@ -126,7 +129,7 @@ class VectorisedEngine:
         """Return every node's parameters as evaluation sees them, ``[N, P]``."""
         params = self._start.new_empty((self.num_nodes, self._start.numel()))
         for block, state in zip(self._blocks, self._states, strict=True):
-            params[block.nodes] = vmap(self._strategy.estimate)(state)
+            params[block.nodes] = over_nodes(self._strategy.estimate)(state)
         return params
 
     def _local_steps_of(self, index: int) -> tuple[Tensor, Tensor]:
@@ -137,8 +140,8 @@ class VectorisedEngine:
             phase = self._strategy.phase(step)
             batch, draws = self._feed(block.nodes, step, phase)
             scale = self._start.new_full((len(block.nodes),), self._lr_scale(step))
-            take = vmap(self._strategy.local_step, in_dims=(0, 0, 0, None))
-            state, info = take(state, block.view, Step(batch, draws, scale), phase)
+            take = over_nodes(partial(self._strategy.local_step, phase=phase))
+            state, info = take(state, block.view, Step(batch, draws, scale))
             infos.append(info)
         self._states[index] = state
         return torch.stack([info.loss for info in infos]).mean(0), torch.stack([info.shrink for info in infos]).mean(0)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from ngpd_fl.models.functional import FlatModel, Segment
 from ngpd_fl.models.likelihood import Likelihood
+from ngpd_fl.stacking import over_nodes
 
 
 class DenseLayer(NamedTuple):
@@ -107,13 +107,13 @@ def dense_gradient(
         targets: ``[n, B, ...]``.
     """
     ran = dense_forward(layers, params, inputs)
-    score = vmap(likelihood.score)(ran.outputs, targets) / inputs.shape[1]
+    score = over_nodes(likelihood.score)(ran.outputs, targets) / inputs.shape[1]
     gradient = torch.empty(params.shape, dtype=params.dtype, device=params.device)
     for layer, given, gradients in ran.backward(score):
         torch.bmm(gradients.transpose(1, 2), given, out=part(gradient, layer.weight))
         if layer.bias is not None:
             torch.sum(gradients, 1, out=part(gradient, layer.bias))
-    return vmap(likelihood.loss)(ran.outputs, targets), gradient
+    return over_nodes(likelihood.loss)(ran.outputs, targets), gradient
 
 
 def part(vectors: Tensor, segment: Segment) -> Tensor:

@@ -11,7 +11,7 @@ from torch.func import grad_and_value
 from ngpd_fl.models.dense import dense_gradient, dense_layers
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
-from ngpd_fl.models.stacked import call_stacked
+from ngpd_fl.stacking import call_stacked
 
 
 class SupervisedObjective:

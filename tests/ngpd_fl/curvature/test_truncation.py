@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.curvature.blocks import Kronecker, Ridge
+from ngpd_fl.curvature.blocks import Kronecker
+from ngpd_fl.curvature.solve import Ridge, kronecker_quadratic, solve_kronecker
 from ngpd_fl.curvature.spectrum import Spectrum
 
 LR, DAMPING, SHIFT = 0.3, 0.05, 0.2
@@ -40,11 +41,18 @@ def dense(given: Kronecker) -> Tensor:
     return torch.kron(stands_for(given.outputs), stands_for(given.inputs))
 
 
+def stacked(given: Kronecker) -> tuple[Spectrum, Spectrum]:
+    """The spectra of a stack of this one node."""
+    inputs, outputs = (Spectrum(*(part[None] for part in each)) for each in (given.inputs, given.outputs))
+    return inputs, outputs
+
+
 def solve(given: Kronecker, matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The step, and step^T F step."""
-    lr, shift = (torch.tensor(value, dtype=torch.float64) for value in (LR, SHIFT))
-    step = given.solve(matrix, Ridge(lr, DAMPING, shift))
-    return step, Ridge(lr, DAMPING, shift).quadratic(matrix.flatten(), step.flatten())
+    lr, shift = (torch.tensor([value], dtype=torch.float64) for value in (LR, SHIFT))
+    ridge, step = Ridge(lr, DAMPING, shift), torch.empty_like(matrix)
+    solve_kronecker(*stacked(given), ridge, matrix[None].split([7, 2], dim=2), step[None].split([7, 2], dim=2))
+    return step, ridge.quadratic(matrix.flatten()[None], step.flatten()[None])[0]
 
 
 def ridge(matrix: Tensor) -> Tensor:
@@ -64,7 +72,9 @@ def test_it_is_the_exact_solve_with_the_truncated_matrix(rank: int) -> None:
     torch.testing.assert_close(step.flatten(), expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(quadratic, expected @ dense(given) @ expected, rtol=1e-9, atol=1e-12)
     vector = FORCE.flatten()
-    torch.testing.assert_close(given.quadratic(FORCE), vector @ dense(given) @ vector, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        kronecker_quadratic(*stacked(given), [FORCE[None]])[0], vector @ dense(given) @ vector, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_all_eigenvectors_are_the_whole_matrix() -> None:
