@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import vmap
+from torch._C._functorch import (
+    _add_batch_dim,
+    _remove_batch_dim,
+    _vmap_decrement_nesting,
+    _vmap_increment_nesting,
+)
 
 
 def over_nodes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -17,8 +22,8 @@ def over_nodes(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def stacked(*arguments: Any) -> Any:
-        if _size(arguments) > 1:
-            return vmap(function)(*arguments)
+        if (size := _size(arguments)) > 1:
+            return _batch(function, size, arguments)
         alone = (_map(lambda tensor: tensor[0], argument) for argument in arguments)
         return _map(lambda tensor: tensor[None], function(*alone))
 
@@ -57,14 +62,24 @@ class _Stacked(torch.autograd.Function):
         return outputs, (0,) * len(outputs)
 
 
+def _batch(function: Callable[..., Any], size: int, arguments: tuple[Any, ...]) -> Any:
+    """Do what ``vmap(function)(*arguments)`` does, which spends some 0.1 ms on walking through nested tuples."""
+    level = _vmap_increment_nesting(size, "error")
+    try:
+        batched = [_map(lambda tensor: _add_batch_dim(tensor, 0, level), argument) for argument in arguments]
+        return _map(lambda tensor: _remove_batch_dim(tensor, level, size, 0), function(*batched))
+    finally:
+        _vmap_decrement_nesting()
+
+
 def _map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Return the tree of tuples, NamedTuples and dictionaries with ``function`` of every tensor in it."""
+    """Return the tree of tuples, lists, NamedTuples and dictionaries with ``function`` of every tensor in it."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, dict):
         return {key: _map(function, value) for key, value in tree.items()}
     values = [_map(function, value) for value in tree]
-    return tree._make(values) if hasattr(tree, "_make") else tuple(values)
+    return tree._make(values) if hasattr(tree, "_make") else type(tree)(values)
 
 
 def _size(tree: Any) -> int:

@@ -8,6 +8,7 @@ natural gradient descent", NeurIPS 2019, on the difference).
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,10 +21,11 @@ from ngpd_fl.curvature.factors import average_moment, moment_vectors
 from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape
 from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadratic, solve_diagonal, solve_kronecker
 from ngpd_fl.curvature.spectrum import Spectrum
+from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.stacking import call_stacked
+from ngpd_fl.stacking import call_stacked, over_nodes
 from strategies import Phase
 from strategies.natural_gradient import NaturalGradientOptions
 
@@ -127,16 +129,37 @@ class KFAC:
         blocks, updates = state
         used = self.options.factor_batch or len(draws)
         given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
-        running = [average for block in blocks.values() for average in block.averages]
-        averages = iter(
-            self._average(*given, *running)
-            if params.device.type != "cpu"
-            else call_stacked(self._one_by_one, *given, *running)
-        )
+        running = (average for block in blocks.values() for average in block.averages)
+        if self.objective.dense_layers is not None:
+            averages = iter(call_stacked(self._average_dense, *given, *running))
+        elif params.device.type == "cpu":
+            averages = iter(call_stacked(self._one_by_one, *given, *running))
+        else:
+            averages = iter(self._average(*given, *running))
         fresh = {
             name: block.with_averages(tuple(islice(averages, len(block.averages)))) for name, block in blocks.items()
         }
         return KFACState(fresh, updates + 1)
+
+    def _average_dense(
+        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Do ``_average`` for n nodes of a network that is differentiated by hand."""
+        assert self.objective.dense_layers is not None
+        ran = dense_forward(self.objective.dense_layers, params, inputs)
+        scores = over_nodes(self._scores)(ran.outputs, targets, draws)
+        backward = [{layer.name: gradients for layer, _, gradients in ran.backward(score)} for score in scores]
+        vectors = (
+            vector
+            for (name, layer), given in zip(self.capture.layers.items(), ran.inputs, strict=True)
+            for vector in over_nodes(partial(moment_vectors, layer.module))(given, [each[name] for each in backward])
+        )
+        decay = self.options.factor_decay
+        share = (1 - decay * (updates > 0).to(params.dtype))[:, None, None]
+        return tuple(
+            torch.baddbmm(old, new.transpose(1, 2), share * new, beta=decay)
+            for old, new in zip(running, vectors, strict=True)
+        )
 
     def _one_by_one(self, *stacked: Tensor) -> tuple[Tensor, ...]:
         """Do ``_average`` for one node after another, which on a CPU is faster for convolutions; see the objective."""
@@ -151,20 +174,21 @@ class KFAC:
     ) -> tuple[Tensor, ...]:
         """Return the running averages of all blocks, one after another, with these examples' factors in them."""
         captured = self.capture.forward(params, inputs)
-        if self.options.fisher == "empirical":
-            scores = [self.likelihood.score(captured.outputs, targets)]
-        else:
-            softened = self.likelihood.soften(captured.outputs, self.options.fisher_smoothing)
-            if self.options.fisher == "monte-carlo":
-                scores = [self.likelihood.sampled_score(softened, draws)]
-            else:
-                scores = list(self.likelihood.fisher_root(softened))
-        gradients = [captured.backward(score) for score in scores]
+        gradients = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
         vectors = [
-            moment
+            vector
             for name, layer in self.capture.layers.items()
-            for moment in moment_vectors(layer.module, captured.inputs[name], [each[name] for each in gradients])
+            for vector in moment_vectors(layer.module, captured.inputs[name], [each[name] for each in gradients])
         ]
         decay = self.options.factor_decay
         share = 1 - decay * (updates > 0).to(params.dtype)  # the average starts at the first factor
         return tuple(average_moment(old, new, decay, share) for old, new in zip(running, vectors, strict=True))
+
+    def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
+        """Return what the Fisher matrix of the outputs is made of: scores ``[B, C]``, one or several per example."""
+        if self.options.fisher == "empirical":
+            return [self.likelihood.score(outputs, targets)]
+        softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
+        if self.options.fisher == "monte-carlo":
+            return [self.likelihood.sampled_score(softened, draws)]
+        return list(self.likelihood.fisher_root(softened))

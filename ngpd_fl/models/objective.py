@@ -18,6 +18,12 @@ class SupervisedObjective:
     """``strategies.Objective`` of a network on batches ``(inputs [B, ...], targets [B, ...])``.
 
     The reported loss leaves the weight decay 1/2 weight_decay |w|^2 out; the gradient holds it.
+
+    Attributes:
+        model: the network.
+        likelihood: what its outputs mean.
+        weight_decay: the factor.
+        dense_layers: the layers of a network that is differentiated by hand, otherwise None.
     """
 
     def __init__(self, model: FlatModel, likelihood: Likelihood, weight_decay: float = 0.0) -> None:
@@ -25,7 +31,7 @@ class SupervisedObjective:
         self.model = model
         self.likelihood = likelihood
         self.weight_decay = weight_decay
-        self._dense_layers = dense_layers(model)
+        self.dense_layers = dense_layers(model)
 
     def gradient(self, params: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and the gradient ``[P]``.
@@ -33,8 +39,8 @@ class SupervisedObjective:
         Networks of linear layers are differentiated by hand. All others are on a CPU taken one node after another:
         batched over nodes, convolutions are slower there and their images do not stay in cache.
         """
-        if self._dense_layers is not None:
-            by_hand = partial(dense_gradient, self._dense_layers, self.likelihood)
+        if self.dense_layers is not None:
+            by_hand = partial(dense_gradient, self.dense_layers, self.likelihood)
             loss, gradient = call_stacked(by_hand, params, *batch)
         elif params.device.type == "cpu":
             loss, gradient = call_stacked(self._one_by_one, params, *batch)

@@ -41,7 +41,7 @@ OTHERS = {
 def test_gradient_is_the_automatic_one(name: str, likelihood: Likelihood) -> None:
     model = FlatModel(DENSE[name].double())
     objective = SupervisedObjective(model, likelihood)
-    assert (objective._dense_layers is None) == (name == "ends in relu")
+    assert (objective.dense_layers is None) == (name == "ends in relu")
     params = torch.randn(3, model.num_params, dtype=torch.float64)
     inputs = torch.randn(3, 6, 1, 3, 4, dtype=torch.float64)
     targets = torch.randn(3, 6, 3).double() if type(likelihood) is Gaussian else torch.randint(3, (3, 6))
