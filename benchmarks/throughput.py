@@ -85,9 +85,37 @@ def rates(jobs: list[Callable[[], object]], nodes: int) -> list[list[float]]:
     return [[nodes / row[column] for row in times] for column in range(len(jobs))]
 
 
+def limits() -> tuple[float, float]:
+    """Return the node-steps a second that a core's matrix products allow, and those that its copies allow.
+
+    Products are timed at the shapes of one node, one node after another. Bytes are those that a node-step cannot do
+    without: its images read; parameters read, and written once; both neighbours' parameters read.
+    """
+    inputs, weight = torch.randn(BATCH, 784), torch.randn(HIDDEN, 784)
+    hidden, last = torch.randn(BATCH, HIDDEN), torch.randn(10, HIDDEN)
+    score, of_hidden = torch.randn(BATCH, 10), torch.randn(BATCH, HIDDEN)
+
+    def products() -> None:
+        for _ in range(1000):
+            torch.mm(inputs, weight.t())
+            torch.mm(hidden, last.t())
+            torch.mm(score.t(), hidden)
+            torch.mm(score, last)
+            torch.mm(of_hidden.t(), inputs)
+
+    size = 4 * (785 * HIDDEN + 10 * (HIDDEN + 1))
+    source = torch.randn(2**25)
+    target = torch.empty_like(source)
+    copied = min(seconds(lambda: target.copy_(source), 3) for _ in range(REPEATS)) / (2 * 4 * 2**25)
+    return 1000 / min(seconds(products, 1) for _ in range(REPEATS)), 1 / (copied * (4 * size + 4 * BATCH * 784))
+
+
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
+    arithmetic, memory = limits()
+    print(f"limits of this core: {arithmetic:.0f} node-steps/s by matrix products, {memory:.0f} by memory copied")
+    print(f"both, one after the other: {1 / (1 / arithmetic + 1 / memory):.0f}")
     split = images()
     print(f"{'nodes':>6}{'plain loop':>14}{'engine':>12}{'ratio':>8}")
     for nodes in [int(value) for value in sys.argv[1:]] or [8, 64, 256, 1024]:

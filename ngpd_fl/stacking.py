@@ -37,7 +37,7 @@ def call_stacked(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) 
     written straight to their place, or one node after another so that each stays in cache), it is called like this.
     The result is not differentiated.
     """
-    outputs: tuple[Tensor, ...] = _Stacked.apply(function, *tensors)  # type: ignore[no-untyped-call]
+    outputs: tuple[Tensor, ...] = _Stacked.apply(function, *tensors)
     return outputs
 
 

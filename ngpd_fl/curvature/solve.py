@@ -62,7 +62,7 @@ def solve_kronecker(
         pieces: V by columns, ``[n, d_out, columns]`` each.
         steps: where the step goes, of the same shapes.
     """
-    bases = inputs.basis.split([piece.shape[2] for piece in pieces], dim=1)
+    bases = inputs.basis.split_with_sizes([piece.shape[2] for piece in pieces], dim=1)
     columns = _columns(pieces, bases)
     of_inputs, rest = inputs.values[:, None], inputs.rest[:, None, None]
     of_outputs, outputs_rest = outputs.values[:, :, None], outputs.rest[:, None, None]
@@ -83,7 +83,7 @@ def solve_kronecker(
 
 def kronecker_quadratic(inputs: Spectrum, outputs: Spectrum, pieces: Sequence[Tensor]) -> Tensor:
     """Return V^T F V ``[n]`` for V by columns, ``[n, d_out, columns]`` each."""
-    bases = inputs.basis.split([piece.shape[2] for piece in pieces], dim=1)
+    bases = inputs.basis.split_with_sizes([piece.shape[2] for piece in pieces], dim=1)
     factor = outputs.values[:, :, None], outputs.rest[:, None, None]
 
     def energies(vectors: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def kronecker_quadratic(inputs: Spectrum, outputs: Spectrum, pieces: Sequence[Te
 
 def solve_diagonal(values: Tensor, ridge: Ridge, pieces: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
     """Write the step of a block with the diagonal ``values [n, d]`` into ``steps``, ``[n, 1, columns]`` each."""
-    inverses = ridge.invert(values[:, None]).split([piece.shape[2] for piece in pieces], dim=2)
+    inverses = ridge.invert(values[:, None]).split_with_sizes([piece.shape[2] for piece in pieces], dim=2)
     for piece, inverse, out in zip(pieces, inverses, steps, strict=True):
         torch.mul(piece, inverse, out=out)
 
@@ -114,7 +114,7 @@ def dots(left: Tensor, right: Tensor) -> Tensor:
     """Return the inner products ``[n]`` of the rows of two ``[n, P]``; on a CPU without a temporary of that size."""
     if left.device.type == "cpu":
         return torch.stack([torch.dot(one, other) for one, other in zip(left, right, strict=True)])
-    return torch.linalg.vecdot(left, right)
+    return (left * right).sum(1)
 
 
 def _columns(pieces: Sequence[Tensor], bases: Sequence[Tensor]) -> Tensor:

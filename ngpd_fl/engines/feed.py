@@ -56,7 +56,7 @@ class DataFeed:
             for row, node in zip(uniform, names, strict=True):
                 generator(self._seed, Purpose.LABELS, node, step).random(out=row)
         draws = torch.as_tensor(uniform, dtype=inputs.dtype, device=device)
-        images = inputs.index_select(0, indices.flatten()).unflatten(0, indices.shape)
+        images = inputs.index_select(0, indices.flatten()).view(*indices.shape, *inputs.shape[1:])
         return (self._moved(images, names, step), self.split.labels[indices]), draws
 
     def _moved(self, images: Tensor, nodes: Sequence[int], step: int) -> Tensor:

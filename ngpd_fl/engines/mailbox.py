@@ -43,7 +43,7 @@ class Mailbox:
         for name, buffer in self._buffers.items():
             source = block.in_edge if name in self._per_edge else block.view.neighbour
             rows = torch.where(received, source, buffer.shape[0] - 1)
-            fields[name] = buffer.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+            fields[name] = buffer.index_select(0, rows.flatten()).view(*rows.shape, *buffer.shape[1:])
         return self._message(**fields)
 
     def bytes_per_message(self) -> int:

@@ -118,7 +118,7 @@ def dense_gradient(
 
 def part(vectors: Tensor, segment: Segment) -> Tensor:
     """Return the view ``[n, *shape]`` of one parameter in ``vectors [n, P]``."""
-    return vectors[:, segment.start : segment.stop].unflatten(1, segment.shape)
+    return vectors[:, segment.start : segment.stop].view(-1, *segment.shape)
 
 
 def _has_hooks(module: nn.Module) -> bool:
