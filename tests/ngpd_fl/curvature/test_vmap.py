@@ -79,6 +79,27 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str, fisher: str) -> None:
         params = params - 0.1 * step
 
 
+@pytest.mark.parametrize("fisher", ["monte-carlo", "exact"])
+@pytest.mark.parametrize("name", NETS)
+def test_what_a_gpu_batches_is_what_a_cpu_does(name: str, fisher: str) -> None:
+    """On a GPU convolutions are batched by vmap; on a CPU nodes come one by one, or the network is taken by hand."""
+    net, input_shape = NETS[name]()
+    kfac = make_kfac(net, input_shape, fisher=fisher)
+    params = kfac.model.start() + 0.1 * torch.randn(NODES, kfac.model.num_params, dtype=torch.float64)
+    inputs, targets = (
+        torch.stack(each) for each in zip(*(make_batch(kfac, 6, input_shape, i) for i in range(NODES)), strict=True)
+    )
+    draws = torch.rand(NODES, 6, dtype=torch.float64)
+    state, loss, gradient = vmap(lambda *each: kfac.gradient(kfac.init(), each[0], each[1:3], each[3], BOTH))(
+        params, inputs, targets, draws
+    )
+    torch.testing.assert_close(vmap(kfac.objective._batched)(params, inputs, targets), (loss, gradient))
+    running = [torch.zeros_like(average) for block in state.blocks.values() for average in block.averages]
+    batched = vmap(kfac._average)(torch.zeros(NODES), params, inputs, targets, draws, *running)
+    expected = [average for block in state.blocks.values() for average in block.averages]
+    torch.testing.assert_close(list(batched), expected, rtol=1e-9, atol=1e-12)
+
+
 def assert_same_factors(kfac: KFAC, one: object, other: object) -> None:
     """Compare running averages and eigenvalues; eigenvectors are unique only up to their sign."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import VectorisedEngine
-from strategies import DSGD, DSGDOptions, NGPDOptions, Phase
+from strategies import DSGD, DSGDOptions, NGPDOptions, Phase, make_strategy
 from tests.naive import NaiveNetwork
 from tests.quadratic import QuadraticObjective, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
 from topologies import parse_topology
@@ -115,3 +116,24 @@ def test_every_node_starts_at_the_start_and_keeps_its_dtype() -> None:
     assert torch.equal(engine.params(), start.expand(4, -1))
     assert run_rounds(engine, 1).dtype == torch.float64
     assert torch.equal(start, torch.arange(3, dtype=torch.float64))
+
+
+def test_a_cpu_computes_as_many_nodes_at_once_as_stay_in_its_cache() -> None:
+    topology = parse_topology({"name": "ring", "nodes": 8}).build(seed=0)
+    problem, sizes = make_quadratic(10, 8, dim=3), []
+
+    def feed(nodes: Tensor, step: int, phase: Phase) -> Any:
+        sizes.append(len(nodes))
+        return problem.feed(nodes, step, phase)
+
+    def run(params: int, chunk_size: int | None) -> list[int]:
+        sizes.clear()
+        start = torch.zeros(params, dtype=torch.float64)
+        strategy = make_strategy(DSGDOptions(), QuadraticObjective())
+        engine = VectorisedEngine(strategy, topology, feed, start, local_steps=1, chunk_size=chunk_size)
+        with contextlib.suppress(RuntimeError):  # the problem has 3 parameters only
+            engine.run_round()
+        return sizes
+
+    assert run(3, None) == [8] and run(3, 2) == [2, 2, 2, 2]
+    assert run((8 << 20) // 8 // 3, None) == [3] and run(8 << 20, None) == [1]  # the first block, which then fails

@@ -67,3 +67,18 @@ def test_hooks_and_subclasses_may_do_more() -> None:
     hooked = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     hooked[1].register_forward_hook(lambda module, args, output: 2 * output)
     assert dense_layers(FlatModel(hooked)) is None
+
+
+def test_a_parameter_that_is_not_used_has_gradient_zero() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.Linear(4, 3), nn.Linear(4, 2)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.used(inputs)
+
+    model = FlatModel(Idle())
+    batch = torch.randn(6, 4), torch.randint(3, (6,))
+    _, gradient = SupervisedObjective(model, Categorical()).gradient(model.start(), batch)
+    assert gradient[:15].abs().min() > 0 and gradient[15:].tolist() == 10 * [0]
