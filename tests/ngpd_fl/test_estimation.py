@@ -54,7 +54,7 @@ def test_kinds_of_state() -> None:
     assert found["dual"] == 8 * 2 * 650 * 4
     assert found["mirror"] == 8 * (2 * 2 * 650 * 4 + 2 * 2 * 8)
     factors = 65 * 65 + 10 * 10  # once as running averages, once as eigenvectors
-    assert found["curvature"] == 8 * 4 * (2 * factors + 65 + 10 + 1 + 1)
+    assert found["curvature"] == 8 * 4 * (2 * factors + 65 + 10 + 2 + 1)
     assert kinds(small(model="softmax", strategy="dsgd")) == {"params": 20800, "velocity": 20800}
 
 
