@@ -69,8 +69,8 @@ TRIALS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "ecl": [
             ecl(0.1, 1.0),
             ecl(0.1, 1.0, **COSINE),
-            ecl(0.2, 1.0, **COSINE),
-            ecl(0.3, 1.0, **COSINE),
+            ecl(0.05, 1.0, **COSINE),
+            ecl(0.02, 1.0, **COSINE),
         ],
         "ngpd": [
             ngpd(0.05, 0.03, 3e-3, 0.1, smoothing=0.0),
