@@ -119,8 +119,9 @@ def config(task: str, trial: dict[str, Any], data_dir: str, seed: int, split: st
 
 def curve(folder: Path, settings: Config) -> dict[int, tuple[float, float]]:
     """Return mean local and averaged-model accuracy by round, from records or a run; nothing if it diverged."""
-    if not (folder / "summary.json").is_file():
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
+    done = (folder / "summary.json").is_file() and (folder / "config.toml").read_text() == settings.to_toml()
+    if not done:
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run or another setting left
         run(settings, folder)
     if json.loads((folder / "summary.json").read_text())["diverged"]:
         return {}
