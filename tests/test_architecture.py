@@ -13,7 +13,7 @@ OURS = ("topologies", "strategies", "ngpd_fl")
 
 # The floors of ngpd_fl from the ground up; a part may import its own floor and those below.
 FLOORS = [
-    {"config", "randomness", "records"},
+    {"config", "randomness", "records", "traffic"},
     {"models", "curvature", "data", "evaluation"},
     {"engines"},
     {"composition"},

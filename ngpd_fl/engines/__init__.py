@@ -5,6 +5,7 @@ from ngpd_fl.engines.crew import NOTHING, Crew, Feed, Parcel, Work
 from ngpd_fl.engines.feed import DataFeed
 from ngpd_fl.engines.links import Slip
 from ngpd_fl.engines.schedule import lr_scale
+from ngpd_fl.engines.snapshot import is_curvature
 from ngpd_fl.engines.vectorised import RoundInfo, VectorisedEngine
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "VectorisedEngine",
     "Work",
     "check_topology",
+    "is_curvature",
     "lr_scale",
 ]

@@ -16,7 +16,7 @@ from torch.func import vmap
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.links import Links, Round, Slip
 from ngpd_fl.engines.mailbox import Letters, Mailbox
-from ngpd_fl.engines.snapshot import from_tensors, to_tensors
+from ngpd_fl.engines.snapshot import from_tensors, is_curvature, to_tensors
 from strategies import Phase, Step, Strategy
 from strategies.contract import Message, State
 from topologies import Topology
@@ -28,6 +28,10 @@ class Feed(Protocol):
     def __call__(self, nodes: Tensor, step: int, phase: Phase) -> tuple[Any, Tensor]:
         """Return the batches and the curvature's draws of ``nodes [n]``, every leaf with a leading axis n."""
         ...
+
+
+REFRESH = Phase(refresh_factors=True, refresh_basis=True)
+"""The phase of a step that follows the loss of the curvature."""
 
 
 class Parcel(NamedTuple):
@@ -114,10 +118,12 @@ class Crew:
         ]
         self._outgoing, self._incoming = self._edges_elsewhere()
         self._written: tuple[Round, list[Message]] | None = None
+        self._forgot = False
 
     def work(self, number: int) -> Work:
         """Take the K local steps of round ``number`` at every node."""
         of_blocks = [self._local_steps_of(index, number) for index in range(len(self._blocks))]
+        self._forgot = False
         losses, shrinks = zip(*of_blocks, strict=True)
         return Work(torch.cat(losses), torch.cat(shrinks))
 
@@ -171,7 +177,12 @@ class Crew:
         self._links.close(round)
         self._written = None
         sent = sum(int(round.sent[block.out_edge].sum()) for block in self._blocks)
-        return sent * self._mailbox.bytes_per_message()
+        return sent * self.bytes_per_message
+
+    @property
+    def bytes_per_message(self) -> int:
+        """The payload of one message over one directed edge, in bytes; known once a round was written."""
+        return self._mailbox.bytes_per_message()
 
     def params(self) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[n, P]``."""
@@ -184,10 +195,16 @@ class Crew:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned.
 
+        Where it was kept without its curvature (``is_curvature``), that is estimated anew: the next local step refreshes
+        all of it.
+
         Raises:
             ValueError: it belongs to another network, algorithm or crew.
         """
-        restored = from_tensors({"blocks": self._states, "links": self._links.state()}, state)
+        own = {name: leaf for name, leaf in self.state().items() if is_curvature(name)}
+        self._forgot = bool(own) and not any(is_curvature(name) for name in state)
+        kept = {**own, **state} if self._forgot else state
+        restored = from_tensors({"blocks": self._states, "links": self._links.state()}, kept)
         self._states = restored["blocks"]
         self._links.load(restored["links"])
         self._written = None
@@ -209,7 +226,7 @@ class Crew:
         block, state = self._blocks[index], self._states[index]
         infos = []
         for step in range(number * self._local_steps, (number + 1) * self._local_steps):
-            phase = self._strategy.phase(step)
+            phase = REFRESH if self._forgot and not infos else self._strategy.phase(step)
             batch, draws = self._feed(block.nodes, step, phase)
             scale = self._start.new_full((len(block.nodes),), self._lr_scale(step))
             take = vmap(self._strategy.local_step, in_dims=(0, 0, 0, None))

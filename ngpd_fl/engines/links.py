@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines.blocks import Block
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.traffic import traffic
 from strategies import Headers, RoundView
 from topologies import Topology
 
@@ -82,16 +82,14 @@ class Links:
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
-        active = self._topology.active(number)
+        sent, delivered = traffic(self._topology, self._message_loss, self._seed, number)
         weights = self._topology.weights(number)
-        sent = np.append(np.repeat(active, 2), False)
-        draws = generator(self._seed, Purpose.LOSS, step=number).random(len(sent)) if self._message_loss else 1.0
         # weights.edge[e] = (W_ij, W_ji): i receives on directed edge 2 e + 1, j on 2 e.
         weight = np.append(weights.edge[:, ::-1].reshape(-1), 0.0)
         return Round(
             number,
-            self._tensor(sent),
-            self._tensor(sent & (draws >= self._message_loss)),
+            self._tensor(np.append(sent, False)),
+            self._tensor(np.append(delivered, False)),
             self._tensor(weight),
             self._tensor(weights.own),
         )

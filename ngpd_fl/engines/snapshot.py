@@ -15,6 +15,11 @@ def to_tensors(tree: Any) -> dict[str, Tensor]:
     return {keystr(path): leaf for path, leaf in leaves}
 
 
+def is_curvature(name: str) -> bool:
+    """Return whether a leaf belongs to a node's curvature: large, and a node can estimate it again."""
+    return ".curvature" in name
+
+
 def from_tensors(like: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Return ``like`` with its leaves replaced by those in ``tensors``: the inverse of ``to_tensors``.
 
