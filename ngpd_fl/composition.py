@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +14,13 @@ from numpy.typing import NDArray
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Split, label_counts, load_dataset, partition_labels, skew_features
-from ngpd_fl.engines import DataFeed, VectorisedEngine, check_topology, lr_scale
+from ngpd_fl.engines import DataFeed, check_topology, lr_scale
 from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
 from strategies import Strategy, make_strategy
 from strategies.natural_gradient import NaturalGradientOptions
 from topologies import Topology
+
+Runner = TypeVar("Runner")
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -31,8 +35,9 @@ class Job:
         dataset: the images.
         counts: each node's training images per class, ``[N, C]``.
         judged: the split that evaluation uses.
-        model: the network.
-        engine: all nodes at their common start.
+        model: the network; its parameters are the nodes' common start.
+        strategy: the algorithm.
+        feed: batches and draws of every node.
         device: where it is computed.
     """
 
@@ -42,12 +47,34 @@ class Job:
     counts: NDArray[np.int64]
     judged: Split
     model: FlatModel
-    engine: VectorisedEngine
+    strategy: Strategy
+    feed: DataFeed
     device: torch.device
+
+    def start(self, runner: Callable[..., Runner], **more: Any) -> Runner:
+        """Return ``VectorisedEngine`` or ``Crew``, whichever is given, with its nodes at their common start.
+
+        Args:
+            runner: the class.
+            more: what else it takes, such as a crew's ``nodes``.
+        """
+        training = self.config.training
+        return runner(
+            self.strategy,
+            self.topology,
+            self.feed,
+            self.model.start(),
+            local_steps=training.local_steps,
+            seed=self.config.seed,
+            message_loss=self.config.network.message_loss,
+            lr_scale=partial(lr_scale, training.lr_schedule, total_steps=training.rounds * training.local_steps),
+            chunk_size=self.config.engine.chunk_size,
+            **more,
+        )
 
 
 def compose(config: Config) -> Job:
-    """Load the data, build graph, network, algorithm and engine.
+    """Load the data, build graph, network and algorithm.
 
     Raises:
         InputError: something does not fit; one line says what.
@@ -69,29 +96,19 @@ def compose(config: Config) -> Job:
         noise=config.data.noise,
         seed=config.seed,
     )
-    training = config.training
-    engine = VectorisedEngine(
-        build_strategy(config, model, likelihood, input_shape),
-        topology,
-        DataFeed(
-            train,
-            parts,
-            config.data.batch_size,
-            config.seed,
-            crop=config.data.crop,
-            flip=config.data.flip,
-            draw_shape=likelihood.draw_shape(dataset.num_classes),
-        ),
-        model.start(),
-        local_steps=training.local_steps,
-        seed=config.seed,
-        message_loss=config.network.message_loss,
-        lr_scale=partial(lr_scale, training.lr_schedule, total_steps=training.rounds * training.local_steps),
-        chunk_size=config.engine.chunk_size,
+    feed = DataFeed(
+        train,
+        parts,
+        config.data.batch_size,
+        config.seed,
+        crop=config.data.crop,
+        flip=config.data.flip,
+        draw_shape=likelihood.draw_shape(dataset.num_classes),
     )
-    judged = dataset.test if config.evaluation.split == "test" else dataset.validation
+    strategy = build_strategy(config, model, likelihood, input_shape)
+    judged = _placed(dataset.test if config.evaluation.split == "test" else dataset.validation, dtype, device)
     counts = label_counts(dataset.train.labels.numpy(), parts, dataset.num_classes)
-    return Job(config, topology, dataset, counts, _placed(judged, dtype, device), model, engine, device)
+    return Job(config, topology, dataset, counts, judged, model, strategy, feed, device)
 
 
 def build_topology(config: Config) -> Topology:

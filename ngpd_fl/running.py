@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,27 +15,10 @@ from torch import Tensor
 from ngpd_fl.composition import Job, compose
 from ngpd_fl.config import Config
 from ngpd_fl.data import unused_classes
-from ngpd_fl.evaluation import evaluate
+from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.evaluation import evaluate_average, evaluate_nodes
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import AVERAGE, Metrics, RunFolder, describe_environment
-
-
-class Progress(NamedTuple):
-    """Where a run is, after each round and after the evaluation of the start.
-
-    Attributes:
-        round: rounds done.
-        rounds: rounds to do.
-        node_steps: local steps done, summed over nodes.
-        train_seconds: time spent in rounds so far.
-        metrics: this round's evaluation, if there was one.
-    """
-
-    round: int
-    rounds: int
-    node_steps: int
-    train_seconds: float
-    metrics: Metrics | None
+from ngpd_fl.records import AVERAGE, Ledger, Metrics, Progress, RunFolder, describe_environment
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,142 +63,71 @@ def run(config: Config, out: Path | str | None = None, on_progress: Callable[[Pr
         try:
             training.go()
         except BaseException as error:
-            training.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            training.ledger.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             training.finish()
             raise
         return training.finish()
 
 
-_ABSURD_LOSS = 1e6
-"""A mean training loss, in nats, from which no run comes back to something useful.
-
-Cross-entropy grows with the parameters but its gradient does not, so that far too large a step size may leave
-parameters of 1e18 that are finite for ever.
-"""
-
-_FINAL = (
-    "round",
-    "mean_accuracy",
-    "min_accuracy",
-    "max_accuracy",
-    "mean_own_accuracy",
-    "averaged_model_accuracy",
-    "consensus_distance",
-)
-"""What the summary repeats of the last evaluation."""
-
-
-@dataclass
 class _Training:
-    """A run on its way: counters, and what has been recorded."""
+    """A run on its way: the engine and its account."""
 
-    job: Job
-    folder: RunFolder | None
-    on_progress: Callable[[Progress], None] | None
-    status: str = "finished"
-    metrics: list[Metrics] = field(default_factory=list)
-    train_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    bytes_sent: int = 0
-    losses: list[Tensor] = field(default_factory=list)
-    shrinks: list[Tensor] = field(default_factory=list)
+    def __init__(self, job: Job, folder: RunFolder | None, on_progress: Callable[[Progress], None] | None) -> None:
+        self.job = job
+        self.engine = job.start(VectorisedEngine)
+        self.ledger = Ledger(job.config, job.model.num_params, unused_classes(job.counts), folder, on_progress)
 
     def go(self) -> None:
         """Evaluate the start, then run round after round until the end or divergence."""
-        rounds, every = self.job.config.training.rounds, self.job.config.evaluation.every
-        self._report(self._evaluate())
-        while self.job.engine.round < rounds:
-            loss = self._round()
-            lost = not loss < _ABSURD_LOSS  # or it is nan
-            due = self.job.engine.round % every == 0 or self.job.engine.round == rounds
-            metrics = self._evaluate() if due or lost else None
-            self._report(metrics)
+        self.ledger.report(self._evaluate())
+        while self.ledger.round < self.job.config.training.rounds:
+            lost = self._round()
+            metrics = self._evaluate() if self.ledger.evaluation_is_due() or lost else None
+            self.ledger.report(metrics)
             if lost or (metrics is not None and metrics.consensus_distance is None):
-                self.status = "diverged"
+                self.ledger.status = "diverged"
                 return
 
     def finish(self) -> Result:
         """Write the summary and the models, and return the result."""
-        params = self.job.engine.params()
-        summary = self._summary()
-        if self.folder is not None:
+        params = self.engine.params()
+        summary = self.ledger.summary()
+        if self.ledger.folder is not None:
             names = [*(f"node{node}" for node in range(len(params))), AVERAGE]
             vectors = [*params, params.mean(0)]
             models = {name: self.job.model.unflatten(each) for name, each in zip(names, vectors, strict=True)}
-            self.folder.finish(summary, models)
-        return Result(self.job.config, self.metrics, summary, params, self.job.model)
+            self.ledger.folder.finish(summary, models)
+        return Result(self.job.config, self.ledger.metrics, summary, params, self.job.model)
 
-    @property
-    def node_steps(self) -> int:
-        return self.job.engine.round * self.job.config.training.local_steps * self.job.engine.num_nodes
-
-    def _round(self) -> float:
-        """Run a round and count it; return the mean training loss."""
+    def _round(self) -> bool:
+        """Run a round and count it; return whether it was lost."""
         began = time.perf_counter()
-        info = self.job.engine.run_round()
+        info = self.engine.run_round()
         if self.job.device.type == "cuda":
             torch.cuda.synchronize(self.job.device)
-        self.train_seconds += time.perf_counter() - began
-        self.bytes_sent += info.bytes_sent
-        self.losses.append(info.loss)
-        self.shrinks.append(info.shrink)
-        return float(info.loss)
+        return self.ledger.add_round(
+            float(info.loss),
+            float(info.shrink),
+            node_steps=self.job.config.training.local_steps * self.engine.num_nodes,
+            bytes_sent=info.bytes_sent,
+            seconds=time.perf_counter() - began,
+        )
 
     def _evaluate(self) -> Metrics:
         began = time.perf_counter()
-        found = evaluate(self.job.model, self.job.engine.params(), self.job.judged, self.job.counts)
-        metrics = Metrics(
-            round=self.job.engine.round,
-            node_steps=self.node_steps,
-            train_seconds=self.train_seconds,
-            bytes_sent=self.bytes_sent,
-            train_loss=float(torch.stack(self.losses).mean()) if self.losses else None,
-            trust_shrink=float(torch.stack(self.shrinks).mean()) if self.shrinks else None,
-            mean_accuracy=float(found.accuracy.mean()),
-            min_accuracy=float(found.accuracy.min()),
-            max_accuracy=float(found.accuracy.max()),
-            mean_own_accuracy=float(found.own_accuracy.mean()),
-            averaged_model_accuracy=found.averaged_model_accuracy,
-            consensus_distance=found.consensus_distance,
-            accuracy=found.accuracy.tolist(),
-            own_accuracy=found.own_accuracy.tolist(),
-            class_accuracy=found.class_accuracy.tolist(),
-            averaged_model_class_accuracy=found.averaged_model_class_accuracy.tolist(),
+        job, params = self.job, self.engine.params()
+        nodes = evaluate_nodes(job.model, params, job.judged, job.counts)
+        average = evaluate_average(job.model, params, job.judged, job.dataset.num_classes)
+        metrics = self.ledger.add_evaluation(
+            nodes.accuracy.tolist(),
+            nodes.own_accuracy.tolist(),
+            nodes.class_accuracy.tolist(),
+            averaged_model_accuracy=average.averaged_model_accuracy,
+            averaged_model_class_accuracy=average.averaged_model_class_accuracy.tolist(),
+            consensus_distance=average.consensus_distance,
         )
-        self.losses, self.shrinks = [], []
-        self.metrics.append(metrics)
-        if self.folder is not None:
-            self.folder.add(metrics)
-        self.evaluation_seconds += time.perf_counter() - began
+        self.ledger.evaluation_seconds += time.perf_counter() - began
         return metrics
-
-    def _report(self, metrics: Metrics | None) -> None:
-        if self.on_progress is not None:
-            engine, rounds = self.job.engine, self.job.config.training.rounds
-            self.on_progress(Progress(engine.round, rounds, self.node_steps, self.train_seconds, metrics))
-
-    def _summary(self) -> dict[str, Any]:
-        last = self.metrics[-1] if self.metrics else None
-        best = max(self.metrics, key=lambda metrics: metrics.mean_accuracy, default=None)
-        return {
-            "strategy": self.job.config.strategy.name,
-            "topology": self.job.config.topology.name,
-            "dataset": self.job.config.data.dataset,
-            "nodes": self.job.engine.num_nodes,
-            "parameters": self.job.model.num_params,
-            "rounds": self.job.engine.round,
-            "rounds_planned": self.job.config.training.rounds,
-            "unused_classes": unused_classes(self.job.counts),
-            "status": self.status,
-            "diverged": self.status == "diverged",
-            "final": {name: getattr(last, name) for name in _FINAL} if last else None,
-            "best": {"round": best.round, "mean_accuracy": best.mean_accuracy} if best else None,
-            "bytes_sent": self.bytes_sent,
-            "node_steps": self.node_steps,
-            "train_seconds": self.train_seconds,
-            "node_steps_per_second": self.node_steps / self.train_seconds if self.train_seconds else None,
-            "evaluation_seconds": self.evaluation_seconds,
-        }
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ngpd_fl.records import Metrics
-    from ngpd_fl.running import Progress
+    from ngpd_fl.records import Metrics, Progress
 
 Report = Callable[["Progress"], None]
 
@@ -79,8 +78,9 @@ class _Figures:
         self._metrics = progress.metrics or self._metrics
         words = []
         if self._metrics is not None:
-            mean, averaged = self._metrics.mean_accuracy, self._metrics.averaged_model_accuracy
-            words += [f"mean {100 * mean:5.1f} %", f"averaged {100 * averaged:5.1f} %"]
+            words.append(f"mean {100 * self._metrics.mean_accuracy:5.1f} %")
+            if (averaged := self._metrics.averaged_model_accuracy) is not None:
+                words.append(f"averaged {100 * averaged:5.1f} %")
         if progress.round == 0:
             self._began = time.monotonic()  # loading is done: rounds begin
         else:

@@ -10,7 +10,7 @@ from ngpd_fl.cli.progress import reporting
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
-    from ngpd_fl.running import Progress
+    from ngpd_fl.records import Progress
 
 
 def train(config: Config, folder: Path, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.links import Links, Round, Slip
 from ngpd_fl.engines.mailbox import Letters, Mailbox
 from ngpd_fl.engines.snapshot import from_tensors, is_curvature, to_tensors
-from strategies import Phase, Step, Strategy
+from strategies import Phase, Step, StepInfo, Strategy
 from strategies.contract import Message, State
 from topologies import Topology
 
@@ -195,8 +195,8 @@ class Crew:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned.
 
-        Where it was kept without its curvature (``is_curvature``), that is estimated anew: the next local step refreshes
-        all of it.
+        Where it was kept without its curvature (``is_curvature``), that is estimated anew: the next local step
+        refreshes all of it.
 
         Raises:
             ValueError: it belongs to another network, algorithm or crew.
@@ -224,7 +224,7 @@ class Crew:
     def _local_steps_of(self, index: int, number: int) -> tuple[Tensor, Tensor]:
         """Take a round's local steps in one block; return each node's mean loss and trust factor, ``[n]``."""
         block, state = self._blocks[index], self._states[index]
-        infos = []
+        infos: list[StepInfo] = []
         for step in range(number * self._local_steps, (number + 1) * self._local_steps):
             phase = REFRESH if self._forgot and not infos else self._strategy.phase(step)
             batch, draws = self._feed(block.nodes, step, phase)

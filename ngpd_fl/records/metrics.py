@@ -22,9 +22,9 @@ class Metrics(BaseModel):
         min_accuracy: of the worst node.
         max_accuracy: of the best node.
         mean_own_accuracy: of the nodes' own models on images distributed as their own.
-        averaged_model_accuracy: of the mean of all parameters.
+        averaged_model_accuracy: of the mean of all parameters; null where they never meet in one place.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
-        accuracy: per node.
+        accuracy: per node; null for one that did not answer.
         own_accuracy: per node.
         class_accuracy: per class, mean over nodes.
         averaged_model_class_accuracy: per class.
@@ -42,12 +42,12 @@ class Metrics(BaseModel):
     min_accuracy: float
     max_accuracy: float
     mean_own_accuracy: float
-    averaged_model_accuracy: float
+    averaged_model_accuracy: float | None
     consensus_distance: float | None
-    accuracy: list[float]
-    own_accuracy: list[float]
+    accuracy: list[float | None]
+    own_accuracy: list[float | None]
     class_accuracy: list[float | None]
-    averaged_model_class_accuracy: list[float | None]
+    averaged_model_class_accuracy: list[float | None] | None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ def accuracy_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
         best = [100 * metrics.max_accuracy for metrics in outcome.metrics]
         if with_bands:
             axes.fill_between(spent, worst, best, color=colour, alpha=0.14, linewidth=0)
-        averaged = [100 * metrics.averaged_model_accuracy for metrics in outcome.metrics]
+        averaged = [_percent(metrics.averaged_model_accuracy) for metrics in outcome.metrics]
         axes.plot(spent, averaged, color=colour, linewidth=1.4, linestyle=_DASHES)
         mean = [100 * metrics.mean_accuracy for metrics in outcome.metrics]
         axes.plot(spent, mean, color=colour, linewidth=2, marker=_marker(outcome), markersize=3.5)
@@ -92,6 +93,11 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     axes.set_ylabel(r"RMS over nodes of $|w_i - \bar{w}|$")
     _legend(axes, outcomes, ())
     return figure
+
+
+def _percent(share: float | None) -> float:
+    """Return a share in percent; what is not known leaves a gap in a curve."""
+    return math.nan if share is None else 100 * share
 
 
 def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, Axes]:

@@ -38,6 +38,11 @@ class Outcome:
         """The last evaluation."""
         return self.metrics[-1] if self.metrics else None
 
+    def final(self, name: str) -> float | None:
+        """Return a figure of the last evaluation; one that came after it is in the summary."""
+        known = getattr(self.last, name, None)
+        return (self.summary.get("final") or {}).get(name) if known is None else known
+
     @property
     def best(self) -> Metrics | None:
         """The first evaluation with the highest mean accuracy."""

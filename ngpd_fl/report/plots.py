@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import nan
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -48,6 +49,6 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
 def _run_figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
     """Yield name and picture of a single run: its curves, the graph with the nodes' last accuracy, the split."""
     yield from _curves([outcome])
-    accuracy = outcome.last.accuracy if outcome.last else None
+    accuracy = [nan if each is None else each for each in outcome.last.accuracy] if outcome.last else None
     yield "graph", graph_figure(outcome.config, build_topology(outcome.config), accuracy)
     yield "split", split_figure(outcome.config, count_labels(outcome.config))

@@ -36,12 +36,13 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     if last is not None and best is not None:
         speed = f" ({last.node_steps / last.train_seconds:,.0f} node-steps/s)" if last.train_seconds else ""
         mean, worst, highest = map(units.percent, (last.mean_accuracy, last.min_accuracy, last.max_accuracy))
+        averaged = outcome.final("averaged_model_accuracy")
         lines += [
             ("accuracy of the nodes", f"mean {mean}, worst {worst}, best {highest}"),
             ("on classes as their own", f"mean {units.percent(last.mean_own_accuracy)}"),
-            ("averaged model", units.percent(last.averaged_model_accuracy)),
+            ("averaged model", units.percent(averaged)),
             ("best mean", f"{units.percent(best.mean_accuracy)} in round {best.round}"),
-            ("consensus distance", units.distance(last.consensus_distance)),
+            ("consensus distance", _distance(outcome)),
             ("sent", units.size(last.bytes_sent)),
             ("training time", units.seconds(last.train_seconds) + speed),
         ]
@@ -58,6 +59,13 @@ def end_words(outcome: Outcome) -> str:
     return f"{outcome.status} {'in' if outcome.status == 'diverged' else 'after'} round {rounds} of {planned}"
 
 
+def _distance(outcome: Outcome) -> str:
+    """Return the last consensus distance; ``-`` where the parameters never met in one place."""
+    if outcome.final("averaged_model_accuracy") is None:
+        return "-"
+    return units.distance(outcome.final("consensus_distance"))
+
+
 def _row(outcome: Outcome) -> tuple[str, ...]:
     """Return a run's figures under ``HEADS``."""
     last, best = outcome.last, outcome.best
@@ -67,9 +75,9 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         outcome.name,
         units.percent(last.mean_accuracy),
         units.percent(last.min_accuracy),
-        units.percent(last.averaged_model_accuracy),
+        units.percent(outcome.final("averaged_model_accuracy")),
         f"{units.percent(best.mean_accuracy)} ({best.round})",
-        units.distance(last.consensus_distance),
+        _distance(outcome),
         units.size(last.bytes_sent),
         units.seconds(last.train_seconds),
     )
