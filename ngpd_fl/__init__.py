@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config, InputError
+    from ngpd_fl.flower.launch import run_flower
     from ngpd_fl.records import Progress, RunFolder
     from ngpd_fl.running import Result, run
 
@@ -19,9 +20,10 @@ _HOME = {
     "Result": "running",
     "RunFolder": "records",
     "run": "running",
+    "run_flower": "flower.launch",
 }
 
-__all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "run"]
+__all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "run", "run_flower"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, build_topology
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Split, label_counts, load_dataset, partition_labels, skew_features
 from ngpd_fl.engines import DataFeed, check_topology, lr_scale
@@ -109,14 +109,6 @@ def compose(config: Config) -> Job:
     judged = _placed(dataset.test if config.evaluation.split == "test" else dataset.validation, dtype, device)
     counts = label_counts(dataset.train.labels.numpy(), parts, dataset.num_classes)
     return Job(config, topology, dataset, counts, judged, model, strategy, feed, device)
-
-
-def build_topology(config: Config) -> Topology:
-    """Return the graph; raise ``InputError`` where a random one cannot be drawn."""
-    try:
-        return config.topology.build(config.seed)
-    except ValueError as error:
-        raise InputError(f"topology.{error}") from error
 
 
 def build_strategy(config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]) -> Strategy:

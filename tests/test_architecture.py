@@ -18,7 +18,7 @@ FLOORS = [
     {"engines"},
     {"composition"},
     {"report", "running"},
-    {"cli"},
+    {"cli", "flower"},
     {"__main__"},
 ]
 FLOOR_OF = {part: height for height, parts in enumerate(FLOORS) for part in parts}

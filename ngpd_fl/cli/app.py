@@ -10,6 +10,7 @@ import typer
 
 from ngpd_fl.cli.compare import compare
 from ngpd_fl.cli.ending import INTERRUPTED, Ended, complain
+from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.run import run
@@ -19,6 +20,7 @@ from ngpd_fl.cli.topology import topology
 app = typer.Typer(add_completion=False)
 for command in (run, compare, topology, partition, show, keys):
     app.command()(command)
+app.add_typer(flower, name="flower")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,20 @@ from ngpd_fl.cli.progress import reporting
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
     from ngpd_fl.records import Progress
+    from ngpd_fl.running import Result
 
 
-def train(config: Config, folder: Path, quiet: bool) -> None:
+Runner = Callable[["Config", Path, Callable[["Progress"], None]], "Result"]
+
+
+def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = None) -> None:
     """Run ``config``, record it in ``folder`` and draw its pictures.
+
+    Args:
+        config: the whole run.
+        folder: for its records.
+        quiet: whether no progress is shown.
+        runner: what runs it, called as ``ngpd_fl.run``; none: that.
 
     Raises:
         InputError: it cannot be run, and nothing was recorded.
@@ -24,6 +35,7 @@ def train(config: Config, folder: Path, quiet: bool) -> None:
     from ngpd_fl.report import write_plots
     from ngpd_fl.running import run
 
+    runner = runner or run
     name, done = config.strategy.name, 0
     try:
         with reporting(name, quiet) as report:
@@ -33,7 +45,7 @@ def train(config: Config, folder: Path, quiet: bool) -> None:
                 done = progress.round
                 report(progress)
 
-            result = run(config, folder, on_progress)
+            result = runner(config, folder, on_progress)
     except InputError:
         raise
     except KeyboardInterrupt as error:

@@ -70,6 +70,7 @@ class Crew:
 
     Attributes:
         nodes: their indices in the graph in the order in which results come, int64 ``[n]``.
+        has_forgotten: whether the curvature was lost and the next local step estimates it anew.
     """
 
     def __init__(
@@ -118,12 +119,12 @@ class Crew:
         ]
         self._outgoing, self._incoming = self._edges_elsewhere()
         self._written: tuple[Round, list[Message]] | None = None
-        self._forgot = False
+        self.has_forgotten = False
 
     def work(self, number: int) -> Work:
         """Take the K local steps of round ``number`` at every node."""
         of_blocks = [self._local_steps_of(index, number) for index in range(len(self._blocks))]
-        self._forgot = False
+        self.has_forgotten = False
         losses, shrinks = zip(*of_blocks, strict=True)
         return Work(torch.cat(losses), torch.cat(shrinks))
 
@@ -202,8 +203,8 @@ class Crew:
             ValueError: it belongs to another network, algorithm or crew.
         """
         own = {name: leaf for name, leaf in self.state().items() if is_curvature(name)}
-        self._forgot = bool(own) and not any(is_curvature(name) for name in state)
-        kept = {**own, **state} if self._forgot else state
+        self.has_forgotten = bool(own) and not any(is_curvature(name) for name in state)
+        kept = {**own, **state} if self.has_forgotten else state
         restored = from_tensors({"blocks": self._states, "links": self._links.state()}, kept)
         self._states = restored["blocks"]
         self._links.load(restored["links"])
@@ -226,7 +227,7 @@ class Crew:
         block, state = self._blocks[index], self._states[index]
         infos: list[StepInfo] = []
         for step in range(number * self._local_steps, (number + 1) * self._local_steps):
-            phase = REFRESH if self._forgot and not infos else self._strategy.phase(step)
+            phase = REFRESH if self.has_forgotten and not infos else self._strategy.phase(step)
             batch, draws = self._feed(block.nodes, step, phase)
             scale = self._start.new_full((len(block.nodes),), self._lr_scale(step))
             take = vmap(self._strategy.local_step, in_dims=(0, 0, 0, None))

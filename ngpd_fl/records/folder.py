@@ -108,18 +108,25 @@ class RunFolder:
             raise InputError(f"{path}: damaged (not a JSON object)")
         return summary
 
-    def parameters(self, model: str = AVERAGE) -> dict[str, Tensor]:
-        """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
+    def models(self) -> dict[str, dict[str, Tensor]]:
+        """Return the saved models by name, each as parameter name -> tensor."""
         path = self.path / "models.safetensors"
         try:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
-        found = {name.partition("/")[2]: value for name, value in tensors.items() if name.partition("/")[0] == model}
-        if not found:
-            allowed = ", ".join(sorted({name.partition("/")[0] for name in tensors}))
-            raise InputError(f"model {model!r}: not in {self.path}; allowed: {allowed}")
+        found: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            model, _, parameter = name.partition("/")
+            found.setdefault(model, {})[parameter] = value
         return found
+
+    def parameters(self, model: str = AVERAGE) -> dict[str, Tensor]:
+        """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
+        models = self.models()
+        if model not in models:
+            raise InputError(f"model {model!r}: not in {self.path}; allowed: {', '.join(sorted(models))}")
+        return models[model]
 
     def _write(self, name: str, text: str) -> None:
         """Write a file whole or not at all."""

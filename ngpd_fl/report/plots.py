@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ngpd_fl.composition import build_topology
+from ngpd_fl.config import build_topology
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, accuracy_figure, consensus_figure
 from ngpd_fl.report.graph import graph_figure
