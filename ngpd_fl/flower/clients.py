@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -14,8 +15,12 @@ from ngpd_fl.flower import wire
 _POLL = 0.02
 """Seconds between two looks for answers."""
 
-_DEAD = ("ActorDiedError", "ActorUnavailableError", "RayActorError")
-"""What an error says whose message went to a process that is gone."""
+_DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
+"""What an error says whose message went to a process of Ray's that is gone, and which one."""
+
+
+_RAISED = re.compile(r"ClientAppException occurred\. Message: (.*?)'>$", re.DOTALL)
+"""What an error says whose client raised an exception."""
 
 
 class Unfit(ValueError):
@@ -55,6 +60,7 @@ class Clients:
         self._code = code
         self._node_id: dict[int, int] = {}
         self._open: dict[str, _Asked] = {}
+        self._dead: set[str] = set()
         self.notes: dict[int, Mapping[str, Any]] = {}
         self.events: list[Event] = []
 
@@ -96,8 +102,8 @@ class Clients:
     def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float) -> dict[int, RecordDict]:
         """Send each client its message and return the answers that come in time, by client.
 
-        A client that has not answered an earlier message is busy and left out. Where a process has died on which
-        Flower had several clients, those are asked again, in another one.
+        A client that has not answered an earlier message is busy and left out. Ray does not replace a process that
+        dies, and goes on giving it messages, which fail at once: these are sent again as long as others get through.
         """
         self._note_late(self._pull())
         busy = {asked.client for asked in self._open.values()}
@@ -107,21 +113,25 @@ class Clients:
         answers: dict[int, RecordDict] = {}
         deadline = time.monotonic() + timeout
         while waiting:
-            found, gone = self._exchange(kind, waiting, round, deadline)
+            found, unheard = self._exchange(kind, waiting, round, deadline)
             answers |= found
-            waiting = {client: waiting[client] for client in gone} if found else {}
+            if unheard and not found:
+                for client in unheard:
+                    self.note(round, client, "was given to a process that is dead")
+                break
+            waiting = {client: waiting[client] for client in unheard}
         return answers
 
     def _exchange(
         self, kind: str, contents: Mapping[int, RecordDict], round: int, deadline: float
     ) -> tuple[dict[int, RecordDict], list[int]]:
-        """Send messages and wait; return the answers, and the clients whose process had died before."""
+        """Send messages and wait; return the answers, and the clients whose message went to one known to be dead."""
         for client, content in contents.items():
             message = Message(content, self._node_id[client], kind, group_id=str(round))
             for message_id in self._grid.push_messages([message]):
                 self._open[message_id] = _Asked(client, round)
         answers: dict[int, RecordDict] = {}
-        gone = []
+        unheard = []
         while any(asked.round == round for asked in self._open.values()):
             if time.monotonic() > deadline:
                 for asked in self._open.values():
@@ -133,13 +143,18 @@ class Clients:
                     self._note_late([(asked, reply)])
                 elif reply.has_error():
                     reason = reply.error.reason or f"error {reply.error.code}"
-                    self.note(round, asked.client, _short(reason))
-                    if any(name in reason for name in _DEAD):
-                        gone.append(asked.client)
+                    dead = _DEAD.search(reason)
+                    if dead and dead[1] in self._dead:
+                        unheard.append(asked.client)
+                    elif dead:
+                        self._dead.add(dead[1])
+                        self.note(round, asked.client, "died with its process; Flower's simulation starts no other")
+                    else:
+                        self.note(round, asked.client, _short(reason))
                 else:
                     answers[asked.client] = reply.content
             time.sleep(_POLL)
-        return answers, gone
+        return answers, unheard
 
     def _pull(self) -> list[tuple[_Asked, Message]]:
         """Return the answers that have come, each with what it answers; a second one to the same message is none."""
@@ -163,6 +178,7 @@ class Clients:
 
 
 def _short(reason: str) -> str:
-    """Return an error's reason as one line of bounded length."""
-    text = " ".join(reason.split())
+    """Return an error's reason as one line of bounded length, without the stack that Ray and Flower put around it."""
+    raised = _RAISED.search(reason)
+    text = " ".join((raised[1] if raised else reason).split())
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -7,8 +7,8 @@ import re
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,8 @@ def run_flower(
     on_progress: Callable[[Progress], None] | None = None,
     *,
     on_event: Callable[[str], None] | None = None,
+    link: SuperLink | None = None,
     app: Path | None = None,
-    environment: Mapping[str, str] | None = None,
     **flower: Any,
 ) -> Result:
     """Train the network that ``config`` describes as Flower clients on this machine.
@@ -54,8 +54,8 @@ def run_flower(
         out: folder for the records; none: nothing is kept.
         on_progress: called after each round.
         on_event: called with a line for whatever does not go as it should, such as a client that fails.
+        link: a SuperLink that has been started; none: the run gets its own, which is stopped after it.
         app: folder of another Flower app than that of this code.
-        environment: variables for Flower and the clients.
         flower: the keys of ``FlowerConfig``, such as ``nodes_per_client``.
 
     Returns:
@@ -67,8 +67,8 @@ def run_flower(
         RunFailed: it did not come to its end; what was recorded is kept.
     """
     job = compose(config)  # what cannot be run is found out before anything is started
-    with _folder(out) as path, SuperLink(environment) as link:
-        _follow(link, config, FlowerConfig(**flower, out=path), on_progress, on_event, app)
+    with _folder(out) as path, nullcontext(link) if link else SuperLink() as up:
+        _follow(up, config, FlowerConfig(**flower, out=path), on_progress, on_event, app)
         folder = RunFolder.open(path)
         params, summary = _complete(job, folder)
         return Result(config, folder.metrics(), summary, params, job.model)
@@ -120,17 +120,23 @@ def _follow(
             elif text:
                 said.append(text)
         stream.wait()
-        runs = link.runs()
     finally:
         stream.kill()
         if run_id is not None:
             shutil.rmtree(scratch(run_id), ignore_errors=True)
-    if not runs:
+    if error is not None:
+        raise InputError(error)
+    if run_id is None:
         raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
-    if runs[0]["status"] != "finished:completed":
-        if error is not None:
-            raise InputError(error)
-        raise RunFailed(" ".join(str(runs[0]["status-details"]).split()))
+    if not _is_done(flower.out):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
+        details = {run["run-id"]: run["status-details"] for run in link.runs()}
+        raise RunFailed(" ".join(str(details.get(str(run_id), "no reason")).split()))
+
+
+def _is_done(out: Path | None) -> bool:
+    """Return whether the run left a summary, and not that of a failure."""
+    assert out is not None
+    return (out / "summary.json").exists() and RunFolder(out).summary()["status"] != "failed"
 
 
 def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
