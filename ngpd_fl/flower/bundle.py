@@ -14,7 +14,7 @@ COMPONENTS = {"serverapp": "ngpd_fl.flower.server_app:app", "clientapp": "ngpd_f
 
 
 def write_app(folder: Path) -> Path:
-    """Write an app that ``flwr run`` takes into a new folder; return the folder."""
+    """Write an app that ``flwr run`` takes into a folder that has none of it; return the folder."""
     for package in PACKAGES:
         source = Path(__file__).parents[2] / package
         shutil.copytree(source, folder / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -29,6 +29,7 @@ from ngpd_fl.running import Result
 _PROGRESS = re.compile(r"round (\d+)/(\d+)  (\d+) node-steps  ([\d.]+) s")
 _EVENT = re.compile(r"round \d+: client \d+ .*")
 _ERROR = re.compile(r"ngpd-fl: error: (.*)")
+_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): .+")
 _STARTED = re.compile(r"Successfully started run (\d+)")
 _NOISE = re.compile(r"\x1b\[\d*m")
 
@@ -97,13 +98,12 @@ def _follow(
     federation = f"num-supernodes={flower.num_clients(config.topology.nodes)} client-resources-num-cpus=1"
     if config.engine.device != "cpu" and torch.cuda.is_available():
         federation += f" client-resources-num-gpus={torch.cuda.device_count() / (os.cpu_count() or 1):.4f}"
-    where = app or write_app(link.home / "app")
+    where = app or write_app(Path(tempfile.mkdtemp(dir=link.home)))
     words = ("run", str(where), "own", "--stream", "--federation-config", federation)
     stream = link.flwr(*words, "-c", str(link.home / "run.toml"))
     assert stream.stdout is not None
     said: deque[str] = deque(maxlen=20)
-    error = None
-    run_id = None
+    error = run_id = cause = None
     try:
         for line in stream.stdout:
             text = _NOISE.sub("", line).strip()
@@ -118,6 +118,7 @@ def _follow(
             elif found := _STARTED.search(text):
                 run_id = int(found[1])
             elif text:
+                cause = text if _EXCEPTION.fullmatch(text) else cause
                 said.append(text)
         stream.wait()
     finally:
@@ -130,7 +131,7 @@ def _follow(
         raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
     if not _is_done(flower.out):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
         details = {run["run-id"]: run["status-details"] for run in link.runs()}
-        raise RunFailed(" ".join(str(details.get(str(run_id), "no reason")).split()))
+        raise RunFailed(cause or " ".join(str(details.get(str(run_id), "no reason")).split()))
 
 
 def _is_done(out: Path | None) -> bool:
