@@ -1,9 +1,9 @@
 """Node-rounds per second of Flower's simulation with one and with 32 nodes per client, and of the in-process engine.
 
 Decentralized SGD, and NGPD with factors every 10 and eigenbasis every 100 steps; an MLP 784-64-10 (50,890 parameters,
-float32), batch 32, one local step a round, ring. A node-round is one node's step and its exchange. Random images:
-arithmetic does not depend on them. Blocks of 64 nodes; all have all CPUs: Flower a process on each, the engine a thread.
-The first rounds are left out, in which processes load what they need.
+float32), batch 32, one local step a round, ring, blocks of 64 nodes. A node-round is one node's step and its exchange.
+Random images: arithmetic does not depend on them. All have all CPUs: Flower a process on each, the engine a thread. The
+first rounds are left out, in which processes load what they need.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Event(NamedTuple):
     Attributes:
         round: in which round; -1: before the first.
         client: with which client.
-        what: in words.
+        what: in words; said once for as long as it lasts.
     """
 
     round: int
@@ -61,6 +61,7 @@ class Clients:
         self._node_id: dict[int, int] = {}
         self._open: dict[str, _Asked] = {}
         self._dead: set[str] = set()
+        self._said: dict[int, str] = {}
         self.notes: dict[int, Mapping[str, Any]] = {}
         self.events: list[Event] = []
 
@@ -108,7 +109,7 @@ class Clients:
         self._note_late(self._pull())
         busy = {asked.client for asked in self._open.values()}
         for client in sorted(busy & contents.keys()):
-            self.note(round, client, "is still busy with an earlier message: left out")
+            self.note(round, client, "is still busy with an earlier message: left out until it answers")
         waiting = {client: content for client, content in contents.items() if client not in busy}
         answers: dict[int, RecordDict] = {}
         deadline = time.monotonic() + timeout
@@ -152,6 +153,7 @@ class Clients:
                     else:
                         self.note(round, asked.client, _short(reason))
                 else:
+                    self._said.pop(asked.client, None)
                     answers[asked.client] = reply.content
             time.sleep(_POLL)
         return answers, unheard
@@ -172,7 +174,10 @@ class Clients:
             self.note(asked.round, asked.client, how)
 
     def note(self, round: int, client: int, what: str) -> None:
-        """Remember and print something that did not go as it should."""
+        """Remember and print something that did not go as it should; once, until the client has answered again."""
+        if self._said.get(client) == what:
+            return
+        self._said[client] = what
         self.events.append(Event(round, client, what))
         print(f"round {round + 1}: client {client} {what}", flush=True)
 

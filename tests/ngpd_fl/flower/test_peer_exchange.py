@@ -35,7 +35,7 @@ def config(strategy: Any = "dsgd", schedule: str = "static", **sections: Any) ->
 
 
 @pytest.mark.parametrize("forgetful", [False, True])
-@pytest.mark.parametrize("nodes_per_client", [1, 4, 6])
+@pytest.mark.parametrize("nodes_per_client", [1, 4])
 @pytest.mark.parametrize("schedule", ["static", "matching"])
 @pytest.mark.parametrize("strategy", [NGPD, "dsgd", "ecl"])
 def test_clients_follow_the_engine(strategy: Any, schedule: str, nodes_per_client: int, forgetful: bool) -> None:
@@ -103,8 +103,7 @@ def test_a_late_client_is_left_out_until_it_answers_and_overwrites_nothing() -> 
     fake = FakeRun(settings, fault, round_timeout=0.5).go()
     assert fake.events() == [
         (1, 3, "did not answer in time"),
-        (2, 3, "is still busy with an earlier message: left out"),
-        (3, 3, "is still busy with an earlier message: left out"),
+        (2, 3, "is still busy with an earlier message: left out until it answers"),
         (1, 3, "answered late; not used"),
     ]
     assert [number for kind, number, client in fake.grid.asked if kind == "train" and client == 3] == [0, 1, 4]

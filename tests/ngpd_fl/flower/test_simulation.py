@@ -96,12 +96,11 @@ def test_a_run_goes_on_where_clients_raise_and_processes_die(link: SuperLink, tm
     app = faulty_app(tmp_path / "app", FAULTS)
     found = run_flower(settings, tmp_path / "out", link=link, app=app, on_event=told.append)
     events = {(each["round"], each["client"]): each["what"] for each in found.summary["flower"]["events"]}
-    assert events[1, 2] == events[2, 2] == "out of memory, say"
+    assert events[1, 2] == "out of memory, say" and (2, 2) not in events, "said once, until it answers"
     assert "died with its process" in events[3, 5]
     assert len(told) == len(found.summary["flower"]["events"])
     assert found.summary["status"] == "finished" and found.params.isfinite().all()
-    away = [[2], [2], [5]]  # and whose message Flower gave to the dead process alone, which is told as well
-    lost = sum(map(len, away)) + sum("process that is dead" in what for what in events.values())
+    lost = 3 + sum("process that is dead" in what for what in events.values())
     assert found.summary["node_steps"] == 2 * (8 * 6 - lost)
 
 
