@@ -14,7 +14,7 @@ from ngpd_fl.cli.run import Out
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
-flower = typer.Typer(help="Train the same network as clients of Flower, which carries the messages.")
+flower = typer.Typer(no_args_is_help=True)
 
 _FLOWER = "Flower"
 NodesPerClient = Annotated[
@@ -75,6 +75,8 @@ def run(
 
         return run_flower(*words, **{key: value for key, value in given.items() if value is not None})
 
+    if not quiet:
+        print("Starting Flower and Ray, which takes a while", file=sys.stderr, flush=True)
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
             train(settings, folder, quiet, runner)

@@ -144,9 +144,8 @@ def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
     """Return what a line of the server says, with the evaluation that it has recorded before."""
     round, rounds, steps = (int(found[group]) for group in (1, 2, 3))
     assert flower.out is not None
-    recorded = RunFolder(flower.out).metrics()
-    metrics = recorded[-1] if recorded and recorded[-1].round == round else None
-    return Progress(round, rounds, steps, float(found[4]), metrics)
+    recorded = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == round)
+    return Progress(round, rounds, steps, float(found[4]), next(recorded, None))
 
 
 def _complete(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:

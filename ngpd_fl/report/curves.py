@@ -63,10 +63,9 @@ def accuracy_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
     splits = {outcome.config.evaluation.split for outcome in outcomes}
     axes.set_ylabel(f"{splits.pop()} accuracy (%)" if len(splits) == 1 else "accuracy (%)")
     axes.set_ylim(0, 101)
-    kinds: list[Line2D | Patch] = [
-        Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes"),
-        Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"),
-    ]
+    kinds: list[Line2D | Patch] = [Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes")]
+    if any(metrics.averaged_model_accuracy is not None for outcome in outcomes for metrics in outcome.metrics):
+        kinds.append(Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"))
     if with_bands:
         kinds.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label="worst to best node"))
     _legend(axes, outcomes, kinds)

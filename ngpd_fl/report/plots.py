@@ -43,7 +43,8 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
         return
     for name, cost in (("rounds", ROUNDS), ("bytes", BYTES), ("seconds", SECONDS)):
         yield f"accuracy_{name}", accuracy_figure(evaluated, cost)
-    yield "consensus", consensus_figure(evaluated)
+    if any(metrics.averaged_model_accuracy is not None for outcome in evaluated for metrics in outcome.metrics):
+        yield "consensus", consensus_figure(evaluated)
 
 
 def _run_figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:
