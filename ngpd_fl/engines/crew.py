@@ -191,7 +191,8 @@ class Crew:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that a process needs to go on from here, by name; ``load`` takes it back."""
-        return to_tensors({"blocks": self._states, "links": self._links.state()})
+        state = self._leaves()
+        return {name: leaf for name, leaf in state.items() if not (self.has_forgotten and is_curvature(name))}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned.
@@ -202,13 +203,19 @@ class Crew:
         Raises:
             ValueError: it belongs to another network, algorithm or crew.
         """
-        own = {name: leaf for name, leaf in self.state().items() if is_curvature(name)}
-        self.has_forgotten = bool(own) and not any(is_curvature(name) for name in state)
-        kept = {**own, **state} if self.has_forgotten else state
-        restored = from_tensors({"blocks": self._states, "links": self._links.state()}, kept)
+        own = {name: leaf for name, leaf in self._leaves().items() if is_curvature(name)}
+        forgotten = bool(own) and not any(is_curvature(name) for name in state)
+        restored = from_tensors(self._tree(), {**own, **state} if forgotten else state)
         self._states = restored["blocks"]
         self._links.load(restored["links"])
         self._written = None
+        self.has_forgotten = forgotten
+
+    def _tree(self) -> dict[str, Any]:
+        return {"blocks": self._states, "links": self._links.state()}
+
+    def _leaves(self) -> dict[str, Tensor]:
+        return to_tensors(self._tree())
 
     def _edges_elsewhere(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the directed edges to and from nodes elsewhere, each with its sender."""

@@ -101,7 +101,7 @@ def _answer(message: Message, context: Context, act: Callable[[Host, int], Recor
         "worked": host.worked,
         "read": host.read,
         "bytes-per-message": host.crew.bytes_per_message,
-        "lost-curvature": keeper.lost_curvature,
+        "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
     }
     content[wire.NOTE] = wire.note(note)
     keeper.keep(host)

@@ -153,24 +153,28 @@ def test_with_a_state_dir_a_restarted_client_comes_back_where_it_was(strategy: A
     assert not list(tmp_path.rglob("*partial*"))
 
 
-def test_lost_curvature_is_estimated_anew_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_lost_curvature_is_estimated_anew_and_told(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(keeper, "scratch", lambda run_id: tmp_path / "scratch")
-    settings = config({**NGPD, "factor_every": 100, "basis_every": 100}, evaluation={"every": 5})
+    files = tmp_path / "scratch"
 
-    def fault(kind: str, number: int, client: int) -> str | None:
-        if (kind, number, client) == ("train", 2, 4):
-            for path in (tmp_path / "scratch").glob("client4-*"):
-                path.unlink()
-        return None
+    def losing(options: dict[str, Any]) -> FakeRun:
+        def fault(*message: Any) -> None:
+            if message == (kind, 2, 4):
+                for path in files.glob("client4-*"):
+                    path.unlink()
 
-    fake = FakeRun(settings, fault, forgetful=True).go()
-    told = [(number, client) for number, client, what in fake.events() if "lost its curvature" in what]
-    assert told == [(2, 4)]
-    found = fake.params(compose(settings).model)
-    assert found.isfinite().all()
-    away = (found - run(settings).params).abs().amax(1)
-    assert away[4] > 1e-6
-    assert not list((tmp_path / "scratch").glob("*")), "the run leaves nothing behind"
+        return FakeRun(config({**NGPD, **options}, evaluation={"every": 2}), fault, forgetful=True).go()
+
+    rare, fresh = {"factor_every": 100, "basis_every": 100}, {"factor_every": 1, "basis_every": 1, "factor_decay": 0}
+    fake, without = losing(rare), run(config({**NGPD, **rare}))
+    assert fake.events() == [(2, 4, "had lost its curvature and estimates it anew")]
+    found = fake.params(without.model)
+    assert found.isfinite().all() and float((found - without.params)[4].abs().max()) > 1e-6
+    # Where every step estimates all of it anyway, nothing is lost.
+    found, without = losing(fresh).params(without.model), run(config({**NGPD, **fresh}))
+    torch.testing.assert_close(found, without.params, rtol=0, atol=1e-12)
+    assert not list(files.glob("*")), "the run leaves nothing behind"
 
 
 def test_a_diverging_run_stops() -> None:
@@ -221,6 +225,16 @@ def test_the_server_never_looks_into_a_payload() -> None:
     )
     with pytest.raises(ValueError, match="does not begin there"):
         router.route({0: wire.Mail({}, {str(2 * 5 + 1): [0, -1, 0]})}, delivered)
+
+
+def test_a_client_imports_nothing_that_it_does_not_need() -> None:
+    """In deployment each message is a new process."""
+    script = (
+        "import sys, ngpd_fl.flower.client_app\n"
+        "heavy = ('torchvision', 'matplotlib', 'sklearn', 'pandas', 'datasets', 'flwr_datasets', 'ray')\n"
+        "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_the_server_side_imports_no_algorithm_and_no_torch() -> None:
