@@ -14,7 +14,7 @@ import torch
 from ngpd_fl import Config, run
 from ngpd_fl.composition import Job, compose
 from ngpd_fl.engines import VectorisedEngine
-from ngpd_fl.flower import keeper, wire
+from ngpd_fl.flower import wire
 from ngpd_fl.flower.clients import Unfit
 from tests.crews import CrewNetwork
 from tests.flower import FakeRun
@@ -154,14 +154,12 @@ def test_with_a_state_dir_a_restarted_client_comes_back_where_it_was(strategy: A
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate"])
-def test_lost_curvature_is_estimated_anew_and_told(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(keeper, "scratch", lambda run_id: tmp_path / "scratch")
-    files = tmp_path / "scratch"
+def test_lost_curvature_is_estimated_anew_and_told(kind: str, tmp_path: Path) -> None:
 
     def losing(options: dict[str, Any]) -> FakeRun:
         def fault(*message: Any) -> None:
             if message == (kind, 2, 4):
-                for path in files.glob("client4-*"):
+                for path in tmp_path.glob("scratch-*/client4-*"):
                     path.unlink()
 
         return FakeRun(config({**NGPD, **options}, evaluation={"every": 2}), fault, forgetful=True).go()
@@ -174,7 +172,7 @@ def test_lost_curvature_is_estimated_anew_and_told(kind: str, monkeypatch: pytes
     # Where every step estimates all of it anyway, nothing is lost.
     found, without = losing(fresh).params(without.model), run(config({**NGPD, **fresh}))
     torch.testing.assert_close(found, without.params, rtol=0, atol=1e-12)
-    assert not list(files.glob("*")), "the run leaves nothing behind"
+    assert not list(tmp_path.glob("scratch-*")), "the run leaves nothing behind"
 
 
 def test_a_diverging_run_stops() -> None:
