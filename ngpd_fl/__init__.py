@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config, InputError
-    from ngpd_fl.records import RunFolder
-    from ngpd_fl.running import Progress, Result, run
+    from ngpd_fl.flower.launch import run_flower
+    from ngpd_fl.records import Progress, RunFolder
+    from ngpd_fl.running import Result, run
 
 _HOME = {
     "Config": "config",
     "InputError": "config",
-    "Progress": "running",
+    "Progress": "records",
     "Result": "running",
     "RunFolder": "records",
     "run": "running",
+    "run_flower": "flower.launch",
 }
 
-__all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "run"]
+__all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "run", "run_flower"]
 
 
 def __getattr__(name: str) -> Any:

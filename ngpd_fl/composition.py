@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, build_topology
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Regression, Split, label_counts, load_dataset, partition_labels, skew_features
-from ngpd_fl.engines import DataFeed, VectorisedEngine, check_topology, lr_scale
+from ngpd_fl.engines import DataFeed, check_topology, lr_scale
 from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
 from strategies import Strategy, make_strategy
 from strategies.natural_gradient import NaturalGradientOptions
 from topologies import Topology
+
+Runner = TypeVar("Runner")
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 """By their names in ``engine.dtype``."""
@@ -32,34 +36,9 @@ class Job:
         dataset: the images.
         counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets.
         judged: the split that evaluation uses.
-        model: the network.
-        engine: all nodes at their common start.
-        device: where it is computed.
-    """
-
-    config: Config
-    topology: Topology
-    dataset: Dataset
-    counts: NDArray[np.int64]
-    judged: Split
-    model: FlatModel
-    engine: VectorisedEngine
-    device: torch.device
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """What an engine is made of; no node's state is there yet.
-
-    Attributes:
-        config: what it was made from.
-        topology: the graph and its schedule.
-        dataset: the images.
-        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets.
-        judged: the split that evaluation uses.
-        model: the network.
+        model: the network; its parameters are the nodes' common start.
         strategy: the algorithm.
-        feed: minibatches and draws of every node.
+        feed: batches and draws of every node.
         device: where it is computed.
     """
 
@@ -73,37 +52,30 @@ class Parts:
     feed: DataFeed
     device: torch.device
 
-    def engine(self, topology: Topology, chunk_size: int | None) -> VectorisedEngine:
-        """Return an engine with all nodes of ``topology`` at their common start; it has at most N nodes."""
+    def start(self, runner: Callable[..., Runner], *, topology: Topology | None = None, **more: Any) -> Runner:
+        """Return ``VectorisedEngine`` or ``Crew``, whichever is given, with its nodes at their common start.
+
+        Args:
+            runner: the class.
+            topology: another graph than the run's, of at most N nodes.
+            more: what else it takes, such as a crew's ``nodes``.
+        """
         training = self.config.training
-        return VectorisedEngine(
+        return runner(
             self.strategy,
-            topology,
+            topology or self.topology,
             self.feed,
             self.model.start(),
             local_steps=training.local_steps,
             seed=self.config.seed,
             message_loss=self.config.network.message_loss,
             lr_scale=partial(lr_scale, training),
-            chunk_size=chunk_size,
+            **{"chunk_size": self.config.engine.chunk_size, **more},
         )
 
 
 def compose(config: Config) -> Job:
-    """Load the data, build graph, network, algorithm and engine.
-
-    Raises:
-        InputError: something does not fit; one line says what.
-    """
-    parts = prepare(config)
-    engine = parts.engine(parts.topology, config.engine.chunk_size)
-    return Job(
-        config, parts.topology, parts.dataset, parts.counts, parts.judged, parts.model, engine, device=parts.device
-    )
-
-
-def prepare(config: Config) -> Parts:
-    """Load the data, build graph, network and algorithm: all but the engine.
+    """Load the data, build graph, network and algorithm.
 
     Raises:
         InputError: something does not fit; one line says what.
@@ -142,15 +114,7 @@ def prepare(config: Config) -> Parts:
     strategy = build_strategy(config, model, likelihood, input_shape)
     judged = dataset.split(config.evaluation.split).placed(dtype, device)
     counts = label_counts(groups, parts, task.num_groups)
-    return Parts(config, topology, dataset, counts, judged, model, strategy, feed, device)
-
-
-def build_topology(config: Config) -> Topology:
-    """Return the graph; raise ``InputError`` where a random one cannot be drawn."""
-    try:
-        return config.topology.build(config.seed)
-    except ValueError as error:
-        raise InputError(f"topology.{error}") from error
+    return Job(config, topology, dataset, counts, judged, model, strategy, feed, device)
 
 
 def build_strategy(config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]) -> Strategy:

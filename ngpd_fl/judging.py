@@ -14,9 +14,9 @@ from torch import Tensor
 from ngpd_fl.composition import DTYPES, pick_device
 from ngpd_fl.config import Config, DataConfig, InputError
 from ngpd_fl.data import Dataset, label_counts, load_dataset, partition_labels
-from ngpd_fl.evaluation import Evaluation, evaluate
+from ngpd_fl.evaluation import evaluate
 from ngpd_fl.models import FlatModel, build_model
-from ngpd_fl.records import AVERAGE, RMSE, RunFolder, null_if_not_finite
+from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
 from ngpd_fl.running import torch_threads
 
 SplitName = Literal["test", "validation"]

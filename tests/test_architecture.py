@@ -13,13 +13,13 @@ OURS = ("topologies", "strategies", "ngpd_fl")
 
 # The floors of ngpd_fl from the ground up; a part may import its own floor and those below.
 FLOORS = [
-    {"config", "machine", "randomness", "records", "stacking"},
+    {"config", "machine", "randomness", "records", "stacking", "traffic"},
     {"models", "curvature", "data", "evaluation"},
     {"engines"},
     {"composition"},
     {"report", "running"},
     {"diagnosis", "estimation", "judging"},
-    {"cli"},
+    {"cli", "flower"},
     {"__main__"},
 ]
 FLOOR_OF = {part: height for height, parts in enumerate(FLOORS) for part in parts}

@@ -13,6 +13,7 @@ from ngpd_fl.cli.doctor import doctor
 from ngpd_fl.cli.ending import INTERRUPTED, Ended, complain
 from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
+from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.run import run
@@ -22,6 +23,7 @@ from ngpd_fl.cli.topology import topology
 app = typer.Typer(add_completion=False)
 for command in (run, compare, estimate, evaluate, show, topology, partition, keys, doctor):
     app.command()(command)
+app.add_typer(flower, name="flower")
 
 
 def _print_version(wanted: bool) -> None:

@@ -86,7 +86,8 @@ def _print_one(found: Judgement, foot: str) -> None:
     from ngpd_fl.report.setting import setting_words
 
     values, sizes = found.evaluation, found.sizes
-    measure, text = values.measure, values.measure.text
+    measure, text, average = values.measure, values.measure.text, values.average
+    assert average is not None  # all parameters are here
     ranks = [measure.rank(value) for value in values.nodes.tolist()]
     ends = {word: ranks.index(end(ranks)) for word, end in (("worst", min), ("best", max))}
     nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {node})" for word, node in ends.items())
@@ -94,13 +95,13 @@ def _print_one(found: Judgement, foot: str) -> None:
         ("judged on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
         (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),
         (f"on {measure.groups} as their own", f"mean {_own(found)}"),
-        ("averaged model", text(values.averaged_model)),
+        ("averaged model", text(average.value)),
     ]
     for other, each in values.others.items():
-        mean, averaged = each[:-1].mean(), each[-1]
+        mean, averaged = each.mean(), average.others[other]
         if isfinite(mean) and isfinite(averaged):  # as at a run's end
             lines.append((other.upper(), f"mean {mean:.3f}, averaged model {averaged:.3f}"))
-    lines.append(("consensus distance", units.distance(null_if_not_finite(values.consensus_distance))))
+    lines.append(("consensus distance", units.distance(null_if_not_finite(average.consensus_distance))))
     heads = (measure.group, measure.examples, "mean of the nodes", "averaged model")
     table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
     table.show_edge = False
@@ -112,7 +113,7 @@ def _print_one(found: Judgement, foot: str) -> None:
         order = sorted(judged, key=lambda group: measure.rank(float(values.groups[group])))[: _SHOWN // 2]
         title = f"the {len(order)} {measure.groups} on which the nodes are worst"
     for group in order:
-        of_group = (each[group] for each in (values.groups, values.averaged_model_groups))
+        of_group = (each[group] for each in (values.groups, average.groups))
         table.add_row(str(group), str(sizes[group]), *(text(value) if sizes[group] else "-" for value in of_group))
     print_lines(f"{found.config.strategy.name}: {setting_words(found.config)}", lines, f"{title}\n")
     results().print(table)
@@ -136,8 +137,9 @@ def _print_several(found: list[Judgement], foot: str) -> None:
         values, measure = each.evaluation, each.evaluation.measure
         ranked = sorted(values.nodes.tolist(), key=measure.rank)
         shares = map(measure.text, (values.nodes.mean(), ranked[0], ranked[-1]))
-        distance = units.distance(null_if_not_finite(values.consensus_distance))
-        table.add_row(each.name, *shares, _own(each), measure.text(values.averaged_model), distance)
+        assert values.average is not None
+        distance = units.distance(null_if_not_finite(values.average.consensus_distance))
+        table.add_row(each.name, *shares, _own(each), measure.text(values.average.value), distance)
         judged.add(f"{_examples(each)} ({measure.name})")
     print_table(f"judged on {' and '.join(sorted(judged))}", table, foot)
 

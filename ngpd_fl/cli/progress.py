@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ngpd_fl.records import Metrics
-    from ngpd_fl.running import Progress
+    from ngpd_fl.records import Metrics, Progress
 
 Report = Callable[["Progress"], None]
 
@@ -79,8 +78,9 @@ class _Figures:
         self._metrics = progress.metrics or self._metrics
         words = []
         if self._metrics is not None:
-            mean, averaged = map(self._metrics.measure.text, (self._metrics.mean, self._metrics.averaged_model))
-            words += [f"mean {mean:>7}", f"averaged {averaged:>7}"]
+            words.append(f"mean {self._metrics.measure.text(self._metrics.mean):>7}")
+            if self._metrics.has_average:
+                words.append(f"averaged {self._metrics.measure.text(self._metrics.averaged_model):>7}")
         if progress.round == 0:
             self._began = time.monotonic()  # loading is done: rounds begin
         else:

@@ -30,7 +30,7 @@ def topology(
     settings = flags.load_config(context.params)
     path = picture_path(out, f"{settings.topology.name}-{settings.topology.nodes}")
 
-    from ngpd_fl.composition import build_topology
+    from ngpd_fl.config import build_topology
     from ngpd_fl.report.graph import graph_figure
     from ngpd_fl.report.setting import graph_words
     from ngpd_fl.report.style import save

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,22 @@ from ngpd_fl.cli.progress import reporting
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
-    from ngpd_fl.running import Progress
+    from ngpd_fl.records import Progress
+    from ngpd_fl.running import Result
 
 
-def train(config: Config, folder: Path, quiet: bool, tensorboard: bool) -> None:
+Runner = Callable[["Config", Path, Callable[["Progress"], None]], "Result"]
+
+
+def train(config: Config, folder: Path, quiet: bool, tensorboard: bool = False, runner: Runner | None = None) -> None:
     """Run ``config``, record it in ``folder`` and draw its pictures.
+
+    Args:
+        config: the whole run.
+        folder: for its records.
+        quiet: whether no progress is shown.
+        tensorboard: whether ``ngpd_fl.run`` writes event files.
+        runner: what runs it instead of ``ngpd_fl.run``.
 
     Raises:
         InputError: it cannot be run, and nothing was recorded.
@@ -26,6 +39,7 @@ def train(config: Config, folder: Path, quiet: bool, tensorboard: bool) -> None:
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.running import run
 
+    runner = runner or partial(run, tensorboard=tensorboard)
     name, done = config.strategy.name, 0
     try:
         with reporting(name, quiet) as report:
@@ -35,7 +49,7 @@ def train(config: Config, folder: Path, quiet: bool, tensorboard: bool) -> None:
                 done = progress.round
                 report(progress)
 
-            result = run(config, folder, on_progress, tensorboard)
+            result = runner(config, folder, on_progress)
     except InputError:
         raise
     except KeyboardInterrupt as error:

@@ -2,6 +2,8 @@
 
 from ngpd_fl.config.config import Config, parse_assignments
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.graph import build_topology
+from ngpd_fl.config.listing import all_keys
 from ngpd_fl.config.sections import (
     ClassesPartition,
     DataConfig,
@@ -36,5 +38,7 @@ __all__ = [
     "Section",
     "ShardsPartition",
     "TrainingConfig",
+    "all_keys",
+    "build_topology",
     "parse_assignments",
 ]

@@ -1,8 +1,24 @@
 """Engines: what drives an algorithm over a whole network."""
 
 from ngpd_fl.engines.checks import check_topology
+from ngpd_fl.engines.crew import NOTHING, Crew, Feed, Parcel, Work
 from ngpd_fl.engines.feed import DataFeed
+from ngpd_fl.engines.links import Slip
 from ngpd_fl.engines.schedule import lr_scale
-from ngpd_fl.engines.vectorised import Feed, RoundInfo, VectorisedEngine
+from ngpd_fl.engines.snapshot import is_curvature
+from ngpd_fl.engines.vectorised import RoundInfo, VectorisedEngine
 
-__all__ = ["DataFeed", "Feed", "RoundInfo", "VectorisedEngine", "check_topology", "lr_scale"]
+__all__ = [
+    "NOTHING",
+    "Crew",
+    "DataFeed",
+    "Feed",
+    "Parcel",
+    "RoundInfo",
+    "Slip",
+    "VectorisedEngine",
+    "Work",
+    "check_topology",
+    "is_curvature",
+    "lr_scale",
+]

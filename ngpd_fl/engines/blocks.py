@@ -7,7 +7,7 @@ slots point to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +38,14 @@ class Block(NamedTuple):
 
 
 def make_blocks(
-    topology: Topology, edge_penalty: EdgePenalty, chunk_size: int | None, dtype: torch.dtype, device: torch.device
+    topology: Topology,
+    edge_penalty: EdgePenalty,
+    chunk_size: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    nodes: Sequence[int] | None = None,
 ) -> list[Block]:
-    """Return blocks of at most ``chunk_size`` nodes that together hold every node once.
+    """Return blocks of at most ``chunk_size`` nodes that together hold each of ``nodes`` (none: every one) once.
 
     A block holds nodes whose degrees lie within a factor of two, so that a hub does not give every leaf spare slots.
     """
@@ -48,17 +53,17 @@ def make_blocks(
     slot_of = {edge: slot for entries in neighbours for slot, (_, edge) in enumerate(entries)}
     etas = _edge_penalties(topology, edge_penalty)
     return [
-        _block(nodes, neighbours, slot_of, etas, dtype, device)
-        for group in _by_degree(topology.degrees)
-        for nodes in np.array_split(group, -(-len(group) // (chunk_size or len(group))))
+        _block(chunk, neighbours, slot_of, etas, dtype, device)
+        for group in _by_degree(topology.degrees, np.arange(topology.num_nodes) if nodes is None else np.unique(nodes))
+        for chunk in np.array_split(group, -(-len(group) // (chunk_size or len(group))))
     ]
 
 
-def _by_degree(degrees: np.ndarray) -> Iterator[np.ndarray]:
+def _by_degree(degrees: np.ndarray, nodes: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the nodes with degree 1, 2, 3 to 4, 5 to 8, ..., as far as there are any."""
-    classes = np.ceil(np.log2(degrees)).astype(int)
+    classes = np.ceil(np.log2(degrees[nodes])).astype(int)
     for value in np.unique(classes):
-        yield np.flatnonzero(classes == value)
+        yield nodes[classes == value]
 
 
 def _neighbours(topology: Topology) -> list[list[tuple[int, int]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines.blocks import Block
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.traffic import traffic
 from strategies import Headers, RoundView
 from topologies import Topology
 
-_BITMAP = (1 << 63) - 1
+_WIDTH = 63
+_BITMAP = (1 << _WIDTH) - 1
 
 
 class Round(NamedTuple):
@@ -34,8 +36,27 @@ class Round(NamedTuple):
     weight_own: Tensor
 
 
+class Slip(NamedTuple):
+    """What a message says about its edge, apart from its content.
+
+    Attributes:
+        sequence: messages that its sender had sent over the edge before.
+        newest: sequence number of the newest message that its sender has applied of those that came the other way,
+            -1 where there is none.
+        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+    """
+
+    sequence: int
+    newest: int
+    bitmap: int
+
+
 class Links:
-    """The state of every link: what the receiving end has applied of what was sent over it."""
+    """The state of every link: how many messages were sent over it, and which of them the receiving end has applied.
+
+    Where both ends are computed in this process all of it is known. Of a link that leads elsewhere, what the other end
+    has applied is known from the newest message that came from there (``told``).
+    """
 
     def __init__(
         self, topology: Topology, message_loss: float, seed: int, dtype: torch.dtype, device: torch.device
@@ -54,20 +75,21 @@ class Links:
         self._seed = seed
         self._dtype = dtype
         self._device = device
-        self._applied = torch.zeros(2 * len(topology.edges) + 1, dtype=torch.int64, device=device)
+        directed = 2 * len(topology.edges) + 1
+        self._sequence = torch.zeros(directed, dtype=torch.int64, device=device)
+        self._newest = torch.full((directed,), -1, dtype=torch.int64, device=device)
+        self._bitmap = torch.zeros(directed, dtype=torch.int64, device=device)
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
-        active = self._topology.active(number)
+        sent, delivered = traffic(self._topology, self._message_loss, self._seed, number)
         weights = self._topology.weights(number)
-        sent = np.append(np.repeat(active, 2), False)
-        draws = generator(self._seed, Purpose.LOSS, step=number).random(len(sent)) if self._message_loss else 1.0
         # weights.edge[e] = (W_ij, W_ji): i receives on directed edge 2 e + 1, j on 2 e.
         weight = np.append(weights.edge[:, ::-1].reshape(-1), 0.0)
         return Round(
             number,
-            self._tensor(sent),
-            self._tensor(sent & (draws >= self._message_loss)),
+            self._tensor(np.append(sent, False)),
+            self._tensor(np.append(delivered, False)),
             self._tensor(weight),
             self._tensor(weights.own),
         )
@@ -85,16 +107,42 @@ class Links:
 
     def headers(self, round: Round, block: Block) -> Headers:
         """Return the headers of the messages that the block's nodes get; call before ``close``."""
+        later = self._sequence - 1 - self._newest  # messages sent after the newest that was applied
+        applied = torch.where(later < _WIDTH, (self._bitmap << later.clamp(max=_WIDTH - 1)) & _BITMAP, 0)
         return Headers(
             received=round.delivered[block.in_edge],
-            applied=self._applied[block.out_edge],
+            applied=applied[block.out_edge],
             age=torch.zeros_like(block.in_edge),
         )
 
+    def slip(self, edge: int) -> Slip:
+        """Return what the next message over a directed edge says; call before ``close``."""
+        reverse = edge ^ 1
+        return Slip(int(self._sequence[edge]), int(self._newest[reverse]), int(self._bitmap[reverse]))
+
+    def told(self, edge: int, slip: Slip) -> None:
+        """Take in what a message from elsewhere says; call before ``headers``."""
+        reverse = edge ^ 1
+        self._sequence[edge] = slip.sequence
+        self._newest[reverse], self._bitmap[reverse] = slip.newest, slip.bitmap
+
     def close(self, round: Round) -> None:
-        """Note what was applied: one bit more on every directed edge that carried a message."""
-        noted = ((self._applied << 1) | round.delivered.long()) & _BITMAP
-        self._applied = torch.where(round.sent, noted, self._applied)
+        """Note what was sent and what was applied."""
+        ahead = (self._sequence - self._newest).clamp(max=_WIDTH)
+        shifted = torch.where(ahead < _WIDTH, self._bitmap << ahead.clamp(max=_WIDTH - 1), 0)
+        self._bitmap = torch.where(round.delivered, (shifted & _BITMAP) | 1, self._bitmap)
+        self._newest = torch.where(round.delivered, self._sequence, self._newest)
+        self._sequence = self._sequence + round.sent
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that changes over a run, to be stored; ``load`` takes it back."""
+        return {"sequence": self._sequence, "newest": self._newest, "bitmap": self._bitmap}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state`` returned."""
+        self._sequence, self._newest, self._bitmap = (
+            state[name].to(self._device) for name in ("sequence", "newest", "bitmap")
+        )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self._dtype if array.dtype.kind == "f" else None, device=self._device)

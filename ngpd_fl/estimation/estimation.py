@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ngpd_fl import machine
-from ngpd_fl.composition import prepare
+from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
 from ngpd_fl.estimation.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, work_bytes
 from ngpd_fl.estimation.part import smallest_part
@@ -90,33 +90,33 @@ def estimate(config: Config) -> Estimate:
     """
     with torch_threads(config.engine.threads):
         began = time.perf_counter()
-        parts = prepare(config)
+        job = compose(config)
         loading = time.perf_counter() - began
-        topology, chunk_size = parts.topology, config.engine.chunk_size
-        data = dataset_bytes(parts)
+        topology, chunk_size = job.topology, config.engine.chunk_size
+        data = dataset_bytes(job)
         limit: int | None
-        if parts.device.type == "cuda":
-            process, peak, limit = 0, 0, torch.cuda.get_device_properties(parts.device).total_memory
+        if job.device.type == "cuda":
+            process, peak, limit = 0, 0, torch.cuda.get_device_properties(job.device).total_memory
         else:
             process, peak = max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0
             limit = machine.memory()
 
-        state = state_bytes(parts, topology, chunk_size)
-        message = message_bytes(parts)
-        messages = messages_bytes(parts, topology, message)
+        state = state_bytes(job, topology, chunk_size)
+        message = message_bytes(job)
+        messages = messages_bytes(job, topology, message)
         held, size = sum(state.values()) + messages, smallest_part(topology)
         room = float("inf") if limit is None else limit - data - process
         work, tried, round, measured = 0, 0, None, 0
         if 3 * held * size < room * topology.num_nodes:
             tried = size
-            work = work_bytes(parts, size, message)
+            work = work_bytes(job, size, message)
             share = min(0.5 * room / (held + work), 1.0)  # of the network that may be tried
             most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
-            round, measured = round_seconds(parts, size, most)
+            round, measured = round_seconds(job, size, most)
         return Estimate(
             config,
             topology.num_nodes,
-            parts.model.num_params,
+            job.model.num_params,
             state,
             data,
             messages,
@@ -129,7 +129,7 @@ def estimate(config: Config) -> Estimate:
             message * sum(2 * count for count in _active_edges(topology, config.training.rounds)),
             loading,
             round,
-            evaluation_seconds(parts),
+            evaluation_seconds(job),
             1 + -(-config.training.rounds // config.evaluation.every),
             measured,
         )

@@ -9,7 +9,8 @@ import networkx as nx
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from ngpd_fl.composition import Parts
+from ngpd_fl.composition import Job
+from ngpd_fl.engines import VectorisedEngine
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.estimation.allocations import Allocations
 from ngpd_fl.estimation.part import part_of
@@ -18,17 +19,17 @@ from strategies.edge_consensus import EdgeState
 from topologies import Topology
 
 
-def state_bytes(parts: Parts, topology: Topology, chunk_size: int | None) -> dict[str, int]:
+def state_bytes(job: Job, topology: Topology, chunk_size: int | None) -> dict[str, int]:
     """Return the bytes of all nodes' states by kind, as the engine holds them, from one node's state of each block."""
-    start, local_steps = parts.model.start(), parts.config.training.local_steps
+    start, local_steps = job.model.start(), job.config.training.local_steps
 
     def edge_penalty(degree: int, neighbour_degree: int) -> float:
-        return parts.strategy.edge_penalty(degree, neighbour_degree, local_steps)
+        return job.strategy.edge_penalty(degree, neighbour_degree, local_steps)
 
     total: Counter[str] = Counter()
     for block in make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device):
         view = type(block.view)(*(field[0] for field in block.view))
-        for kind, leaf in _leaves(parts.strategy.init(start, view)):
+        for kind, leaf in _leaves(job.strategy.init(start, view)):
             total[kind] += len(block.nodes) * leaf.numel() * leaf.element_size()
     return dict(total)
 
@@ -41,50 +42,50 @@ def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
             yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
 
 
-def work_bytes(parts: Parts, size: int, message: int) -> int:
+def work_bytes(job: Job, size: int, message: int) -> int:
     """Return the most bytes that a round of the network takes beside states and messages.
 
     Args:
-        parts: of the run.
+        job: the run.
         size: of the part that it is measured on.
         message: bytes of one message.
     """
-    num_nodes, chunk_size = parts.topology.num_nodes, parts.config.engine.chunk_size
+    num_nodes, chunk_size = job.topology.num_nodes, job.config.engine.chunk_size
     if chunk_size is not None:  # as many blocks as the network has
         chunk_size = max(chunk_size * size // num_nodes, 1)
-    part, allocations = part_of(parts.topology, size), Allocations()
+    part, allocations = part_of(job.topology, size), Allocations()
     with allocations:
-        engine = parts.engine(part, chunk_size)
+        engine = job.start(VectorisedEngine, topology=part, chunk_size=chunk_size)
         for _ in range(2):  # in the first, states share what is zero at every node
             engine.round = 0
             engine.run_round()
-    held = sum(state_bytes(parts, part, chunk_size).values()) + messages_bytes(parts, part, message)
+    held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part, message)
     return max(allocations.peak - held, 0) * num_nodes // size
 
 
-def message_bytes(parts: Parts) -> int:
+def message_bytes(job: Job) -> int:
     """Return the bytes of one message, as the engine counts them between two nodes."""
-    sent = parts.engine(Topology([nx.path_graph(2)]), None).run_round().bytes_sent
+    sent = job.start(VectorisedEngine, topology=Topology([nx.path_graph(2)])).run_round().bytes_sent
     return sent // 2
 
 
-def messages_bytes(parts: Parts, topology: Topology, message: int) -> int:
+def messages_bytes(job: Job, topology: Topology, message: int) -> int:
     """Return the bytes in which the engine holds a round's messages of this length.
 
     It has a row per directed edge where neighbours get different messages, else one per node, and an empty one.
     """
-    per_edge = bool(parts.config.strategy.spec.per_edge)
+    per_edge = bool(job.config.strategy.spec.per_edge)
     return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
 
 
-def dataset_bytes(parts: Parts) -> int:
+def dataset_bytes(job: Job) -> int:
     """Return the bytes of the three splits; the training images twice where each node has its own view of them."""
-    splits = [parts.dataset.train, parts.dataset.validation, parts.dataset.test, parts.judged, parts.feed.split]
+    splits = [job.dataset.train, job.dataset.validation, job.dataset.test, job.judged, job.feed.split]
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for split in splits
         for tensor in (split.inputs, split.labels)
-        if tensor.device == parts.device
+        if tensor.device == job.device
     }
     total: int = sum(storages.values())
     return total

@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from ngpd_fl.composition import Parts
+from ngpd_fl.composition import Job
 from ngpd_fl.engines import VectorisedEngine
 from ngpd_fl.estimation.part import part_of
 from ngpd_fl.evaluation import evaluate
@@ -21,50 +21,50 @@ _PATIENCE = 5.0
 _REPEATS = 5
 
 
-def round_seconds(parts: Parts, size: int, most: int) -> tuple[float, int]:
+def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
     """Return the seconds of a round of the whole network, and on how many nodes they were measured.
 
     The part grows until a round of it takes long enough to be carried over.
     """
-    num_nodes, chunk = parts.topology.num_nodes, parts.config.engine.chunk_size
+    num_nodes, chunk = job.topology.num_nodes, job.config.engine.chunk_size
     while True:
-        engine = parts.engine(part_of(parts.topology, size), chunk)
-        seconds = [_timed(parts, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
+        engine = job.start(VectorisedEngine, topology=part_of(job.topology, size), chunk_size=chunk)
+        seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
         if size >= most or seconds > _LONG_ROUND:
-            return mean_round(parts, engine) * num_nodes / size, size
+            return mean_round(job, engine) * num_nodes / size, size
         size = most if 2 * size >= most else 2 * size
 
 
-def mean_round(parts: Parts, engine: VectorisedEngine) -> float:
+def mean_round(job: Job, engine: VectorisedEngine) -> float:
     """Return the mean seconds of a run's rounds; those that refresh the same are alike, and a few of each are timed."""
-    training = parts.config.training
+    training = job.config.training
     kinds: dict[tuple[Phase, ...], list[int]] = {}
     for number in range(training.rounds):
         steps = range(number * training.local_steps, (number + 1) * training.local_steps)
-        kinds.setdefault(tuple(map(parts.strategy.phase, steps)), []).append(number)
+        kinds.setdefault(tuple(map(job.strategy.phase, steps)), []).append(number)
     total = 0.0
     for numbers in kinds.values():
         found: list[float] = []
         while len(found) < _REPEATS and sum(found) < _PATIENCE / len(kinds):
             engine.round = numbers[len(found) % len(numbers)]
-            found.append(_timed(parts, engine.run_round))
+            found.append(_timed(job, engine.run_round))
         total += len(numbers) * median(found)
     return total / training.rounds
 
 
-def evaluation_seconds(parts: Parts) -> float:
+def evaluation_seconds(job: Job) -> float:
     """Return the seconds of an evaluation: of N + 1 models, from those of two."""
-    start = parts.model.start()[None]
+    start = job.model.start()[None]
 
     def judge() -> None:
-        evaluate(parts.model, start, parts.judged, parts.counts[:1], parts.dataset.task)
+        evaluate(job.model, start, job.judged, job.counts[:1], job.dataset.task)
 
-    return median(_timed(parts, judge) for _ in range(3)) * (parts.topology.num_nodes + 1) / 2
+    return median(_timed(job, judge) for _ in range(3)) * (job.topology.num_nodes + 1) / 2
 
 
-def _timed(parts: Parts, action: Callable[[], object]) -> float:
+def _timed(job: Job, action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
-    if parts.device.type == "cuda":
-        torch.cuda.synchronize(parts.device)
+    if job.device.type == "cuda":
+        torch.cuda.synchronize(job.device)
     return time.perf_counter() - began

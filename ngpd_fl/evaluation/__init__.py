@@ -1,5 +1,5 @@
 """Judging models."""
 
-from ngpd_fl.evaluation.evaluation import Evaluation, evaluate
+from ngpd_fl.evaluation.evaluation import evaluate
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["evaluate"]

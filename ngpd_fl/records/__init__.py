@@ -1,20 +1,27 @@
 """Records: what a run writes and how it is read again."""
 
 from ngpd_fl.records.environment import describe_environment
+from ngpd_fl.records.evaluation import Average, Evaluation
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
+from ngpd_fl.records.ledger import Ledger, Progress
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
-from ngpd_fl.records.metrics import METRICS, Accuracies, Errors, Metrics, null_if_not_finite
+from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metrics, null_if_not_finite
 from ngpd_fl.records.tensorboard import require_tensorboard
 
 __all__ = [
     "ACCURACY",
     "AVERAGE",
+    "MEASURES",
     "METRICS",
     "RMSE",
     "Accuracies",
+    "Average",
     "Errors",
+    "Evaluation",
+    "Ledger",
     "Measure",
     "Metrics",
+    "Progress",
     "RunFolder",
     "describe_environment",
     "null_if_not_finite",

@@ -75,6 +75,11 @@ class Metrics(BaseModel):
         return self._value("averaged_model_")
 
     @property
+    def has_average(self) -> bool:
+        """Whether the parameters have met in one place, so that their mean was judged."""
+        return getattr(self, f"averaged_model_{self.measure.group}_{self.measure.key}") is not None
+
+    @property
     def nodes(self) -> list[float]:
         """Per node."""
         return [_nan_if_null(value) for value in getattr(self, self.measure.key)]
@@ -91,8 +96,8 @@ class Accuracies(Metrics):
         min_accuracy: of the worst node.
         max_accuracy: of the best node.
         mean_own_accuracy: of the nodes' own models on images distributed as their own.
-        averaged_model_accuracy: of the mean of all parameters.
-        accuracy: per node.
+        averaged_model_accuracy: of the mean of all parameters; null where they never meet in one place.
+        accuracy: per node; null for one that did not answer.
         own_accuracy: per node.
         class_accuracy: per class, mean over nodes.
         averaged_model_class_accuracy: per class.
@@ -104,11 +109,11 @@ class Accuracies(Metrics):
     min_accuracy: float
     max_accuracy: float
     mean_own_accuracy: float
-    averaged_model_accuracy: float
-    accuracy: list[float]
-    own_accuracy: list[float]
+    averaged_model_accuracy: float | None
+    accuracy: list[float | None]
+    own_accuracy: list[float | None]
     class_accuracy: list[float | None]
-    averaged_model_class_accuracy: list[float | None]
+    averaged_model_class_accuracy: list[float | None] | None
 
 
 class Errors(Metrics):
@@ -141,7 +146,7 @@ class Errors(Metrics):
     rmse: list[float | None]
     own_rmse: list[float | None]
     bin_rmse: list[float | None]
-    averaged_model_bin_rmse: list[float | None]
+    averaged_model_bin_rmse: list[float | None] | None
     mean_r2: float | None
     averaged_model_r2: float | None
     r2: list[float | None]
@@ -149,6 +154,9 @@ class Errors(Metrics):
 
 METRICS: dict[Measure, type[Metrics]] = {kind.measure: kind for kind in (Accuracies, Errors)}
 """What is measured -> what an evaluation records."""
+
+MEASURES: dict[str, Measure] = {measure.key: measure for measure in METRICS}
+"""By their keys."""
 
 _ANY: TypeAdapter[Accuracies | Errors] = TypeAdapter(Accuracies | Errors)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -67,10 +68,9 @@ def measure_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
     axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
     if measure is ACCURACY:
         axes.set_ylim(0, 101)
-    kinds: list[Line2D | Patch] = [
-        Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes"),
-        Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"),
-    ]
+    kinds: list[Line2D | Patch] = [Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes")]
+    if any(metrics.has_average for outcome in outcomes for metrics in outcome.metrics):
+        kinds.append(Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"))
     if with_bands:
         kinds.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label="worst to best node"))
     _legend(axes, outcomes, kinds)
@@ -97,6 +97,11 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     axes.set_ylabel(r"RMS over nodes of $|w_i - \bar{w}|$")
     _legend(axes, outcomes, ())
     return figure
+
+
+def _percent(share: float | None) -> float:
+    """Return a share in percent; what is not known leaves a gap in a curve."""
+    return math.nan if share is None else 100 * share
 
 
 def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, Axes]:

@@ -44,6 +44,18 @@ class Outcome:
         return self.metrics[-1] if self.metrics else None
 
     @property
+    def averaged_model(self) -> float | None:
+        """What the averaged model is worth at the end, nan where that is not finite; None where it was never judged."""
+        if self.last is not None and self.last.has_average:
+            return self.last.averaged_model
+        return self.final(f"averaged_model_{self.measure.key}")
+
+    def final(self, name: str) -> float | None:
+        """Return a figure of the last evaluation; one that came after it is in the summary."""
+        known = getattr(self.last, name, None)
+        return (self.summary.get("final") or {}).get(name) if known is None else known
+
+    @property
     def best(self) -> Metrics | None:
         """The first evaluation with the best mean over the nodes."""
         return max(self.metrics, key=lambda metrics: self.measure.rank(metrics.mean), default=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ngpd_fl.composition import build_topology
+from ngpd_fl.config import build_topology
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, consensus_figure, measure_figure
 from ngpd_fl.report.graph import graph_figure
@@ -44,7 +44,8 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
         for measure in dict.fromkeys(outcome.measure for outcome in evaluated):
             alike = [outcome for outcome in evaluated if outcome.measure is measure]
             yield f"{measure.key}_{name}", measure_figure(alike, cost)
-    yield "consensus", consensus_figure(evaluated)
+    if any(metrics.has_average for outcome in evaluated for metrics in outcome.metrics):
+        yield "consensus", consensus_figure(evaluated)
 
 
 def _run_figures(outcome: Outcome) -> Iterator[tuple[str, Figure]]:

@@ -65,10 +65,10 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
                 f"mean {text(last.mean)}, worst {text(last.worst)}, best {text(last.best)}",
             ),
             (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
-            ("averaged model", text(last.averaged_model)),
+            ("averaged model", _averaged(outcome)),
             ("best mean", f"{text(best.mean)} in round {best.round}"),
             *_explained(last),
-            ("consensus distance", units.distance(last.consensus_distance)),
+            ("consensus distance", _distance(outcome)),
             ("sent", units.size(last.bytes_sent)),
             ("training time", units.seconds(last.train_seconds) + speed),
         ]
@@ -113,6 +113,17 @@ def _with_column(rows: Iterable[tuple[str, ...]], column: Iterable[str]) -> list
     return [(*row, cell) for row, cell in zip(rows, column, strict=True)]
 
 
+def _averaged(outcome: Outcome) -> str:
+    """Return what the averaged model is worth; ``-`` where the parameters never met in one place."""
+    value = outcome.averaged_model
+    return "-" if value is None else outcome.measure.text(value)
+
+
+def _distance(outcome: Outcome) -> str:
+    """Return the last consensus distance; ``-`` where the parameters never met in one place."""
+    return "-" if outcome.averaged_model is None else units.distance(outcome.final("consensus_distance"))
+
+
 def _row(outcome: Outcome) -> tuple[str, ...]:
     """Return a run's figures under ``heads``."""
     last, best = outcome.last, outcome.best
@@ -123,9 +134,9 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         outcome.name,
         text(last.mean),
         text(last.worst),
-        text(last.averaged_model),
+        _averaged(outcome),
         f"{text(best.mean)} ({best.round})",
-        units.distance(last.consensus_distance),
+        _distance(outcome),
         units.size(last.bytes_sent),
         units.seconds(last.train_seconds),
     )

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from ngpd_fl.composition import compose, prepare
+from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
+from ngpd_fl.engines import VectorisedEngine
 from ngpd_fl.estimation import estimate, timing
 from ngpd_fl.estimation.allocations import Allocations
 from ngpd_fl.estimation.memory import state_bytes, work_bytes
@@ -32,7 +33,7 @@ def small(**values: Any) -> Config:
 
 
 def kinds(config: Config) -> dict[str, int]:
-    parts = prepare(config)
+    parts = compose(config)
     return state_bytes(parts, parts.topology, config.engine.chunk_size)
 
 
@@ -41,7 +42,7 @@ def kinds(config: Config) -> dict[str, int]:
 def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_size: int | None) -> None:
     """Also with slots to spare: a star's hub shares no block with its leaves, and rows of a block have equal slots."""
     config = small(strategy=strategy, topology={"name": topology, "nodes": 8}, engine={"chunk_size": chunk_size})
-    engine = compose(config).engine
+    engine = compose(config).start(VectorisedEngine)
     engine.run_round()
     held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._states))
     assert sum(kinds(config).values()) == held
@@ -73,7 +74,7 @@ def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str, 
 @pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
 def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
     config = small(model="softmax", strategy=strategy)
-    engine = compose(config).engine
+    engine = compose(config).start(VectorisedEngine)
     engine.run_round()
     held = sum(buffer.numel() * buffer.element_size() for buffer in engine._mailbox._buffers.values())
     assert estimate(config).messages == held
@@ -82,7 +83,7 @@ def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
 @pytest.mark.parametrize("dataset", ["digits", "diabetes"])
 def test_the_data_set_is_counted_once(dataset: str) -> None:
     config = small(model="softmax", strategy="dsgd", data={"dataset": dataset})
-    data = prepare(config).dataset
+    data = compose(config).dataset
     splits = (data.train, data.validation, data.test)
     tensors = [tensor for split in splits for tensor in (split.inputs, split.labels)]
     assert estimate(config).dataset == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -105,8 +106,8 @@ def test_rounds_are_weighted_by_how_often_they_occur(monkeypatch: pytest.MonkeyP
     """A clock that counts refreshes, against the mean over all rounds."""
     strategy = {"name": "ngpd", "factor_every": 3, "basis_every": 5}
     config = small(model="softmax", strategy=strategy, training={"rounds": 23, "local_steps": 2})
-    parts = prepare(config)
-    engine = parts.engine(parts.topology, None)
+    parts = compose(config)
+    engine = parts.start(VectorisedEngine, chunk_size=None)
 
     def seconds(number: int) -> float:
         phases = [parts.strategy.phase(step) for step in (2 * number, 2 * number + 1)]
@@ -147,5 +148,5 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
     assert found.round == pytest.approx(24)
     assert found.training_seconds == pytest.approx(3 * 24)
     assert found.evaluation == pytest.approx(25 * 0.25 / 2)
-    parts = prepare(config)
+    parts = compose(config)
     assert found.work == pytest.approx(work_bytes(parts, 24, found.message), rel=0.05)

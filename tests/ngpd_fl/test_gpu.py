@@ -7,6 +7,7 @@ import torch
 
 from ngpd_fl import Config, run
 from ngpd_fl.composition import compose
+from ngpd_fl.engines import VectorisedEngine
 from strategies import STRATEGIES
 
 pytestmark = pytest.mark.gpu
@@ -50,11 +51,12 @@ def test_chunks_bound_the_memory() -> None:
                 engine={"device": "cuda", "chunk_size": chunk_size},
             )
         )
-        job.engine.run_round()
+        engine = job.start(VectorisedEngine)
+        engine.run_round()
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        job.engine.run_round()
+        engine.run_round()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
 

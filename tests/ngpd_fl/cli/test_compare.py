@@ -101,7 +101,7 @@ def stumbling(error: BaseException) -> Callable[[VectorisedEngine], Any]:
     run_round = VectorisedEngine.run_round
 
     def stumble(engine: VectorisedEngine) -> Any:
-        if engine.round == 1 and engine._strategy.options.name == "ngpd":
+        if engine.round == 1 and engine._crew._strategy.options.name == "ngpd":
             raise error
         return run_round(engine)
 

@@ -114,7 +114,7 @@ def test_spare_slots_never_hold_anything() -> None:
         make_quadratic(10, 5, dim=3), undamped(lr=0.5, edge_penalty=0.5, theta=0.5), topology, message_loss=0.3
     )
     assert torch.isfinite(run_rounds(engine, 12)).all()
-    (block,), (state,) = engine._blocks, engine._states
+    (block,), (state,) = engine._crew._blocks, engine._crew._states
     spare = ~block.view.exists
     assert spare.sum() == 4
     dual, mirror = state.edges

@@ -27,7 +27,7 @@ class Letter(NamedTuple):
 def test_every_slot_gets_what_its_neighbour_sent_to_it(topology: dict[str, object], chunk_size: int | None) -> None:
     graph = parse_topology(topology).build(seed=0)
     blocks = make_blocks(graph, lambda own, other: 1.0, chunk_size, torch.float64, torch.device("cpu"))
-    mailbox = Mailbox(("to_one",), len(graph.edges), graph.num_nodes)
+    mailbox = Mailbox(("to_one",), blocks, len(graph.edges), graph.num_nodes)
     for _ in range(2):  # buffers are used again
         for block in blocks:
             rows = block.nodes[:, None].expand(block.view.neighbour.shape)

@@ -10,8 +10,9 @@ from sklearn.metrics import accuracy_score, r2_score, root_mean_squared_error
 from torch import Tensor, nn
 
 from ngpd_fl.data import Classification, Regression, Split, Task
-from ngpd_fl.evaluation import Evaluation, evaluate
+from ngpd_fl.evaluation import evaluate
 from ngpd_fl.models import FlatModel
+from ngpd_fl.records import Evaluation
 
 NODES, EXAMPLES, WIDTH = 3, 2500, 4
 

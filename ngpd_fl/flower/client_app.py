@@ -1,0 +1,132 @@
+"""The ClientApp: hosts some of the network's nodes and answers the server.
+
+``query`` who am I; ``train`` take in what the neighbours sent in the last round, take a round's local steps, and send;
+``evaluate`` take in the last round's messages and judge the models. Round numbers are checked: a message that comes
+twice or late changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from ngpd_fl.composition import Job, compose
+from ngpd_fl.config import Config, InputError
+from ngpd_fl.data import unused_classes
+from ngpd_fl.flower import run_config, wire
+from ngpd_fl.flower.host import Host
+from ngpd_fl.flower.keeper import Keeper, StateLost
+
+app = ClientApp()
+
+
+class Refusal(Exception):
+    """A message that this client cannot follow as things are; the reason goes to the server."""
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Say which client this is, what code it runs, and what only the data and the network tell."""
+    client, job, _ = _self(context)
+    note = {
+        "client": client,
+        "code": wire.code_version(),
+        "device": str(job.device),
+        "parameters": job.model.num_params,
+        "measure": job.dataset.task.measure.key,
+        "unused-classes": unused_classes(job.counts),
+    }
+    return Message(RecordDict({wire.NOTE: wire.note(note)}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Take in the messages of the last round, take this round's local steps, and return what leaves."""
+
+    def act(host: Host, number: int) -> RecordDict:
+        if number <= host.worked:
+            raise Refusal(f"round {number} again: round {host.worked} is done here")
+        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
+        work, mail = host.work(number)
+        content = RecordDict({wire.FIGURES: MetricRecord({"loss": work.loss.tolist(), "shrink": work.shrink.tolist()})})
+        wire.put(content, mail)
+        return content
+
+    return _answer(message, context, act)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Take in the messages of the last round and return how good the models are, and the models if they are wanted."""
+
+    def act(host: Host, number: int) -> RecordDict:
+        if number <= host.worked:  # a client that missed rounds is judged as it stands
+            raise Refusal(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
+        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
+        found = host.judge()
+        figures: dict[str, Any] = {"node": host.crew.nodes.tolist(), **found.part()}
+        content = RecordDict({wire.FIGURES: MetricRecord(figures)})
+        if wire.noted(message.content)["collect"]:
+            content[wire.MODELS] = ArrayRecord(host.models())
+        return content
+
+    return _answer(message, context, act)
+
+
+def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
+    """Fetch the client's state, act, keep the state, and reply; or say why not, with nothing changed."""
+    asked = wire.noted(message.content)
+    client, job, flower = _self(context)
+    state_dir = context.node_config.get("state-dir") or flower.state_dir
+    keeper = Keeper(context, client, Path(str(state_dir)) if state_dir else None)
+    nodes = flower.hosted(client, job.topology.num_nodes)
+    try:
+        host = keeper.fetch(lambda: Host(job, nodes), asked["known"])
+        content = act(host, asked["round"])
+    except (Refusal, StateLost) as error:
+        return Message(Error(wire.REFUSED, str(error)), reply_to=message)
+    note = {
+        "round": asked["round"],
+        "worked": host.worked,
+        "read": host.read,
+        "bytes-per-message": host.crew.bytes_per_message,
+        "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
+    }
+    content[wire.NOTE] = wire.note(note)
+    keeper.keep(host)
+    if asked["last"]:
+        keeper.clear()
+    return Message(content, reply_to=message)
+
+
+def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
+    """Return which client this is, the parts of the run, and how it goes through Flower."""
+    given = dict(context.run_config)
+    if folder := context.node_config.get("data-dir"):
+        given["data.data_dir"] = folder
+    config, flower = _read(tuple(given.items()))
+    client = int(str(context.node_config["partition-id"]))
+    clients = flower.num_clients(config.topology.nodes)
+    if client >= clients:
+        raise InputError(f"partition-id: {client} is not known; allowed: 0 to {clients - 1}")
+    torch.set_num_threads(config.engine.threads)
+    return client, _job(config.to_toml()), flower
+
+
+@lru_cache(maxsize=8)
+def _read(given: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_config.FlowerConfig]:
+    return run_config.read(dict(given))
+
+
+@lru_cache(maxsize=2)
+def _job(toml: str) -> Job:
+    """Compose a run's parts once in a process: its clients share them."""
+    import tomllib
+
+    return compose(Config(**tomllib.loads(toml)))

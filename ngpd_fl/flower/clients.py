@@ -1,0 +1,189 @@
+"""The clients as the server sees them: who they are, who is busy, and what went wrong with whom."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from ngpd_fl.flower import wire
+
+_POLL = 0.02
+"""Seconds between two looks for answers."""
+
+_DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
+"""What an error says whose message went to a process of Ray's that is gone, and which one."""
+
+
+_RAISED = re.compile(r"ClientAppException occurred\. Message: (.*?)'>$", re.DOTALL)
+"""What an error says whose client raised an exception."""
+
+
+class Unfit(ValueError):
+    """The clients are not those that the run needs; the message is one line, meant for the user."""
+
+
+class Event(NamedTuple):
+    """Something that did not go as it should.
+
+    Attributes:
+        round: in which round; -1: before the first.
+        client: with which client.
+        what: in words; said once for as long as it lasts.
+    """
+
+    round: int
+    client: int
+    what: str
+
+
+class _Asked(NamedTuple):
+    client: int
+    round: int
+
+
+class Clients:
+    """All clients of a run, by their numbers 0, 1, ...
+
+    Attributes:
+        notes: what each answered to the first query.
+        events: what went wrong so far.
+    """
+
+    def __init__(self, grid: Grid, code: str) -> None:
+        """Take Flower's grid and the fingerprint of the server's code."""
+        self._grid = grid
+        self._code = code
+        self._node_id: dict[int, int] = {}
+        self._open: dict[str, _Asked] = {}
+        self._dead: set[str] = set()
+        self._said: dict[int, str] = {}
+        self.notes: dict[int, Mapping[str, Any]] = {}
+        self.events: list[Event] = []
+
+    def meet(self, count: int, timeout: float) -> None:
+        """Wait until ``count`` clients are there, and ask who they are.
+
+        Raises:
+            Unfit: they do not come, answer with an error, run other code, or are not clients 0 to ``count - 1``.
+        """
+        deadline = time.monotonic() + timeout
+        while len(node_ids := list(self._grid.get_node_ids())) < count:
+            if time.monotonic() > deadline:
+                raise Unfit(
+                    f"{len(node_ids)} clients are there, {count} are needed (in simulation: --federation-config "
+                    f'"num-supernodes={count}"; or set nodes-per-client)'
+                )
+            time.sleep(0.1)
+        self._node_id = dict(enumerate(node_ids))  # any numbers, until they have said their own
+        answers = self.ask(MessageType.QUERY, {each: RecordDict() for each in self._node_id}, -1, timeout)
+        failed = [event for event in self.events if event.client not in answers]
+        found: dict[int, int] = {}
+        for each, answer in answers.items():
+            note = wire.noted(answer)
+            client = note["client"]
+            if note["code"] != self._code:
+                raise Unfit(
+                    f"client {client} runs other code ({note['code']}) than the server ({self._code}): start it from "
+                    "the same version, and start the SuperLink outside other checkouts"
+                )
+            if client in found:
+                raise Unfit(f"partition-id: two clients say that they are number {client}")
+            found[client], self.notes[client] = self._node_id[each], note
+        if failed:
+            raise Unfit(f"a client cannot take part: {failed[0].what}")
+        if missing := sorted(set(range(count)) - found.keys()):
+            raise Unfit(f"partition-id: nobody is client {missing[0]}; allowed: 0 to {count - 1}, each once")
+        self._node_id = found
+
+    def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float) -> dict[int, RecordDict]:
+        """Send each client its message and return the answers that come in time, by client.
+
+        A client that has not answered an earlier message is busy and left out. Ray does not replace a process that
+        dies, and goes on giving it messages, which fail at once: these are sent again as long as others get through.
+        """
+        self._note_late(self._pull())
+        busy = {asked.client for asked in self._open.values()}
+        for client in sorted(busy & contents.keys()):
+            self.note(round, client, "is still busy with an earlier message: left out until it answers")
+        waiting = {client: content for client, content in contents.items() if client not in busy}
+        answers: dict[int, RecordDict] = {}
+        deadline = time.monotonic() + timeout
+        while waiting:
+            found, unheard = self._exchange(kind, waiting, round, deadline)
+            answers |= found
+            if unheard and not found:
+                for client in unheard:
+                    self.note(round, client, "was given to a process that is dead")
+                break
+            waiting = {client: waiting[client] for client in unheard}
+        return answers
+
+    def _exchange(
+        self, kind: str, contents: Mapping[int, RecordDict], round: int, deadline: float
+    ) -> tuple[dict[int, RecordDict], list[int]]:
+        """Send messages and wait; return the answers, and the clients whose message went to one known to be dead."""
+        for client, content in contents.items():
+            message = Message(content, self._node_id[client], kind, group_id=str(round))
+            for message_id in self._grid.push_messages([message]):
+                self._open[message_id] = _Asked(client, round)
+        answers: dict[int, RecordDict] = {}
+        unheard = []
+        while any(asked.round == round for asked in self._open.values()):
+            if time.monotonic() > deadline:
+                for asked in self._open.values():
+                    if asked.round == round:
+                        self.note(round, asked.client, "did not answer in time")
+                break
+            for asked, reply in self._pull():
+                if asked.round != round:
+                    self._note_late([(asked, reply)])
+                elif reply.has_error():
+                    reason = reply.error.reason or f"error {reply.error.code}"
+                    dead = _DEAD.search(reason)
+                    if dead and dead[1] in self._dead:
+                        unheard.append(asked.client)
+                    elif dead:
+                        self._dead.add(dead[1])
+                        self.note(round, asked.client, "died with its process; Flower's simulation starts no other")
+                    else:
+                        self.note(round, asked.client, _short(reason))
+                else:
+                    self._said.pop(asked.client, None)
+                    answers[asked.client] = reply.content
+            time.sleep(_POLL)
+        return answers, unheard
+
+    def _pull(self) -> list[tuple[_Asked, Message]]:
+        """Return the answers that have come, each with what it answers; a second one to the same message is none."""
+        replies = self._grid.pull_messages(list(self._open)) if self._open else []
+        found = []
+        for reply in replies:
+            asked = self._open.pop(reply.metadata.reply_to_message_id, None)
+            if asked is not None:
+                found.append((asked, reply))
+        return found
+
+    def _note_late(self, replies: Iterable[tuple[_Asked, Message]]) -> None:
+        for asked, reply in replies:
+            how = "failed late" if reply.has_error() else "answered late; not used"
+            self.note(asked.round, asked.client, how)
+
+    def note(self, round: int, client: int, what: str) -> None:
+        """Remember and print something that did not go as it should; once, until the client has answered again."""
+        if self._said.get(client) == what:
+            return
+        self._said[client] = what
+        self.events.append(Event(round, client, what))
+        print(f"round {round + 1}: client {client} {what}", flush=True)
+
+
+def _short(reason: str) -> str:
+    """Return an error's reason as one line of bounded length, without the stack that Ray and Flower put around it."""
+    raised = _RAISED.search(reason)
+    text = " ".join((raised[1] if raised else reason).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."

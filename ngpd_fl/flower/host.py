@@ -1,0 +1,81 @@
+"""The nodes that a client hosts, between two of the server's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from flwr.app import Array
+from torch import Tensor
+
+from ngpd_fl.composition import Job
+from ngpd_fl.engines import NOTHING, Crew, Parcel, Slip, Work
+from ngpd_fl.evaluation import evaluate
+from ngpd_fl.flower.wire import Mail
+from ngpd_fl.records import Evaluation
+
+
+class Host:
+    """A crew and where it is.
+
+    Attributes:
+        job: what the crew was made from.
+        crew: the nodes.
+        worked: the last round whose local steps were taken; -1: none.
+        read: the last round whose messages were taken in.
+    """
+
+    def __init__(self, job: Job, nodes: Sequence[int]) -> None:
+        """Put the nodes at the common start."""
+        self.job = job
+        self.crew = job.start(Crew, nodes=nodes)
+        self.worked = self.read = -1
+
+    def catch_up(self, number: int, mail: Mail) -> None:
+        """Take in the messages of the last round that was worked; ``mail`` is of round ``number``.
+
+        Where that is another one, those of the round in question never came: they are lost.
+        """
+        if self.read < self.worked:
+            self.crew.read(self.worked, from_wire(mail) if number == self.worked else NOTHING)
+            self.read = self.worked
+
+    def work(self, number: int) -> tuple[Work, Mail]:
+        """Take the local steps of round ``number``; return what they gave and what leaves for nodes elsewhere."""
+        work = self.crew.work(number)
+        mail = to_wire(self.crew.write(number), self.job.config.strategy.spec.per_edge)
+        self.worked = number
+        return work, mail
+
+    def judge(self) -> Evaluation:
+        """Judge every node's model; nodes in the crew's order."""
+        counts = self.job.counts[self.crew.nodes.cpu().numpy()]
+        params, task = self.crew.params(), self.job.dataset.task
+        return evaluate(self.job.model, params, self.job.judged, counts, task, average=False)
+
+    def models(self) -> dict[str, Array]:
+        """Return every node's parameters by name, e.g. ``node3/0.weight``."""
+        return {
+            f"node{node}/{name}": Array(value.detach().cpu().numpy())
+            for node, params in zip(self.crew.nodes.tolist(), self.crew.params(), strict=True)
+            for name, value in self.job.model.unflatten(params).items()
+        }
+
+
+def to_wire(parcel: Parcel, per_edge: Sequence[str]) -> Mail:
+    """Return a parcel as Flower carries it."""
+    letters = {
+        f"{'edge' if field in per_edge else 'node'}/{field}/{source}": Array(value.detach().cpu().numpy())
+        for field, values in parcel.letters.items()
+        for source, value in values.items()
+    }
+    return Mail(letters, {str(edge): list(slip) for edge, slip in parcel.slips.items()})
+
+
+def from_wire(mail: Mail) -> Parcel:
+    """Return what came from elsewhere as the crew reads it."""
+    letters: dict[str, dict[int, Tensor]] = {}
+    for name, value in mail.letters.items():
+        _, field, source = name.split("/")
+        letters.setdefault(field, {})[int(source)] = torch.from_numpy(value.numpy().copy())
+    return Parcel(letters, {int(edge): Slip(*slip) for edge, slip in mail.slips.items()})

@@ -1,0 +1,162 @@
+"""A run through Flower's simulation, from its configuration to its records, with a SuperLink of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from torch import Tensor
+
+from ngpd_fl.composition import Job, compose
+from ngpd_fl.config import Config, InputError
+from ngpd_fl.evaluation import evaluate
+from ngpd_fl.flower.bundle import write_app
+from ngpd_fl.flower.keeper import scratch
+from ngpd_fl.flower.run_config import FlowerConfig, write
+from ngpd_fl.flower.superlink import SuperLink
+from ngpd_fl.records import AVERAGE, Progress, RunFolder
+from ngpd_fl.running import Result
+
+_PROGRESS = re.compile(r"round (\d+)/(\d+)  (\d+) node-steps  ([\d.]+) s")
+_EVENT = re.compile(r"round \d+: client \d+ .*")
+_ERROR = re.compile(r"ngpd-fl: error: (.*)")
+_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): .+")
+_STARTED = re.compile(r"Successfully started run (\d+)")
+_NOISE = re.compile(r"\x1b\[\d*m")
+
+
+class RunFailed(RuntimeError):
+    """Flower could not bring the run to its end."""
+
+
+def run_flower(
+    config: Config,
+    out: Path | str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    on_event: Callable[[str], None] | None = None,
+    link: SuperLink | None = None,
+    app: Path | None = None,
+    **flower: Any,
+) -> Result:
+    """Train the network that ``config`` describes as Flower clients on this machine.
+
+    Args:
+        config: the whole run.
+        out: folder for the records; none: nothing is kept.
+        on_progress: called after each round.
+        on_event: called with a line for whatever does not go as it should, such as a client that fails.
+        link: a SuperLink that has been started; none: the run gets its own, which is stopped after it.
+        app: folder of another Flower app than that of this code.
+        flower: the keys of ``FlowerConfig``, such as ``nodes_per_client``.
+
+    Returns:
+        The result. The averaged model and the consensus distance are those of the end, and of no round before: during
+        the run the parameters are never in one place. Nodes whose parameters were not collected are nan in ``params``.
+
+    Raises:
+        InputError: the configuration cannot be run; nothing was written.
+        RunFailed: it did not come to its end; what was recorded is kept.
+    """
+    job = compose(config)  # what cannot be run is found out before anything is started
+    with _folder(out) as path, nullcontext(link) if link else SuperLink() as up:
+        _follow(up, config, FlowerConfig(**flower, out=path), on_progress, on_event, app)
+        folder = RunFolder.open(path)
+        params, summary = _complete(job, folder)
+        return Result(config, folder.metrics(), summary, params, job.model)
+
+
+@contextmanager
+def _folder(out: Path | str | None) -> Iterator[Path]:
+    """Yield the folder for the records, removed again where none is wanted."""
+    if out is not None:
+        yield Path(out).absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="ngpd-fl-records-") as name:
+        yield Path(name)
+
+
+def _follow(
+    link: SuperLink,
+    config: Config,
+    flower: FlowerConfig,
+    on_progress: Callable[[Progress], None] | None,
+    on_event: Callable[[str], None] | None,
+    app: Path | None,
+) -> None:
+    """Submit the run and read what it says until it ends; raise ``RunFailed`` where that is not well."""
+    (link.home / "run.toml").write_text(tomli_w.dumps(write(config, flower)))
+    federation = f"num-supernodes={flower.num_clients(config.topology.nodes)} client-resources-num-cpus=1"
+    if config.engine.device != "cpu" and torch.cuda.is_available():
+        federation += f" client-resources-num-gpus={torch.cuda.device_count() / (os.cpu_count() or 1):.4f}"
+    where = app or write_app(Path(tempfile.mkdtemp(dir=link.home)))
+    words = ("run", str(where), "own", "--stream", "--federation-config", federation)
+    stream = link.flwr(*words, "-c", str(link.home / "run.toml"))
+    assert stream.stdout is not None
+    said: deque[str] = deque(maxlen=20)
+    error = run_id = cause = None
+    try:
+        for line in stream.stdout:
+            text = _NOISE.sub("", line).strip()
+            if found := _PROGRESS.match(text):
+                if on_progress is not None:
+                    on_progress(_progress(found, flower))
+            elif _EVENT.match(text):
+                if on_event is not None:
+                    on_event(text)
+            elif found := _ERROR.match(text):
+                error = error or found[1]
+            elif found := _STARTED.search(text):
+                run_id = int(found[1])
+            elif text:
+                cause = text if _EXCEPTION.fullmatch(text) else cause
+                said.append(text)
+        stream.wait()
+    finally:
+        stream.kill()
+        if run_id is not None:
+            shutil.rmtree(scratch(run_id), ignore_errors=True)
+    if error is not None:
+        raise InputError(error)
+    if run_id is None:
+        raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
+    if not _is_done(flower.out):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
+        details = {run["run-id"]: run["status-details"] for run in link.runs()}
+        raise RunFailed(cause or " ".join(str(details.get(str(run_id), "no reason")).split()))
+
+
+def _is_done(out: Path | None) -> bool:
+    """Return whether the run left a summary, and not that of a failure."""
+    assert out is not None
+    return (out / "summary.json").exists() and RunFolder(out).summary()["status"] != "failed"
+
+
+def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
+    """Return what a line of the server says, with the evaluation that it has recorded before."""
+    round, rounds, steps = (int(found[group]) for group in (1, 2, 3))
+    assert flower.out is not None
+    recorded = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == round)
+    return Progress(round, rounds, steps, float(found[4]), next(recorded, None))
+
+
+def _complete(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
+    """Add to the records what takes all parameters in one place; return the parameters and the summary."""
+    summary, models = folder.summary(), folder.models()
+    params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
+    for node in range(len(params)):
+        if named := models.get(f"node{node}"):
+            params[node] = job.model.flatten(named).to(params)
+    if bool(params.isfinite().all()):
+        found = evaluate(job.model, params, job.judged, job.counts, job.dataset.task).record()
+        summary["final"] |= {name: found[name] for name in summary["final"] if name in found}
+        folder.finish(summary, models | {AVERAGE: job.model.unflatten(params.mean(0))})
+    return params, summary

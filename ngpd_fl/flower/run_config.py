@@ -1,0 +1,100 @@
+"""A run's configuration as Flower carries it: flat keys with plain values, where an empty string means unset."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ConfigDict, Field, ValidationError
+
+from ngpd_fl.config import Config, InputError, Section, all_keys
+from ngpd_fl.config.errors import one_line
+
+Plain = bool | int | float | str
+"""What a value may be in Flower's run configuration."""
+
+
+class FlowerConfig(Section):
+    """How a run goes through Flower; its keys stand beside those of ``Config``, with hyphens."""
+
+    model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
+
+    nodes_per_client: int = Field(1, ge=1, description="nodes that a client hosts; messages among them never leave it")
+    round_timeout: float = Field(
+        600.0, gt=0, description="seconds that the server waits for answers; who is later is left out of the round"
+    )
+    register_timeout: float = Field(
+        120.0, gt=0, description="seconds that the server waits for all clients before the first round"
+    )
+    state_dir: Path | None = Field(
+        None, description="folder where a client keeps its state, so that it comes back after a restart; unset: none"
+    )
+    collect: bool = Field(True, description="gather every node's final parameters into the records")
+    out: Path | None = Field(
+        None, description="folder for the records, new or empty; unset: runs/DATASET-STRATEGY-1 or the next free number"
+    )
+
+    def __init__(self, /, **values: Any) -> None:
+        """Validate ``values``; raise ``InputError`` with one line that names the key and what is allowed."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(one_line(error, type(self))) from error
+
+    def num_clients(self, num_nodes: int) -> int:
+        """Return how many clients host a network of N nodes."""
+        return -(-num_nodes // self.nodes_per_client)
+
+    def hosted(self, client: int, num_nodes: int) -> range:
+        """Return the nodes of a client: the next ``nodes_per_client`` of the graph, the last client's may be fewer."""
+        first = client * self.nodes_per_client
+        return range(first, min(first + self.nodes_per_client, num_nodes))
+
+
+def flower_keys() -> list[str]:
+    """Return the keys of ``FlowerConfig`` as they are written."""
+    return [str(field.alias) for field in FlowerConfig.model_fields.values()]
+
+
+def every_key() -> list[str]:
+    """Return all keys that the app's run configuration has: Flower refuses any other."""
+    return [*flower_keys(), *all_keys()]
+
+
+def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
+    """Return what a run configuration stands for; raise ``InputError`` with one line where it cannot be used."""
+    given = {key: _value(value) for key, value in run_config.items() if value != ""}
+    own = {key: given.pop(key) for key in flower_keys() if key in given}
+    return Config.load(overrides=given), FlowerConfig(**own)
+
+
+def write(config: Config, flower: FlowerConfig) -> dict[str, Plain]:
+    """Return the run configuration that ``read`` turns into these two again; folders become absolute."""
+    values = config.model_dump(exclude_none=True) | flower.model_dump(exclude_none=True, by_alias=True)
+    return dict(_flat("", values))
+
+
+def _value(value: Plain) -> Any:
+    """Read a string as TOML (``"[64, 32]"``), as a list with commas (``"64,32"``), or else take it as it is."""
+    if not isinstance(value, str):
+        return value
+    for text in (value, f"[{value}]") if "," in value else (value,):
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return value
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Plain]]:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flat(f"{key}.", value)
+        elif isinstance(value, list | tuple):
+            yield key, tomli_w.dumps({"value": value}).partition("=")[2].replace("\n", " ").strip()
+        else:
+            yield key, str(value.absolute()) if isinstance(value, Path) else value

@@ -1,0 +1,71 @@
+"""The ServerApp: reads the configuration, lets the clients exchange, and records the run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from flwr.app import Array, Context
+from flwr.serverapp import Grid, ServerApp
+from torch import Tensor
+
+from ngpd_fl.cli.folders import new_folder
+from ngpd_fl.config import InputError, build_topology
+from ngpd_fl.flower import run_config, wire
+from ngpd_fl.flower.clients import Clients, Unfit
+from ngpd_fl.flower.peer_exchange import PeerExchange
+from ngpd_fl.records import MEASURES, Ledger, Progress, RunFolder, describe_environment
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the whole network and leave its records."""
+    try:
+        config, flower = run_config.read(context.run_config)
+        topology = build_topology(config)
+        clients = Clients(grid, wire.code_version())
+        clients.meet(flower.num_clients(topology.num_nodes), flower.register_timeout)
+    except (InputError, Unfit) as error:
+        print(f"ngpd-fl: error: {error}", file=sys.stderr, flush=True)
+        raise
+    with new_folder(flower.out, f"{config.data.dataset}-{config.strategy.name}") as path:
+        folder = RunFolder.create(path, config, _environment(clients))
+        print(f"records: {path.absolute()}", flush=True)
+        note = clients.notes[0]
+        ledger = Ledger(config, note["parameters"], note["unused-classes"], folder, _print)
+        exchange = PeerExchange(clients, topology, flower, ledger, MEASURES[str(note["measure"])])
+        try:
+            exchange.go()
+        except BaseException:
+            ledger.status = "failed"
+            raise
+        finally:
+            folder.finish(ledger.summary() | {"flower": exchange.account()}, _models(exchange.models))
+
+
+def _environment(clients: Clients) -> dict[str, Any]:
+    """Return versions of the server, and the clients' devices and threads."""
+    devices = sorted({str(note["device"]) for note in clients.notes.values()})
+    return describe_environment(torch.device("cpu")) | {"device": ", ".join(devices), "code": wire.code_version()}
+
+
+def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:
+    """Return the collected models by name, as the records take them."""
+    models: dict[str, dict[str, Tensor]] = {}
+    for name, array in collected.items():
+        model, _, parameter = name.partition("/")
+        models.setdefault(model, {})[parameter] = torch.from_numpy(array.numpy().copy())
+    return models
+
+
+def _print(progress: Progress) -> None:
+    """Print where the run is, in one line that ``launch`` reads again."""
+    words = [f"round {progress.round}/{progress.rounds}", f"{progress.node_steps} node-steps"]
+    words.append(f"{progress.train_seconds:.3f} s")
+    if progress.metrics is not None:
+        measure = progress.metrics.measure
+        words.append(f"mean {measure.name} {measure.text(progress.metrics.mean)}")
+    print("  ".join(words), flush=True)

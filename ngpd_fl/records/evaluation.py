@@ -1,0 +1,104 @@
+"""What an evaluation finds, in the form in which it is recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ngpd_fl.records.measure import Measure
+
+
+class Average(NamedTuple):
+    """What takes all nodes' parameters in one place.
+
+    Attributes:
+        value: of the mean of all parameters.
+        groups: the same per group, ``[G]``; nan for one without images.
+        others: further measures of it by key.
+        consensus_distance: root mean square over nodes of |w_i - mean w|.
+    """
+
+    value: float
+    groups: NDArray[np.float64]
+    others: dict[str, float]
+    consensus_distance: float
+
+
+class Evaluation(NamedTuple):
+    """What the task's measure says; a group (a class, or a bin of targets) without images counts as nan.
+
+    Attributes:
+        measure: accuracy, or the error.
+        nodes: of each judged node's own model on the common images ("local accuracy"), ``[n]``.
+        own: the same, groups weighted by how often they occur among the node's training images, ``[n]``.
+        groups: per group, mean over these nodes, ``[G]``.
+        others: further measures by key, of each node's own model, ``[n]``.
+        average: of the averaged model; None where the parameters never meet in one place.
+    """
+
+    measure: Measure
+    nodes: NDArray[np.float64]
+    own: NDArray[np.float64]
+    groups: NDArray[np.float64]
+    others: dict[str, NDArray[np.float64]]
+    average: Average | None
+
+    def part(self) -> dict[str, list[float]]:
+        """Return all but the average as lists, for ``joined``."""
+        others = {f"other-{key}": values.tolist() for key, values in self.others.items()}
+        return {"value": self.nodes.tolist(), "own": self.own.tolist(), "groups": self.groups.tolist(), **others}
+
+    @classmethod
+    def joined(cls, measure: Measure, parts: Sequence[Mapping[str, Sequence[float]]]) -> Evaluation:
+        """Return what several hosts found about their nodes, each as ``part`` says it, as one evaluation."""
+
+        def of_nodes(name: str) -> NDArray[np.float64]:
+            return np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
+
+        groups = np.average([part["groups"] for part in parts], axis=0, weights=[len(part["value"]) for part in parts])
+        others = [name for name in parts[0] if name.startswith("other-")]
+        return cls(
+            measure=measure,
+            nodes=of_nodes("value"),
+            own=of_nodes("own"),
+            groups=np.asarray(groups),
+            others={name.removeprefix("other-"): of_nodes(name) for name in others},
+            average=None,
+        )
+
+    def record(self, places: Sequence[int] | None = None, num_nodes: int | None = None) -> dict[str, Any]:
+        """Return what ``Metrics`` holds of it.
+
+        Args:
+            places: the judged nodes' indices in the graph; none: all, in order.
+            num_nodes: N; the values of nodes that were not judged are nan. None: as many as were.
+        """
+        key, group, average = self.measure.key, self.measure.group, self.average
+
+        def spread(values: NDArray[np.float64]) -> list[float]:
+            known = dict(zip(range(len(values)) if places is None else places, values.tolist(), strict=True))
+            return [known.get(node, math.nan) for node in range(num_nodes or len(values))]
+
+        values = {
+            f"mean_{key}": float(self.nodes.mean()),
+            f"min_{key}": float(self.nodes.min()),
+            f"max_{key}": float(self.nodes.max()),
+            f"mean_own_{key}": float(self.own.mean()),
+            f"averaged_model_{key}": average and average.value,
+            "consensus_distance": average and average.consensus_distance,
+            key: spread(self.nodes),
+            f"own_{key}": spread(self.own),
+            f"{group}_{key}": self.groups.tolist(),
+            f"averaged_model_{group}_{key}": average and average.groups.tolist(),
+        }
+        for other, found in self.others.items():
+            values |= {
+                f"mean_{other}": float(found.mean()),
+                f"averaged_model_{other}": average and average.others[other],
+                other: spread(found),
+            }
+        return values

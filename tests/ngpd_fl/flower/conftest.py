@@ -1,0 +1,13 @@
+"""What the tests of the Flower mode share."""
+
+from pathlib import Path
+
+import pytest
+
+from ngpd_fl.flower import keeper
+
+
+@pytest.fixture(autouse=True)
+def _own_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Clients in this process put their curvature where it is removed with the test."""
+    monkeypatch.setattr(keeper, "scratch", lambda run_id: tmp_path / f"scratch-{run_id}")

@@ -1,0 +1,281 @@
+"""The protocol, on a grid in this process: one trajectory with the vectorised engine, and what faults do to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ngpd_fl import Config, run
+from ngpd_fl.composition import Job, compose
+from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.flower import wire
+from ngpd_fl.flower.clients import Unfit
+from tests.crews import CrewNetwork
+from tests.flower import FakeRun
+
+NGPD = {"name": "ngpd", "lr": 0.05, "factor_every": 2, "basis_every": 3}
+
+
+def config(strategy: Any = "dsgd", schedule: str = "static", **sections: Any) -> Config:
+    values: dict[str, Any] = {
+        "strategy": strategy,
+        "topology": {"name": "ring", "nodes": 6, "schedule": schedule},
+        "training": {"rounds": 5, "local_steps": 2},
+        "network": {"message_loss": 0.2},
+        "model": {"name": "mlp", "hidden": (8,)},
+        "engine": {"dtype": "float64", "device": "cpu"},
+    }
+    return Config(**values | sections)
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+@pytest.mark.parametrize("nodes_per_client", [1, 4])
+@pytest.mark.parametrize("schedule", ["static", "matching"])
+@pytest.mark.parametrize("strategy", [NGPD, "dsgd"])
+def test_clients_follow_the_engine(strategy: Any, schedule: str, nodes_per_client: int, forgetful: bool) -> None:
+    settings = config(strategy, schedule)
+    expected = run(settings)
+    fake = FakeRun(settings, forgetful=forgetful, nodes_per_client=nodes_per_client).go()
+    torch.testing.assert_close(fake.params(expected.model), expected.params, rtol=0, atol=1e-12)
+    assert fake.events() == []
+    for ours, theirs in zip(fake.ledger.metrics, expected.metrics, strict=True):
+        ignored = {"train_seconds", "averaged_model_accuracy", "averaged_model_class_accuracy", "consensus_distance"}
+        there = theirs.model_dump(exclude=ignored)
+        for key, value in ours.model_dump(exclude=ignored).items():
+            assert value == (value and pytest.approx(there[key], rel=1e-12, abs=1e-12)), key
+            assert (value is None) == (there[key] is None)
+    keys = ("rounds", "status", "bytes_sent", "node_steps", "parameters", "unused_classes")
+    assert [fake.ledger.summary()[key] for key in keys] == [expected.summary[key] for key in keys]
+
+
+Nodes = dict[int, list[int]]
+"""Round -> nodes."""
+
+
+def outages(settings: Config, away: Nodes, deaf: Nodes | None = None, mute: Nodes | None = None) -> torch.Tensor:
+    """Parameters of one-node crews, by an engine that has nothing of Flower.
+
+    Args:
+        settings: the run.
+        away: who takes no part.
+        deaf: who gets none of the round's messages.
+        mute: whose messages all get lost.
+    """
+
+    def network(*args: Any, **more: Any) -> CrewNetwork:
+        groups = [[node] for node in range(settings.topology.nodes)]
+        return CrewNetwork(*args, groups=groups, outage=lambda number: away.get(number, []), **more)
+
+    crews = compose(settings).start(network)
+    opened = crews.delivers
+
+    def delivers(number: int) -> Any:
+        round = opened(number)
+        for edge, receiver in enumerate(crews.ends):
+            if receiver in (deaf or {}).get(number, []) or crews.ends[edge ^ 1] in (mute or {}).get(number, []):
+                round.delivered[edge] = False
+        return round
+
+    crews.delivers = delivers
+    for _ in range(settings.training.rounds):
+        crews.run_round()
+    return crews.params()
+
+
+@pytest.mark.parametrize("strategy", [NGPD, "dsgd"])
+@pytest.mark.parametrize("happens", ["fails", "dies"])
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_client_that_fails_in_some_rounds_is_one_that_is_away(every: int, happens: str, strategy: Any) -> None:
+    """Its state is that of before, its messages and those to it are lost, and the next round has it again.
+
+    The message that it fails on has brought the neighbours' of the round before, unless an evaluation had.
+    """
+    settings = config(strategy, evaluation={"every": every})
+    away = {1: [2], 3: [2, 4]}
+    deaf = {number - 1: nodes for number, nodes in away.items()} if every > 1 else {}
+
+    def fault(kind: str, number: int, client: int) -> str | None:
+        return happens if kind == "train" and client in away.get(number, []) else None
+
+    fake = FakeRun(settings, fault, forgetful=True).go()
+    expected = outages(settings, away, deaf)
+    torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
+    failed = [(number, client) for number, client, what in fake.events() if what in ("boom", "gone")]
+    assert failed == [(1, 2), (3, 2), (3, 4)]
+    assert all(None not in metrics.accuracy for metrics in fake.ledger.metrics), "it is judged as it stands"
+
+
+def test_an_answer_that_comes_twice_counts_once() -> None:
+    settings = config(NGPD)
+    fake = FakeRun(settings, lambda kind, number, client: "twice").go()
+    torch.testing.assert_close(fake.params(compose(settings).model), run(settings).params, rtol=0, atol=1e-12)
+
+
+def test_a_late_client_is_left_out_until_it_answers_and_overwrites_nothing() -> None:
+    settings = config(NGPD, evaluation={"every": 5})
+
+    def fault(kind: str, number: int, client: int) -> str | None:
+        return "late" if (kind, number, client) == ("train", 1, 3) else None
+
+    fake = FakeRun(settings, fault, round_timeout=0.5).go()
+    assert fake.events() == [
+        (1, 3, "did not answer in time"),
+        (2, 3, "is still busy with an earlier message: left out until it answers"),
+        (1, 3, "answered late; not used"),
+    ]
+    assert [number for kind, number, client in fake.grid.asked if kind == "train" and client == 3] == [0, 1, 4]
+    expected = outages(settings, {2: [3], 3: [3]}, deaf={1: [3]}, mute={1: [3]})
+    torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
+
+
+def test_a_message_that_comes_again_changes_nothing() -> None:
+    settings = config(NGPD)
+    fake = FakeRun(settings)
+    fake.go()
+    node_id = fake.grid.get_node_ids()[0]
+    before = fake.grid.contexts[node_id].state
+    note = {"round": 2, "known": -1, "parcel": -1, "last": False, "collect": False}
+    from flwr.app import Message, RecordDict
+
+    for kind in ("train", "evaluate"):
+        fake.grid.handle(Message(RecordDict({wire.NOTE: wire.note(note)}), node_id, kind, group_id="2"))
+        ((_, (reply,)),) = [list(fake.grid.answers.values())[-1]]
+        assert reply.has_error() and "round" in str(reply.error.reason)
+        assert fake.grid.contexts[node_id].state.config_records == before.config_records
+
+
+def test_a_client_without_its_state_stays_out_and_says_so() -> None:
+    def fault(kind: str, number: int, client: int) -> str | None:
+        return "restarts" if (kind, number, client) == ("train", 2, 3) else None
+
+    settings = config("dsgd", evaluation={"every": 5})
+    fake = FakeRun(settings, fault).go()
+    expected = outages(settings, {2: [3], 3: [3], 4: [3]})
+    found = fake.params(compose(settings).model)
+    assert found[3].isnan().all()
+    others = [0, 1, 2, 4, 5]
+    torch.testing.assert_close(found[others], expected[others], rtol=0, atol=1e-12)
+    whats = {what for _, client, what in fake.events() if client == 3}
+    assert any("its state of round 1 is lost (no state-dir)" in what for what in whats)
+
+
+@pytest.mark.parametrize("strategy", [NGPD, "dsgd"])
+def test_with_a_state_dir_a_restarted_client_comes_back_where_it_was(strategy: Any, tmp_path: Path) -> None:
+    def fault(kind: str, number: int, client: int) -> str | None:
+        return "restarts" if (number, client) in ((2, 3), (4, 0)) else None
+
+    settings = config(strategy)
+    fake = FakeRun(settings, fault, state_dir=tmp_path).go()
+    torch.testing.assert_close(fake.params(compose(settings).model), run(settings).params, rtol=0, atol=1e-12)
+    assert fake.events() == []
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_lost_curvature_is_estimated_anew_and_told(kind: str, tmp_path: Path) -> None:
+
+    def losing(options: dict[str, Any]) -> FakeRun:
+        def fault(*message: Any) -> None:
+            if message == (kind, 2, 4):
+                for path in tmp_path.glob("scratch-*/client4-*"):
+                    path.unlink()
+
+        return FakeRun(config({**NGPD, **options}, evaluation={"every": 2}), fault, forgetful=True).go()
+
+    rare, fresh = {"factor_every": 100, "basis_every": 100}, {"factor_every": 1, "basis_every": 1, "factor_decay": 0}
+    fake, without = losing(rare), run(config({**NGPD, **rare}))
+    assert fake.events() == [(2, 4, "had lost its curvature and estimates it anew")]
+    found = fake.params(without.model)
+    assert found.isfinite().all() and float((found - without.params)[4].abs().max()) > 1e-6
+    # Where every step estimates all of it anyway, nothing is lost.
+    found, without = losing(fresh).params(without.model), run(config({**NGPD, **fresh}))
+    torch.testing.assert_close(found, without.params, rtol=0, atol=1e-12)
+    assert not list(tmp_path.glob("scratch-*")), "the run leaves nothing behind"
+
+
+def test_a_diverging_run_stops() -> None:
+    fake = FakeRun(config({"name": "dsgd", "lr": 1e9, "momentum": 0})).go()
+    assert fake.ledger.status == "diverged" and fake.ledger.round < 5
+
+
+def test_a_run_without_any_answer_fails() -> None:
+    with pytest.raises(RuntimeError, match="no client answered in round 3: boom"):
+        FakeRun(config(), lambda kind, number, client: "fails" if number == 2 else None).go()
+
+
+class Opaque(wire.Array):
+    """A payload that cannot be looked into."""
+
+    def numpy(self) -> Any:
+        raise AssertionError("the server looked into a payload")
+
+
+def test_the_server_never_looks_into_a_payload() -> None:
+    """Payloads keep their identity on the way, though every way of reading them raises at the server."""
+    from ngpd_fl.flower.router import Router
+
+    job: Job = compose(config("dsgd"))
+    home = [0, 0, 1, 1, 2, 2]
+    router = Router(job.topology.edges, home)
+    delivered = job.start(VectorisedEngine)._crew._links.open(0).delivered[:-1].numpy()
+    blob = {node: Opaque("float64", (1,), "secret", bytes([node])) for node in range(6)}
+    parcels = {
+        client: wire.Mail(
+            {f"node/params/{node}": blob[node] for node in range(6) if home[node] == client},
+            {
+                str(edge): [0, -1, 0]
+                for edge in range(12)
+                if home[router.sender[edge]] == client != home[router.receiver[edge]]
+            },
+        )
+        for client in range(3)
+    }
+    arrived = router.route(parcels, delivered)
+    for client, mail in arrived.items():
+        for name, value in mail.letters.items():
+            assert value is blob[int(name.split("/")[2])]
+        for text in mail.slips:
+            assert delivered[int(text)] and home[router.receiver[int(text)]] == client
+    assert sum(len(mail.slips) for mail in arrived.values()) == sum(
+        bool(delivered[edge]) for edge in range(12) if home[router.sender[edge]] != home[router.receiver[edge]]
+    )
+    with pytest.raises(ValueError, match="does not begin there"):
+        router.route({0: wire.Mail({}, {str(2 * 5 + 1): [0, -1, 0]})}, delivered)
+
+
+def test_a_client_imports_nothing_that_it_does_not_need() -> None:
+    """In deployment each message is a new process."""
+    script = (
+        "import sys, ngpd_fl.flower.client_app\n"
+        "heavy = ('torchvision', 'matplotlib', 'sklearn', 'pandas', 'datasets', 'flwr_datasets', 'ray')\n"
+        "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_server_side_imports_no_algorithm_and_no_torch() -> None:
+    script = (
+        "import sys, ngpd_fl.flower.peer_exchange\n"
+        "loaded = [name for name in sys.modules if name.split('.')[0] in ('torch', 'strategies')]\n"
+        "loaded += [name for name in sys.modules if name.startswith(('ngpd_fl.engines', 'ngpd_fl.curvature'))]\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("count", [5, 7])
+def test_too_few_clients_are_told_in_one_line(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRun(config())
+    if count == 5:
+        fake.grid.client_of.popitem()
+        with pytest.raises(Unfit, match=r"5 clients are there, 6 are needed .*num-supernodes=6"):
+            fake.clients.meet(6, 0.1)
+    else:
+        with pytest.raises(Unfit, match="other code"):
+            monkeypatch.setattr(wire, "code_version", lambda: "else")
+            fake.clients.meet(6, 0.1)
