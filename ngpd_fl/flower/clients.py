@@ -42,8 +42,11 @@ class Event(NamedTuple):
 
 
 class _Asked(NamedTuple):
+    """A message that is not answered yet: to whom, in which round, and in which exchange of messages."""
+
     client: int
     round: int
+    exchange: int
 
 
 class Clients:
@@ -60,6 +63,7 @@ class Clients:
         self._code = code
         self._node_id: dict[int, int] = {}
         self._open: dict[str, _Asked] = {}
+        self._exchanges = 0
         self._dead: set[str] = set()
         self._said: dict[int, str] = {}
         self.notes: dict[int, Mapping[str, Any]] = {}
@@ -112,9 +116,8 @@ class Clients:
             self.note(round, client, "is still busy with an earlier message: left out until it answers")
         waiting = {client: content for client, content in contents.items() if client not in busy}
         answers: dict[int, RecordDict] = {}
-        deadline = time.monotonic() + timeout
         while waiting:
-            found, unheard = self._exchange(kind, waiting, round, deadline)
+            found, unheard = self._exchange(kind, waiting, round, timeout)
             answers |= found
             if unheard and not found:
                 for client in unheard:
@@ -124,23 +127,24 @@ class Clients:
         return answers
 
     def _exchange(
-        self, kind: str, contents: Mapping[int, RecordDict], round: int, deadline: float
+        self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float
     ) -> tuple[dict[int, RecordDict], list[int]]:
         """Send messages and wait; return the answers, and the clients whose message went to one known to be dead."""
+        self._exchanges += 1
         for client, content in contents.items():
             message = Message(content, self._node_id[client], kind, group_id=str(round))
             for message_id in self._grid.push_messages([message]):
-                self._open[message_id] = _Asked(client, round)
+                self._open[message_id] = _Asked(client, round, self._exchanges)
+        deadline = time.monotonic() + timeout
         answers: dict[int, RecordDict] = {}
         unheard = []
-        while any(asked.round == round for asked in self._open.values()):
+        while open := [asked for asked in self._open.values() if asked.exchange == self._exchanges]:
             if time.monotonic() > deadline:
-                for asked in self._open.values():
-                    if asked.round == round:
-                        self.note(round, asked.client, "did not answer in time")
+                for asked in open:
+                    self.note(round, asked.client, "did not answer in time")
                 break
             for asked, reply in self._pull():
-                if asked.round != round:
+                if asked.exchange != self._exchanges:
                     self._note_late([(asked, reply)])
                 elif reply.has_error():
                     reason = reply.error.reason or f"error {reply.error.code}"

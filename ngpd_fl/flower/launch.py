@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -130,8 +131,20 @@ def _follow(
     if run_id is None:
         raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
     if not _is_done(flower.out):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
-        details = {run["run-id"]: run["status-details"] for run in link.runs()}
-        raise RunFailed(cause or " ".join(str(details.get(str(run_id), "no reason")).split()))
+        details = _details(link, run_id)
+        if not _is_done(flower.out):
+            raise RunFailed(cause or details)
+
+
+def _details(link: SuperLink, run_id: int) -> str:
+    """Wait until Flower has ended the run, whose log may have broken off before; return what it says about it."""
+    while True:
+        run = next((run for run in link.runs() if run["run-id"] == str(run_id)), None)
+        if run is None:
+            return "Flower does not know the run any more"
+        if str(run["status"]).startswith("finished"):
+            return " ".join(str(run["status-details"]).split())
+        time.sleep(0.5)
 
 
 def _is_done(out: Path | None) -> bool:

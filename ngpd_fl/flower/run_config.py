@@ -27,7 +27,7 @@ class FlowerConfig(Section):
         600.0, gt=0, description="seconds that the server waits for answers; who is later is left out of the round"
     )
     register_timeout: float = Field(
-        120.0, gt=0, description="seconds that the server waits for all clients before the first round"
+        300.0, gt=0, description="seconds that the server waits for all clients before the first round"
     )
     state_dir: Path | None = Field(
         None, description="folder where a client keeps its state, so that it comes back after a restart; unset: none"

@@ -31,7 +31,7 @@ SETTINGS = {
 """What keeps Flower and Ray from reaching outside and from installing what is installed, and clients from standing back
 behind everything else on the machine (Ray's default is a niceness of 15)."""
 
-_START_SECONDS, _STOP_SECONDS = 60.0, 10.0
+_START_SECONDS, _STOP_SECONDS = 120.0, 10.0
 
 
 class SuperLink:

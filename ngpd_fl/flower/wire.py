@@ -8,7 +8,9 @@ Flower's.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -58,9 +60,6 @@ def get(content: RecordDict) -> Mail:
 
 def code_version() -> str:
     """Return a fingerprint of the code that this process runs: two that exchange messages must agree on it."""
-    import hashlib
-    from pathlib import Path
-
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for package in ("ngpd_fl", "strategies", "topologies"):

@@ -133,6 +133,22 @@ def test_a_late_client_is_left_out_until_it_answers_and_overwrites_nothing() -> 
     torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
 
 
+def test_a_late_evaluation_is_not_taken_for_the_next_rounds_answer() -> None:
+    def fault(kind: str, number: int, client: int) -> str | None:
+        return "late" if (kind, number, client) == ("evaluate", 1, 3) else None
+
+    settings = config(NGPD)
+    fake = FakeRun(settings, fault, round_timeout=0.5).go()
+    assert fake.events() == [
+        (1, 3, "did not answer in time"),
+        (1, 3, "is still busy with an earlier message: left out until it answers"),
+        (1, 3, "answered late; not used"),
+    ]
+    expected = outages(settings, {1: [3]})
+    torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
+    assert [metrics.accuracy[3] is None for metrics in fake.ledger.metrics] == [False, True, True, False, False, False]
+
+
 def test_a_message_that_comes_again_changes_nothing() -> None:
     settings = config(NGPD)
     fake = FakeRun(settings)
