@@ -44,7 +44,7 @@ def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_siz
     config = small(strategy=strategy, topology={"name": topology, "nodes": 8}, engine={"chunk_size": chunk_size})
     engine = compose(config).start(VectorisedEngine)
     engine.run_round()
-    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._states))
+    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._crew._states))
     assert sum(kinds(config).values()) == held
 
 
@@ -76,7 +76,7 @@ def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
     config = small(model="softmax", strategy=strategy)
     engine = compose(config).start(VectorisedEngine)
     engine.run_round()
-    held = sum(buffer.numel() * buffer.element_size() for buffer in engine._mailbox._buffers.values())
+    held = sum(buffer.numel() * buffer.element_size() for buffer in engine._crew._mailbox._buffers.values())
     assert estimate(config).messages == held
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ngpd_fl.data import Classification, Regression, Split, Task
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import Evaluation
+from ngpd_fl.records import Average, Evaluation
 
 NODES, EXAMPLES, WIDTH = 3, 2500, 4
 
@@ -21,16 +21,29 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def judged(task: Task, labels: Tensor, counts: NDArray[np.int64]) -> tuple[Evaluation, Tensor]:
-    """Evaluate a linear network; return what it says, and the outputs of all nodes and of the averaged model."""
+def judged(task: Task, labels: Tensor, counts: NDArray[np.int64]) -> tuple[Evaluation, Average, Tensor]:
+    """Evaluate a linear network; return what it says of the nodes and of the averaged model, and all outputs.
+
+    What two hosts find about their nodes is the same when it is joined.
+    """
     module = nn.Linear(WIDTH, task.num_outputs).double()
     inputs, model = normal(EXAMPLES, WIDTH), FlatModel(module)
     params = normal(NODES, model.num_params, seed=1)
     found = evaluate(model, params, Split(inputs, labels), counts, task)
     outputs = torch.stack([model(each, inputs) for each in (*params, params.mean(0))]).detach()
     spread = ((params - params.mean(0)) ** 2).sum(1).mean().sqrt()
-    assert found.consensus_distance == pytest.approx(float(spread))
-    return found, outputs
+    assert found.average is not None
+    assert found.average.consensus_distance == pytest.approx(float(spread))
+    halves = [
+        evaluate(model, params[part], Split(inputs, labels), counts[part], task, average=False)
+        for part in (slice(0, 1), slice(1, NODES))
+    ]
+    joined = Evaluation.joined(task.measure, [half.part() for half in halves])
+    assert joined.average is None
+    for name, values in joined.record().items():
+        if "averaged_model" not in name and name != "consensus_distance":
+            np.testing.assert_allclose(values, found.record()[name], rtol=1e-12)
+    return found, found.average, outputs
 
 
 @pytest.mark.parametrize("num_targets", [1, 3])
@@ -41,16 +54,18 @@ def test_errors(num_targets: int) -> None:
     bins = task.groups(labels).numpy()
     counts = np.random.default_rng(0).integers(50, size=(NODES, task.num_groups))
     counts[:, 3] = 0
-    found, outputs = judged(task, labels, counts)
+    found, average, outputs = judged(task, labels, counts)
     predicted = [task.restored(each).numpy() for each in outputs]
     true = task.restored(labels).numpy()
     np.testing.assert_allclose(true, targets, rtol=1e-5)
     errors = [root_mean_squared_error(true, each) for each in predicted]
-    np.testing.assert_allclose([*found.nodes, found.averaged_model], errors, rtol=1e-12)
-    np.testing.assert_allclose(found.others["r2"], [r2_score(true, each) for each in predicted], rtol=1e-10)
+    np.testing.assert_allclose([*found.nodes, average.value], errors, rtol=1e-12)
+    np.testing.assert_allclose(
+        [*found.others["r2"], average.others["r2"]], [r2_score(true, each) for each in predicted], rtol=1e-10
+    )
     per_bin = [[root_mean_squared_error(true[bins == b], each[bins == b]) for b in range(10)] for each in predicted]
     np.testing.assert_allclose(found.groups, np.mean(per_bin[:-1], axis=0), rtol=1e-12)
-    np.testing.assert_allclose(found.averaged_model_groups, per_bin[-1], rtol=1e-12)
+    np.testing.assert_allclose(average.groups, per_bin[-1], rtol=1e-12)
     sizes = np.bincount(bins)
     own = [
         root_mean_squared_error(true, each, sample_weight=of_node[bins] / sizes[bins])
@@ -62,13 +77,13 @@ def test_errors(num_targets: int) -> None:
 def test_accuracies() -> None:
     labels = torch.randint(5, (EXAMPLES,), generator=torch.Generator().manual_seed(2))
     counts = np.random.default_rng(0).integers(50, size=(NODES, 6))
-    found, outputs = judged(Classification(6), labels, counts)  # of class 5 there is no example
+    found, average, outputs = judged(Classification(6), labels, counts)  # of class 5 there is no example
     predicted, true = outputs.argmax(-1).numpy(), labels.numpy()
     shares = [accuracy_score(true, each) for each in predicted]
-    np.testing.assert_allclose([*found.nodes, found.averaged_model], shares)
+    np.testing.assert_allclose([*found.nodes, average.value], shares)
     per_class = [[accuracy_score(true[true == c], each[true == c]) for c in range(5)] for each in predicted]
     np.testing.assert_allclose(found.groups, [*np.mean(per_class[:-1], axis=0), np.nan])
-    np.testing.assert_allclose(found.averaged_model_groups, [*per_class[-1], np.nan])
+    np.testing.assert_allclose(average.groups, [*per_class[-1], np.nan])
     own = [np.average(rate, weights=of_node[:5]) for rate, of_node in zip(per_class, counts, strict=False)]
     np.testing.assert_allclose(found.own, own)
     assert found.others == {}
@@ -77,5 +92,5 @@ def test_accuracies() -> None:
 def test_targets_that_never_change_have_no_r2() -> None:
     task = Regression.of(torch.full((4, 1), 7.0))
     labels = task.standardised(torch.full((EXAMPLES, 1), 7.0)).double()
-    found, _ = judged(task, labels, np.ones((NODES, 1), dtype=np.int64))
+    found, _, _ = judged(task, labels, np.ones((NODES, 1), dtype=np.int64))
     assert np.isnan(found.others["r2"]).all() and np.isfinite(found.nodes).all()
