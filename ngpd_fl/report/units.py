@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-MB = 1e6
-"""Bytes in a megabyte."""
-
 
 def short_percent(share: float) -> str:
     """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``: a share that someone gave, with the digits that it has."""
