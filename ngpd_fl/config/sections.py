@@ -184,7 +184,7 @@ class TrainingConfig(Section):
     local_steps: int = Field(8, ge=1, description="K, minibatch steps between two exchanges")
     lr_schedule: Literal["constant", "cosine", "step"] = Field(
         "constant",
-        description="factor on the strategy's lr over the run: constant, cosine (falls to 0) or step (falls by lr_decay at "
+        description="factor on the strategy's lr over the run: constant, cosine (falls to 0) or step (by lr_decay at "
         "lr_milestones)",
     )
     lr_milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -17,6 +17,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TB"
 
 
+def rate(per_second: float) -> str:
+    """Return 1234.5 as ``1,234`` and 0.2623 as ``0.26``: what is slow is not said to stand still."""
+    return f"{per_second:,.0f}" if per_second >= 9.95 else f"{per_second:.2g}"
+
+
 def seconds(duration: float) -> str:
     """Return 0.123 as ``0.12 s``, 6.57 as ``6.6 s`` and 75 as ``1:15 min``."""
     if duration < 0.995:
