@@ -197,3 +197,10 @@ def test_comparison_files(tmp_path: Path) -> None:
 def test_no_comparison_of_nothing(tmp_path: Path) -> None:
     write_comparison(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_schedule_and_lost_messages_are_said() -> None:
+    step = {"lr_schedule": "step", "lr_milestones": [9, 20], "lr_warmup": 2}
+    words = setting_words(Config(training=step, network={"message_loss": 0.1}))
+    assert words.endswith("8 local steps, lr by step after 9, 20, warm-up 2, 10 % of messages lost; seed 0")
+    assert setting_words(Config()).endswith("30 rounds of 8 local steps; seed 0")
