@@ -113,7 +113,9 @@ def _devices() -> Iterator[Finding]:
     """Compute on every device what a run does: a matrix product, and a batched gradient."""
     import torch
 
-    yield _computes("cpu", f"torch's default is {torch.get_num_threads()} threads; a run takes engine.threads")
+    threads = torch.get_num_threads()
+    default = f"{threads} thread{'s' if threads > 1 else ''}"
+    yield _computes("cpu", f"torch's default is {default}; a run takes engine.threads")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         available = torch.cuda.is_available()

@@ -24,7 +24,9 @@ class NaturalGradientOptions(StrategyOptions):
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
     )
     fisher: Literal["monte-carlo", "empirical", "exact"] = Field(
-        "monte-carlo", description="labels that the Fisher matrix is made of: sampled from the model, the data's, all"
+        "monte-carlo",
+        description="labels that the Fisher matrix is made of: monte-carlo (sampled from the model), empirical (the "
+        "data's) or exact (all)",
     )
     fisher_smoothing: float = Field(
         0.0,

@@ -25,9 +25,14 @@ class TopologyOptions(BaseModel):
     nodes: int = Field(8, ge=2, description="N, the number of nodes")
     weights: WeightsName = Field(
         "metropolis",
-        description="mixing weights W_ij: 1/(1 + max(d_i, d_j)), 1/(1 + max_k d_k), or uniform 1/(1 + d_i)",
+        description="mixing weights W_ij: metropolis 1/(1 + max(d_i, d_j)), max-degree 1/(1 + max_k d_k), or "
+        "uniform 1/(1 + d_i)",
     )
-    schedule: AnySchedule = Field(StaticSchedule(), description="which edges are active in a round")
+    schedule: AnySchedule = Field(
+        StaticSchedule(),
+        description="which edges are active in a round: static (all), matching (a random one, at most one edge a node) "
+        "or failing (each is down with probability schedule.probability)",
+    )
 
     @field_validator("weights", mode="before")
     @classmethod

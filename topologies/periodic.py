@@ -27,7 +27,8 @@ class PeriodicOptions(TopologyOptions):
 
     weights: WeightsName = Field(
         "own",
-        description="mixing weights W_ij: the family's own, which its promises are about, or those of any other family",
+        description="mixing weights W_ij: own (the family's, which its promises are about), metropolis, max-degree or "
+        "uniform",
     )
 
     @abstractmethod

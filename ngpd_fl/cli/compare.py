@@ -84,6 +84,8 @@ def _configs(strategies: str, given: Mapping[str, Any]) -> dict[str, Config]:
     from strategies import STRATEGIES
 
     names = [name.strip() for name in strategies.split(",")]
+    if "" in names:
+        raise InputError(f"--strategies {strategies}: a name is empty; allowed: {', '.join(STRATEGIES)}")
     if len(set(names)) < len(names):
         raise InputError(f"--strategies {strategies}: each can be named once")
     shared = flags.overrides(given)

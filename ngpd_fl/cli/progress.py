@@ -76,6 +76,8 @@ class _Figures:
 
     def of(self, progress: Progress) -> str:
         self._metrics = progress.metrics or self._metrics
+        from ngpd_fl.report import units
+
         words = []
         if self._metrics is not None:
             words.append(f"mean {self._metrics.measure.text(self._metrics.mean):>7}")
@@ -85,7 +87,8 @@ class _Figures:
             self._began = time.monotonic()  # loading is done: rounds begin
         else:
             left = (time.monotonic() - self._began) / progress.round * (progress.rounds - progress.round)
-            words += [f"{progress.node_steps / progress.train_seconds:,.0f} node-steps/s", f"{_clock(left)} left"]
+            speed = units.rate(progress.node_steps / progress.train_seconds)
+            words += [f"{speed} node-steps/s", f"{_clock(left)} left"]
         return "  ".join(words)
 
 

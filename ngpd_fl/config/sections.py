@@ -99,7 +99,9 @@ class PathologicalPartition(Section):
     name: Literal["pathological"] = "pathological"
     classes_per_node: int = Field(2, ge=1, description="classes that a node holds")
     class_assignment_mode: Literal["random", "first-deterministic", "deterministic"] = Field(
-        "random", description="random classes; a node's first one its index mod C, the others random; or i, i + 1, ..."
+        "random",
+        description="random: drawn; first-deterministic: node i's first is i mod C, the others are drawn; "
+        "deterministic: i, i + 1, ... mod C",
     )
 
 
@@ -124,7 +126,9 @@ class QuantityPartition(Section):
     """Quantity skew: node i holds a share of the images that grows with i."""
 
     name: Literal["quantity"] = "quantity"
-    growth: Literal["linear", "square", "exponential"] = Field("linear", description="how the share grows with i")
+    growth: Literal["linear", "square", "exponential"] = Field(
+        "linear", description="how the share grows with i: linear, square or exponential"
+    )
 
 
 PartitionConfig = Annotated[
@@ -180,7 +184,8 @@ class TrainingConfig(Section):
     local_steps: int = Field(8, ge=1, description="K, minibatch steps between two exchanges")
     lr_schedule: Literal["constant", "cosine", "step"] = Field(
         "constant",
-        description="factor on the strategy's lr over the run; cosine falls to 0, step by lr_decay at lr_milestones",
+        description="factor on the strategy's lr over the run: constant, cosine (falls to 0) or step (by lr_decay at "
+        "lr_milestones)",
     )
     lr_milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="for step: rounds, counted from the start of the run, after which lr is multiplied by lr_decay"
@@ -207,7 +212,8 @@ class TrainingConfig(Section):
         if self.lr_schedule != "step" and given:
             raise ValueError(f"lr_milestones: only lr_schedule = step has them, not {self.lr_schedule} (got {given})")
         if self.lr_schedule == "step" and not given:
-            raise ValueError("lr_milestones: lr_schedule = step needs the rounds after which lr falls, e.g. [15, 22]")
+            example = f", e.g. {sorted({(first + last) // 2, (first + 3 * last) // 4})}" if first <= last else ""
+            raise ValueError(f"lr_milestones: lr_schedule = step needs the rounds after which lr falls{example}")
         if given and not (given == sorted(set(given)) and first <= given[0] and given[-1] <= last):
             after = "the warm-up" if self.lr_warmup else "the start"
             raise ValueError(
@@ -233,8 +239,8 @@ class EvaluationConfig(Section):
 class EngineConfig(Section):
     """How the network is computed; changes results by rounding only."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
-    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cpu, cuda, or auto: the GPU where there is one")
+    dtype: Literal["float32", "float64"] = Field("float32", description="of parameters and data: float32 or float64")
     chunk_size: int | None = Field(
         None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"
     )

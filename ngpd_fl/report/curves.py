@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ngpd_fl.records import ACCURACY, Metrics
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.setting import common_words
 from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure
-from ngpd_fl.report.units import MB
 
 
 class Cost(NamedTuple):
@@ -24,7 +23,7 @@ class Cost(NamedTuple):
 
     Attributes:
         words: in the title, e.g. ``rounds``.
-        label: of the axis, with the unit.
+        label: of the axis, with the unit; the ticks of bytes have theirs, from B to TB as the run needs.
         of: an evaluation -> what was spent until then, in that unit.
     """
 
@@ -34,7 +33,7 @@ class Cost(NamedTuple):
 
 
 ROUNDS = Cost("rounds", "rounds", lambda metrics: metrics.round)
-BYTES = Cost("bytes sent", "sent by all nodes (MB)", lambda metrics: metrics.bytes_sent / MB)
+BYTES = Cost("bytes sent", "sent by all nodes", lambda metrics: metrics.bytes_sent)
 SECONDS = Cost("training time", "training time (s)", lambda metrics: metrics.train_seconds)
 
 _DASHES = (0, (4, 2))
@@ -116,6 +115,8 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, 
     axes.set_xlim(-0.02 * end, 1.02 * end)
     if cost is ROUNDS:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if cost is BYTES:
+        axes.xaxis.set_major_formatter(EngFormatter(unit="B"))
     return figure, axes
 
 

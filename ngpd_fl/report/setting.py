@@ -43,11 +43,18 @@ def split_words(config: Config) -> str:
 
 
 def setting_words(config: Config) -> str:
-    """Return everything but the algorithm: graph, data, length and seed."""
+    """Return graph, data, length and seed; the schedule of lr and the loss of messages only where there is one."""
     training = config.training
     steps = f"{training.rounds} round{'s' * (training.rounds > 1)} of {training.local_steps} local steps"
     if training.until_accuracy is not None:
         steps = f"at most {steps}, until {short_percent(training.until_accuracy)} mean accuracy"
+    if training.lr_schedule != "constant":
+        after = f" after {_plain(training.lr_milestones)}" if training.lr_milestones else ""
+        steps += f", lr by {training.lr_schedule}{after}"
+    if training.lr_warmup:
+        steps += f", warm-up {training.lr_warmup}"
+    if config.network.message_loss:
+        steps += f", {short_percent(config.network.message_loss)} of messages lost"
     return f"{graph_words(config)}; {split_words(config)}; {steps}; seed {config.seed}"
 
 

@@ -57,7 +57,7 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     if (target := outcome.config.training.until_accuracy) is not None:
         lines.append(("target", f"mean {units.short_percent(target)} {_target_words(outcome)}"))
     if last is not None and best is not None:
-        speed = f" ({last.node_steps / last.train_seconds:,.0f} node-steps/s)" if last.train_seconds else ""
+        speed = f" ({units.rate(last.node_steps / last.train_seconds)} node-steps/s)" if last.train_seconds else ""
         measure, text = outcome.measure, outcome.measure.text
         lines += [
             (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-MB = 1e6
-"""Bytes in a megabyte."""
-
 
 def short_percent(share: float) -> str:
     """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``: a share that someone gave, with the digits that it has."""
@@ -18,6 +15,11 @@ def size(num_bytes: float) -> str:
             return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
         num_bytes /= 1000
     return f"{num_bytes:.1f} TB"
+
+
+def rate(per_second: float) -> str:
+    """Return 1234.5 as ``1,234`` and 0.2623 as ``0.26``: what is slow is not said to stand still."""
+    return f"{per_second:,.0f}" if per_second >= 9.95 else f"{per_second:.2g}"
 
 
 def seconds(duration: float) -> str:

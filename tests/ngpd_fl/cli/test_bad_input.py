@@ -53,8 +53,9 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("run --set strategy.momentum=0.9", "strategy.momentum: unknown key"),
         ("compare", "Missing option '--strategies'"),
         ("compare --strategies ngpd,x", "strategy.name: 'x' is not known"),
-        ("compare --strategies ngpd,", "strategy.name: '' is not known"),
+        ("compare --strategies ngpd,", "--strategies ngpd,: a name is empty; allowed: ngpd"),
         ("compare --strategies ngpd,ngpd", "--strategies ngpd,ngpd: each can be named once"),
+        ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ecl, dsgd, kfac-gossip"),
         (
             "compare --strategies ngpd --set ecl.lr=1",
             "--set ecl.lr: should be one of ngpd, a dot and a key, e.g. ngpd.lr",

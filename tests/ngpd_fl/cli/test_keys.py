@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args, get_origin
+
 import pytest
 
 from ngpd_fl.cli import main
+from ngpd_fl.cli.keys import _variants
 from ngpd_fl.config import Config
 from strategies import STRATEGIES
 from topologies import TOPOLOGIES
@@ -33,3 +36,17 @@ def test_one_section(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "nothing"]) == 2
     assert "'nothing' is no section; allowed: seed, data" in capsys.readouterr().err
+
+
+def test_every_choice_is_named() -> None:
+    found = 0
+    for section in Config.model_fields:
+        for _, model in _variants(section):
+            for key, field in ({} if model is None else model.model_fields).items():
+                if key == "name" or get_origin(field.annotation) is not Literal:
+                    continue
+                found += 1
+                allowed = set(get_args(field.annotation)) - {"own"}  # weights: refused by most families
+                unnamed = {value for value in allowed if value != field.default and value not in field.description}
+                assert not unnamed, f"{section}.{key}: {unnamed}"
+    assert found

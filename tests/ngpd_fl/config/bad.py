@@ -124,6 +124,10 @@ INVALID = [
         {"training.lr_schedule": "step"},
         "training.lr_milestones: lr_schedule = step needs the rounds after which lr falls, e.g. [15, 22]",
     ),
+    Bad(
+        {"training.lr_schedule": "step", "training.rounds": 5, "training.lr_warmup": 1},
+        "training.lr_milestones: lr_schedule = step needs the rounds after which lr falls, e.g. [3]",
+    ),
     *(
         Bad(
             {"training.lr_schedule": "step", "training.lr_milestones": given},

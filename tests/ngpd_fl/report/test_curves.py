@@ -20,7 +20,7 @@ MakeOutcome = Callable[..., Outcome]
     ("cost", "label", "spent"),
     [
         (ROUNDS, "rounds", [0, 1, 2, 3, 4, 5]),
-        (BYTES, "sent by all nodes (MB)", [0, 0.16, 0.32, 0.48, 0.64, 0.8]),
+        (BYTES, "sent by all nodes", [0, 160e3, 320e3, 480e3, 640e3, 800e3]),
         (SECONDS, "training time (s)", [0, 0.5, 1, 1.5, 2, 2.5]),
     ],
 )
@@ -36,6 +36,12 @@ def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((10, 100 * outcome.metrics[-1].max_accuracy))
     assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "test accuracy (%)")
+
+
+@pytest.mark.parametrize(("num_bytes", "text"), [(0, "0 B"), (200, "200 B"), (1400, "1.4 kB"), (2e9, "2 GB")])
+def test_bytes_are_read_in_their_unit(make_outcome: MakeOutcome, num_bytes: float, text: str) -> None:
+    (axes,) = measure_figure([make_outcome()], BYTES).axes
+    assert axes.xaxis.get_major_formatter()(num_bytes) == text
 
 
 def test_errors(make_regression: MakeOutcome) -> None:

@@ -37,6 +37,9 @@ HEADS = ("", "mean acc.", "min acc.", "averaged", "best mean", "consensus", "sen
         (units.size(999), "999 B"),
         (units.size(9_235_200), "9.2 MB"),
         (units.size(3e15), "3000.0 TB"),
+        (units.rate(1234.4), "1,234"),
+        (units.rate(9.96), "10"),
+        (units.rate(0.2623), "0.26"),
         (units.seconds(0), "0.00 s"),
         (units.seconds(6.57), "6.6 s"),
         (units.seconds(59.96), "1:00 min"),
@@ -206,3 +209,10 @@ def test_comparison_files(tmp_path: Path) -> None:
 def test_no_comparison_of_nothing(tmp_path: Path) -> None:
     write_comparison(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_schedule_and_lost_messages_are_said() -> None:
+    step = {"lr_schedule": "step", "lr_milestones": [9, 20], "lr_warmup": 2}
+    words = setting_words(Config(training=step, network={"message_loss": 0.1}))
+    assert words.endswith("8 local steps, lr by step after 9, 20, warm-up 2, 10 % of messages lost; seed 0")
+    assert setting_words(Config()).endswith("30 rounds of 8 local steps; seed 0")
