@@ -119,11 +119,12 @@ def config(task: str, trial: dict[str, Any], data_dir: str, seed: int, split: st
 
 def curve(folder: Path, settings: Config) -> dict[int, tuple[float, float]]:
     """Return mean local and averaged-model accuracy by round, from records or a run; nothing if it diverged."""
-    done = (folder / "summary.json").is_file() and (folder / "config.toml").read_text() == settings.to_toml()
-    if not done:
+    summary = folder / "summary.json"
+    done = summary.is_file() and json.loads(summary.read_text())["status"] in ("finished", "diverged")
+    if not done or (folder / "config.toml").read_text() != settings.to_toml():
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run or another setting left
         run(settings, folder)
-    if json.loads((folder / "summary.json").read_text())["diverged"]:
+    if json.loads(summary.read_text())["diverged"]:
         return {}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {line["round"]: (line["mean_accuracy"], line["averaged_model_accuracy"]) for line in lines}

@@ -59,7 +59,9 @@ class Spectrum(NamedTuple):
         basis = self.basis
         for _ in range(_ITERATIONS):
             basis = torch.linalg.qr(factor @ basis)[0]
-        values, turn = torch.linalg.eigh(basis.t() @ (factor @ basis))
+        inner = basis.t() @ (factor @ basis)
+        finite = finite & inner.isfinite().all()  # products overflow before the factor does
+        values, turn = torch.linalg.eigh(torch.where(finite, inner, 0.0))
         values = _clean(values, finite)
         rest = (factor.diagonal().sum() - values.sum()).clamp(min=0) / (basis.shape[0] - basis.shape[1])
         return Spectrum(basis @ turn, values, rest)

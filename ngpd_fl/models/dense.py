@@ -31,10 +31,13 @@ def dense_layers(model: FlatModel) -> list[DenseLayer] | None:
     """Return the network's layers, or None unless it is an ``nn.Sequential`` of Flatten, Linear and ReLU.
 
     Flatten comes first, a ReLU after a Linear, and a Linear last. Subclasses, and modules with hooks, may do more: they
-    do not count.
+    do not count. Nor does a network that uses a module or a parameter twice.
     """
     module = model.module
     if type(module) is not nn.Sequential or any(_has_hooks(part) for part in module.modules()):
+        return None
+    children, parameters = list(module.children()), list(module.named_parameters(remove_duplicate=False))
+    if len(children) < len(module) or len(parameters) > len(model.segments):  # something is shared
         return None
     parts = [(name, part, type(part)) for name, part in module.named_children()]
     kinds = [kind for _, _, kind in parts]
@@ -122,4 +125,5 @@ def part(vectors: Tensor, segment: Segment) -> Tensor:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    of_outputs = module._forward_pre_hooks or module._forward_hooks
+    return bool(of_outputs or module._backward_pre_hooks or module._backward_hooks)

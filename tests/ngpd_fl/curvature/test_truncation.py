@@ -129,3 +129,21 @@ def test_factors_of_too_few_examples_have_a_spectrum_as_well(given: Tensor) -> N
         spectrum = spectrum.follow(given.double())
         torch.testing.assert_close(stands_for(spectrum), given.double())
         torch.testing.assert_close(spectrum.basis.t() @ spectrum.basis, torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("size", [1e30, 2e37, 1e38])
+def test_a_factor_of_a_diverged_node_raises_nothing(size: float) -> None:
+    vectors = torch.randn(200, 50, generator=torch.Generator().manual_seed(0))
+    huge = vectors.t() @ vectors / 200 * size
+    assert huge.isfinite().all()  # so far the largest of them, but its products are not
+    found = Spectrum.empty(50, 8, huge).follow(huge)
+    assert found.values.isfinite().all() == (size < 1e38)
+
+
+def test_a_quadratic_is_never_negative() -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(64, 40, generator=generator))[0]
+    outputs = Spectrum(basis[None], torch.zeros(1, 40), torch.ones(1))
+    inputs = Spectrum(torch.ones(1, 1, 1), torch.ones(1, 1), torch.zeros(1))
+    flat = [kronecker_quadratic(inputs, outputs, [vector[None, :, None]]) for vector in basis.t()]
+    assert min(flat) >= 0 and max(flat) < 1e-5

@@ -69,6 +69,30 @@ def test_hooks_and_subclasses_may_do_more() -> None:
     assert dense_layers(FlatModel(hooked)) is None
 
 
+def test_a_hook_on_the_gradient_may_do_more() -> None:
+    hooked = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    hooked[1].register_full_backward_pre_hook(lambda module, gradients: tuple(2 * each for each in gradients))
+    assert dense_layers(FlatModel(hooked)) is None
+
+
+@pytest.mark.parametrize("shared", ["relu", "linear", "weight", "bias"])
+def test_a_network_with_shared_parts_has_its_own_gradient(shared: str) -> None:
+    one, other, relu = nn.Linear(7, 7), nn.Linear(7, 7), nn.ReLU()
+    if shared == "linear":
+        other = one
+    elif shared != "relu":
+        setattr(other, shared, getattr(one, shared))
+    inner = (relu, one, relu, other) if shared == "relu" else (one, other)
+    model = FlatModel(nn.Sequential(nn.Flatten(), nn.Linear(12, 7), *inner, nn.Linear(7, 3)).double())
+    params, inputs = torch.randn(model.num_params, dtype=torch.float64), torch.randn(6, 12, dtype=torch.float64)
+    targets = torch.randint(3, (6,))
+    loss, gradient = SupervisedObjective(model, Categorical()).gradient(params, (inputs, targets))
+    flat = params.clone().requires_grad_()
+    expected = Categorical().loss(model(flat, inputs), targets)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, flat)[0])
+
+
 def test_a_parameter_that_is_not_used_has_gradient_zero() -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:
