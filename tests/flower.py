@@ -17,7 +17,7 @@ from ngpd_fl.flower import client_app, keeper, wire
 from ngpd_fl.flower.clients import Clients
 from ngpd_fl.flower.peer_exchange import PeerExchange
 from ngpd_fl.flower.run_config import FlowerConfig, write
-from ngpd_fl.records import Ledger
+from ngpd_fl.records import MEASURES, Ledger
 
 HANDLERS: dict[str, Callable[[Message, Context], Message]] = {
     "query": client_app.query,
@@ -95,7 +95,9 @@ class FakeRun:
         clients.meet(self.flower.num_clients(topology.num_nodes), 5.0)
         self.clients = clients
         self.ledger = Ledger(config, clients.notes[0]["parameters"], clients.notes[0]["unused-classes"])
-        self.exchange = PeerExchange(clients, topology, self.flower, self.ledger)
+        self.exchange = PeerExchange(
+            clients, topology, self.flower, self.ledger, MEASURES[str(clients.notes[0]["measure"])]
+        )
 
     def go(self) -> FakeRun:
         self.exchange.go()
