@@ -177,10 +177,9 @@ def test_runs_of_both_kinds_stand_in_one_table(make_outcome: MakeOutcome, make_r
     assert {row[0]: row[1][-1] == "%" for row in rows} == {"classes": True, "targets": False}
 
 
-def test_figures_of_all_parameters_may_come_at_the_end_or_never(
-    make_outcome: MakeOutcome,
-) -> None:
-    outcome = make_outcome(averaged_model_accuracy=None, consensus_distance=None)
+def test_figures_of_all_parameters_may_come_at_the_end_or_never(make_outcome: MakeOutcome) -> None:
+    unknown = dict.fromkeys(("averaged_model_accuracy", "averaged_model_class_accuracy", "consensus_distance"))
+    outcome = make_outcome(**unknown)
     lines = dict(line_by_line(outcome))
     assert (lines["averaged model"], lines["consensus distance"]) == ("-", "-")
     outcome.summary["final"] = {"averaged_model_accuracy": 0.5, "consensus_distance": 0.25}
