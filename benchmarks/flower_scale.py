@@ -1,9 +1,9 @@
 """Node-rounds per second of Flower's simulation with one and with 32 nodes per client, and of the in-process engine.
 
 Decentralized SGD, and NGPD with factors every 10 and eigenbasis every 100 steps; an MLP 784-64-10 (50,890 parameters,
-float32), batch 32, one local step a round, ring, blocks of 64 nodes. A node-round is one node's step and its exchange.
-Random images: arithmetic does not depend on them. All have all CPUs: Flower a process on each, the engine a thread. The
-first rounds are left out, in which processes load what they need.
+float32), batch 32, one local step a round, ring. A node-round is one node's step and its exchange. Random images:
+arithmetic does not depend on them. Flower has a process on every CPU, the engine one thread. The first rounds are left
+out, in which processes load what they need.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ def random_images() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return inputs[0], labels[0], inputs[1], labels[1]
 
 
-def node_rounds_per_second(
-    runner: Callable[..., Any], strategy: Any, nodes: int, rounds: int, threads: int = 1, **more: Any
-) -> float:
+def node_rounds_per_second(runner: Callable[..., Any], strategy: Any, nodes: int, rounds: int, **more: Any) -> float:
     """Return the speed of ``run`` or ``run_flower`` after the first rounds."""
     config = Config(
         data={"dataset": "benchmarks.flower_scale:random_images", "validation_fraction": 0},
@@ -46,7 +44,7 @@ def node_rounds_per_second(
         model={"name": "mlp", "hidden": (64,)},
         training={"rounds": rounds + WARM, "local_steps": 1},
         evaluation={"every": rounds + WARM},
-        engine={"device": "cpu", "chunk_size": 64, "threads": threads},
+        engine={"device": "cpu"},
     )
     seconds: dict[int, float] = {}
 
@@ -64,7 +62,7 @@ def main() -> None:
     for strategy, nodes in SIZES:
         one = node_rounds_per_second(run_flower, strategy, nodes, max(3, 640 // nodes), collect=False)
         many = node_rounds_per_second(run_flower, strategy, nodes, 30, collect=False, nodes_per_client=32)
-        here = node_rounds_per_second(run, strategy, nodes, 60, os.cpu_count() or 1)
+        here = node_rounds_per_second(run, strategy, nodes, 60)
         name = strategy if isinstance(strategy, str) else strategy["name"]
         row = (
             f"{name + ' ' + str(nodes):<12}{one:>18.0f}{many:>19.0f}{here:>12.0f}{many / one:>8.1f}{here / one:>14.1f}"
