@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ngpd_fl.config import Config, InputError, build_topology
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Regression, Split, label_counts, load_dataset, partition_labels, skew_features
-from ngpd_fl.engines import DataFeed, check_topology, lr_scale
+from ngpd_fl.engines import DataFeed, check_topology, default_chunk_size, lr_scale
 from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
 from strategies import Strategy, make_strategy
 from strategies.natural_gradient import NaturalGradientOptions
@@ -52,6 +52,11 @@ class Job:
     feed: DataFeed
     device: torch.device
 
+    @property
+    def chunk_size(self) -> int | None:
+        """Nodes computed at once: as configured, else what the engine chooses; None: all."""
+        return self.config.engine.chunk_size or default_chunk_size(self.model.start())
+
     def start(self, runner: Callable[..., Runner], *, topology: Topology | None = None, **more: Any) -> Runner:
         """Return ``VectorisedEngine`` or ``Crew``, whichever is given, with its nodes at their common start.
 
@@ -70,7 +75,7 @@ class Job:
             seed=self.config.seed,
             message_loss=self.config.network.message_loss,
             lr_scale=partial(lr_scale, training),
-            **{"chunk_size": self.config.engine.chunk_size, **more},
+            **{"chunk_size": self.chunk_size, **more},
         )
 
 

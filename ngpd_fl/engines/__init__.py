@@ -1,7 +1,7 @@
 """Engines: what drives an algorithm over a whole network."""
 
 from ngpd_fl.engines.checks import check_topology
-from ngpd_fl.engines.crew import NOTHING, Crew, Feed, Parcel, Work
+from ngpd_fl.engines.crew import NOTHING, Crew, Feed, Parcel, Work, default_chunk_size
 from ngpd_fl.engines.feed import DataFeed
 from ngpd_fl.engines.links import Slip
 from ngpd_fl.engines.schedule import lr_scale
@@ -19,6 +19,7 @@ __all__ = [
     "VectorisedEngine",
     "Work",
     "check_topology",
+    "default_chunk_size",
     "is_curvature",
     "lr_scale",
 ]

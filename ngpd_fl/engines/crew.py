@@ -115,7 +115,7 @@ class Crew:
         def edge_penalty(degree: int, neighbour_degree: int) -> float:
             return strategy.edge_penalty(degree, neighbour_degree, local_steps)
 
-        chunk_size = chunk_size or _default_chunk_size(start)
+        chunk_size = chunk_size or default_chunk_size(start)
         self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device, nodes)
         self._mailbox = Mailbox(strategy.options.spec.per_edge, self._blocks, len(topology.edges), topology.num_nodes)
         self.nodes = torch.cat([block.nodes for block in self._blocks])
@@ -249,6 +249,6 @@ class Crew:
         return torch.stack([info.loss for info in infos]).mean(0), torch.stack([info.shrink for info in infos]).mean(0)
 
 
-def _default_chunk_size(start: Tensor) -> int | None:
+def default_chunk_size(start: Tensor) -> int | None:
     """Return how many vectors like ``start [P]`` a CPU's chunk holds; None, all, on other devices."""
     return max(1, _CHUNK_BYTES // (start.numel() * start.element_size())) if start.device.type == "cpu" else None

@@ -92,7 +92,7 @@ def estimate(config: Config) -> Estimate:
         began = time.perf_counter()
         job = compose(config)
         loading = time.perf_counter() - began
-        topology, chunk_size = job.topology, config.engine.chunk_size
+        topology, chunk_size = job.topology, job.chunk_size
         data = dataset_bytes(job)
         limit: int | None
         if job.device.type == "cuda":

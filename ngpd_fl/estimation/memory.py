@@ -50,7 +50,7 @@ def work_bytes(job: Job, size: int, message: int) -> int:
         size: of the part that it is measured on.
         message: bytes of one message.
     """
-    num_nodes, chunk_size = job.topology.num_nodes, job.config.engine.chunk_size
+    num_nodes, chunk_size = job.topology.num_nodes, job.chunk_size
     if chunk_size is not None:  # as many blocks as the network has
         chunk_size = max(chunk_size * size // num_nodes, 1)
     part, allocations = part_of(job.topology, size), Allocations()

@@ -26,9 +26,9 @@ def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
 
     The part grows until a round of it takes long enough to be carried over.
     """
-    num_nodes, chunk = job.topology.num_nodes, job.config.engine.chunk_size
+    num_nodes = job.topology.num_nodes
     while True:
-        engine = job.start(VectorisedEngine, topology=part_of(job.topology, size), chunk_size=chunk)
+        engine = job.start(VectorisedEngine, topology=part_of(job.topology, size))
         seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
         if size >= most or seconds > _LONG_ROUND:
             return mean_round(job, engine) * num_nodes / size, size

@@ -157,6 +157,5 @@ class Ledger:
 
 def _final(last: Metrics) -> dict[str, Any]:
     """Return what the summary repeats of the last evaluation: the values that are single numbers."""
-    values = last.model_dump(exclude=_BEFORE)
-    lists = {name for name, field in type(last).model_fields.items() if "list" in str(field.annotation)}
-    return {name: value for name, value in values.items() if name not in lists}
+    values = last.model_dump(exclude=_BEFORE | {f"averaged_model_{last.measure.group}_{last.measure.key}"})
+    return {name: value for name, value in values.items() if not isinstance(value, list)}

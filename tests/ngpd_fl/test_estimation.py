@@ -150,3 +150,15 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
     assert found.evaluation == pytest.approx(25 * 0.25 / 2)
     parts = compose(config)
     assert found.work == pytest.approx(work_bytes(parts, 24, found.message), rel=0.05)
+
+
+def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
+    """Where ``chunk_size`` is unset the engine computes a chunk of 400 nodes at a time: work is as if it were given."""
+    values = {"topology": {"name": "ring", "nodes": 400}, "partition": "iid", "strategy": "dsgd"}
+    config = small(model={"name": "mlp", "hidden": (256,)}, **values)
+    job = compose(config)
+    assert job.chunk_size is not None and job.chunk_size < 200
+    given = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": job.chunk_size})})
+    at_once = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": 400})})
+    unset, chunked, whole = (work_bytes(compose(each), 100, 0) for each in (config, given, at_once))
+    assert unset == pytest.approx(chunked, rel=0.05) and unset < 0.7 * whole
