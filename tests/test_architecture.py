@@ -17,7 +17,7 @@ FLOORS = [
     {"models", "curvature", "data", "devices", "evaluation", "faults"},
     {"engines"},
     {"composition"},
-    {"report", "running"},
+    {"peer", "report", "running"},
     {"calibration", "diagnosis", "estimation", "judging", "sweep"},
     {"cli", "deploy", "flower"},
     {"__main__"},

@@ -1,0 +1,1 @@
+"""A node as a process of its own, which talks to its neighbours directly."""

@@ -1,0 +1,23 @@
+"""What carries frames between peers, who they are and where. See docs/transport.md."""
+
+from ngpd_fl.peer.transport.counts import Counts
+from ngpd_fl.peer.transport.credentials import Credentials, Insecure
+from ngpd_fl.peer.transport.interface import Frame, Receive, Routes, Transport
+from ngpd_fl.peer.transport.memory import MemoryNetwork, MemoryTransport, seeded
+from ngpd_fl.peer.transport.peers import Address, Peer, Peers
+
+__all__ = [
+    "Address",
+    "Counts",
+    "Credentials",
+    "Frame",
+    "Insecure",
+    "MemoryNetwork",
+    "MemoryTransport",
+    "Peer",
+    "Peers",
+    "Receive",
+    "Routes",
+    "Transport",
+    "seeded",
+]

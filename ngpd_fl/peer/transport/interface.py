@@ -1,0 +1,82 @@
+"""What carries frames between the processes of neighbouring nodes: opaque bytes over directed, numbered edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ngpd_fl.peer.transport.counts import Counts
+
+Frame = Sequence[bytes | memoryview]
+"""A message in pieces, which arrive as one: a header and tensors need no copy before they are sent."""
+
+Receive = Callable[[int, memoryview], None]
+"""Takes an edge and the frame that came over it."""
+
+
+class Routes(NamedTuple):
+    """The directed edges with an end in one process, by their numbers.
+
+    Edge 2e goes from i to j and edge 2e + 1 back, with (i, j) = ``topology.edges[e]``. An edge between two nodes of
+    the process is in both.
+
+    Attributes:
+        outgoing: name of the peer that hosts an edge's receiver.
+        incoming: name of the peer that hosts an edge's sender.
+    """
+
+    outgoing: Mapping[int, str]
+    incoming: Mapping[int, str]
+
+    @classmethod
+    def of(cls, own: str, hosts: Mapping[int, str], edges: NDArray[np.int64]) -> Self:
+        """Return the routes of a peer.
+
+        Args:
+            own: its name.
+            hosts: for each node the name of the peer that hosts it.
+            edges: the topology's edges, int64 ``[E, 2]``.
+        """
+        outgoing, incoming = {}, {}
+        for number, (i, j) in enumerate(edges.tolist()):
+            for edge, sender, receiver in ((2 * number, i, j), (2 * number + 1, j, i)):
+                if hosts[sender] == own:
+                    outgoing[edge] = hosts[receiver]
+                if hosts[receiver] == own:
+                    incoming[edge] = hosts[sender]
+        return cls(outgoing, incoming)
+
+
+class Transport(Protocol):
+    """Carries frames over the edges of one process. Any may be lost."""
+
+    def start(self, receive: Receive) -> None:
+        """Begin to listen and to connect, and go on connecting until closed.
+
+        Args:
+            receive: called with each frame that comes from the peer that hosts the edge's sender, from a thread of
+                the transport's (on an edge inside the process: from that of ``send``). It must be quick and must not
+                raise; the frame is its own to keep.
+        """
+        ...
+
+    def send(self, edge: int, frame: Frame) -> None:
+        """Send a frame, without waiting; of those of an edge that have not left yet only the newest is kept.
+
+        The pieces must not change until they have left.
+
+        Raises:
+            ValueError: the edge begins at no node of this process.
+        """
+        ...
+
+    def counts(self) -> Counts:
+        """Return what was done so far."""
+        ...
+
+    def close(self) -> None:
+        """Stop. What is queued has a short time to leave; nothing is received afterwards."""
+        ...

@@ -1,0 +1,145 @@
+"""Who takes part and where they are: one TOML file that all machines share.
+
+[[peers]]
+address = "192.168.1.10:7447"
+nodes = [0]
+
+[[peers]]
+address = "board1.local:7447"
+nodes = [1]
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ngpd_fl.config import InputError, Section, one_line, read_toml
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+class Address(NamedTuple):
+    """Where a peer listens.
+
+    Attributes:
+        host: a DNS name or an IP address.
+        port: of TCP.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read ``host:port``, an IPv6 address in brackets; raise ``ValueError`` with what is wrong."""
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if (
+            not colon
+            or not bare
+            or not port.isdecimal()
+            or not 1 <= int(port) <= 65535
+            or (":" in bare) != (bare != host)
+        ):
+            raise ValueError(f"should be HOST:PORT, such as 192.168.1.10:7447 (got {text!r})")
+        return cls(bare, int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine's own, and reached by none other."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        """Return ``host:port``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Peer(Section):
+    """A process that hosts nodes."""
+
+    nodes: tuple[Annotated[int, Field(ge=0)], ...] = Field(description="the nodes that it hosts")
+    address: str = Field(description="HOST:PORT under which its neighbours reach it")
+    listen: str | None = Field(
+        None, description="HOST:PORT at which it listens, where that is not its address: 0.0.0.0:7447"
+    )
+    name: str = Field("", description="that of its certificate; unset: node and the number of its first node")
+
+    @field_validator("address", "listen")
+    @classmethod
+    def _is_address(cls, text: str | None) -> str | None:
+        return None if text is None else str(Address.of(text))
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.nodes:
+            raise ValueError("nodes: should name at least one")
+        if not self.name:
+            object.__setattr__(self, "name", f"node{self.nodes[0]}")  # frozen only from now on
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name: should be lower-case letters, digits, - and . (got {self.name!r})")
+        return self
+
+    @property
+    def listens_at(self) -> Address:
+        """Where it listens."""
+        return Address.of(self.listen or self.address)
+
+
+class Peers(Section):
+    """All that take part."""
+
+    peers: tuple[Peer, ...] = Field(description="one for each process")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file; raise ``InputError`` with one line where it is not as it should be."""
+        try:
+            return cls(**read_toml(path, "peers file"))
+        except ValidationError as error:
+            raise InputError(f"peers file {path}: {one_line(error, cls)}") from error
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if not self.peers:
+            raise ValueError("peers: should name at least one")
+        _once("node", (node for peer in self.peers for node in peer.nodes))
+        _once("address", (peer.address for peer in self.peers))
+        _once("name", (peer.name for peer in self.peers))
+        return self
+
+    @cached_property
+    def hosts(self) -> dict[int, str]:
+        """For each node the name of the peer that hosts it."""
+        return {node: peer.name for peer in self.peers for node in peer.nodes}
+
+    def __getitem__(self, name: str) -> Peer:
+        """Return the peer of a name; raise ``InputError`` where there is none."""
+        for peer in self.peers:
+            if peer.name == name:
+                return peer
+        raise InputError(
+            f"peer {name}: is not in the peers file; allowed: {', '.join(each.name for each in self.peers)}"
+        )
+
+    def require_nodes(self, number: int) -> None:
+        """Raise ``InputError`` unless the nodes are 0 to ``number`` - 1."""
+        if unknown := sorted(set(self.hosts) - set(range(number))):
+            raise InputError(f"peers: node {unknown[0]} is not in the topology; allowed: 0 to {number - 1}")
+        if missing := sorted(set(range(number)) - set(self.hosts)):
+            raise InputError(f"peers: node {missing[0]} of the topology is hosted by none")
+
+
+def _once(what: str, values: Iterable[int | str]) -> None:
+    if twice := [value for value, times in Counter(values).items() if times > 1]:
+        raise ValueError(f"{what} {twice[0]} is there twice")
