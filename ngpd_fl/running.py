@@ -26,7 +26,7 @@ from ngpd_fl.records import (
     Progress,
     RunFolder,
     describe_environment,
-    differences,
+    last_checkpoint,
     require_tensorboard,
 )
 
@@ -158,17 +158,7 @@ class _Training:
     def go_back(self, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
         """Take up the state of the last checkpoint that is fit for it, and drop what was recorded after it."""
         assert self.folder is not None
-        if changes := differences(self.folder.environment(), environment):
-            on_event(f"{self.folder.path}: not as when the run began, results may differ: {', '.join(changes)}")
-        checkpoint, refusals = None, list[str]()
-        for candidate in self.folder.checkpoints.candidates():
-            if isinstance(candidate, Checkpoint):
-                checkpoint = candidate
-                break
-            refusals.append(str(candidate))
-        then = f"goes on after round {checkpoint.round}" if checkpoint else "begins again"
-        for refusal in refusals or [f"{self.folder.path}: there is no checkpoint"] * (checkpoint is None):
-            on_event(f"{refusal}; the run {then}")
+        checkpoint = last_checkpoint(self.folder, environment, on_event)
         if checkpoint is not None:
             self._load(checkpoint)
         self.ledger.metrics = self.folder.rewind(checkpoint, environment)

@@ -112,11 +112,14 @@ class Headers(NamedTuple):
             (k+1)-th last of the messages that this node has sent to it in earlier rounds. 0 for one that was lost,
             dropped, or still on its way when the neighbour sent.
         age: rounds between the message's sending and now, int64 ``[D]``; 0 in a synchronous engine.
+        reset: slots on which one end has gone back to an earlier state since the last message that arrived there, bool
+            ``[D]``: what the neighbour had applied until then is not known.
     """
 
     received: Tensor
     applied: Tensor
     age: Tensor
+    reset: Tensor
 
 
 class Step(NamedTuple):

@@ -21,7 +21,8 @@ The mirror is right only if i knows which of its messages j had applied: the hea
 Until then a message is unresolved: it may be lost or, between asynchronous nodes, still on its way; one that is older
 than what was applied will never be. The last few are remembered as ``pending``; while a mirror may be wrong, its edge
 is left out of the mixing. By (1) a mirror forgets an error at the rate 1 - theta per message applied, so that it is
-right again, to rounding, after ``_messages_to_forget`` of them: one if theta = 1.
+right again, to rounding, after ``_messages_to_forget`` of them: one if theta = 1. So it does where one of the two nodes
+has gone back to an earlier state (a process that was killed and goes on from a checkpoint).
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def _catch_up(mirror: Mirror, theta: float, headers: Headers) -> Mirror:
     value, pending, unresolved, stale = mirror
     history = pending.shape[0]
     news = torch.where(headers.received, headers.applied & unresolved, 0)
-    forgotten = (news >> history != 0) | (headers.received & (unresolved & _OLDER != 0))
+    forgotten = (news >> history != 0) | (headers.received & ((unresolved & _OLDER != 0) | headers.reset))
     stale = torch.where(forgotten, _messages_to_forget(theta, value.dtype), stale)
     for age in reversed(range(history)):
         taken = (news >> age) & 1 == 1

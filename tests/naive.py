@@ -178,4 +178,5 @@ class NaiveNetwork:
             received=torch.tensor([(other, node) in arrives for other in neighbours]),
             applied=torch.tensor(bitmaps, dtype=torch.int64),
             age=torch.zeros(len(neighbours), dtype=torch.int64),
+            reset=torch.zeros(len(neighbours), dtype=torch.bool),
         )

@@ -106,6 +106,7 @@ class NaiveEvents(NaiveNetwork):
             received=torch.tensor([other in arrived for other in self.neighbours[node]]),
             applied=torch.tensor(bitmaps, dtype=torch.int64),
             age=torch.tensor([ages[other] if other in arrived else 0 for other in self.neighbours[node]]),
+            reset=torch.zeros(len(self.neighbours[node]), dtype=torch.bool),
         )
         view = self.view_of(node, event.round, rounds)
         self.states[node] = self.incoming(node, view, arrived, self.outbox[node], headers)

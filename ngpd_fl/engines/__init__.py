@@ -3,7 +3,7 @@
 from ngpd_fl.engines.checks import check_topology
 from ngpd_fl.engines.crew import NOTHING, Crew, Feed, Parcel, Work, default_chunk_size
 from ngpd_fl.engines.event_driven import EventEngine
-from ngpd_fl.engines.example import message_bytes
+from ngpd_fl.engines.example import example_letter, message_bytes
 from ngpd_fl.engines.feed import DataFeed
 from ngpd_fl.engines.links import Slip
 from ngpd_fl.engines.schedule import lr_scale
@@ -25,5 +25,6 @@ __all__ = [
     "default_chunk_size",
     "is_curvature",
     "lr_scale",
+    "example_letter",
     "message_bytes",
 ]

@@ -77,6 +77,8 @@ class Crew:
 
     Attributes:
         nodes: their indices in the graph in the order in which results come, int64 ``[n]``.
+        outgoing: directed edges to nodes elsewhere, each with its sender.
+        incoming: directed edges from nodes elsewhere, each with its sender.
         has_forgotten: whether the curvature was lost and the next local step estimates it anew.
     """
 
@@ -125,7 +127,7 @@ class Crew:
         self._states: list[State] = [
             over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
         ]
-        self._outgoing, self._incoming = self._edges_elsewhere()
+        self.outgoing, self.incoming = self._edges_elsewhere()
         self._written: tuple[Round, list[Message]] | None = None
         self.has_forgotten = False
 
@@ -145,12 +147,15 @@ class Crew:
             self._mailbox.put(block, outbox)
             outboxes.append(outbox)
         self._written = (round, outboxes)
-        sending = {edge: node for edge, node in self._outgoing.items() if round.sent[edge]}
+        sending = {edge: node for edge, node in self.outgoing.items() if round.sent[edge]}
         letters = self._mailbox.letters(list(sending), sorted(set(sending.values())))
-        return Parcel(letters, {edge: self._links.slip(edge) for edge in sending})
+        return Parcel(letters, {edge: self._links.slip(round, edge) for edge in sending})
 
     def read(self, number: int, parcel: Parcel = NOTHING) -> int:
         """Take in what the nodes of the crew sent each other in round ``number``, and ``parcel`` from elsewhere.
+
+        What comes from elsewhere may be of other rounds, provided that its sender had not yet applied what this crew
+        sent in round ``number``.
 
         Returns:
             The payload in bytes of all messages that these nodes sent, lost ones included.
@@ -162,17 +167,14 @@ class Crew:
             self.write(number)
         assert self._written is not None
         round, outboxes = self._written
-        unknown = [edge for edge in parcel.slips if edge not in self._incoming]
+        unknown = [edge for edge in parcel.slips if edge not in self.incoming]
         if unknown:
             raise ValueError(f"a message over directed edge {unknown[0]}, which does not end here")
-        self._mailbox.deliver(parcel.letters, self._incoming.keys(), self._incoming.values())
-        missing = [edge for edge in self._incoming if edge not in parcel.slips]
-        if missing:
+        self._mailbox.deliver(parcel.letters, self.incoming.keys(), self.incoming.values())
+        if self.incoming:
             delivered = round.delivered.clone()
-            delivered[missing] = False
-            round = round._replace(delivered=delivered)
-        for edge, slip in parcel.slips.items():
-            self._links.told(edge, slip)
+            delivered[list(self.incoming)] = False
+            round = self._links.told(round._replace(delivered=delivered), parcel.slips)
         for index, (block, outbox) in enumerate(zip(self._blocks, outboxes, strict=True)):
             headers = self._links.headers(round, block)
             self._states[index] = over_nodes(self._strategy.incoming)(
@@ -187,6 +189,28 @@ class Crew:
         self._written = None
         sent = sum(int(round.sent[block.out_edge].sum()) for block in self._blocks)
         return sent * self.bytes_per_message
+
+    def awaits(self, number: int) -> list[int]:
+        """Return the directed edges over which nodes elsewhere send in round ``number``, lost messages included."""
+        sent = self._links.open(number).sent
+        return [edge for edge in self.incoming if sent[edge]]
+
+    def arrives(self, number: int, edge: int) -> bool:
+        """Return whether the message of round ``number`` over a directed edge is one that is sent and not lost."""
+        return bool(self._links.open(number).delivered[edge])
+
+    def sent(self, edge: int) -> int:
+        """Return how many messages were sent over a directed edge in rounds that were read."""
+        return self._links.sent(edge)
+
+    def reset(self, edges: Sequence[int] | None = None) -> None:
+        """Note that an end of edges from elsewhere went back to an earlier state, which it reached a second time.
+
+        Args:
+            edges: directed edges to this crew whose other end did; none: this crew itself did.
+        """
+        own = edges is None
+        self._links.reset(list(self.incoming) if edges is None else edges, own=own)
 
     @property
     def bytes_per_message(self) -> int:

@@ -302,7 +302,9 @@ class EventEngine:
                 applied[row, slot] = self._receipts.applied(key, sending[row][slot])
                 age[row, slot] = taken.age
         device = self._start.device
-        return keys, Headers(*(torch.as_tensor(values, device=device) for values in (received, applied, age)))
+        nobody = np.zeros(shape, dtype=bool)
+        values = (received, applied, age, nobody)
+        return keys, Headers(*(torch.as_tensor(each, device=device) for each in values))
 
     def _forget(self, key: Key) -> None:
         self._receipts.forget(key)

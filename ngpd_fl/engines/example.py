@@ -23,9 +23,16 @@ def example_message(strategy: Strategy, start: Tensor) -> Message:
     return over_nodes(strategy.outgoing)(state, block.view, views)
 
 
-def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
-    """Return the payload in bytes of one message over one directed edge, by field."""
+def example_letter(strategy: Strategy, start: Tensor) -> Message:
+    """Return what goes over one directed edge at ``start [P]``, its fields without an axis of nodes or slots."""
     per_edge = strategy.options.spec.per_edge
     message = example_message(strategy, start)
-    values = {name: value[0, 0] if name in per_edge else value[0] for name, value in message._asdict().items()}
+    return type(message)(
+        **{name: value[0, 0] if name in per_edge else value[0] for name, value in message._asdict().items()}
+    )
+
+
+def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
+    """Return the payload in bytes of one message over one directed edge, by field."""
+    values = example_letter(strategy, start)._asdict()
     return {name: value.numel() * value.element_size() for name, value in values.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,11 +45,13 @@ class Slip(NamedTuple):
         newest: sequence number of the newest message that its sender has applied of those that came the other way,
             -1 where there is none.
         bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        round: its sender's round.
     """
 
     sequence: int
     newest: int
     bitmap: int
+    round: int
 
 
 class Links:
@@ -79,6 +82,8 @@ class Links:
         self._sequence = torch.zeros(directed, dtype=torch.int64, device=device)
         self._newest = torch.full((directed,), -1, dtype=torch.int64, device=device)
         self._bitmap = torch.zeros(directed, dtype=torch.int64, device=device)
+        self._is_reset = torch.zeros(directed, dtype=torch.bool, device=device)
+        self._age = torch.zeros(directed, dtype=torch.int64, device=device)
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
@@ -112,19 +117,50 @@ class Links:
         return Headers(
             received=round.delivered[block.in_edge],
             applied=applied[block.out_edge],
-            age=torch.zeros_like(block.in_edge),
+            age=self._age[block.in_edge],
+            reset=self._is_reset[block.in_edge],
         )
 
-    def slip(self, edge: int) -> Slip:
-        """Return what the next message over a directed edge says; call before ``close``."""
+    def slip(self, round: Round, edge: int) -> Slip:
+        """Return what a round's message over a directed edge says; call before ``close``."""
         reverse = edge ^ 1
-        return Slip(int(self._sequence[edge]), int(self._newest[reverse]), int(self._bitmap[reverse]))
+        return Slip(int(self._sequence[edge]), int(self._newest[reverse]), int(self._bitmap[reverse]), round.number)
 
-    def told(self, edge: int, slip: Slip) -> None:
-        """Take in what a message from elsewhere says; call before ``headers``."""
-        reverse = edge ^ 1
-        self._sequence[edge] = slip.sequence
-        self._newest[reverse], self._bitmap[reverse] = slip.newest, slip.bitmap
+    def told(self, round: Round, slips: Mapping[int, Slip]) -> Round:
+        """Take in what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
+
+        A message of another round weighs what it weighs in that one. Where these weights exceed one in sum, they are
+        scaled down to h / (h + 1) for the h messages that a node gets.
+        """
+        delivered, weight = round.delivered.clone(), round.weight
+        for edge, slip in slips.items():
+            reverse = edge ^ 1
+            self._sequence[edge] = slip.sequence
+            self._newest[reverse], self._bitmap[reverse] = slip.newest, slip.bitmap
+            self._age[edge] = max(0, round.number - slip.round)
+            delivered[edge] = True
+        if self._topology.period != 1 and any(slip.round != round.number for slip in slips.values()):
+            weight = self._weights_of_rounds(weight, slips)
+        return round._replace(delivered=delivered, weight=weight)
+
+    def sent(self, edge: int) -> int:
+        """Return how many messages were sent over a directed edge."""
+        return int(self._sequence[edge])
+
+    def reset(self, edges: Sequence[int], *, own: bool) -> None:
+        """Note that one end of these directed edges, which lead here, has gone back to an earlier state.
+
+        What the other end has applied of the messages to it is not known, nor, unless it is this end that went back
+        (``own``), what of its new messages was applied here: none. The next message over the edge says so to the node.
+        """
+        for edge in edges:
+            reverse = edge ^ 1
+            self._is_reset[edge] = True
+            self._newest[reverse], self._bitmap[reverse] = -1, 0
+            if own:
+                self._sequence[reverse] = 0
+            else:
+                self._newest[edge], self._bitmap[edge] = -1, 0
 
     def close(self, round: Round) -> None:
         """Note what was sent and what was applied."""
@@ -132,17 +168,36 @@ class Links:
         shifted = torch.where(ahead < _WIDTH, self._bitmap << ahead.clamp(max=_WIDTH - 1), 0)
         self._bitmap = torch.where(round.delivered, (shifted & _BITMAP) | 1, self._bitmap)
         self._newest = torch.where(round.delivered, self._sequence, self._newest)
+        self._is_reset &= ~round.delivered
         self._sequence = self._sequence + round.sent
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that changes over a run, to be stored; ``load`` takes it back."""
-        return {"sequence": self._sequence, "newest": self._newest, "bitmap": self._bitmap}
+        return {
+            "sequence": self._sequence,
+            "newest": self._newest,
+            "bitmap": self._bitmap,
+            "is_reset": self._is_reset,
+        }
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned."""
-        self._sequence, self._newest, self._bitmap = (
-            state[name].to(self._device) for name in ("sequence", "newest", "bitmap")
+        self._sequence, self._newest, self._bitmap, self._is_reset = (
+            state[name].to(self._device) for name in ("sequence", "newest", "bitmap", "is_reset")
         )
+
+    def _weights_of_rounds(self, weight: Tensor, slips: Mapping[int, Slip]) -> Tensor:
+        """Return the weights ``[2 E + 1]``, with those of the messages from elsewhere as in their own rounds."""
+        weight = weight.clone()
+        by_receiver: dict[int, list[int]] = defaultdict(list)
+        for edge, slip in slips.items():
+            weight[edge] = float(self._topology.weights(slip.round).edge[edge // 2, 1 - edge % 2])
+            by_receiver[int(self._topology.edges[edge // 2, 1 - edge % 2])].append(edge)
+        for edges in by_receiver.values():
+            most, total = len(edges) / (len(edges) + 1), float(weight[edges].sum())
+            if total > most:
+                weight[edges] *= most / total
+        return weight
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self._dtype if array.dtype.kind == "f" else None, device=self._device)

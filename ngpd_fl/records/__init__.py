@@ -3,11 +3,12 @@
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, Refused
 from ngpd_fl.records.environment import describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
-from ngpd_fl.records.files import write_tensors
+from ngpd_fl.records.files import write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
 from ngpd_fl.records.ledger import Ledger, Progress
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
 from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metrics, null_if_not_finite
+from ngpd_fl.records.resuming import last_checkpoint
 from ngpd_fl.records.tensorboard import require_tensorboard
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     "RunFolder",
     "describe_environment",
     "differences",
+    "last_checkpoint",
     "null_if_not_finite",
     "require_empty",
     "require_tensorboard",
     "write_tensors",
+    "write_text",
 ]

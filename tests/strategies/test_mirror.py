@@ -244,6 +244,7 @@ class Delayed(Witness):
             received=torch.tensor([posted is not None for posted in news]),
             applied=torch.tensor(bitmaps, dtype=torch.int64),
             age=torch.tensor([0 if posted is None else self.round - posted.number for posted in news]),
+            reset=torch.zeros(len(news), dtype=torch.bool),
         )
 
     def sent_params(self, node: int, other: int) -> Tensor:
@@ -302,7 +303,7 @@ def mirror_of(value: float, theta: float) -> Mirror:
 
 def hear(mirror: Mirror, theta: float, applied: int) -> Mirror:
     zeros = torch.zeros(1, dtype=torch.int64)
-    return _catch_up(mirror, theta, Headers(torch.tensor([True]), torch.tensor([applied]), zeros))
+    return _catch_up(mirror, theta, Headers(torch.tensor([True]), torch.tensor([applied]), zeros, zeros.bool()))
 
 
 def send(mirror: Mirror, value: float) -> Mirror:

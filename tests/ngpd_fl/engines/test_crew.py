@@ -107,12 +107,12 @@ def test_only_what_leaves_the_crew_is_in_its_parcel() -> None:
 @pytest.mark.parametrize(
     "parcel",
     [
-        Parcel({}, {5: Slip(0, -1, 0)}),
-        Parcel({"dual": {0: torch.zeros(4, dtype=torch.float64)}}, {0: Slip(0, -1, 0)}),
-        Parcel({"dual": {0: torch.zeros(3, dtype=torch.float32)}}, {0: Slip(0, -1, 0)}),
-        Parcel({"dual": {5: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0)}),
-        Parcel({"dual": {99: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0)}),
-        Parcel({"params": {0: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0)}),
+        Parcel({}, {5: Slip(0, -1, 0, 0)}),
+        Parcel({"dual": {0: torch.zeros(4, dtype=torch.float64)}}, {0: Slip(0, -1, 0, 0)}),
+        Parcel({"dual": {0: torch.zeros(3, dtype=torch.float32)}}, {0: Slip(0, -1, 0, 0)}),
+        Parcel({"dual": {5: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0, 0)}),
+        Parcel({"dual": {99: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0, 0)}),
+        Parcel({"params": {0: torch.zeros(3, dtype=torch.float64)}}, {0: Slip(0, -1, 0, 0)}),
     ],
 )
 def test_a_parcel_that_does_not_fit_is_refused_and_changes_nothing(parcel: Parcel) -> None:

@@ -1,0 +1,167 @@
+"""What goes over an edge between two processes: one frame a message, a fixed header and the raw numbers.
+
+    checksum    CRC-32 of all that follows                                                   4 bytes
+    head        ``Head``, little-endian                                                      64 bytes
+    shapes      for each field of the message: type, number of dimensions, the dimensions    2 + 4 d bytes
+    numbers     each field's numbers, one after another, little-endian
+
+Nothing is pickled, and nothing is read before the checksum, the run and the edge are found to be right. A frame that is
+not exactly as expected is refused; why is one of ``REASONS``.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from strategies.contract import Message
+
+VERSION = 1
+_MAGIC = b"NGPD"
+_CHECKSUM = struct.Struct("<I")
+_HEAD = struct.Struct("<4sBBH16sIIQqQII")
+_TYPES = {torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4}
+
+REASONS = ("format", "checksum", "run", "edge", "shape", "not finite", "header", "replayed")
+"""Why a frame is refused: it is no frame of this version, it was altered, it belongs to another run or came over
+another edge, its arrays are of another shape or type, they hold nan or inf, it says what cannot be, or it (or a later
+one) was there before."""
+
+
+class Refusal(Exception):
+    """A frame is not one that can be taken in; its text is one of ``REASONS``."""
+
+
+class Kind(IntEnum):
+    """What a frame is for."""
+
+    MESSAGE = 0
+    """What a node sends over an edge in a round."""
+    HELLO = 1
+    """Its sender is there."""
+    BYE = 2
+    """Its sender leaves: nobody need wait for it."""
+
+
+class Head(NamedTuple):
+    """What a frame says besides a message's content.
+
+    Attributes:
+        kind: what it is for.
+        edge: directed edge.
+        round: its sender's round.
+        sequence: frames of this life that its sender had sent over the edge before.
+        newest: number of the newest message that its sender has applied of those that came the other way; -1: none.
+        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        life: how often its sender's process has been started. One that was killed may go back to an earlier state.
+        heard: the life of the receiver that ``newest`` and ``bitmap`` are about.
+    """
+
+    kind: Kind
+    edge: int
+    round: int
+    sequence: int
+    newest: int = -1
+    bitmap: int = 0
+    life: int = 1
+    heard: int = 1
+
+
+class Frame(NamedTuple):
+    """A frame as its receiver has it: what it says, and the message's fields by name; none without a message."""
+
+    head: Head
+    fields: dict[str, Tensor]
+
+
+class Codec:
+    """Writes and reads the frames of one run."""
+
+    def __init__(self, run: bytes, message: Message, wire: torch.dtype | None = None) -> None:
+        """Take what all frames have in common.
+
+        Args:
+            run: 16 bytes that no other run has.
+            message: a message over one edge, its fields without an axis of slots: their names, shapes and types.
+            wire: type of the numbers on their way; none: as they are.
+        """
+        self._run = run
+        self._like: dict[str, Tensor] = {name: value.cpu() for name, value in message._asdict().items()}
+        self._wire = {name: (wire or value.dtype) for name, value in self._like.items()}
+        self._shapes = b"".join(_shape(value.shape, self._wire[name]) for name, value in self._like.items())
+        self._sizes = {name: value.numel() * self._wire[name].itemsize for name, value in self._like.items()}
+        self._message_size = _CHECKSUM.size + _HEAD.size + len(self._shapes) + sum(self._sizes.values())
+
+    def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
+        """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
+        kind, edge, round, sequence, newest, bitmap, life, heard = head
+        packed = _HEAD.pack(
+            _MAGIC, VERSION, kind, len(fields or ()), self._run, edge, round, sequence, newest, bitmap, life, heard
+        )
+        pieces: list[bytes | memoryview] = [packed]
+        if fields:
+            sent = (fields[name].detach().to("cpu", wire, copy=True) for name, wire in self._wire.items())
+            pieces += [self._shapes, *map(_bytes, sent)]  # copies: the node goes on while they are on their way
+        return [_CHECKSUM.pack(_checksum(pieces)), *pieces]
+
+    def read(self, edge: int, frame: memoryview) -> Frame:
+        """Return the frame that came over a directed edge.
+
+        Raises:
+            Refusal: it is not as it must be.
+        """
+        if len(frame) < _CHECKSUM.size + _HEAD.size:
+            raise Refusal("format")
+        magic, version, kind, fields, run, said, *rest = _HEAD.unpack_from(frame, _CHECKSUM.size)
+        is_message = kind == Kind.MESSAGE
+        if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
+            raise Refusal("format")
+        if run != self._run:
+            raise Refusal("run")
+        if said != edge:
+            raise Refusal("edge")
+        if len(frame) != (self._message_size if is_message else _CHECKSUM.size + _HEAD.size):
+            raise Refusal("shape")
+        if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
+            raise Refusal("checksum")
+        return Frame(Head(Kind(kind), said, *rest), self._fields(frame[_CHECKSUM.size + _HEAD.size :]))
+
+    def _fields(self, content: memoryview) -> dict[str, Tensor]:
+        """Return a message's fields in memory of their own."""
+        if not content:
+            return {}
+        if content[: len(self._shapes)] != self._shapes:
+            raise Refusal("shape")
+        found, at = {}, len(self._shapes)
+        for name, like in self._like.items():
+            value = torch.empty(like.shape, dtype=self._wire[name])
+            _bytes(value)[:] = content[at : at + self._sizes[name]]
+            if value.numel() and not torch.stack(torch.aminmax(value)).isfinite().all():  # nan is both
+                raise Refusal("not finite")
+            found[name] = value.to(like.dtype)
+            at += self._sizes[name]
+        return found
+
+
+def _shape(shape: Sequence[int], dtype: torch.dtype) -> bytes:
+    return struct.pack(f"<BB{len(shape)}I", _TYPES[dtype], len(shape), *shape)
+
+
+def _bytes(value: Tensor) -> memoryview:
+    """Return a contiguous tensor's memory, which it shares."""
+    assert sys.byteorder == "little"
+    return memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+
+
+def _checksum(pieces: Sequence[bytes | memoryview]) -> int:
+    checksum = 0
+    for piece in pieces:
+        checksum = zlib.crc32(piece, checksum)
+    return checksum

@@ -1,0 +1,145 @@
+"""What has come from the neighbours and has not been taken in yet: the two newest messages of each edge."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from ngpd_fl.peer.frame import Codec, Frame, Kind, Refusal
+
+_KEPT = 2
+"""Messages of an edge: where nodes wait for each other, a neighbour is at most one round ahead."""
+
+_LOOK = 0.2
+"""Seconds after which whoever waits looks whether it is to stop."""
+
+
+class Inbox:
+    """Takes frames from the transport's threads, and hands messages to the node's.
+
+    Attributes:
+        refused: frames that were refused, by reason.
+        replaced: messages that nobody took in, since newer ones came.
+        late: messages of rounds that were over here.
+        seen: by directed edge, life and number of the newest message that came.
+        gone: directed edges whose sender has said that it leaves, or was waited for in vain and not heard since.
+    """
+
+    def __init__(
+        self, codec: Codec, edges: Collection[int], rounds: int, seen: Mapping[int, tuple[int, int]] | None = None
+    ) -> None:
+        """Take what reads frames, the directed edges that lead here, a run's rounds, and what came in earlier lives."""
+        self.refused: Counter[str] = Counter()
+        self.replaced = self.late = 0
+        self.seen = dict(seen or {})
+        self.gone: set[int] = set()
+        self._codec = codec
+        self._rounds = rounds
+        self._messages: dict[int, deque[Frame]] = {edge: deque() for edge in edges}
+        self._heard: set[int] = set()
+        self._change = threading.Condition()
+
+    def receive(self, edge: int, data: memoryview) -> None:
+        """Take a frame that came over a directed edge, or refuse it and count it."""
+        try:
+            if edge not in self._messages:
+                raise Refusal("edge")
+            frame = self._codec.read(edge, data)
+            with self._change:
+                self._take(edge, frame)
+                self._change.notify_all()
+        except Refusal as refusal:
+            with self._change:
+                self.refused[str(refusal)] += 1
+
+    def heard(self) -> set[int]:
+        """Return the directed edges over which anything has come in this life."""
+        with self._change:
+            return set(self._heard)
+
+    def give_up(self, edges: Iterable[int]) -> None:
+        """Wait for the senders of these directed edges no more until they are heard."""
+        with self._change:
+            self.gone.update(edges)
+
+    def wait(self, edges: Iterable[int], round: int, until: float, is_over: Callable[[], bool]) -> list[int]:
+        """Wait until each of ``edges`` has a message of a round or a later one, or its sender is gone.
+
+        Args:
+            edges: directed edges.
+            round: the round.
+            until: latest end, by ``time.monotonic()``. Senders that were waited for so long are gone from then on.
+            is_over: whether to stop waiting, looked at now and then.
+
+        Returns:
+            The edges that were waited for in vain.
+        """
+
+        def missing() -> list[int]:
+            return [edge for edge in edges if edge not in self.gone and self._newest(edge) < round]
+
+        with self._change:
+            while (left := until - time.monotonic()) > 0 and missing() and not is_over():
+                self._change.wait(min(left, _LOOK))
+            given_up = missing() if not is_over() else []
+            self.gone.update(given_up)
+            return given_up
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Wait until something comes, at most for so long."""
+        with self._change:
+            self._change.wait(seconds)
+
+    def newest_rounds(self) -> dict[int, int]:
+        """Return the latest round of which there is a message, by directed edge; -1: there is none."""
+        with self._change:
+            return {edge: self._newest(edge) for edge in self._messages}
+
+    def take_round(self, round: int) -> dict[int, Frame]:
+        """Take out the messages of a round, by directed edge. Earlier ones are dropped, later ones stay."""
+        with self._change:
+            found = {}
+            for edge, messages in self._messages.items():
+                while messages and messages[0].head.round <= round:
+                    message = messages.popleft()
+                    if message.head.round == round:
+                        found[edge] = message
+                    else:
+                        self.late += 1
+            return found
+
+    def take_newest(self) -> dict[int, Frame]:
+        """Take out the newest message of each directed edge; older ones are dropped."""
+        with self._change:
+            found = {edge: messages[-1] for edge, messages in self._messages.items() if messages}
+            self.replaced += sum(len(messages) for messages in self._messages.values()) - len(found)
+            for messages in self._messages.values():
+                messages.clear()
+            return found
+
+    def _newest(self, edge: int) -> int:
+        return max((message.head.round for message in self._messages[edge]), default=-1)
+
+    def _take(self, edge: int, frame: Frame) -> None:
+        head = frame.head
+        life, sequence = self.seen.get(edge, (0, -1))
+        if head.round >= self._rounds or head.life < 1:
+            raise Refusal("header")
+        if head.life < life or (head.kind is Kind.MESSAGE and (head.life, head.sequence) <= (life, sequence)):
+            raise Refusal("replayed")
+        self._heard.add(edge)
+        if head.kind is Kind.BYE:
+            self.gone.add(edge)
+            return
+        self.gone.discard(edge)
+        if head.kind is Kind.MESSAGE:
+            self.seen[edge] = head.life, head.sequence
+            messages = self._messages[edge]
+            if head.life > life:  # what it wrote in an earlier life is over
+                messages.clear()
+            messages.append(frame)
+            if len(messages) > _KEPT:
+                messages.popleft()
+                self.replaced += 1

@@ -1,0 +1,253 @@
+"""One peer's run, from the configuration that all share to the records of its own nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ngpd_fl.composition import Job, compose
+from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError
+from ngpd_fl.data import fingerprint, unused_classes
+from ngpd_fl.peer.engine import WAITS, PeerEngine, Waits
+from ngpd_fl.peer.transport import Transport
+from ngpd_fl.records import (
+    Ledger,
+    Progress,
+    RunFolder,
+    describe_environment,
+    last_checkpoint,
+    write_text,
+)
+from ngpd_fl.running import torch_threads
+
+CHECKPOINT_EVERY = 10
+"""Rounds from one checkpoint to the next, unless said otherwise."""
+
+
+def run_peer(
+    config: Config,
+    nodes: Sequence[int],
+    transport: Transport,
+    out: Path,
+    *,
+    waits: Waits = WAITS,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+    is_over: Callable[[], bool] = lambda: False,
+    on_start: Callable[[PeerEngine, Ledger], None] = lambda engine, ledger: None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_event: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train this process' nodes together with those of its neighbours' processes.
+
+    Where ``out`` holds this run already, it goes on from the last checkpoint; the neighbours have gone on meanwhile.
+
+    Args:
+        config: the whole run; all peers have the same, but for where data lie and what computes.
+        nodes: those that this process hosts.
+        transport: joins it with its neighbours; closed when this returns.
+        out: folder for the records of these nodes; ``gather`` puts all peers' together.
+        waits: how long to wait for neighbours.
+        checkpoint_every: rounds from one checkpoint to the next.
+        is_over: whether to stop early, looked at in every round and while waiting.
+        on_start: called with the engine and the account before the first round.
+        on_progress: called after each round.
+        on_event: called with a line for whatever does not go as it should.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        InputError: the configuration cannot be run by peers, or ``out`` holds something else.
+    """
+    check_for_peers(config)
+    if checkpoint_every < 1:
+        raise InputError(f"checkpoint_every: {checkpoint_every} rounds; allowed: 1 and more")
+    with torch_threads(config.engine.threads):
+        job = compose(config, nodes)
+        environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+        engine = PeerEngine(job, nodes, transport, run_id(config), waits=waits, is_over=is_over, on_event=on_event)
+        is_new = not RunFolder.holds_run(out)
+        folder = (
+            RunFolder.create(out, config, environment, checkpoint_every=checkpoint_every)
+            if is_new
+            else _reopen(out, config)
+        )
+        with closing(folder):
+            ledger = Ledger(
+                config, job.model.num_params, unused_classes(job.counts), folder, on_progress, job.judged_on
+            )
+            if is_new:
+                folder.add_counts(job.counts)
+                _write_life(out, engine.life)
+            else:
+                _go_back(folder, engine, ledger, environment, on_event)
+            peer = _Peer(job, engine, ledger, folder, checkpoint_every, is_over)
+            on_start(engine, ledger)
+            return peer.complete()
+
+
+def check_for_peers(config: Config) -> None:
+    """Raise ``InputError`` where a run is one that only a simulation can do."""
+    if config.devices != DevicesConfig():
+        raise InputError("devices: peers have no virtual clock; leave its keys unset, or use ngpd-fl run")
+    if config.faults != FaultsConfig():
+        raise InputError("faults: peers have those of their network; leave its keys unset, or use ngpd-fl run")
+    if config.training.patience is not None:
+        raise InputError("training.patience: is of the virtual clock; name the peers' own by --patience")
+    if config.training.until_accuracy is not None:
+        raise InputError("training.until_accuracy: nobody knows all peers' accuracy while they run; unset it")
+    if config.strategy.spec.reliable:
+        raise InputError(f"strategy.name: {config.strategy.name} needs every message, peers may lose some")
+
+
+def run_id(config: Config) -> bytes:
+    """Return 16 bytes that are the same for all peers of a run, wherever their data lie and whatever computes."""
+    shared = config.model_dump(mode="json", exclude={"data": {"data_dir", "download"}, "engine": True})
+    text = json.dumps([shared, config.engine.dtype], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+class _Peer:
+    """A peer on its way."""
+
+    def __init__(
+        self,
+        job: Job,
+        engine: PeerEngine,
+        ledger: Ledger,
+        folder: RunFolder,
+        checkpoint_every: int,
+        is_over: Callable[[], bool],
+    ) -> None:
+        self.job = job
+        self.engine = engine
+        self.ledger = ledger
+        self.folder = folder
+        self.checkpoint_every = checkpoint_every
+        self.is_over = is_over
+
+    def complete(self) -> dict[str, Any]:
+        """Go to the end, whatever it is, and write the summary."""
+        try:
+            self.engine.start()
+            self.go()
+        except BaseException as error:
+            self.ledger.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            raise
+        finally:
+            self.engine.close()
+            summary = self.ledger.summary() | {"peer": account(self.engine)}
+            params = dict(zip(self.engine.nodes, self.engine.params(), strict=True))
+            models = {f"node{node}": self.job.model.unflatten(each) for node, each in params.items()}
+            self.folder.finish(summary, models)
+        return summary
+
+    def go(self) -> None:
+        """Evaluate the start, then run round after round until the end, the order to stop, or divergence."""
+        ledger = self.ledger
+        if not ledger.metrics:
+            self.evaluate()
+        ledger.report(ledger.metrics[-1])
+        while self.engine.round < self.job.config.training.rounds:
+            if self.is_over():
+                self.keep()
+                ledger.status = "interrupted"
+                return
+            lost = self.run_round()
+            ledger.report(self.evaluate() if lost or ledger.evaluation_is_due() else None)
+            if lost:
+                ledger.status = "diverged"
+                return
+            if self.engine.round % self.checkpoint_every == 0:
+                self.keep()
+
+    def run_round(self) -> bool:
+        """Run a round and count it; return whether it was lost."""
+        began, waited = time.perf_counter(), self.engine.waited
+        info = self.engine.run_round()
+        self.ledger.round = self.engine.round - 1  # it may have left some out
+        return self.ledger.add_round(
+            float(info.loss),
+            float(info.shrink),
+            node_steps=info.node_steps,
+            bytes_sent=info.bytes_sent,
+            seconds=time.perf_counter() - began - (self.engine.waited - waited),
+        )
+
+    def evaluate(self) -> Any:
+        """Judge the models of this process' nodes."""
+        began, nodes = time.perf_counter(), self.engine.nodes
+        found = self.job.judge(self.engine.params(), nodes, average=False)
+        record = found.record(nodes, self.job.topology.num_nodes)
+        metrics = self.ledger.add_evaluation(found.measure, record)
+        self.ledger.evaluation_seconds += time.perf_counter() - began
+        return metrics
+
+    def keep(self) -> None:
+        """Write a checkpoint."""
+        tensors, values = self.engine.state()
+        self.folder.checkpoints.write(self.engine.round, tensors, {"engine": values, "ledger": self.ledger.state()})
+
+
+def account(engine: PeerEngine) -> dict[str, Any]:
+    """Return what the exchange with other processes was like, in this life."""
+    counts = engine.counts()
+    return {
+        "nodes": engine.nodes,
+        "life": engine.life,
+        "rounds_skipped": engine.skipped,
+        "messages_taken": dict(sorted(engine.ages.items())),
+        "messages_missed": engine.lost,
+        "messages_late": engine.inbox.late,
+        "messages_replaced": engine.inbox.replaced + counts.replaced,
+        "frames_refused": dict(engine.inbox.refused) | ({"sender": counts.refused} if counts.refused else {}),
+        "wire_bytes": {"sent": counts.sent_bytes, "received": counts.received_bytes},
+        "waited_seconds": engine.waited,
+    }
+
+
+def _reopen(out: Path, config: Config) -> RunFolder:
+    folder = RunFolder.reopen(out)
+    if folder.config() != config:
+        folder.close()
+        raise InputError(f"out: {out} holds a run of another configuration; name another folder")
+    return folder
+
+
+def _go_back(
+    folder: RunFolder,
+    engine: PeerEngine,
+    ledger: Ledger,
+    environment: dict[str, Any],
+    on_event: Callable[[str], None],
+) -> None:
+    """Take up the last checkpoint that is fit for it, in a new life."""
+    life = _read_life(folder.path) + 1
+    _write_life(folder.path, life)
+    checkpoint = last_checkpoint(folder, environment, on_event)
+    if checkpoint is not None:
+        try:
+            engine.load(checkpoint.tensors, checkpoint.values["engine"])
+            ledger.load(checkpoint.values["ledger"])
+        except (ValueError, KeyError) as error:
+            raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
+    with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this life may record otherwise, or leave out
+        file.write((folder.path / "metrics.jsonl").read_bytes()[checkpoint.recorded if checkpoint else 0 :])
+    ledger.metrics = folder.rewind(checkpoint, environment)
+    engine.begin_life(life)
+
+
+def _write_life(out: Path, number: int) -> None:
+    write_text(out / "life.json", json.dumps({"life": number}) + "\n")
+
+
+def _read_life(out: Path) -> int:
+    try:
+        return int(json.loads((out / "life.json").read_bytes())["life"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{out / 'life.json'}: damaged; name another folder") from error
