@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ngpd_fl.composition import DTYPES, pick_device
+from ngpd_fl.composition import DTYPES, Job, pick_device
 from ngpd_fl.config import Config, DataConfig, InputError
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
@@ -199,3 +199,25 @@ def _label_counts(folder: RunFolder, config: Config) -> NDArray[np.int64] | None
         return divide(config).counts
     except InputError:  # the run's data are gone: only another set is at hand
         return None
+
+
+def add_average(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
+    """Add to the records of a finished run what takes all parameters in one place, where all are there.
+
+    Args:
+        job: the run's parts.
+        folder: its records, with the models of its nodes.
+
+    Returns:
+        Every node's parameters ``[N, P]``, nan for those that are not there, and the summary.
+    """
+    summary, models = folder.summary(), folder.models()
+    params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
+    for node in range(len(params)):
+        if named := models.get(f"node{node}"):
+            params[node] = job.model.flatten(named).to(params)
+    if bool(params.isfinite().all()):
+        found = job.judge(params).record()
+        summary["final"] |= {name: found[name] for name in summary["final"] if name in found}
+        folder.finish(summary, models | {AVERAGE: job.model.unflatten(params.mean(0))})
+    return params, summary

@@ -18,6 +18,7 @@ from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
 from ngpd_fl.cli.partition import partition
+from ngpd_fl.cli.peer import gather, peer
 from ngpd_fl.cli.resume import resume
 from ngpd_fl.cli.run import run
 from ngpd_fl.cli.show import show
@@ -25,7 +26,9 @@ from ngpd_fl.cli.sweep import sweep
 from ngpd_fl.cli.topology import topology
 
 app = typer.Typer(add_completion=False)
-for command in (run, resume, compare, sweep, estimate, calibrate, evaluate, show, topology, partition, keys, doctor):
+_ALONE = (run, resume, compare, sweep, estimate, calibrate, evaluate, show, topology, partition, keys, doctor)
+_TOGETHER = (peer, gather)
+for command in (*_ALONE, *_TOGETHER):
     app.command()(command)
 app.add_typer(flower, name="flower")
 app.add_typer(deploy, name="deploy")

@@ -14,15 +14,15 @@ from typing import Any
 
 import tomli_w
 import torch
-from torch import Tensor
 
-from ngpd_fl.composition import Job, compose
+from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.flower.bundle import write_app
 from ngpd_fl.flower.link import Link
 from ngpd_fl.flower.run_config import FlowerConfig, check_no_clock, write
 from ngpd_fl.flower.superlink import SuperLink
-from ngpd_fl.records import AVERAGE, Progress, RunFolder
+from ngpd_fl.judging import add_average
+from ngpd_fl.records import Progress, RunFolder
 from ngpd_fl.running import Result
 
 _PROGRESS = re.compile(r"round (\d+)/(\d+)  (\d+) node-steps  ([\d.]+) s")
@@ -73,7 +73,7 @@ def run_flower(
         path = Path(tempfile.mkdtemp(dir=up.home) if out is None else out).absolute()
         _follow(up, config, FlowerConfig(**flower, out=path), on_progress, on_event, app)
         folder = RunFolder.open(path)
-        params, summary = _complete(job, folder)
+        params, summary = add_average(job, folder)
         return Result(config, folder.metrics(), summary, params, job.model)
 
 
@@ -161,17 +161,3 @@ def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
     assert flower.out is not None
     recorded = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == round)
     return Progress(round, rounds, steps, float(found[4]), next(recorded, None))
-
-
-def _complete(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
-    """Add to the records what takes all parameters in one place; return the parameters and the summary."""
-    summary, models = folder.summary(), folder.models()
-    params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
-    for node in range(len(params)):
-        if named := models.get(f"node{node}"):
-            params[node] = job.model.flatten(named).to(params)
-    if bool(params.isfinite().all()):
-        found = job.judge(params).record()
-        summary["final"] |= {name: found[name] for name in summary["final"] if name in found}
-        folder.finish(summary, models | {AVERAGE: job.model.unflatten(params.mean(0))})
-    return params, summary

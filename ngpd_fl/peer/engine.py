@@ -29,7 +29,7 @@ from ngpd_fl.peer.inbox import Inbox
 from ngpd_fl.peer.transport import Counts, Transport
 
 _GREETING = 0.5
-"""Seconds between two greetings to neighbours that have not been heard."""
+"""Seconds between two greetings, until all neighbours have been heard."""
 
 
 class Waits(NamedTuple):
@@ -109,12 +109,12 @@ class PeerEngine:
         everyone = set(self._crew.incoming)
         until = time.monotonic() + (self._waits.start if self.life == 1 else self._waits.round)
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
-            self._tell(Kind.HELLO, [edge ^ 1 for edge in missing])
+            self._tell(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
         if missing and not self._is_over():
             self._note_gone(sorted(missing), "has not been heard", self._waits.start)
         self.inbox.give_up(missing)
-        self._tell(Kind.HELLO, list(self._crew.outgoing))
+        self._tell(Kind.HELLO)
 
     def run_round(self) -> RoundInfo:
         """Take K local steps at every node, send, take in what has come, and return what it gave."""
@@ -134,7 +134,7 @@ class PeerEngine:
     def close(self) -> None:
         """Close the transport; where rounds are left, tell the neighbours not to wait for their messages."""
         if self.round < self._rounds:
-            self._tell(Kind.BYE, list(self._crew.outgoing))
+            self._tell(Kind.BYE)
         self._transport.close()
 
     def counts(self) -> Counts:
@@ -220,8 +220,8 @@ class PeerEngine:
         sequence, newest, bitmap, number = slip
         return self._codec.write(Head(Kind.MESSAGE, edge, number, sequence, newest, bitmap, self.life, heard), fields)
 
-    def _tell(self, kind: Kind, edges: Sequence[int]) -> None:
-        for edge in edges:
+    def _tell(self, kind: Kind) -> None:
+        for edge in self._crew.outgoing:
             head = Head(kind, edge, min(self.round, self._rounds - 1), 0, life=self.life)
             self._transport.send(edge, self._codec.write(head))
 

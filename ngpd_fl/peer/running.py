@@ -83,7 +83,7 @@ def run_peer(
             )
             if is_new:
                 folder.add_counts(job.counts)
-                _write_life(out, engine.life)
+                write_self(out, nodes, engine.life)
             else:
                 _go_back(folder, engine, ledger, environment, on_event)
             peer = _Peer(job, engine, ledger, folder, checkpoint_every, is_over)
@@ -227,8 +227,11 @@ def _go_back(
     on_event: Callable[[str], None],
 ) -> None:
     """Take up the last checkpoint that is fit for it, in a new life."""
-    life = _read_life(folder.path) + 1
-    _write_life(folder.path, life)
+    nodes, life = read_self(folder.path)
+    if nodes != sorted(engine.nodes):
+        raise InputError(f"out: {folder.path} holds the records of other nodes ({', '.join(map(str, nodes))})")
+    life += 1
+    write_self(folder.path, nodes, life)
     checkpoint = last_checkpoint(folder, environment, on_event)
     if checkpoint is not None:
         try:
@@ -242,12 +245,18 @@ def _go_back(
     engine.begin_life(life)
 
 
-def _write_life(out: Path, number: int) -> None:
-    write_text(out / "life.json", json.dumps({"life": number}) + "\n")
+def write_self(out: Path, nodes: Sequence[int], life: int) -> None:
+    """Note in a peer's folder which nodes it hosts, and how often it has been started."""
+    write_text(out / "peer.json", json.dumps({"nodes": sorted(nodes), "life": life}) + "\n")
 
 
-def _read_life(out: Path) -> int:
+def read_self(out: Path) -> tuple[list[int], int]:
+    """Return what ``write_self`` noted; raise ``InputError`` where it is not there or damaged."""
+    path = out / "peer.json"
     try:
-        return int(json.loads((out / "life.json").read_bytes())["life"])
+        found = json.loads(path.read_bytes())
+        return [int(node) for node in found["nodes"]], int(found["life"])
+    except FileNotFoundError as error:
+        raise InputError(f"{out}: not a peer's folder (it should hold peer.json)") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{out / 'life.json'}: damaged; name another folder") from error
+        raise InputError(f"{path}: damaged") from error

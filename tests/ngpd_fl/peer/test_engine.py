@@ -9,6 +9,10 @@ import pytest
 import torch
 
 from ngpd_fl import Config, run
+from ngpd_fl.config import InputError
+from ngpd_fl.peer.engine import Waits
+from ngpd_fl.peer.running import check_for_peers, run_id
+from ngpd_fl.peer.transport import MemoryNetwork, seeded
 from ngpd_fl.records import RunFolder
 from tests.peers import Crowd
 
@@ -50,3 +54,113 @@ def test_peers_end_where_the_in_process_engine_does(strategy: str, network: str,
             torch.testing.assert_close(params, expected.params[node], rtol=0, atol=1e-12)
     assert sum(summary["bytes_sent"] for summary in summaries) == expected.summary["bytes_sent"]
     assert sum(summary["node_steps"] for summary in summaries) == expected.summary["node_steps"]
+
+
+class After:
+    """Says stop after so many looks from outside of waiting: rounds."""
+
+    def __init__(self, engine_round: int) -> None:
+        self.round = engine_round
+        self.engine: Any = None
+
+    def on_start(self, engine: Any, ledger: Any) -> None:
+        self.engine = engine
+
+    def __call__(self) -> bool:
+        return self.engine is not None and self.engine.round >= self.round
+
+
+def test_a_peer_that_stops_is_not_waited_for_and_goes_on_later(tmp_path: Path) -> None:
+    here = config(training={"rounds": 40, "local_steps": 1}, evaluation={"every": 1})
+    crowd = Crowd(here, tmp_path, waits=Waits(20, 1000))
+    stop = After(6)
+    threads = [crowd.start(number) for number in range(4)]
+    last = crowd.start(4, is_over=stop, on_start=stop.on_start, checkpoint_every=4)
+    last.join()
+    assert crowd.summaries[4]["status"] == "interrupted" and crowd.summaries[4]["rounds"] == 6
+    again = crowd.start(4, waits=Waits(20, 2))
+    for thread in (*threads, again):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not crowd.errors
+    assert [crowd.summaries[number]["status"] for number in range(5)] == ["finished"] * 5
+    assert crowd.summaries[4]["peer"]["life"] == 2
+    rounds = [metrics.round for metrics in RunFolder(crowd.folder(4)).metrics()]
+    assert rounds == sorted(set(rounds)) and rounds[:7] == [0, 1, 2, 3, 4, 5, 6] and rounds[-1] == 40
+    assert not any(summary["peer"]["frames_refused"] for summary in crowd.summaries.values())
+
+
+def test_what_was_recorded_after_the_checkpoint_is_kept_apart(tmp_path: Path) -> None:
+    here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 6, "local_steps": 1})
+    crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
+    crash = After(5)
+
+    def fail() -> bool:
+        if crash():
+            raise RuntimeError("a crash")
+        return False
+
+    crowd.start(0, is_over=fail, on_start=crash.on_start, checkpoint_every=3).join()
+    assert [str(error) for error in crowd.errors] == ["a crash"]
+    before = (crowd.folder(0) / "metrics.jsonl").read_text()
+    crowd.start(0).join()
+    folder = RunFolder(crowd.folder(0))
+    assert folder.summary()["status"] == "finished"
+    assert [metrics.round for metrics in folder.metrics()] == [0, 2, 4, 6]
+    abandoned = (crowd.folder(0) / "abandoned.jsonl").read_text()
+    kept = (crowd.folder(0) / "metrics.jsonl").read_text()
+    assert abandoned and before.endswith(abandoned) and kept.startswith(before.removesuffix(abandoned))
+
+
+def test_a_peer_that_never_comes_does_not_stop_the_others(tmp_path: Path) -> None:
+    here = config(training={"rounds": 4, "local_steps": 1})
+    crowd = Crowd(here, tmp_path, waits=Waits(0.5, 1000))
+    threads = [crowd.start(number) for number in range(4)]
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert all(summary["status"] == "finished" for summary in crowd.summaries.values())
+    assert any("node 4 has not been heard" in event for event in crowd.events)
+
+
+def test_asynchronous_peers_do_not_wait(tmp_path: Path) -> None:
+    here = config(training={"rounds": 60, "local_steps": 1, "mode": "asynchronous"})
+    summaries = Crowd(here, tmp_path, network=MemoryNetwork(seeded(0, loss=0.2, duplicate=0.1, delay_s=0.005))).run()
+    for summary in summaries:
+        assert summary["status"] == "finished" and summary["peer"]["waited_seconds"] == 0
+        assert set(summary["peer"]["frames_refused"]) <= {"replayed"}
+        assert sum(summary["peer"]["messages_taken"].values()) > 20
+    assert sum(summary["peer"]["frames_refused"].get("replayed", 0) for summary in summaries) > 0
+
+
+def test_another_configuration_or_other_nodes_are_refused(tmp_path: Path) -> None:
+    here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
+    stop = After(1)
+    crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
+    crowd.start(0, is_over=stop, on_start=stop.on_start).join()
+    (tmp_path / "peer0").rename(tmp_path / "peer1")
+    crowd.start(1).join()
+    Crowd(config(topology={"name": "path", "nodes": 2}), tmp_path, waits=Waits(0, 0)).start(1).join()
+    assert [type(error) for error in crowd.errors] == [InputError] and "other nodes (0)" in str(crowd.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"devices": {"step_sigma": 0.5}}, "devices"),
+        ({"faults": {"burst_begin": 0.5}}, "faults"),
+        ({"training": {"mode": "local", "patience": 1.0}}, "training.patience"),
+        ({"training": {"until_accuracy": 0.5}}, "training.until_accuracy"),
+    ],
+)
+def test_what_only_a_simulation_can_do_is_refused(sections: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_for_peers(config(**sections))
+
+
+def test_the_run_is_the_same_wherever_data_lie() -> None:
+    run = run_id(config())
+    assert run_id(config(data={"dataset": "digits", "data_dir": "/data"})) == run
+    assert run_id(config(engine={"dtype": "float64", "device": "cpu", "threads": 2})) == run
+    for other in ({"engine": {"dtype": "float32"}}, {"seed": 1}, {"strategy": "ecl"}):
+        assert run_id(config(**other)) != run

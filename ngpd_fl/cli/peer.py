@@ -1,0 +1,166 @@
+"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbours directly. See docs/edge.md."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ngpd_fl.cli import flags
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.progress import reporting
+
+_WHO, _HOW, _WHERE = "Who", "How", "Files"
+
+
+def peer(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of the run, the same for all peers")],
+    peers: Annotated[
+        Path, typer.Option(metavar="FILE", help="TOML file: who hosts which nodes, and where", rich_help_panel=_WHO)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="folder for this peer's records; where it holds them, the run goes on",
+            rich_help_panel=_WHERE,
+        ),
+    ],
+    keys: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="folder with this peer's certificate and key", rich_help_panel=_WHO),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="this peer's; default: its certificate's", rich_help_panel=_WHO)
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="no TLS; only where all peers are on this machine", rich_help_panel=_WHO)
+    ] = False,
+    force_insecure: Annotated[
+        bool,
+        typer.Option("--force-insecure", help="no TLS between machines either: anyone may join", rich_help_panel=_WHO),
+    ] = False,
+    data_dir: flags.DataDir = None,
+    patience: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="longest wait for a message", rich_help_panel=_HOW),
+    ] = 30.0,
+    start_patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="longest wait for all to be there", rich_help_panel=_HOW)
+    ] = 300.0,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, metavar="ROUNDS", help="rounds between two checkpoints", rich_help_panel=_HOW)
+    ] = 10,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="answer Prometheus at this port", rich_help_panel=_HOW)
+    ] = None,
+    assignments: flags.Assignments = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train this machine's nodes together with those of its neighbours, without any server.
+
+    Start it on every machine. SIGTERM and Ctrl-C stop it with a checkpoint; started again, it goes on, after a crash
+    as well, and joins its neighbours in their round.
+    """
+    from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
+    from ngpd_fl.peer.engine import Waits
+    from ngpd_fl.peer.running import run_peer
+    from ngpd_fl.peer.transport import Credentials, Insecure, Peers, Routes, ZenohTransport
+    from ngpd_fl.peer.watching import serve_metrics
+
+    own = {"data.data_dir": data_dir} if data_dir is not None else {}
+    settings = Config.load(config, own | parse_assignments(assignments or ()))
+    everyone = Peers.read(peers)
+    everyone.require_nodes(settings.topology.nodes)
+    if insecure or force_insecure:
+        if keys is not None:
+            raise InputError("keys: no TLS is wanted; give either --keys or --insecure")
+        if name is None:
+            raise InputError("name: say by --name which of the peers this is")
+        identity: Credentials | Insecure = Insecure(name, forced=force_insecure)
+    elif keys is None:
+        raise InputError("keys: needed (`ngpd-fl deploy keys` makes them); --insecure is for a single machine")
+    else:
+        identity = Credentials.open(keys, name)
+    own_peer = everyone[identity.name]
+    routes = Routes.of(own_peer.name, everyone.hosts, build_topology(settings).edges)
+    transport = ZenohTransport(identity, everyone, routes)
+    done = 0
+
+    def say(line: str) -> None:
+        print(f"{own_peer.name}: {line}", file=sys.stderr, flush=True)
+
+    def begun(engine: Any, ledger: Any) -> None:
+        if metrics_port is not None:
+            serve_metrics(metrics_port, engine, ledger)
+
+    with reporting(own_peer.name, quiet) as report, _stopping() as stop:
+
+        def on_progress(progress: Any) -> None:
+            nonlocal done
+            done = progress.round
+            report(progress)
+
+        summary = run_peer(
+            settings,
+            own_peer.nodes,
+            transport,
+            out,
+            waits=Waits(start_patience, patience),
+            checkpoint_every=checkpoint_every,
+            is_over=stop.is_set,
+            on_start=begun,
+            on_progress=on_progress,
+            on_event=say,
+        )
+    if summary["status"] == "interrupted":
+        words = f"{own_peer.name} stopped after round {done} of {settings.training.rounds}; started again, it goes on"
+        raise Ended(words, INTERRUPTED)
+    if summary["status"] != "finished":
+        raise Ended(f"{own_peer.name} {summary['status']} in round {done}; records are kept in {out}", FAILED)
+
+
+def gather(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="the peers' folders")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the whole run's records, new or empty")],
+    data_dir: flags.DataDir = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Put the records of all peers of a run together: a run's folder like any other, for `show`, plots and reports.
+
+    Copy the peers' folders to one machine first. Those of peers that have not ended count as far as they go.
+    """
+    from ngpd_fl.cli.folders import new_folder
+    from ngpd_fl.cli.show import print_run
+    from ngpd_fl.peer.gathering import gather
+    from ngpd_fl.report import write_plots
+
+    with new_folder(out, "gathered") as folder:
+        gather(folders, folder, {} if data_dir is None else {"data.data_dir": data_dir})
+        write_plots(folder)
+    if not quiet:
+        print_run(out)
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Let SIGTERM and Ctrl-C set a flag for a while; a second one interrupts."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
