@@ -18,6 +18,7 @@ from strategies.ecl import ECL, ECLOptions
 from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
 from strategies.ngpd import NGPD, NGPDOptions
 from strategies.registry import STRATEGIES, make_strategy, parse_strategy
+from strategies.wire import wire_type
 
 __all__ = [
     "DSGD",
@@ -42,4 +43,5 @@ __all__ = [
     "View",
     "make_strategy",
     "parse_strategy",
+    "wire_type",
 ]

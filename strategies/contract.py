@@ -27,7 +27,7 @@ K        ``local_steps``  minibatch steps between two exchanges (one round)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -190,6 +190,9 @@ class StrategyOptions(BaseModel):
 
     name: str
     lr: float = Field(0.05, gt=0, description="mu, the step size")
+    wire: Literal["float16", "bfloat16", "float32"] | None = Field(
+        None, description="type to which the numbers in messages are rounded; unset: they go as they are"
+    )
 
     second_order: ClassVar[bool] = False
     """Whether the algorithm works with a ``Curvature`` instead of an ``Objective``."""

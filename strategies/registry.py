@@ -10,6 +10,7 @@ from strategies.dsgd import DSGD, DSGDOptions
 from strategies.ecl import ECL, ECLOptions
 from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
 from strategies.ngpd import NGPD, NGPDOptions
+from strategies.wire import Rounded, wire_type
 
 STRATEGIES: dict[str, tuple[type[StrategyOptions], Any]] = {
     "ngpd": (NGPDOptions, NGPD),
@@ -37,4 +38,5 @@ def parse_strategy(value: str | Mapping[str, Any]) -> StrategyOptions:
 def make_strategy(options: StrategyOptions, minimised: Objective | Curvature) -> Strategy:
     """Return the algorithm of these options, on an objective or, if it is of second order, on a curvature."""
     strategy: Strategy = STRATEGIES[options.name][1](options, minimised)
-    return strategy
+    wire = wire_type(options)
+    return strategy if wire is None else Rounded(strategy, wire)

@@ -83,7 +83,11 @@ class NaiveNetwork:
             for slot, other in enumerate(self.neighbours[node]):
                 if (node, other) in sends:
                     mail[node, other] = self.addressed(message, slot)
-                    self.bytes_sent += sum(part.numel() * part.element_size() for part in mail[node, other].values())
+                    sizes = {"float16": 2, "bfloat16": 2, "float32": 4}
+                    self.bytes_sent += sum(
+                        part.numel() * sizes.get(self.strategy.options.wire or "", part.element_size())
+                        for part in mail[node, other].values()
+                    )
         states = {}
         for node in self.nodes:
             arrived = {j: mail[j, node] for j in self.neighbours[node] if (j, node) in arrives}

@@ -19,7 +19,7 @@ FLOORS = [
     {"composition"},
     {"peer", "report", "running"},
     {"calibration", "diagnosis", "estimation", "judging", "sweep"},
-    {"cli", "deploy", "flower"},
+    {"cli", "deploy", "flower", "peer"},
     {"__main__"},
 ]
 FLOOR_OF = {part: height for height, parts in enumerate(FLOORS) for part in parts}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.engines.example import message_bytes
 from ngpd_fl.engines.links import Links, Round, Slip
 from ngpd_fl.engines.mailbox import Letters, Mailbox
 from ngpd_fl.engines.snapshot import from_tensors, is_curvature, to_tensors
@@ -79,6 +80,7 @@ class Crew:
         nodes: their indices in the graph in the order in which results come, int64 ``[n]``.
         outgoing: directed edges to nodes elsewhere, each with its sender.
         incoming: directed edges from nodes elsewhere, each with its sender.
+        bytes_per_message: the payload of one message over one directed edge.
         has_forgotten: whether the curvature was lost and the next local step estimates it anew.
     """
 
@@ -129,6 +131,7 @@ class Crew:
         ]
         self.outgoing, self.incoming = self._edges_elsewhere()
         self._written: tuple[Round, list[Message]] | None = None
+        self.bytes_per_message = sum(message_bytes(strategy, start).values())
         self.has_forgotten = False
 
     def work(self, number: int) -> Work:
@@ -211,11 +214,6 @@ class Crew:
         """
         own = edges is None
         self._links.reset(list(self.incoming) if edges is None else edges, own=own)
-
-    @property
-    def bytes_per_message(self) -> int:
-        """The payload of one message over one directed edge, in bytes; known once a round was written."""
-        return self._mailbox.bytes_per_message()
 
     def params(self) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[n, P]``."""

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 from ngpd_fl.clock import Drop, Event, Read, Work, from_json, to_json
 from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.crew import REFRESH, Feed, default_chunk_size
-from ngpd_fl.engines.example import example_message
+from ngpd_fl.engines.example import example_message, message_bytes
 from ngpd_fl.engines.graphs import Graphs
 from ngpd_fl.engines.levels import levels_of
 from ngpd_fl.engines.post import Key, Post
@@ -124,6 +124,7 @@ class EventEngine:
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
         self._graphs = Graphs(topology, start.dtype, start.device)
         self._receipts = Receipts(len(topology.edges))
+        self._message_bytes = sum(message_bytes(strategy, start).values())
         self._post = Post(strategy.options.spec.per_edge, example_message(strategy, start))
 
     def run_round(self) -> RoundInfo:
@@ -147,7 +148,7 @@ class EventEngine:
         self.round += 1
         of_steps = torch.cat([torch.stack(tuple(info)) for info in infos] or [self._start.new_empty(2, 0)], dim=1)
         loss, shrink = of_steps.mean(1)
-        return RoundInfo(loss, shrink, of_steps.shape[1], sent * self._post.bytes_per_message())
+        return RoundInfo(loss, shrink, of_steps.shape[1], sent * self._message_bytes)
 
     def params(self) -> Tensor:
         """Return the parameters ``[N, P]`` with which every node ended its last round, as evaluation sees them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.stacking import over_nodes
-from strategies import RoundView, Strategy
+from strategies import RoundView, Strategy, wire_type
 from strategies.contract import Message
 from topologies import Topology
 
@@ -33,6 +33,6 @@ def example_letter(strategy: Strategy, start: Tensor) -> Message:
 
 
 def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
-    """Return the payload in bytes of one message over one directed edge, by field."""
-    values = example_letter(strategy, start)._asdict()
-    return {name: value.numel() * value.element_size() for name, value in values.items()}
+    """Return the payload in bytes of one message over one directed edge, as it goes over the wire, by field."""
+    values, wire = example_letter(strategy, start)._asdict(), wire_type(strategy.options)
+    return {name: value.numel() * (wire or value.dtype).itemsize for name, value in values.items()}

@@ -86,10 +86,6 @@ class Mailbox:
             for source, value in values.items():
                 self._buffers[name][self._row(name)[source]] = value.to(self._buffers[name].device)
 
-    def bytes_per_message(self) -> int:
-        """Return the payload of one message over one directed edge, in bytes."""
-        return sum(buffer[0].numel() * buffer.element_size() for buffer in self._buffers.values())
-
     def _row(self, field: str) -> Tensor:
         return self._edge_row if field in self._per_edge else self._node_row
 

@@ -98,10 +98,6 @@ class Post:
                 raise ValueError(f"messages without {name!r}, or of another shape or type")
             self._buffers[name] = torch.cat([torch.zeros_like(buffer[:1]), values[name].to(buffer.device)])
 
-    def bytes_per_message(self) -> int:
-        """Return the payload of one message over one directed edge, in bytes."""
-        return sum(buffer[0].numel() * buffer.element_size() for buffer in self._buffers.values())
-
     def _room(self, name: str, size: int) -> Tensor:
         """Return a field's buffer with at least ``size`` rows."""
         old = self._buffers[name]

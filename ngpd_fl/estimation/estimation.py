@@ -103,13 +103,13 @@ def estimate(config: Config) -> Estimate:
 
         state = state_bytes(job, topology, chunk_size)
         message = message_bytes(job)
-        messages = messages_bytes(job, topology, message)
+        messages = messages_bytes(job, topology)
         held, size = sum(state.values()) + messages, smallest_part(topology)
         room = float("inf") if limit is None else limit - data - process
         work, tried, round, measured = 0, 0, None, 0
         if 3 * held * size < room * topology.num_nodes:
             tried = size
-            work = work_bytes(job, size, message)
+            work = work_bytes(job, size)
             share = min(0.5 * room / (held + work), 1.0)  # of the network that may be tried
             most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
             round, measured = round_seconds(job, size, most)

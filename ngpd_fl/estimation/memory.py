@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.composition import Job
 from ngpd_fl.data import Split
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import VectorisedEngine, example_letter
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.estimation.allocations import Allocations
 from ngpd_fl.estimation.part import part_of
@@ -43,13 +43,12 @@ def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
             yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
 
 
-def work_bytes(job: Job, size: int, message: int) -> int:
+def work_bytes(job: Job, size: int) -> int:
     """Return the most bytes that a round of the network takes beside states and messages.
 
     Args:
         job: the run.
         size: of the part that it is measured on.
-        message: bytes of one message.
     """
     num_nodes, chunk_size = job.topology.num_nodes, job.chunk_size
     if chunk_size is not None:  # as many blocks as the network has
@@ -60,7 +59,7 @@ def work_bytes(job: Job, size: int, message: int) -> int:
         for _ in range(2):  # in the first, states share what is zero at every node
             engine.round = 0
             engine.run_round()
-    held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part, message)
+    held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part)
     return max(allocations.peak - held, 0) * num_nodes // size
 
 
@@ -70,12 +69,13 @@ def message_bytes(job: Job) -> int:
     return sent // 2
 
 
-def messages_bytes(job: Job, topology: Topology, message: int) -> int:
-    """Return the bytes in which the engine holds a round's messages of this length.
+def messages_bytes(job: Job, topology: Topology) -> int:
+    """Return the bytes in which the engine holds a round's messages, in the type of the parameters.
 
     It has a row per directed edge where neighbours get different messages, else one per node, and an empty one.
     """
     per_edge = bool(job.config.strategy.spec.per_edge)
+    message: int = sum(value.nbytes for value in example_letter(job.strategy, job.model.start()))
     return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
 
 

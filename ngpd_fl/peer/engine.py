@@ -27,6 +27,7 @@ from ngpd_fl.engines import Crew, Parcel, RoundInfo, Slip, example_letter
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
 from ngpd_fl.peer.inbox import Inbox
 from ngpd_fl.peer.transport import Counts, Transport
+from strategies import wire_type
 
 _GREETING = 0.5
 """Seconds between two greetings, until all neighbours have been heard."""
@@ -95,7 +96,8 @@ class PeerEngine:
         self._rounds = job.config.training.rounds
         self._steps = job.config.training.local_steps * len(self.nodes)
         self._transport = transport
-        self._codec = Codec(run, example_letter(job.strategy, job.model.start()))
+        letter = example_letter(job.strategy, job.model.start())
+        self._codec = Codec(run, letter, wire_type(job.config.strategy))
         self._per_edge = job.strategy.options.spec.per_edge
         self._waits = waits
         self._is_over = is_over

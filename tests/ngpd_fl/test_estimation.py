@@ -149,7 +149,7 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
     assert found.training_seconds == pytest.approx(3 * 24)
     assert found.evaluation == pytest.approx(25 * 0.25 / 2)
     parts = compose(config)
-    assert found.work == pytest.approx(work_bytes(parts, 24, found.message), rel=0.05)
+    assert found.work == pytest.approx(work_bytes(parts, 24), rel=0.05)
 
 
 def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
@@ -160,5 +160,5 @@ def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes(
     assert job.chunk_size is not None and job.chunk_size < 200
     given = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": job.chunk_size})})
     at_once = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": 400})})
-    unset, chunked, whole = (work_bytes(compose(each), 100, 0) for each in (config, given, at_once))
+    unset, chunked, whole = (work_bytes(compose(each), 100) for each in (config, given, at_once))
     assert unset == pytest.approx(chunked, rel=0.05) and unset < 0.7 * whole

@@ -45,4 +45,3 @@ def test_every_slot_gets_what_its_neighbour_sent_to_it(topology: dict[str, objec
                 kept = bool(received[row, slot])
                 assert inbox.to_one[row, slot].tolist() == ([other + 1, node + 1] if kept else [0, 0])
                 assert (inbox.to_all[row, slot] == (other + 1 if kept else 0)).all()
-    assert mailbox.bytes_per_message() == 2 * 8 + 6 * 4
