@@ -26,7 +26,12 @@ def options() -> None:
 @deploy.command()
 def keys(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="where the devices' folders are made")],
-    nodes: Annotated[int, typer.Option(help="number of nodes in all; those that have their keys keep them")],
+    nodes: Annotated[
+        int | None, typer.Option(help="number of nodes in all; those that have their keys keep them")
+    ] = None,
+    peers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="instead of --nodes: who takes part where there is no SuperLink")
+    ] = None,
     host: Annotated[
         list[str] | None, typer.Option(help="name or address under which nodes reach the SuperLink; repeatable")
     ] = None,
@@ -34,11 +39,23 @@ def keys(
 ) -> None:
     """Make certificates and keys: a folder for the SuperLink and one for each node, to be copied to their machines.
 
-    Run again with more nodes, it makes the missing ones. Nothing is overwritten.
+    With --peers one for each peer of that file. Run again with more of them, it makes the missing ones. Nothing is
+    overwritten.
     """
-    from ngpd_fl.deploy.folders import make_keys
+    from ngpd_fl.config import InputError
+    from ngpd_fl.deploy.folders import make_keys, make_peer_keys
 
-    for made in make_keys(folder, host or (), nodes, days):
+    if (nodes is None) == (peers is None):
+        raise InputError("deploy keys: give either --nodes or --peers")
+    if peers is not None:
+        from ngpd_fl.peer.transport import Peers
+
+        if host:
+            raise InputError("--host: is for the SuperLink; with --peers there is none")
+        folders = make_peer_keys(folder, Peers.read(peers), days)
+    else:
+        folders = make_keys(folder, host or (), nodes or 0, days)
+    for made in folders:
         print(made)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ngpd_fl.deploy import bad_input
 from ngpd_fl.deploy.authority import (
@@ -22,6 +22,9 @@ from ngpd_fl.deploy.authority import (
     private_pem,
     public_openssh,
 )
+
+if TYPE_CHECKING:
+    from ngpd_fl.peer.transport import Peers
 
 LOOPBACK = ("localhost", "127.0.0.1")
 """The SuperLink's certificate always says these: its own parts reach it so."""
@@ -111,8 +114,7 @@ def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list
     Raises:
         InputError: something is not as it should be; nothing was written.
     """
-    if not 1 <= days < AUTHORITY_DAYS:
-        raise bad_input(f"--days {days}: should be from 1 to {AUTHORITY_DAYS - 1}")
+    _check_days(days)
     if nodes < 1:
         raise bad_input(f"--nodes {nodes}: should be 1 or more")
     for host in hosts:
@@ -141,8 +143,46 @@ def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list
         files |= {own.authority: trusted, own.certificate: certificate_pem(certificate), own.key: private_pem(tls)}
         files[own.auth_key] = private_openssh(auth)
         files[link.nodes / f"{name}.pub"] = public_openssh(auth, name)
+    return _make(folder, files, f"{nodes} nodes")
+
+
+def make_peer_keys(folder: Path, peers: Peers, days: int) -> list[Path]:
+    """Make a folder for each peer that has none yet: no server is there, and nobody is registered.
+
+    Its certificate says the peer's name and no address, so that a machine may move.
+
+    Args:
+        folder: where they lie; the authority that it has is used again.
+        peers: everyone who needs one.
+        days: how long certificates are valid.
+
+    Returns:
+        The folders that got something.
+
+    Raises:
+        InputError: something is not as it should be; nothing was written.
+    """
+    _check_days(days)
+    authority, files = _authority(folder / "ca")
+    for name in (peer.name for peer in peers.peers):
+        own, key = folder / name, new_key()
+        if own.exists():
+            continue
+        certificate = authority.sign(name, key.public_key(), [name], days)
+        files[own / "ca.crt"] = certificate_pem(authority.certificate)
+        files |= {own / f"{name}.crt": certificate_pem(certificate), own / f"{name}.key": private_pem(key)}
+    return _make(folder, files, f"{len(peers.peers)} peers")
+
+
+def _check_days(days: int) -> None:
+    if not 1 <= days < AUTHORITY_DAYS:
+        raise bad_input(f"--days {days}: should be from 1 to {AUTHORITY_DAYS - 1}")
+
+
+def _make(folder: Path, files: dict[Path, bytes], whose: str) -> list[Path]:
+    """Write new files, and return the folders that got some."""
     if not files:
-        raise bad_input(f"{folder}: has the keys of {nodes} nodes already, and nothing is overwritten")
+        raise bad_input(f"{folder}: has the keys of {whose} already, and nothing is overwritten")
     if there := [path for path in files if path.exists()]:
         raise bad_input(f"{there[0]}: is there already, and nothing is overwritten; move it away first")
     _write(folder, files)

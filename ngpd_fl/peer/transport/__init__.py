@@ -2,6 +2,7 @@
 
 from ngpd_fl.peer.transport.counts import Counts
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
+from ngpd_fl.peer.transport.http import HttpTransport
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes, Transport
 from ngpd_fl.peer.transport.memory import MemoryNetwork, MemoryTransport, seeded
 from ngpd_fl.peer.transport.peers import Address, Peer, Peers
@@ -11,6 +12,7 @@ __all__ = [
     "Counts",
     "Credentials",
     "Frame",
+    "HttpTransport",
     "Insecure",
     "MemoryNetwork",
     "MemoryTransport",

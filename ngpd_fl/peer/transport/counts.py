@@ -15,8 +15,8 @@ class Counts(NamedTuple):
         received: frames handed to ``receive``.
         received_bytes: their bytes.
         replaced: frames that never left, since a newer one for the same edge came.
-        failed: frames that were lost on their way, such as with a connection.
-        refused: frames that came on an edge that was not their sender's.
+        retried: times that a frame did not get through and waits again.
+        refused: connections of strangers, and frames that were too large or on an edge that is not their sender's.
     """
 
     sent: int = 0
@@ -24,7 +24,7 @@ class Counts(NamedTuple):
     received: int = 0
     received_bytes: int = 0
     replaced: int = 0
-    failed: int = 0
+    retried: int = 0
     refused: int = 0
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -12,6 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from ngpd_fl.config import InputError
+
+T = TypeVar("T")
 
 
 class Credentials(NamedTuple):
@@ -25,9 +29,9 @@ class Credentials(NamedTuple):
     """
 
     name: str
-    authority: bytes
-    certificate: bytes
-    key: bytes
+    authority: Path
+    certificate: Path
+    key: Path
 
     @classmethod
     def open(cls, folder: Path, name: str | None = None) -> Self:
@@ -48,26 +52,35 @@ class Credentials(NamedTuple):
                     f"{folder}: should hold one certificate beside ca.crt (got {', '.join(found) or 'none'})"
                 )
             name = found[0]
-        authority, certificate, key = folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key"
-        credentials = cls(name, *(_read(path) for path in (authority, certificate, key)))
-        if (mode := key.stat().st_mode & 0o777) & 0o077:
-            raise InputError(f"{key}: others can read it (mode {mode:o}); chmod 600 {key}")
-        credentials._check(authority, certificate, key)
+        credentials = cls(name, folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key")
+        credentials._check()
         return credentials
 
-    def _check(self, authority: Path, certificate: Path, key: Path) -> None:
-        try:
-            trusted = x509.load_pem_x509_certificates(self.authority)
-        except ValueError as error:
-            raise InputError(f"{authority}: is no certificate") from error
-        try:
-            own = x509.load_pem_x509_certificate(self.certificate)
-        except ValueError as error:
-            raise InputError(f"{certificate}: is no certificate") from error
-        try:
-            private = serialization.load_pem_private_key(self.key, None)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{key}: is no private key") from error
+    def server_context(self) -> ssl.SSLContext:
+        """Return what the side that is connected to proves itself and knows others by."""
+        context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = 0  # every connection shows its certificate
+        return context
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return what the side that connects proves itself and knows others by; it checks their names."""
+        return self._context(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _context(self, side: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(side)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.authority)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+    def _check(self) -> None:
+        authority, certificate, key = self.authority, self.certificate, self.key
+        trusted = _read(authority, x509.load_pem_x509_certificates, "certificate")
+        own = _read(certificate, x509.load_pem_x509_certificate, "certificate")
+        private = _read(key, lambda content: serialization.load_pem_private_key(content, None), "private key")
+        if (mode := key.stat().st_mode & 0o777) & 0o077:
+            raise InputError(f"{key}: others can read it (mode {mode:o}); chmod 600 {key}")
         if private.public_key() != own.public_key():
             raise InputError(f"{key}: does not belong to {certificate.name}")
         if not (self.name == common_name(own) and self.name in _alternatives(own)):
@@ -116,8 +129,10 @@ def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     return True
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, load: Callable[[bytes], T], what: str) -> T:
     try:
-        return path.read_bytes()
+        return load(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is no {what} that can be read") from error

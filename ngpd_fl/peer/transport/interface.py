@@ -77,6 +77,10 @@ class Transport(Protocol):
         """Return what was done so far."""
         ...
 
+    def problems(self) -> Mapping[str, str]:
+        """Return for each neighbour that was not reached when it was last tried the reason."""
+        ...
+
     def close(self) -> None:
         """Stop. What is queued has a short time to leave; nothing is received afterwards."""
         ...

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ngpd_fl.config import InputError, Section, one_line, read_toml
 
+_HOST = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -40,15 +41,10 @@ class Address(NamedTuple):
     @classmethod
     def of(cls, text: str) -> Self:
         """Read ``host:port``, an IPv6 address in brackets; raise ``ValueError`` with what is wrong."""
-        host, colon, port = text.rpartition(":")
+        host, _, port = text.rpartition(":")
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if (
-            not colon
-            or not bare
-            or not port.isdecimal()
-            or not 1 <= int(port) <= 65535
-            or (":" in bare) != (bare != host)
-        ):
+        is_host = _is_ipv6(bare) if bare != host else _HOST.fullmatch(host)
+        if not is_host or not port.isdecimal() or not 1 <= int(port) <= 65535:
             raise ValueError(f"should be HOST:PORT, such as 192.168.1.10:7447 (got {text!r})")
         return cls(bare, int(port))
 
@@ -86,8 +82,8 @@ class Peer(Section):
             raise ValueError("nodes: should name at least one")
         if not self.name:
             object.__setattr__(self, "name", f"node{self.nodes[0]}")  # frozen only from now on
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name: should be lower-case letters, digits, - and . (got {self.name!r})")
+        if not _NAME.fullmatch(self.name) or self.name == "ca":
+            raise ValueError(f"name: should be lower-case letters, digits, - and ., and not ca (got {self.name!r})")
         return self
 
     @property
@@ -138,6 +134,13 @@ class Peers(Section):
             raise InputError(f"peers: node {unknown[0]} is not in the topology; allowed: 0 to {number - 1}")
         if missing := sorted(set(range(number)) - set(self.hosts)):
             raise InputError(f"peers: node {missing[0]} of the topology is hosted by none")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def _once(what: str, values: Iterable[int | str]) -> None:

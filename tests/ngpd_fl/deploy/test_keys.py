@@ -21,6 +21,7 @@ from ngpd_fl.cli import main
 from ngpd_fl.config import InputError
 from ngpd_fl.deploy.authority import Authority, new_key
 from ngpd_fl.deploy.folders import NodeFolder, SuperLinkFolder, make_keys
+from ngpd_fl.peer.transport import Credentials
 
 HOSTS = ["laptop.local", "192.168.1.10", "fd00::2"]
 
@@ -209,3 +210,56 @@ def test_a_certificate_can_have_ended(made: Path) -> None:
     policy(made, days=-2 * minute).build_server_verifier(x509.DNSName("a.local")).verify(leaf, [])
     with pytest.raises(verification.VerificationError):
         policy(made).build_server_verifier(x509.DNSName("a.local")).verify(leaf, [])
+
+
+PEERS = """
+[[peers]]
+address = "192.168.1.10:7447"
+nodes = [0]
+
+[[peers]]
+address = "board1.local:7447"
+nodes = [1, 2]
+name = "shelf"
+"""
+
+
+def test_peers_have_keys_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folder = tmp_path / "peers.toml", tmp_path / "fleet"
+    file.write_text(PEERS)
+    assert main(["deploy", "keys", str(folder), "--peers", str(file)]) == 0
+    assert capsys.readouterr().out.split() == [str(folder / each) for each in ("ca", "node0", "shelf")]
+    for name in ("node0", "shelf"):
+        assert sorted(path.name for path in (folder / name).iterdir()) == ["ca.crt", f"{name}.crt", f"{name}.key"]
+        leaf = certificate(folder / name / f"{name}.crt")
+        assert policy(folder).build_client_verifier().verify(leaf, []).subjects == [x509.DNSName(name)]
+        policy(folder).build_server_verifier(x509.DNSName(name)).verify(leaf, [])
+        assert Credentials.open(folder / name).name == name
+    before = (folder / "shelf" / "shelf.key").read_bytes()
+    file.write_text(PEERS + '[[peers]]\naddress = "board2.local:7447"\nnodes = [3]\n')
+    assert main(["deploy", "keys", str(folder), "--peers", str(file)]) == 0
+    assert capsys.readouterr().out.split() == [str(folder / "node3")]
+    assert (folder / "shelf" / "shelf.key").read_bytes() == before
+    assert main(["deploy", "keys", str(folder), "--peers", str(file)]) == 2
+    assert "has the keys of 3 peers already" in capsys.readouterr().err
+
+
+def test_a_supernodes_folder_is_a_peers_too(made: Path) -> None:
+    assert Credentials.open(made / "node1").name == "node1"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give either --nodes or --peers"),
+        (["--nodes", "2", "--peers", "peers.toml"], "give either --nodes or --peers"),
+        (["--peers", "none.toml"], "peers file none.toml: cannot be read"),
+        (["--peers", "none.toml", "--host", "a.local"], "--host: is for the SuperLink"),
+    ],
+)
+def test_keys_are_for_nodes_or_for_peers(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["deploy", "keys", str(tmp_path / "fleet"), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "fleet").exists()

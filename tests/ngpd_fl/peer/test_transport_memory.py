@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 
@@ -10,27 +9,10 @@ import numpy as np
 import pytest
 
 from ngpd_fl.peer.transport import MemoryNetwork, Routes, seeded
+from tests.transports import Shelf
 
 EDGES = np.array([[0, 1], [0, 2], [1, 2]])
 HOSTS = {0: "a", 1: "b", 2: "b"}
-
-
-class Shelf:
-    """Keeps what comes."""
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[int, bytes]] = []
-        self.change = threading.Condition()
-
-    def __call__(self, edge: int, frame: memoryview) -> None:
-        with self.change:
-            self.frames.append((edge, bytes(frame)))
-            self.change.notify_all()
-
-    def wait(self, number: int, seconds: float = 5.0) -> list[tuple[int, bytes]]:
-        with self.change:
-            self.change.wait_for(lambda: len(self.frames) >= number, seconds)
-            return list(self.frames)
 
 
 def test_routes_are_the_edges_with_an_end_here() -> None:

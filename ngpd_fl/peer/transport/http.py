@@ -1,0 +1,103 @@
+"""Frames over HTTP/1.1 with mutual TLS 1.3, by Python's own ``http`` and ``ssl``. See docs/transport.md.
+
+A process connects to each process that hosts a neighbour, with its certificate, and sends ``PUT /edge/E``; what comes
+back on the same connection is an empty answer when the frame was taken. The other direction is a connection of its own.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ngpd_fl.config import InputError
+from ngpd_fl.peer.transport.counts import Counts, Tally
+from ngpd_fl.peer.transport.credentials import Credentials, Insecure
+from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
+from ngpd_fl.peer.transport.listener import Listener
+from ngpd_fl.peer.transport.peers import Address, Peers
+from ngpd_fl.peer.transport.sender import Sender
+
+_PATIENCE = 1.0
+"""Seconds that what is queued has to leave at the end."""
+
+
+class HttpTransport:
+    """Frames between processes; see ``Transport``.
+
+    A frame that does not get through is sent again until a newer one of its edge waits, so that it may come twice.
+    Those of one edge come in order.
+    """
+
+    def __init__(
+        self, identity: Credentials | Insecure, peers: Peers, routes: Routes, *, largest_frame: int = 1 << 30
+    ) -> None:
+        """Take who this is, who the others are, and which edges there are.
+
+        Args:
+            identity: of this process, with a name in ``peers``.
+            peers: everyone.
+            routes: the edges with an end here.
+            largest_frame: bytes; more is neither sent nor taken, so that a neighbour cannot fill the memory.
+
+        Raises:
+            InputError: the name is not in ``peers``, or the identity is insecure and somebody is on another machine.
+        """
+        neighbours = {*routes.outgoing.values(), *routes.incoming.values()} - {identity.name}
+        self._listens_at = peers[identity.name].listens_at
+        addresses = {name: Address.of(peers[name].address) for name in sorted(neighbours)}
+        if isinstance(identity, Insecure) and not identity.forced:
+            for address in (self._listens_at, *addresses.values()):
+                if not address.is_loopback:
+                    raise InputError(f"{address}: is not on this machine; without TLS only loopback is allowed")
+        client = None if isinstance(identity, Insecure) else identity.client_context()
+        self._context = None if isinstance(identity, Insecure) else identity.server_context()
+        self._name = identity.name
+        self._routes = routes
+        self._largest = largest_frame
+        self._tally = Tally()
+        hosts = sorted(set(routes.outgoing.values()) - {identity.name})
+        self._senders = {name: Sender(name, addresses[name], client, self._tally) for name in hosts}
+        self._receive: Receive | None = None
+        self._listener: Listener | None = None
+
+    def start(self, receive: Receive) -> None:
+        """Begin; raise ``InputError`` where the address is taken or not this machine's."""
+        self._receive = receive
+        incoming = {edge: name for edge, name in self._routes.incoming.items() if name != self._name}
+        try:
+            self._listener = Listener(self._listens_at, self._context, incoming, self._largest, receive, self._tally)
+        except OSError as error:
+            raise InputError(f"{self._listens_at}: cannot listen there ({error.strerror or error})") from error
+        for sender in self._senders.values():
+            sender.start()
+
+    def send(self, edge: int, frame: Frame) -> None:
+        """Queue a frame; on an edge inside the process, hand it over."""
+        if edge not in self._routes.outgoing:
+            raise ValueError(f"edge {edge}: begins at no node of this process")
+        if (size := sum(memoryview(piece).nbytes for piece in frame)) > self._largest:
+            raise ValueError(f"edge {edge}: {size} bytes are more than {self._largest}")
+        name = self._routes.outgoing[edge]
+        if name != self._name:
+            self._tally.add(replaced=int(self._senders[name].outbox.put(edge, frame)))
+        elif self._receive is not None:
+            self._tally.add(sent=1, sent_bytes=size, received=1, received_bytes=size)
+            self._receive(edge, memoryview(b"".join(frame)))
+
+    def counts(self) -> Counts:
+        """Return what was done so far."""
+        return self._tally.counts
+
+    def problems(self) -> dict[str, str]:
+        """Return for each neighbour that was not reached when it was last tried the reason."""
+        return {name: sender.problem for name, sender in self._senders.items() if sender.problem is not None}
+
+    def close(self) -> None:
+        """Stop."""
+        end = time.monotonic() + _PATIENCE
+        for sender in self._senders.values():
+            sender.outbox.finish(max(0.0, end - time.monotonic()))
+        for sender in self._senders.values():
+            sender.stop()
+        if self._listener is not None:
+            self._listener.close()
+        self._receive = None

@@ -1,0 +1,203 @@
+"""The side that receives: a thread for each neighbour's connection."""
+
+from __future__ import annotations
+
+import http
+import http.server
+import socket
+import socketserver
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ngpd_fl.peer.transport.counts import Tally
+from ngpd_fl.peer.transport.interface import Receive
+from ngpd_fl.peer.transport.peers import Address
+from ngpd_fl.peer.transport.sender import shut, watch
+
+_HANDSHAKE = 5.0
+"""Seconds that whoever connects has to prove who it is."""
+
+_STRANGERS = 64
+"""Connections at most that have not proved it yet; more are closed at once."""
+
+_PATIENCE = 5.0
+"""Seconds that a connection has to end when it is asked to."""
+
+
+class _Line(NamedTuple):
+    """A connection and the thread that reads it."""
+
+    socket: socket.socket
+    thread: threading.Thread
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """Takes ``PUT /edge/E`` from the peer that hosts the edge's sender."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self,
+        address: Address,
+        context: ssl.SSLContext | None,
+        incoming: Mapping[int, str],
+        largest_frame: int,
+        receive: Receive,
+        tally: Tally,
+    ) -> None:
+        """Listen; raise ``OSError`` where that is not possible.
+
+        Args:
+            address: where.
+            context: what proves who this is, and whom to believe; None: everyone may send on every edge.
+            incoming: who sends on which edge.
+            largest_frame: bytes.
+            receive: takes the frames.
+            tally: what counts.
+        """
+        family, _, _, _, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self.address_family = family
+        self.incoming = incoming
+        self.largest_frame = largest_frame
+        self.receive = receive
+        self.tally = tally
+        self._context = context
+        self._strangers = threading.BoundedSemaphore(_STRANGERS)
+        self._lines: dict[object, _Line] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        super().__init__((str(where[0]), address.port), socketserver.BaseRequestHandler)  # see finish_request
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="listener", daemon=True)
+        self._thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a new connection a thread, unless too many are there that nobody knows."""
+        if self._strangers.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.tally.add(refused=1)
+            self.shutdown_request(request)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Find out who connects, and read its frames if it is a neighbour."""
+        try:
+            request.settimeout(_HANDSHAKE)
+            watch(request)
+            if self._context is not None:
+                request = self._context.wrap_socket(request, server_side=True)
+            names = set(self.incoming.values()) if self._context is None else names_of(request)
+        except OSError:
+            self.tally.add(refused=1)
+            return
+        finally:
+            self._strangers.release()
+        with request:
+            request.settimeout(None)
+            if names.isdisjoint(self.incoming.values()):
+                self.tally.add(refused=1)
+                return
+            key = object() if self._context is None else frozenset(names)
+            if self._enter(key, request):
+                try:
+                    _Handler(request, client_address, self, names)
+                finally:
+                    self._leave(key)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a connection has broken off, and its sender tries again."""
+
+    def close(self) -> None:
+        """Stop, and receive nothing afterwards."""
+        with self._lock:
+            self._closed = True
+            lines = list(self._lines.values())
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+        for line in lines:
+            _end(line)
+
+    def _enter(self, key: object, connection: socket.socket) -> bool:
+        """Take a neighbour's connection in place of the one it had, once that has ended: frames stay in order."""
+        mine = _Line(connection, threading.current_thread())
+        with self._lock:
+            if self._closed:
+                return False
+            before, self._lines[key] = self._lines.get(key), mine
+        if before is not None:
+            _end(before)
+        return True
+
+    def _leave(self, key: object) -> None:
+        with self._lock:
+            if self._lines[key].thread is threading.current_thread():
+                del self._lines[key]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Reads the requests of one connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Listener
+
+    def __init__(self, request: socket.socket, client_address: Any, server: Listener, names: set[str]) -> None:
+        self._names = names
+        super().__init__(request, client_address, server)
+
+    def do_PUT(self) -> None:
+        """Take a frame."""
+        edge, size = _number(self.path.removeprefix("/edge/")), _number(self.headers.get("Content-Length", ""))
+        if edge is None or self.server.incoming.get(edge) not in self._names:
+            self._refuse(http.HTTPStatus.FORBIDDEN)
+        elif size is None or size > self.server.largest_frame:
+            self._refuse(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            frame = np.empty(size, np.uint8).data  # bytearray would write zeros first
+            if self.rfile.readinto(frame) < size:
+                self.close_connection = True
+                return
+            self.server.receive(edge, frame)
+            self.server.tally.add(received=1, received_bytes=size)
+            self._answer(http.HTTPStatus.NO_CONTENT)
+
+    def _refuse(self, status: http.HTTPStatus) -> None:
+        self.server.tally.add(refused=1)
+        self.close_connection = True  # what follows was not read
+        self._answer(status)
+
+    def _answer(self, status: http.HTTPStatus) -> None:
+        self.send_response_only(status)
+        if status != http.HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request for a frame."""
+        self._refuse(http.HTTPStatus(code))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def names_of(connection: ssl.SSLSocket) -> set[str]:
+    """Return the DNS names that the other side has proved to have."""
+    certificate = connection.getpeercert() or {}
+    alternatives: Any = certificate.get("subjectAltName", ())
+    return {value for kind, value in alternatives if kind == "DNS"}
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _end(line: _Line) -> None:
+    shut(line.socket)
+    if line.thread is not threading.current_thread():
+        line.thread.join(_PATIENCE)
