@@ -71,7 +71,7 @@ def peer(
     from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
     from ngpd_fl.peer.engine import Waits
     from ngpd_fl.peer.running import run_peer
-    from ngpd_fl.peer.transport import Credentials, Insecure, Peers, Routes, HttpTransport
+    from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
     from ngpd_fl.peer.watching import serve_metrics
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}

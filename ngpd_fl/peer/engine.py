@@ -107,7 +107,7 @@ class PeerEngine:
 
     def start(self) -> None:
         """Open the transport and wait for the neighbours, in a later life only as long as for a round."""
-        self._transport.start(self.inbox.receive)
+        self._transport.start(self.inbox.receive, kept=2 if self._waits_for_all else 1)
         everyone = set(self._crew.incoming)
         until = time.monotonic() + (self._waits.start if self.life == 1 else self._waits.round)
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():

@@ -59,7 +59,7 @@ class HttpTransport:
         self._receive: Receive | None = None
         self._listener: Listener | None = None
 
-    def start(self, receive: Receive) -> None:
+    def start(self, receive: Receive, kept: int = 1) -> None:
         """Begin; raise ``InputError`` where the address is taken or not this machine's."""
         self._receive = receive
         incoming = {edge: name for edge, name in self._routes.incoming.items() if name != self._name}
@@ -68,6 +68,7 @@ class HttpTransport:
         except OSError as error:
             raise InputError(f"{self._listens_at}: cannot listen there ({error.strerror or error})") from error
         for sender in self._senders.values():
+            sender.outbox.keep(kept)
             sender.start()
 
     def send(self, edge: int, frame: Frame) -> None:

@@ -53,18 +53,20 @@ class Routes(NamedTuple):
 class Transport(Protocol):
     """Carries frames over the edges of one process. Any may be lost."""
 
-    def start(self, receive: Receive) -> None:
+    def start(self, receive: Receive, kept: int = 1) -> None:
         """Begin to listen and to connect, and go on connecting until closed.
 
         Args:
             receive: called with each frame that comes from the peer that hosts the edge's sender, from a thread of
                 the transport's (on an edge inside the process: from that of ``send``). It must be quick and must not
                 raise; the frame is its own to keep.
+            kept: frames of an edge that wait at most. Where nodes keep step, neighbours may be one round apart and need
+                two.
         """
         ...
 
     def send(self, edge: int, frame: Frame) -> None:
-        """Send a frame, without waiting; of those of an edge that have not left yet only the newest is kept.
+        """Send a frame, without waiting; of those of an edge that have not left yet only the newest are kept.
 
         The pieces must not change until they have left.
 

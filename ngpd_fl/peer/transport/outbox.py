@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 from ngpd_fl.peer.transport.interface import Frame
 
 
 class Outbox:
-    """Holds at most one frame for each edge, and gives them to the one thread that sends."""
+    """Holds the newest frames for each edge, and gives them to the one thread that sends, the oldest first."""
 
     def __init__(self) -> None:
-        """Begin empty."""
-        self._waiting: dict[int, Frame] = {}
+        """Begin empty, with room for one frame for each edge."""
+        self._kept = 1
+        self._waiting: dict[int, deque[Frame]] = {}
         self._sending = False
         self._closed = False
         self._change = threading.Condition()
+
+    def keep(self, count: int) -> None:
+        """Make room for so many frames for each edge."""
+        self._kept = count
 
     def put(self, edge: int, frame: Frame) -> bool:
         """Let a frame wait, and return whether an older one gave way; after ``close`` it is dropped."""
         with self._change:
             if self._closed:
                 return False
-            replaced = edge in self._waiting
-            self._waiting[edge] = frame
+            frames = self._waiting.setdefault(edge, deque())
+            frames.append(frame)
+            replaced = len(frames) > self._kept
+            if replaced:
+                frames.popleft()
             self._change.notify_all()
             return replaced
 
     def take(self) -> tuple[int, Frame] | None:
-        """Wait for a frame and remove it, the one whose edge has waited longest; None: closed.
+        """Wait for a frame and remove it, one of the edge that has waited longest; None: closed.
 
         Taking the next says that the one before has left or is back.
         """
@@ -40,12 +49,20 @@ class Outbox:
                 return None
             self._sending = True
             edge = next(iter(self._waiting))
-            return edge, self._waiting.pop(edge)
+            frames = self._waiting.pop(edge)
+            frame = frames.popleft()
+            if frames:  # at the end of the line
+                self._waiting[edge] = frames
+            return edge, frame
 
     def put_back(self, edge: int, frame: Frame) -> bool:
-        """Let a frame that did not get through wait again, unless a newer one does, and return whether it waits."""
+        """Let a frame that did not get through wait again, unless newer ones take the room; return whether it waits."""
         with self._change:
-            return self._waiting.setdefault(edge, frame) is frame
+            frames = self._waiting.setdefault(edge, deque())
+            has_room = len(frames) < self._kept
+            if has_room:
+                frames.appendleft(frame)
+            return has_room
 
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than until ``close``."""

@@ -1,0 +1,136 @@
+"""Peers as processes of this machine, with keys of their own, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import tomli_w
+
+from ngpd_fl import Config
+from ngpd_fl.deploy.folders import make_peer_keys
+from ngpd_fl.peer.transport import Peers
+from ngpd_fl.records import RunFolder
+
+ROOT = Path(__file__).parents[1]
+
+
+class Fleet:
+    """The peers of one run; a context that leaves no process behind.
+
+    Attributes:
+        config: the run.
+        path: folder of everything: configuration, keys, records, logs.
+        processes: those that were started last, by the peer's number.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        path: Path,
+        hosted: Sequence[Sequence[int]] | None = None,
+        *,
+        addresses: Sequence[str] | None = None,
+        prefixes: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        """Write what all peers share, and make their keys.
+
+        Args:
+            config: the run.
+            path: an empty folder.
+            hosted: the nodes of each peer; none: one each.
+            addresses: where each peer is; none: at free ports of this machine.
+            prefixes: words before each peer's command, such as those that put it into a network namespace.
+        """
+        self.config = config
+        self.path = path
+        self.hosted = hosted or [[node] for node in range(config.topology.nodes)]
+        addresses = addresses or [f"127.0.0.1:{port}" for port in free_ports(len(self.hosted))]
+        self.prefixes = prefixes or [[]] * len(self.hosted)
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        (path / "run.toml").write_text(config.to_toml())
+        entries = [{"address": each, "nodes": list(nodes)} for each, nodes in zip(addresses, self.hosted, strict=True)]
+        (path / "peers.toml").write_text(tomli_w.dumps({"peers": entries}))
+        self.peers = Peers.read(path / "peers.toml")
+        make_peer_keys(path / "keys", self.peers, 2)
+
+    def __enter__(self) -> Fleet:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End every process."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+    def out(self, number: int) -> Path:
+        """Return the folder of a peer's records."""
+        return self.path / "out" / self.peers.peers[number].name
+
+    def log(self, number: int) -> str:
+        """Return what a peer has said."""
+        return (self.path / f"log{number}.txt").read_text()
+
+    def start(self, number: int, *words: str) -> None:
+        """Start a peer; ``words`` are further options of ``ngpd-fl peer``."""
+        name = self.peers.peers[number].name
+        command = [*self.prefixes[number], sys.executable, "-m", "ngpd_fl", "peer", str(self.path / "run.toml")]
+        command += ["--peers", str(self.path / "peers.toml"), "--keys", str(self.path / "keys" / name)]
+        command += ["--out", str(self.out(number)), *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with (self.path / f"log{number}.txt").open("ab") as log:
+            self.processes[number] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
+
+    def start_all(self, *words: str) -> None:
+        """Start every peer."""
+        for number in range(len(self.hosted)):
+            self.start(number, *words)
+
+    def kill(self, number: int) -> None:
+        """End a peer as a loss of power would."""
+        self.processes[number].send_signal(signal.SIGKILL)
+        self.processes[number].wait()
+
+    def wait(self, seconds: float) -> list[int]:
+        """Wait for all that were started, and return their exit codes.
+
+        Raises:
+            TimeoutError: one has not ended by then.
+        """
+        until = time.monotonic() + seconds
+        for number, process in self.processes.items():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired as error:
+                raise TimeoutError(f"peer {number} has not ended: {self.log(number)[-500:]}") from error
+        return [process.returncode for _, process in sorted(self.processes.items())]
+
+    def round(self, number: int) -> int:
+        """Return the round of a peer's last evaluation; -1: there is none."""
+        if not (self.out(number) / "metrics.jsonl").exists():
+            return -1
+        return max((metrics.round for metrics in RunFolder(self.out(number)).metrics()), default=-1)
+
+    def wait_for_round(self, number: int, round: int, seconds: float) -> None:
+        """Wait until a peer has evaluated a round; raise ``TimeoutError`` where that takes too long."""
+        until = time.monotonic() + seconds
+        while self.round(number) < round:
+            if time.monotonic() > until:
+                raise TimeoutError(f"peer {number} is in round {self.round(number)}: {self.log(number)[-500:]}")
+            time.sleep(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports at which nothing listens now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
