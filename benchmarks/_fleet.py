@@ -38,6 +38,7 @@ class Fleet:
         *,
         addresses: Sequence[str] | None = None,
         prefixes: Sequence[Sequence[str]] | None = None,
+        module: Sequence[str] = (),
     ) -> None:
         """Write what all peers share, and make their keys.
 
@@ -47,12 +48,14 @@ class Fleet:
             hosted: the nodes of each peer; none: one each.
             addresses: where each peer is; none: at free ports of this machine.
             prefixes: words before each peer's command, such as those that put it into a network namespace.
+            module: a module, and a word for it, that is run in place of ``ngpd-fl peer``, with the folder and the name.
         """
         self.config = config
         self.path = path
         self.hosted = hosted or [[node] for node in range(config.topology.nodes)]
         addresses = addresses or [f"127.0.0.1:{port}" for port in free_ports(len(self.hosted))]
         self.prefixes = prefixes or [[]] * len(self.hosted)
+        self.module = module
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         (path / "run.toml").write_text(config.to_toml())
         entries = [{"address": each, "nodes": list(nodes)} for each, nodes in zip(addresses, self.hosted, strict=True)]
@@ -81,9 +84,12 @@ class Fleet:
     def start(self, number: int, *words: str) -> None:
         """Start a peer; ``words`` are further options of ``ngpd-fl peer``."""
         name = self.peers.peers[number].name
-        command = [*self.prefixes[number], sys.executable, "-m", "ngpd_fl", "peer", str(self.path / "run.toml")]
-        command += ["--peers", str(self.path / "peers.toml"), "--keys", str(self.path / "keys" / name)]
-        command += ["--out", str(self.out(number)), *words]
+        command = [*self.prefixes[number], sys.executable, "-m"]
+        if self.module:
+            command += [*self.module, str(self.path), name]
+        else:
+            command += ["ngpd_fl", "peer", str(self.path / "run.toml"), "--peers", str(self.path / "peers.toml")]
+            command += ["--keys", str(self.path / "keys" / name), "--out", str(self.out(number)), *words]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with (self.path / f"log{number}.txt").open("ab") as log:
             self.processes[number] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
