@@ -3,8 +3,8 @@
     python -m benchmarks.peers [round] [soak [MINUTES]]
 
 * `round`: 4 peers in a ring on this machine, mutual TLS, messages of 51,000 floats: wall time of a round, the slowest
-  peer's computing, and what is left for the exchange; medians. The model is softmax on random images, one local step, so
-  that on few cores the peers do not wait for each other's computing.
+  peer's computing, and what is left for the exchange; medians. The model is softmax on random images, with one local
+  step, so that on few cores the peers do not wait for each other's computing.
 * `soak`: 8 peers in a ring, one of them, drawn by chance, killed every 15 s and started again: rounds done, what was
   lost, and every process' memory over time.
 """
