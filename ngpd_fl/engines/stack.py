@@ -21,7 +21,7 @@ class Stack:
     def __init__(self, state: State) -> None:
         """Take a state whose every leaf has a leading axis of nodes."""
         leaves, self._structure = tree_flatten(state)
-        self._leaves = [leaf.clone(memory_format=torch.contiguous_format) for leaf in leaves]
+        self._leaves: list[Tensor] = [leaf.clone(memory_format=torch.contiguous_format) for leaf in leaves]
         self._absent = [leaf.new_empty(leaf.shape[1:], device="meta") for leaf in leaves]  # to compute with it fails
 
     @property
@@ -32,7 +32,7 @@ class Stack:
     @property
     def largest(self) -> int:
         """The bytes of one node's largest leaf."""
-        return max(leaf[0].numel() * leaf.element_size() for leaf in self._leaves)
+        return max(int(leaf[0].numel()) * leaf.element_size() for leaf in self._leaves)
 
     def select(self, rows: Rows) -> Selection:
         """Return the states of some nodes."""
