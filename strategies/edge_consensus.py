@@ -90,7 +90,7 @@ class Mirror(NamedTuple):
 
     Attributes:
         value: m, the neighbours' z_j|i, ``[D, P]``.
-        pending: the last own messages, the newest first, ``[H, D, P]``.
+        pending: the last own messages, the newest first, ``[D, H, P]``.
         unresolved: bitmap of the own messages whose fate is unknown, int64 ``[D]``: bit k is the (k+1)-th last one;
             bit 62 stands for all that are older than the 62 others.
         stale: messages still to be applied until the mirror is right, int64 ``[D]``; 0: it is right.
@@ -121,7 +121,7 @@ def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> Ed
         return EdgeState(dual, ())
     history = options.memory or (1 if options.theta == 1 else 4)
     zeros = torch.zeros_like(view.neighbour)
-    pending = torch.zeros_like(dual).expand(history, *dual.shape).clone()
+    pending = torch.zeros_like(dual)[:, None].repeat(1, history, 1)
     return EdgeState(dual, Mirror(-dual, pending, zeros, zeros.clone()))
 
 
@@ -182,23 +182,26 @@ def _catch_up(mirror: Mirror, theta: float, headers: Headers) -> Mirror:
     A message newer than all that the neighbour had applied stays unresolved: it may still be on its way.
     """
     value, pending, unresolved, stale = mirror
-    history = pending.shape[0]
+    history = pending.shape[1]
     news = torch.where(headers.received, headers.applied & unresolved, 0)
     forgotten = (news >> history != 0) | (headers.received & ((unresolved & _OLDER != 0) | headers.reset))
     stale = torch.where(forgotten, _messages_to_forget(theta, value.dtype), stale)
-    for age in reversed(range(history)):
-        taken = (news >> age) & 1 == 1
-        value = torch.where(taken[:, None], (1 - theta) * value + theta * pending[age], value)
-        stale = torch.where(taken, (stale - 1).clamp(min=0), stale)
+    taken = (news[:, None] >> torch.arange(history, device=news.device)) & 1  # [D, H]
+    stale = (stale - taken.sum(1)).clamp(min=0)
+    # In one product: what was applied keeps 1 - theta of its weight whenever a newer message is.
+    weights = theta * taken.to(value.dtype)
+    left = torch.cumprod(torch.cat([torch.ones_like(weights[:, :1]), 1 - weights], dim=1), dim=1)
+    applied = ((weights * left[:, :-1])[:, None] @ pending)[:, 0]
+    value = torch.addcmul(applied, left[:, -1:], value)
     newest = headers.applied & -headers.applied  # the lowest bit that is set
     return Mirror(value, pending, torch.where(headers.received, unresolved & (newest - 1), unresolved), stale)
 
 
 def _remember(mirror: Mirror, sent: Tensor, sends: Tensor) -> Mirror:
     """Put the message that was just sent, ``[D, P]``, in front of the pending ones."""
-    shifted = torch.cat([sent[None], mirror.pending[:-1]])
+    shifted = torch.cat([sent[:, None], mirror.pending[:, :-1]], dim=1)
     unresolved = ((mirror.unresolved & _NEWEST) << 1) | (mirror.unresolved & _OLDER) | 1
     return mirror._replace(
-        pending=torch.where(sends[:, None], shifted, mirror.pending),
+        pending=torch.where(sends[:, None, None], shifted, mirror.pending),
         unresolved=torch.where(sends, unresolved, mirror.unresolved),
     )

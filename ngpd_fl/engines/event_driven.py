@@ -8,14 +8,13 @@ timeline can be played before anything is, or read from a file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import lru_cache, partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from ngpd_fl.clock import Drop, Event, Read, Work, from_json, to_json
 from ngpd_fl.engines.blocks import Block, make_blocks
@@ -25,14 +24,18 @@ from ngpd_fl.engines.graphs import Graphs
 from ngpd_fl.engines.levels import levels_of
 from ngpd_fl.engines.post import Key, Post
 from ngpd_fl.engines.receipts import Receipts
-from ngpd_fl.engines.rows import apart, rows_of, with_rows
 from ngpd_fl.engines.snapshot import from_tensors, to_tensors
+from ngpd_fl.engines.stack import Rows, Selection, Stack, rows_of
+from ngpd_fl.engines.state_function import StateFunction
 from ngpd_fl.engines.vectorised import RoundInfo
 from ngpd_fl.faults import Tampering
 from ngpd_fl.stacking import over_nodes
-from strategies import Headers, Phase, RoundView, Step, StepInfo, Strategy
-from strategies.contract import Message, State
+from strategies import Headers, Phase, Step, StepInfo, Strategy
+from strategies.contract import Message
 from topologies import Topology
+
+_LEAF_BYTES = 8 << 20
+"""Largest leaf of what a CPU computes at once: fresh memory much above this costs page faults."""
 
 
 class Events(Protocol):
@@ -117,10 +120,14 @@ class EventEngine:
             for slot, edge in enumerate(edges)
             if edge < 2 * len(topology.edges)
         }
-        self._states: list[State] = [
-            over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
+        self._stacks = [
+            Stack(over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view)) for block in self._blocks
         ]
-        self._is_apart = [False] * len(self._blocks)
+        self._at_once = _at_once(self._stacks, start.device)
+        self._step_in = lru_cache(None)(lambda phase: StateFunction(partial(strategy.local_step, phase=phase)))
+        self._outgoing = StateFunction(lambda state, *views: (state, strategy.outgoing(state, *views)))
+        self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
+        self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
         self._graphs = Graphs(topology, start.dtype, start.device)
         self._receipts = Receipts(len(topology.edges))
@@ -138,13 +145,15 @@ class EventEngine:
         infos: list[StepInfo] = []
         sent = 0
         for works, reads in levels_of(events):
-            for number, works_here in self._by_block(works):
-                self._note_ended(number, [work for work in works_here if last[work.node] is work])
-                infos += self._work(number, works_here)
-                self._send(number, works_here, dropped)
-                sent += sum(len(work.sends) for work in works_here)
-            for number, reads_here in self._by_block(reads):
-                self._read(number, reads_here)
+            for work in self._batches(works, self._phases):
+                self._note_ended(work, last)
+                infos += self._work(work)
+                self._send(work, dropped)
+                work.states.put_back()
+                sent += sum(len(event.sends) for event in work.events)
+            for read in self._batches(reads):
+                self._read(read)
+                read.states.put_back()
         self.round += 1
         of_steps = torch.cat([torch.stack(tuple(info)) for info in infos] or [self._start.new_empty(2, 0)], dim=1)
         loss, shrink = of_steps.mean(1)
@@ -153,8 +162,8 @@ class EventEngine:
     def params(self) -> Tensor:
         """Return the parameters ``[N, P]`` with which every node ended its last round, as evaluation sees them."""
         params = self._start.new_empty((self.num_nodes, len(self._start)))
-        for block, state in zip(self._blocks, self._states, strict=True):
-            params[block.nodes] = over_nodes(self._strategy.estimate)(state)
+        for block, stack in zip(self._blocks, self._stacks, strict=True):
+            params[block.nodes] = stack.select(slice(None)).call(self._estimate)
         for node, ended in self._ended.items():
             params[node] = ended
         return params
@@ -162,7 +171,10 @@ class EventEngine:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on but the events: tensors by name, and the rest for JSON."""
         letters, keys = self._post.state()
-        tensors = {**to_tensors(self._states), **{f"post.{name}": value for name, value in letters.items()}}
+        tensors = {
+            **to_tensors([stack.state for stack in self._stacks]),
+            **{f"post.{name}": value for name, value in letters.items()},
+        }
         tensors |= {f"ended.{node}": value for node, value in self._ended.items()}
         works = [to_json(work) for work in self._last_work.values()]
         values = {"round": self.round, "refused": self.refused, "works": works}
@@ -173,7 +185,7 @@ class EventEngine:
         letters = {name.removeprefix("post."): value for name, value in tensors.items() if name.startswith("post.")}
         ended = {name.removeprefix("ended."): value for name, value in tensors.items() if name.startswith("ended.")}
         own = {name: value for name, value in tensors.items() if not name.startswith(("post.", "ended."))}
-        self._states = from_tensors(self._states, own)
+        self._stacks = [Stack(state) for state in from_tensors([stack.state for stack in self._stacks], own)]
         self._receipts.load(values["receipts"])
         self._post.load({name: value.to(self._start.device) for name, value in letters.items()}, values["post"])
         self._ended = {int(node): value.to(self._start.device) for node, value in ended.items()}
@@ -181,54 +193,47 @@ class EventEngine:
         works = [work for work in map(from_json, values["works"]) if isinstance(work, Work)]
         self._last_work = {work.node: work for work in works}
 
-    def _by_block(self, events: Sequence[_Act]) -> Iterator[tuple[int, list[_Act]]]:
-        """Yield each block's events, in the order of its rows."""
-        found: dict[int, list[_Act]] = defaultdict(list)
-        for event in events:
-            found[self._places[event.node].block].append(event)
-        for number, here in sorted(found.items()):
-            yield number, sorted(here, key=lambda event: self._places[event.node].row)
+    def _batches(
+        self, events: Sequence[_Act], alike: Callable[[_Act], Hashable] = lambda event: None
+    ) -> Iterator[_Batch[_Act]]:
+        """Yield events that are computed at once: of one block, in the order of its rows, and ``alike``."""
+        found: dict[Hashable, list[_Act]] = defaultdict(list)
+        for event in sorted(events, key=lambda event: self._places[event.node]):
+            found[self._places[event.node].block, alike(event)].append(event)
+        for group in found.values():
+            for begin in range(0, len(group), self._at_once or len(group)):
+                here = group[begin : begin + (self._at_once or len(group))]
+                number = self._places[here[0].node].block
+                rows = _as_rows([self._places[event.node].row for event in here], self._start.device)
+                yield _Batch(here, rows_of(self._blocks[number], rows), self._stacks[number].select(rows))
 
-    def _note_ended(self, number: int, works: Sequence[Work]) -> None:
-        """Note how nodes of one block are before their local steps, whose round does not end yet."""
-        if works:
-            rows, _ = self._rows(number, works)
-            ended = over_nodes(self._strategy.estimate)(self._gather(number, rows)).clone()
-            self._ended |= {work.node: params for work, params in zip(works, ended, strict=True)}
+    def _phases(self, work: Work) -> tuple[Phase, ...]:
+        """Return the phases of a round's local steps."""
+        first = work.round * self._local_steps
+        phases = tuple(self._strategy.phase(step) for step in range(first, first + self._local_steps))
+        return (REFRESH, *phases[1:]) if work.renew else phases
 
-    def _work(self, number: int, works: Sequence[Work]) -> list[StepInfo]:
-        """Take the local steps of nodes of one block; return what each group of steps reports."""
-        rows, block = self._rows(number, works)
-        state, infos = self._gather(number, rows), []
-        for step in range(self._local_steps):
-            steps = [work.round * self._local_steps + step for work in works]
-            alike: dict[Phase, list[int]] = defaultdict(list)
-            for row, (work, own_step) in enumerate(zip(works, steps, strict=True)):
-                alike[REFRESH if work.renew and step == 0 else self._strategy.phase(own_step)].append(row)
-            for phase, group in alike.items():
-                if len(group) == len(works):
-                    state, info = self._step(state, block, steps, phase)
-                else:
-                    some = torch.tensor(group, device=self._start.device)
-                    here = [steps[row] for row in group]
-                    state_here, info = self._step(rows_of(state, some), rows_of(block, some), here, phase)
-                    state = tree_map(partial(with_rows, rows=some), state, state_here)
-                infos.append(info)
-        self._scatter(number, rows, state)
+    def _note_ended(self, batch: _Batch[Work], last: Mapping[int, Event]) -> None:
+        """Note how nodes whose round does not end yet are before its local steps; ``last``: nodes' last events."""
+        rows = [row for row, work in enumerate(batch.events) if last[work.node] is work]
+        if rows:
+            ended = batch.states.call(self._estimate)
+            self._ended |= {batch.events[row].node: ended[row].clone() for row in rows}
+
+    def _work(self, batch: _Batch[Work]) -> list[StepInfo]:
+        """Take local steps; return what each reports."""
+        infos = []
+        for step, phase in enumerate(self._phases(batch.events[0])):
+            steps = [work.round * self._local_steps + step for work in batch.events]
+            scales = self._start.new_tensor([self._lr_scale(min(step, self._last_step)) for step in steps])
+            given = Step(*self._feed(batch.block.nodes, steps, phase), scales)
+            infos.append(batch.states.call(self._step_in(phase), batch.block.view, given))
         return infos
 
-    def _step(self, state: State, block: Block, steps: Sequence[int], phase: Phase) -> tuple[State, StepInfo]:
-        """Take one local step of nodes that are in the same phase, each in its own of ``steps``."""
-        batch, draws = self._feed(block.nodes, steps, phase)
-        scales = [self._lr_scale(min(step, self._last_step)) for step in steps]
-        take = over_nodes(partial(self._strategy.local_step, phase=phase))
-        found: tuple[State, StepInfo] = take(state, block.view, Step(batch, draws, self._start.new_tensor(scales)))
-        return found
-
-    def _send(self, number: int, works: Sequence[Work], dropped: set[Key]) -> None:
-        """Put what nodes of one block send into the post, but for what nobody is going to take."""
-        rows, block = self._rows(number, works)
-        outbox = self._outbox(block, self._gather(number, rows), self._graphs.views(block, works))
+    def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
+        """Put what nodes send into the post, but for what nobody is going to take."""
+        works, block = batch.events, batch.block
+        outbox = batch.states.call(self._outgoing, block.view, self._graphs.views(block, works))
         if self._tampering is not None:
             self._last_work.update((work.node, work) for work in works)
             outbox = self._tampering.sent(outbox, works)
@@ -242,18 +247,17 @@ class EventEngine:
                     kept.append((row, self._slots[key[0]], key))
         self._post.put(outbox, kept)
 
-    def _read(self, number: int, reads: Sequence[Read]) -> None:
-        """Let nodes of one block take in what the post has for them."""
-        rows, block = self._rows(number, reads)
-        state, views = self._gather(number, rows), self._graphs.views(block, reads)
-        outbox = self._outbox(block, state, views)
+    def _read(self, batch: _Batch[Read]) -> None:
+        """Let nodes take in what the post has for them."""
+        reads, block = batch.events, batch.block
+        views = self._graphs.views(block, reads)
+        outbox = batch.states.call(self._outgoing, block.view, views)
         refused: set[Key] = set()
         if self._tampering is not None:
             outbox = self._tampering.believed(outbox, [self._last_work[read.node] for read in reads])
             refused = self._refused(block, reads, outbox, self._tampering)
         keys, headers = self._headers(block, reads, views.sends, refused)
-        state = over_nodes(self._strategy.incoming)(state, block.view, views, self._post.take(keys), outbox, headers)
-        self._scatter(number, rows, state)
+        batch.states.call(self._incoming, block.view, views, self._post.take(keys), outbox, headers)
         for read in reads:
             self._ended.pop(read.node, None)
             for taken in read.taken:
@@ -262,9 +266,6 @@ class EventEngine:
                     self._receipts.take(key)
                 self._forget(key)
         self.refused += len(refused)
-
-    def _outbox(self, block: Block, state: State, views: RoundView) -> Message:
-        return over_nodes(self._strategy.outgoing)(state, block.view, views)
 
     def _refused(self, block: Block, reads: Sequence[Read], outbox: Message, tampering: Tampering) -> set[Key]:
         """Return which of the messages that have come their receivers refuse."""
@@ -311,24 +312,25 @@ class EventEngine:
         self._receipts.forget(key)
         self._post.forget(key)
 
-    def _rows(self, number: int, events: Sequence[_Act]) -> tuple[Tensor | None, Block]:
-        """Return which rows of a block events are about, None for all, and the block of these rows alone."""
-        block = self._blocks[number]
-        if len(events) == len(block.nodes):
-            return None, block
-        rows = torch.tensor([self._places[event.node].row for event in events], device=self._start.device)
-        return rows, rows_of(block, rows)
-
-    def _gather(self, number: int, rows: Tensor | None) -> State:
-        return self._states[number] if rows is None else rows_of(self._states[number], rows)
-
-    def _scatter(self, number: int, rows: Tensor | None, state: State) -> None:
-        if rows is None:
-            self._states[number], self._is_apart[number] = state, False
-            return
-        if not self._is_apart[number]:
-            self._states[number], self._is_apart[number] = apart(self._states[number]), True
-        tree_map(lambda leaf, new: leaf.index_copy_(0, rows, new), self._states[number], state)
-
 
 _Act = TypeVar("_Act", Work, Read)
+
+
+class _Batch(NamedTuple, Generic[_Act]):
+    """Events that are computed at once, their nodes, and these nodes' states."""
+
+    events: list[_Act]
+    block: Block
+    states: Selection
+
+
+def _as_rows(rows: list[int], device: torch.device) -> Rows:
+    """Return ascending numbers as a range, if they are one."""
+    if rows[-1] - rows[0] == len(rows) - 1:
+        return slice(rows[0], rows[-1] + 1)
+    return torch.tensor(rows, device=device)
+
+
+def _at_once(stacks: Sequence[Stack], device: torch.device) -> int | None:
+    """Return how many nodes a CPU computes at once; None, all, on other devices."""
+    return max(1, _LEAF_BYTES // max(stack.largest for stack in stacks)) if device.type == "cpu" else None

@@ -298,7 +298,7 @@ def test_without_delay_the_delayed_network_is_the_naive_one() -> None:
 def mirror_of(value: float, theta: float) -> Mirror:
     history = 1 if theta == 1 else 4
     none = torch.zeros(1, dtype=torch.int64)
-    return Mirror(torch.tensor([[value]]), torch.zeros(history, 1, 1), none, none)
+    return Mirror(torch.tensor([[value]]), torch.zeros(1, history, 1), none, none)
 
 
 def hear(mirror: Mirror, theta: float, applied: int) -> Mirror:
