@@ -8,30 +8,28 @@ timeline can be played before anything is, or read from a file.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ngpd_fl.clock import Drop, Event, Read, Work, from_json, to_json
+from ngpd_fl.clock import Drop, Event, Read, Work
 from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.crew import REFRESH, Feed, default_chunk_size
 from ngpd_fl.engines.example import example_message, message_bytes
 from ngpd_fl.engines.graphs import Graphs
 from ngpd_fl.engines.levels import levels_of
+from ngpd_fl.engines.mail import Mail
 from ngpd_fl.engines.post import Key, Post
-from ngpd_fl.engines.receipts import Receipts
 from ngpd_fl.engines.snapshot import from_tensors, to_tensors
 from ngpd_fl.engines.stack import Rows, Selection, Stack, rows_of
 from ngpd_fl.engines.state_function import StateFunction
 from ngpd_fl.engines.vectorised import RoundInfo
 from ngpd_fl.faults import Tampering
 from ngpd_fl.stacking import over_nodes
-from strategies import Headers, Phase, Step, StepInfo, Strategy
-from strategies.contract import Message
+from strategies import Phase, Step, StepInfo, Strategy
 from topologies import Topology
 
 _LEAF_BYTES = 8 << 20
@@ -59,7 +57,6 @@ class EventEngine:
     Attributes:
         round: rounds of the network done: N rounds of nodes each.
         num_nodes: N.
-        refused: messages that their receivers have refused.
     """
 
     def __init__(
@@ -91,7 +88,6 @@ class EventEngine:
             tampering: what nodes make of what they send and refuse of what they get; none: nothing.
         """
         self.round = 0
-        self.refused = 0
         self.num_nodes = topology.num_nodes
         self._strategy = strategy
         self._feed = feed
@@ -100,8 +96,6 @@ class EventEngine:
         self._last_step = rounds * local_steps - 1
         self._local_steps = local_steps
         self._lr_scale = lr_scale
-        self._tampering = tampering
-        self._last_work: dict[int, Work] = {}  # by node, where there is tampering
 
         def edge_penalty(degree: int, neighbour_degree: int) -> float:
             return strategy.edge_penalty(degree, neighbour_degree, local_steps)
@@ -113,13 +107,6 @@ class EventEngine:
             for number, block in enumerate(self._blocks)
             for row, node in enumerate(block.nodes.tolist())
         }
-        self._slots = {
-            edge: slot
-            for block in self._blocks
-            for edges in block.out_edge.tolist()
-            for slot, edge in enumerate(edges)
-            if edge < 2 * len(topology.edges)
-        }
         self._stacks = [
             Stack(over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view)) for block in self._blocks
         ]
@@ -130,17 +117,15 @@ class EventEngine:
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
         self._graphs = Graphs(topology, start.dtype, start.device)
-        self._receipts = Receipts(len(topology.edges))
         self._message_bytes = sum(message_bytes(strategy, start).values())
-        self._post = Post(strategy.options.spec.per_edge, example_message(strategy, start))
+        post = Post(strategy.options.spec.per_edge, example_message(strategy, start))
+        self._mail = Mail(self._blocks, len(topology.edges), post, tampering)
 
     def run_round(self) -> RoundInfo:
         """Compute what happens in the network's next round, and return what it gave; nan where nobody took a step."""
         events = list(self._events.advance())
         dropped = {(e.edge, e.sequence) for e in events if isinstance(e, Drop) and e.why != "duplicate"}
-        for key in dropped:
-            if key in self._post:
-                self._forget(key)
+        self._mail.drop(dropped)
         last = {event.node: event for event in events if isinstance(event, Work | Read)}
         infos: list[StepInfo] = []
         sent = 0
@@ -159,6 +144,11 @@ class EventEngine:
         loss, shrink = of_steps.mean(1)
         return RoundInfo(loss, shrink, of_steps.shape[1], sent * self._message_bytes)
 
+    @property
+    def refused(self) -> int:
+        """Messages that their receivers have refused."""
+        return self._mail.refused
+
     def params(self) -> Tensor:
         """Return the parameters ``[N, P]`` with which every node ended its last round, as evaluation sees them."""
         params = self._start.new_empty((self.num_nodes, len(self._start)))
@@ -170,15 +160,11 @@ class EventEngine:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on but the events: tensors by name, and the rest for JSON."""
-        letters, keys = self._post.state()
-        tensors = {
-            **to_tensors([stack.state for stack in self._stacks]),
-            **{f"post.{name}": value for name, value in letters.items()},
-        }
+        letters, mail = self._mail.state()
+        tensors = to_tensors([stack.state for stack in self._stacks])
+        tensors |= {f"post.{name}": value for name, value in letters.items()}
         tensors |= {f"ended.{node}": value for node, value in self._ended.items()}
-        works = [to_json(work) for work in self._last_work.values()]
-        values = {"round": self.round, "refused": self.refused, "works": works}
-        return tensors, {**values, "receipts": self._receipts.state(), "post": keys}
+        return tensors, {"round": self.round, "mail": mail}
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
@@ -186,12 +172,9 @@ class EventEngine:
         ended = {name.removeprefix("ended."): value for name, value in tensors.items() if name.startswith("ended.")}
         own = {name: value for name, value in tensors.items() if not name.startswith(("post.", "ended."))}
         self._stacks = [Stack(state) for state in from_tensors([stack.state for stack in self._stacks], own)]
-        self._receipts.load(values["receipts"])
-        self._post.load({name: value.to(self._start.device) for name, value in letters.items()}, values["post"])
+        self._mail.load({name: value.to(self._start.device) for name, value in letters.items()}, values["mail"])
         self._ended = {int(node): value.to(self._start.device) for node, value in ended.items()}
-        self.round, self.refused = values["round"], values["refused"]
-        works = [work for work in map(from_json, values["works"]) if isinstance(work, Work)]
-        self._last_work = {work.node: work for work in works}
+        self.round = values["round"]
 
     def _batches(
         self, events: Sequence[_Act], alike: Callable[[_Act], Hashable] = lambda event: None
@@ -231,86 +214,19 @@ class EventEngine:
         return infos
 
     def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
-        """Put what nodes send into the post, but for what nobody is going to take."""
-        works, block = batch.events, batch.block
-        outbox = batch.states.call(self._outgoing, block.view, self._graphs.views(block, works))
-        if self._tampering is not None:
-            self._last_work.update((work.node, work) for work in works)
-            outbox = self._tampering.sent(outbox, works)
-        kept = []
-        for row, work in enumerate(works):
-            for key in work.sends:
-                self._receipts.write(key)
-                if key in dropped:
-                    self._receipts.forget(key)
-                else:
-                    kept.append((row, self._slots[key[0]], key))
-        self._post.put(outbox, kept)
+        """Put what nodes send on its way."""
+        views = self._graphs.views(batch.block, batch.events)
+        self._mail.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
     def _read(self, batch: _Batch[Read]) -> None:
-        """Let nodes take in what the post has for them."""
+        """Let nodes take in what has come for them."""
         reads, block = batch.events, batch.block
         views = self._graphs.views(block, reads)
-        outbox = batch.states.call(self._outgoing, block.view, views)
-        refused: set[Key] = set()
-        if self._tampering is not None:
-            outbox = self._tampering.believed(outbox, [self._last_work[read.node] for read in reads])
-            refused = self._refused(block, reads, outbox, self._tampering)
-        keys, headers = self._headers(block, reads, views.sends, refused)
-        batch.states.call(self._incoming, block.view, views, self._post.take(keys), outbox, headers)
+        sent = batch.states.call(self._outgoing, block.view, views)
+        inbox, outbox, headers = self._mail.open(block, reads, views.sends, sent)
+        batch.states.call(self._incoming, block.view, views, inbox, outbox, headers)
         for read in reads:
             self._ended.pop(read.node, None)
-            for taken in read.taken:
-                key = taken.edge, taken.sequence
-                if key not in refused:
-                    self._receipts.take(key)
-                self._forget(key)
-        self.refused += len(refused)
-
-    def _refused(self, block: Block, reads: Sequence[Read], outbox: Message, tampering: Tampering) -> set[Key]:
-        """Return which of the messages that have come their receivers refuse."""
-        keys = self._keys(block, reads)
-        accepted = tampering.accepted(self._post.take(keys), outbox).tolist()
-        return {
-            key
-            for row, row_accepted in zip(keys, accepted, strict=True)
-            for key, is_accepted in zip(row, row_accepted, strict=True)
-            if key is not None and not is_accepted
-        }
-
-    def _keys(self, block: Block, reads: Sequence[Read], refused: Set[Key] = frozenset()) -> list[list[Key | None]]:
-        """Return for every slot the message that is taken in on it."""
-        keys: list[list[Key | None]] = [[None] * block.in_edge.shape[1] for _ in reads]
-        for row, read in enumerate(reads):
-            for taken in read.taken:
-                if (key := (taken.edge, taken.sequence)) not in refused:
-                    keys[row][self._slots[taken.edge ^ 1]] = key
-        return keys
-
-    def _headers(
-        self, block: Block, reads: Sequence[Read], sends: Tensor, refused: Set[Key]
-    ) -> tuple[list[list[Key | None]], Headers]:
-        """Return for every slot the message that is taken in on it, and the headers; refused ones never came."""
-        shape = block.in_edge.shape
-        keys = self._keys(block, reads, refused)
-        applied, age = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        received, sending = np.zeros(shape, dtype=bool), sends.tolist()
-        for row, read in enumerate(reads):
-            for taken in read.taken:
-                slot, key = self._slots[taken.edge ^ 1], (taken.edge, taken.sequence)
-                if key in refused:
-                    continue
-                received[row, slot] = True
-                applied[row, slot] = self._receipts.applied(key, sending[row][slot])
-                age[row, slot] = taken.age
-        device = self._start.device
-        nobody = np.zeros(shape, dtype=bool)
-        values = (received, applied, age, nobody)
-        return keys, Headers(*(torch.as_tensor(each, device=device) for each in values))
-
-    def _forget(self, key: Key) -> None:
-        self._receipts.forget(key)
-        self._post.forget(key)
 
 
 _Act = TypeVar("_Act", Work, Read)
