@@ -19,7 +19,7 @@ _PIECE = 1 << 18
 _CONNECT, _PROGRESS, _GONE = 5.0, 60.0, 10.0
 """Seconds to connect in, to send a piece or get an answer in, and after which a silent machine counts as gone."""
 
-_SHORTEST, _LONGEST = 0.05, 0.4
+_SHORTEST, _LONGEST = 0.05, 0.2
 """Seconds between two attempts to reach a neighbour: the first, and what it doubles up to."""
 
 
