@@ -6,7 +6,9 @@ byte at that rate. Medians over repeats, in each of which everyone is measured i
 speed falls on all alike; the share of the limit is the median over repeats too. "back" is the time from when a process
 that was killed listens again until it has a frame.
 
-    python -m benchmarks.transport [http] [grpc] [zenoh] [plain]        Zenoh needs: pip install eclipse-zenoh
+    python -m benchmarks.transport [http] [frames] [grpc] [zenoh] [plain]        Zenoh needs: pip install eclipse-zenoh
+
+`frames` is the package's with all that a peer does to a frame: header, checksum, copies, check for finite numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from benchmarks._links import LINKS, Place
 from ngpd_fl.deploy.folders import make_peer_keys
@@ -86,7 +90,7 @@ def other(kind: str, place: Place, method: str) -> Iterator[Connection]:
 def measure(kind: str, place: Place, size: int, number: int, pipe: Connection) -> None:
     """Measure once, in a process of its own: the near end."""
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    body = os.urandom(size - 1)
+    body = np.random.default_rng(0).normal(size=size // 4).astype(np.float32).tobytes()[1:]  # finite numbers
     with other(kind, place, "fork") as far:
         link = LINKS[kind](place, 0)
         link.start(came.put)

@@ -27,6 +27,9 @@ VERSION = 1
 _MAGIC = b"NGPD"
 _CHECKSUM = struct.Struct("<I")
 _HEAD = struct.Struct("<4sBBH16sIIQqQII")
+HEADER_BYTES = _CHECKSUM.size + _HEAD.size
+"""Length of a frame without a message."""
+
 _TYPES = {torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4}
 
 REASONS = ("format", "checksum", "run", "edge", "shape", "not finite", "header", "replayed")
@@ -97,7 +100,7 @@ class Codec:
         self._wire = {name: (wire or value.dtype) for name, value in self._like.items()}
         self._shapes = b"".join(_shape(value.shape, self._wire[name]) for name, value in self._like.items())
         self._sizes = {name: value.numel() * self._wire[name].itemsize for name, value in self._like.items()}
-        self._message_size = _CHECKSUM.size + _HEAD.size + len(self._shapes) + sum(self._sizes.values())
+        self._message_size = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
         """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
@@ -117,7 +120,7 @@ class Codec:
         Raises:
             Refusal: it is not as it must be.
         """
-        if len(frame) < _CHECKSUM.size + _HEAD.size:
+        if len(frame) < HEADER_BYTES:
             raise Refusal("format")
         magic, version, kind, fields, run, said, *rest = _HEAD.unpack_from(frame, _CHECKSUM.size)
         is_message = kind == Kind.MESSAGE
@@ -127,11 +130,11 @@ class Codec:
             raise Refusal("run")
         if said != edge:
             raise Refusal("edge")
-        if len(frame) != (self._message_size if is_message else _CHECKSUM.size + _HEAD.size):
+        if len(frame) != (self._message_size if is_message else HEADER_BYTES):
             raise Refusal("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
             raise Refusal("checksum")
-        return Frame(Head(Kind(kind), said, *rest), self._fields(frame[_CHECKSUM.size + _HEAD.size :]))
+        return Frame(Head(Kind(kind), said, *rest), self._fields(frame[HEADER_BYTES:]))
 
     def _fields(self, content: memoryview) -> dict[str, Tensor]:
         """Return a message's fields in memory of their own."""
