@@ -79,10 +79,10 @@ def straggler(ways: dict[str, dict[str, Any]] = WAYS, rounds: int = 100, **secti
     return found
 
 
-def cost(options: dict[str, Any], nodes: int = 64, repeats: int = 15, rounds: int = 8) -> tuple[float, float]:
+def cost(options: dict[str, Any], nodes: int = 64, repeats: int = 5, steps: int = 16) -> tuple[float, float]:
     """Return process seconds of a node-step of the synchronous engine and of the asynchronous mode."""
     torch.set_num_threads(1)
-    engines = []
+    engines, rounds = [], steps // options["training"]["local_steps"]  # steps hold two of K-FAC's decompositions
     for mode in ("synchronous", "asynchronous"):
         training = {"rounds": 10_000, "mode": mode, **options["training"]}
         devices = {"step_sigma": 0.5} if mode == "asynchronous" else {}
