@@ -57,9 +57,11 @@ def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:
             courses[event.node].spells["waits"].append((begin, event.time - begin))
             courses[event.node].ends.append(event.time)
         elif isinstance(event, Notice) and event.what == "leaves":
-            begin, kind = sent.pop(event.node, event.began), "waits" if event.began is None else "computes in vain"
-            if begin is not None:
-                courses[event.node].spells[kind].append((begin, event.time - begin))
+            if event.began is not None:
+                courses[event.node].spells["computes in vain"].append((event.began, event.time - event.began))
+            elif event.node in sent:
+                begin = sent.pop(event.node)
+                courses[event.node].spells["waits"].append((begin, event.time - begin))
             left[event.node] = event.time
         elif isinstance(event, Notice) and event.what == "returns":
             begin = left.pop(event.node, 0.0)
