@@ -22,6 +22,20 @@ Until then a message is unresolved: it may be lost or, between asynchronous node
 than what was applied will never be. The last few are remembered as ``pending``; while a mirror may be wrong, its edge
 is left out of the mixing. By (1) a mirror forgets an error at the rate 1 - theta per message applied, so that it is
 right again, to rounding, after ``_messages_to_forget`` of them: one if theta = 1.
+
+**Clipping** (``clip``, tau; see ``gossip``) shortens what a message changes, in (1) and in the mixing:
+
+    z_i|j <- z_i|j + clip(theta (y_j|i - z_i|j)),    w_i <- w_i + sum_j W_ij clip(w_j - w_i)                     (3)
+
+tau is the same at both ends, so that the mirror moves by (3) as the dual does. But it forgets no error by a message
+that is clipped. Let d = |y - m|, and e a bound on |m - z|. Since clip(theta x) = theta P(x), with P the projection onto
+the ball of radius tau / theta, and x - P(x) moves no two points apart and has the length (|x| - tau / theta)_+,
+
+    e <- (1 - theta) e + min(theta e, (theta (d + e) - tau)_+ + (theta d - tau)_+)                               (4)
+
+for each message applied. One that was or may have been applied, and is forgotten, has moved z by tau at most: e grows
+by that. A mirror is right where e = 0. So a few messages that hardly move the dual bring it back, while the edge of a
+neighbour at which every message is clipped stays out of the mixing.
 """
 
 from __future__ import annotations
@@ -33,14 +47,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from strategies.contract import Headers, RoundView, State, StrategyOptions, View
-from strategies.gossip import gossip, weighted_sum
+from strategies.contract import Headers, RoundView, State, View
+from strategies.gossip import GossipOptions, gossip, weighted_sum, within
 
 _OLDER = 1 << 62
 _NEWEST = _OLDER - 1
+_BITS = 62
 
 
-class EdgeConsensusOptions(StrategyOptions):
+class EdgeConsensusOptions(GossipOptions):
     """Parameters of the primal-dual exchange."""
 
     theta: float = Field(1.0, gt=0, le=1, description="relaxation: 1 is Peaceman-Rachford (PDMM), 1/2 ADMM")
@@ -52,7 +67,7 @@ class EdgeConsensusOptions(StrategyOptions):
         ge=1,
         le=62,
         description="own messages that a node remembers for each neighbour until it knows their fate, so that it can "
-        "mix; unset: 1 (theta = 1) or 4, and 4 where nodes do not keep step",
+        "mix; unset: 1 (theta = 1, no clip) or 4, and 4 where nodes do not keep step",
     )
     edge_penalty: float | None = Field(None, gt=0, description="eta on every edge; unset: from penalty_scale")
     penalty_scale: float = Field(1.0, gt=0, description="c, the factor on the default eta")
@@ -92,7 +107,8 @@ class Mirror(NamedTuple):
         pending: the last own messages, the newest first, ``[H, D, P]``.
         unresolved: bitmap of the own messages whose fate is unknown, int64 ``[D]``: bit k is the (k+1)-th last one;
             bit 62 stands for all that are older than the 62 others.
-        stale: messages still to be applied until the mirror is right, int64 ``[D]``; 0: it is right.
+        stale: 0 where the mirror is right, ``[D]``. Else, int64, messages still to be applied until it is; with
+            clipping, float, the bound e on its error.
     """
 
     value: Tensor
@@ -118,10 +134,10 @@ def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> Ed
     dual = view.sign[:, None] * params
     if options.mixing == 0:
         return EdgeState(dual, ())
-    history = options.memory or (1 if options.theta == 1 else 4)
-    zeros = torch.zeros_like(view.neighbour)
+    history = options.memory or (1 if options.theta == 1 and options.clip is None else 4)
     pending = torch.zeros_like(dual).expand(history, *dual.shape).clone()
-    return EdgeState(dual, Mirror(-dual, pending, zeros, zeros.clone()))
+    stale = torch.zeros_like(view.neighbour if options.clip is None else view.sign)
+    return EdgeState(dual, Mirror(-dual, pending, torch.zeros_like(view.neighbour), stale))
 
 
 def edge_force(edges: EdgeState, params: Tensor, view: View) -> tuple[Tensor, Tensor]:
@@ -152,16 +168,16 @@ class EdgeConsensusExchange:
         headers: Headers,
     ) -> State:
         """Move the duals by what arrived; then average with the neighbours whose parameters can be decoded."""
-        theta, mixing = self.options.theta, self.options.mixing
+        theta, mixing, clip = self.options.theta, self.options.mixing, self.options.clip
         edges: EdgeState = state.edges
         params, mirror = state.params, edges.mirror
         if mirror:
-            mirror = _catch_up(mirror, theta, headers)
+            mirror = _catch_up(mirror, theta, headers, clip)
             decoded = 0.5 * view.sign[:, None] * (inbox.dual - mirror.value)
             at_hand = headers.received & (mirror.stale == 0)
-            params = gossip(params, decoded, mixing * round_view.weight_in, at_hand)
-            mirror = _remember(mirror, outbox.dual, round_view.sends)
-        dual = torch.where(headers.received[:, None], (1 - theta) * edges.dual + theta * inbox.dual, edges.dual)
+            params = gossip(params, decoded, mixing * round_view.weight_in, at_hand, clip)
+            mirror = _remember(mirror, outbox.dual, round_view.sends, clip)
+        dual = torch.where(headers.received[:, None], _moved(edges.dual, inbox.dual, theta, clip), edges.dual)
         return state._replace(params=params, edges=EdgeState(dual, mirror))
 
     def estimate(self, state: State) -> Tensor:
@@ -170,12 +186,25 @@ class EdgeConsensusExchange:
         return params
 
 
+def _moved(dual: Tensor, message: Tensor, theta: float, clip: float | None) -> Tensor:
+    """Return what duals ``[D, P]`` become by (1) or (3)."""
+    moved = (1 - theta) * dual + theta * message
+    return moved if clip is None else within(moved, dual, clip)
+
+
 def _messages_to_forget(theta: float, dtype: torch.dtype) -> int:
     """Return after how many applied messages an error in a mirror has fallen below rounding."""
     return 1 if theta == 1 else math.ceil(math.log(torch.finfo(dtype).eps) / math.log(1 - theta))
 
 
-def _catch_up(mirror: Mirror, theta: float, headers: Headers) -> Mirror:
+def _less_wrong(error: Tensor, distance: Tensor, theta: float, clip: float) -> Tensor:
+    """Return the bounds e ``[D]`` after messages that were d ``[D]`` from the mirrors, by (4); below rounding, 0."""
+    beyond = (theta * (distance + error) - clip).clamp(min=0) + (theta * distance - clip).clamp(min=0)
+    error = (1 - theta) * error + torch.minimum(theta * error, beyond)
+    return torch.where(error > torch.finfo(error.dtype).eps * clip, error, 0)
+
+
+def _catch_up(mirror: Mirror, theta: float, headers: Headers, clip: float | None = None) -> Mirror:
     """Apply the unresolved messages that the neighbour had applied when it wrote, the oldest first as it did.
 
     A message newer than all that the neighbour had applied stays unresolved: it may still be on its way.
@@ -183,21 +212,33 @@ def _catch_up(mirror: Mirror, theta: float, headers: Headers) -> Mirror:
     value, pending, unresolved, stale = mirror
     history = pending.shape[0]
     news = torch.where(headers.received, headers.applied & unresolved, 0)
-    forgotten = (news >> history != 0) | (headers.received & (unresolved & _OLDER != 0))
-    stale = torch.where(forgotten, _messages_to_forget(theta, value.dtype), stale)
+    if clip is None:
+        forgotten = (news >> history != 0) | (headers.received & (unresolved & _OLDER != 0))
+        stale = torch.where(forgotten, _messages_to_forget(theta, value.dtype), stale)
+    else:
+        ages = torch.arange(history, _BITS, device=news.device)
+        stale = stale + clip * (news[:, None] >> ages & 1).sum(1)
     for age in reversed(range(history)):
         taken = (news >> age) & 1 == 1
-        value = torch.where(taken[:, None], (1 - theta) * value + theta * pending[age], value)
-        stale = torch.where(taken, (stale - 1).clamp(min=0), stale)
+        if clip is None:
+            less = (stale - 1).clamp(min=0)
+        else:
+            less = _less_wrong(stale, torch.linalg.vector_norm(pending[age] - value, dim=1), theta, clip)
+        stale = torch.where(taken, less, stale)
+        value = torch.where(taken[:, None], _moved(value, pending[age], theta, clip), value)
     newest = headers.applied & -headers.applied  # the lowest bit that is set
     return Mirror(value, pending, torch.where(headers.received, unresolved & (newest - 1), unresolved), stale)
 
 
-def _remember(mirror: Mirror, sent: Tensor, sends: Tensor) -> Mirror:
+def _remember(mirror: Mirror, sent: Tensor, sends: Tensor, clip: float | None = None) -> Mirror:
     """Put the message that was just sent, ``[D, P]``, in front of the pending ones."""
     shifted = torch.cat([sent[None], mirror.pending[:-1]])
     unresolved = ((mirror.unresolved & _NEWEST) << 1) | (mirror.unresolved & _OLDER) | 1
-    return mirror._replace(
+    mirror = mirror._replace(
         pending=torch.where(sends[:, None], shifted, mirror.pending),
         unresolved=torch.where(sends, unresolved, mirror.unresolved),
     )
+    if clip is None:
+        return mirror
+    leaves = sends & (mirror.unresolved & _OLDER != 0)
+    return mirror._replace(unresolved=mirror.unresolved & _NEWEST, stale=mirror.stale + clip * leaves)
