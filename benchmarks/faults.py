@@ -7,19 +7,24 @@ rounds. With churn each node is away a tenth of the time, 2 s at a time in the m
 
 Cells are written to OUT/cells.json (runs/faults) as they finish, and none is done twice. `quick` in the place of OUT
 runs a few rounds on digits, to see that it works.
+
+`python -m benchmarks.faults liar [OUT]` asks instead what one node that lies does to the seven others in ten rounds,
+with and without clipping (OUT/liars.json). `liar search [OUT]` tries the clips among which each method's was chosen.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import COMMON, COSINE, dsgd, ecl, ngpd
-from ngpd_fl import Config, run
+from ngpd_fl import Config, Result, run
 
 METHODS = {
     "ngpd": ngpd(0.05, 0.03, 3e-3, 0.1, smoothing=0.0, **COSINE),
@@ -39,6 +44,20 @@ Cell = tuple[str, str, float, str]
 
 CELLS: list[Cell] = list(product(CHURN, LATENCIES, LOSSES, METHODS))
 
+LIES: dict[str, dict[str, Any]] = {"none": {}, "sign-flip": {"kind": "sign-flip"}, "gaussian": {"kind": "gaussian"}}
+CLIPS = {"ngpd": 1.0, "ecl": 0.3, "dsgd": 3.0}
+"""The best of those that `liar search` tries."""
+
+TRIED_CLIPS = (0.1, 0.3, 1.0, 3.0)
+LIAR_ROUNDS = 10
+
+LiarCell = tuple[str, str, float | None]
+"""(method, lie of node 0, clip)."""
+
+LIAR_CELLS: list[LiarCell] = [
+    (method, lie, clip) for method in METHODS for clip in (None, CLIPS[method]) for lie in LIES
+]
+
 
 def write_devices(folder: Path) -> Path:
     """Write the device classes, one for each staleness and churn, and return the file."""
@@ -47,19 +66,20 @@ def write_devices(folder: Path) -> Path:
         keys = {"step_seconds": 1 / STEPS, "latency_s": latency / 2, **spells}
         lines += [f'["{staleness}, {churn}"]', *(f"{key} = {value}" for key, value in keys.items())]
         lines += ['source = "assumed: a round takes one second"', ""]
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "devices.toml"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
-def config(cell: Cell, devices: Path, data_dir: str | None) -> Config:
+def settings(cell: Cell, devices: Path, data_dir: str | None, rounds: int = ROUNDS) -> dict[str, Any]:
     """Return a cell's configuration; without ``data_dir`` a small one on digits."""
     churn, staleness, loss, method = cell
     trial, quick = METHODS[method], data_dir is None
-    rounds = 6 if quick else ROUNDS
+    rounds = 6 if quick else rounds
     common = {} if quick else {**COMMON, "data": {**COMMON["data"], "data_dir": data_dir}}
     training = {"rounds": rounds, "local_steps": STEPS, "mode": "asynchronous", **trial["training"]}
-    values: dict[str, Any] = {
+    return {
         **common,
         "partition": {"name": "classes", "classes_per_node": 8},
         "topology": {"name": "circulant", "nodes": 8},
@@ -69,31 +89,76 @@ def config(cell: Cell, devices: Path, data_dir: str | None) -> Config:
         "devices": {"table": devices, "classes": [f"{staleness}, {churn}"] * 8, "relative_cost": 1},
         "evaluation": {"every": rounds},
     }
-    return Config(**values)
 
 
 def fill(out: Path, data_dir: str | None, cells: list[Cell] = CELLS) -> dict[str, dict[str, Any]]:
     """Run the cells that are not in ``out`` yet; return all that are, by their names."""
-    out.mkdir(parents=True, exist_ok=True)
-    path, devices = out / "cells.json", write_devices(out)
-    done: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for cell in cells:
-        if name(cell) in done:
-            continue
-        result = run(config(cell, devices, data_dir))
+    devices = write_devices(out)
+
+    def figures(result: Result) -> dict[str, Any]:
         end, clock = result.metrics[-1], result.summary["clock"]
         ages = {int(age): count for age, count in clock["staleness"].items()}
-        done[name(cell)] = {
-            "status": result.summary["status"],
+        return {
             "nodes": end.mean_accuracy,
             "average": end.averaged_model_accuracy,
             "age": sum(age * count for age, count in ages.items()) / max(sum(ages.values()), 1),
             "away": sum(clock["node_away_seconds"]) / (8 * clock["virtual_seconds"]),
         }
+
+    return _complete(
+        out / "cells.json", {name(cell): Config(**settings(cell, devices, data_dir)) for cell in cells}, figures
+    )
+
+
+def _complete(
+    path: Path, configs: Mapping[str, Config], figures: Callable[[Result], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Run what is not in a file yet, and keep how each run ended and its figures there; return all, by their names."""
+    done: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for cell, config in configs.items():
+        if cell in done:
+            continue
+        result = run(config)
+        done[cell] = {"status": result.summary["status"], **figures(result)}
         path.with_suffix(".new").write_text(json.dumps(done, indent=1), encoding="utf-8")
         path.with_suffix(".new").replace(path)
-        print(f"{name(cell)}: {done[name(cell)]}", flush=True)
+        print(f"{cell}: {done[cell]}", flush=True)
     return done
+
+
+def fill_liars(out: Path, data_dir: str | None, cells: list[LiarCell]) -> dict[str, dict[str, Any]]:
+    """Run the cells with a liar that are not in ``out`` yet; return all that are, by their names."""
+    devices = write_devices(out)
+
+    def config(cell: LiarCell) -> Config:
+        method, lie, clip = cell
+        values = settings(("none", "none", 0.0, method), devices, data_dir, LIAR_ROUNDS)
+        values["strategy"] = {**values["strategy"], "clip": clip}
+        values["faults"] = {"lie": [{"node": 0, **LIES[lie]}] if LIES[lie] else []}
+        return Config(**values)
+
+    def figures(result: Result) -> dict[str, Any]:
+        clock = result.summary["clock"]
+        return {"honest": statistics.mean(result.metrics[-1].accuracy[1:]), "refused": clock["messages_refused"]}
+
+    return _complete(out / "liars.json", {liar_name(cell): config(cell) for cell in cells}, figures)
+
+
+def liar_name(cell: LiarCell) -> str:
+    """Return what a cell with a liar is called."""
+    method, lie, clip = cell
+    return f"{method}, lie {lie}, clip {'none' if clip is None else f'{clip:g}'}"
+
+
+def liar_table(done: dict[str, dict[str, Any]]) -> list[str]:
+    """Return mean accuracies of the seven honest nodes in per cent as lines of Markdown."""
+    lines = ["| method | clip | " + " | ".join(f"lie: {lie}" for lie in LIES) + " |", "| --- " * (2 + len(LIES)) + "|"]
+    for method in METHODS:
+        for clip in (None, CLIPS[method]):
+            found = [done.get(liar_name((method, lie, clip))) for lie in LIES]
+            shown = " | ".join(_shown(cell, "honest") for cell in found)
+            lines.append(f"| {method} | {'none' if clip is None else f'{clip:g}'} | {shown} |")
+    return lines
 
 
 def name(cell: Cell) -> str:
@@ -112,10 +177,10 @@ def table(done: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _shown(cell: dict[str, Any] | None) -> str:
+def _shown(cell: dict[str, Any] | None, figure: str = "nodes") -> str:
     if cell is None:
         return ""
-    return cell["status"] if cell["status"] != "finished" else f"{100 * cell['nodes']:.1f}"
+    return cell["status"] if cell["status"] != "finished" else f"{100 * cell[figure]:.1f}"
 
 
 def failures(done: dict[str, dict[str, Any]]) -> list[str]:
@@ -129,15 +194,23 @@ def failures(done: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    """Fill the matrix, print it, and say what does not hold."""
-    place = sys.argv[1] if len(sys.argv) > 1 else "runs/faults"
+    """Fill the matrix, print it, and say what does not hold; or the table of liars, or the search for their clips."""
+    words = sys.argv[1:]
+    task = " ".join(word for word in words[:2] if word in ("liar", "search"))
+    place = "".join(words[len(task.split()) :]) or "runs/faults"
     quick, data_dir = place == "quick", os.environ.get("NGPD_FL_DATA_DIR")
     if not quick and data_dir is None:
         sys.exit("benchmarks.faults: set NGPD_FL_DATA_DIR to the folder that holds MNIST")
-    done = fill(Path("runs/faults-quick" if quick else place), None if quick else data_dir)
-    print("\n".join(table(done)))
-    if broken := failures(done):
-        sys.exit("\n".join(broken))
+    out, data_dir = (Path("runs/faults-quick"), None) if quick else (Path(place), data_dir)
+    if task == "liar search":
+        fill_liars(out, data_dir, list(product(METHODS, ("sign-flip",), TRIED_CLIPS)))
+    elif task == "liar":
+        print("\n".join(liar_table(fill_liars(out, data_dir, LIAR_CELLS))))
+    else:
+        done = fill(out, data_dir)
+        print("\n".join(table(done)))
+        if broken := failures(done):
+            sys.exit("\n".join(broken))
 
 
 if __name__ == "__main__":

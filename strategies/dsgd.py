@@ -18,11 +18,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from strategies.contract import Objective, Phase, Spec, Step, StepInfo, StrategyOptions, View
-from strategies.gossip import GossipExchange
+from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
+from strategies.gossip import GossipExchange, GossipOptions
 
 
-class DSGDOptions(StrategyOptions):
+class DSGDOptions(GossipOptions):
     """Parameters of decentralized SGD."""
 
     name: Literal["dsgd"] = "dsgd"

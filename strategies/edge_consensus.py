@@ -17,12 +17,13 @@ what i itself sent. It keeps a mirror m of z_j|i and decodes
 so that each node may also average with its neighbours (``mixing`` of the weights W) without sending a byte more. At
 rest all w agree, hence the averaging moves nothing and the fixed point stays the exact one.
 
-The mirror is right only if i knows which of its messages j had applied: the header of j's message tells (a bitmap).
-Until then a message is unresolved: it may be lost or, between asynchronous nodes, still on its way; one that is older
-than what was applied will never be. The last few are remembered as ``pending``; while a mirror may be wrong, its edge
-is left out of the mixing. By (1) a mirror forgets an error at the rate 1 - theta per message applied, so that it is
-right again, to rounding, after ``_messages_to_forget`` of them: one if theta = 1. So it does where one of the two nodes
-has gone back to an earlier state (a process that was killed and goes on from a checkpoint).
+When that mirror may be believed is in ``mirror``; while it may be wrong, its edge is left out of the mixing.
+
+**Clipping** (``clip``, tau; see ``gossip``) shortens what a message changes, in (1) and in the mixing:
+
+    z_i|j <- z_i|j + clip(theta (y_j|i - z_i|j)),    w_i <- w_i + sum_j W_ij clip(w_j - w_i)                     (3)
+
+tau is the same at both ends, so that the mirror moves by (3) as the dual does.
 """
 
 from __future__ import annotations
@@ -34,14 +35,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from strategies.contract import Headers, RoundView, State, StrategyOptions, View
-from strategies.gossip import gossip, weighted_sum
-
-_OLDER = 1 << 62
-_NEWEST = _OLDER - 1
+from strategies.contract import Headers, RoundView, State, View
+from strategies.gossip import GossipOptions, gossip, weighted_sum
+from strategies.mirror import Mirror, catch_up, moved, remember, start_mirror
 
 
-class EdgeConsensusOptions(StrategyOptions):
+class EdgeConsensusOptions(GossipOptions):
     """Parameters of the primal-dual exchange."""
 
     theta: float = Field(1.0, gt=0, le=1, description="relaxation: 1 is Peaceman-Rachford (PDMM), 1/2 ADMM")
@@ -53,7 +52,7 @@ class EdgeConsensusOptions(StrategyOptions):
         ge=1,
         le=62,
         description="own messages that a node remembers for each neighbour until it knows their fate, so that it can "
-        "mix; unset: 1 (theta = 1) or 4, and 4 where nodes do not keep step",
+        "mix; unset: 1 (theta = 1, no clip) or 4, and 4 where nodes do not keep step",
     )
     edge_penalty: float | None = Field(None, gt=0, description="eta on every edge; unset: from penalty_scale")
     penalty_scale: float = Field(1.0, gt=0, description="c, the factor on the default eta")
@@ -85,23 +84,6 @@ class EdgeMessage(NamedTuple):
     dual: Tensor
 
 
-class Mirror(NamedTuple):
-    """What a node knows of its neighbours' duals; H is the number of own messages that it remembers.
-
-    Attributes:
-        value: m, the neighbours' z_j|i, ``[D, P]``.
-        pending: the last own messages, the newest first, ``[D, H, P]``.
-        unresolved: bitmap of the own messages whose fate is unknown, int64 ``[D]``: bit k is the (k+1)-th last one;
-            bit 62 stands for all that are older than the 62 others.
-        stale: messages still to be applied until the mirror is right, int64 ``[D]``; 0: it is right.
-    """
-
-    value: Tensor
-    pending: Tensor
-    unresolved: Tensor
-    stale: Tensor
-
-
 class EdgeState(NamedTuple):
     """The duals z_i|j ``[D, P]`` and the mirror of the neighbours' duals, empty if the algorithm does not mix."""
 
@@ -119,10 +101,8 @@ def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> Ed
     dual = view.sign[:, None] * params
     if options.mixing == 0:
         return EdgeState(dual, ())
-    history = options.memory or (1 if options.theta == 1 else 4)
-    zeros = torch.zeros_like(view.neighbour)
-    pending = torch.zeros_like(dual)[:, None].repeat(1, history, 1)
-    return EdgeState(dual, Mirror(-dual, pending, zeros, zeros.clone()))
+    history = options.memory or (1 if options.theta == 1 and options.clip is None else 4)
+    return EdgeState(dual, start_mirror(-dual, history, options.clip))
 
 
 def edge_force(edges: EdgeState, params: Tensor, view: View) -> tuple[Tensor, Tensor]:
@@ -153,55 +133,19 @@ class EdgeConsensusExchange:
         headers: Headers,
     ) -> State:
         """Move the duals by what arrived; then average with the neighbours whose parameters can be decoded."""
-        theta, mixing = self.options.theta, self.options.mixing
+        theta, mixing, clip = self.options.theta, self.options.mixing, self.options.clip
         edges: EdgeState = state.edges
         params, mirror = state.params, edges.mirror
         if mirror:
-            mirror = _catch_up(mirror, theta, headers)
+            mirror = catch_up(mirror, theta, headers, clip)
             decoded = 0.5 * view.sign[:, None] * (inbox.dual - mirror.value)
             at_hand = headers.received & (mirror.stale == 0)
-            params = gossip(params, decoded, mixing * round_view.weight_in, at_hand)
-            mirror = _remember(mirror, outbox.dual, round_view.sends)
-        dual = torch.where(headers.received[:, None], (1 - theta) * edges.dual + theta * inbox.dual, edges.dual)
+            params = gossip(params, decoded, mixing * round_view.weight_in, at_hand, clip)
+            mirror = remember(mirror, outbox.dual, round_view.sends, clip)
+        dual = torch.where(headers.received[:, None], moved(edges.dual, inbox.dual, theta, clip), edges.dual)
         return state._replace(params=params, edges=EdgeState(dual, mirror))
 
     def estimate(self, state: State) -> Tensor:
         """Return the parameters."""
         params: Tensor = state.params
         return params
-
-
-def _messages_to_forget(theta: float, dtype: torch.dtype) -> int:
-    """Return after how many applied messages an error in a mirror has fallen below rounding."""
-    return 1 if theta == 1 else math.ceil(math.log(torch.finfo(dtype).eps) / math.log(1 - theta))
-
-
-def _catch_up(mirror: Mirror, theta: float, headers: Headers) -> Mirror:
-    """Apply the unresolved messages that the neighbour had applied when it wrote, the oldest first as it did.
-
-    A message newer than all that the neighbour had applied stays unresolved: it may still be on its way.
-    """
-    value, pending, unresolved, stale = mirror
-    history = pending.shape[1]
-    news = torch.where(headers.received, headers.applied & unresolved, 0)
-    forgotten = (news >> history != 0) | (headers.received & ((unresolved & _OLDER != 0) | headers.reset))
-    stale = torch.where(forgotten, _messages_to_forget(theta, value.dtype), stale)
-    taken = (news[:, None] >> torch.arange(history, device=news.device)) & 1  # [D, H]
-    stale = (stale - taken.sum(1)).clamp(min=0)
-    # In one product: what was applied keeps 1 - theta of its weight whenever a newer message is.
-    weights = theta * taken.to(value.dtype)
-    left = torch.cumprod(torch.cat([torch.ones_like(weights[:, :1]), 1 - weights], dim=1), dim=1)
-    applied = ((weights * left[:, :-1])[:, None] @ pending)[:, 0]
-    value = torch.addcmul(applied, left[:, -1:], value)
-    newest = headers.applied & -headers.applied  # the lowest bit that is set
-    return Mirror(value, pending, torch.where(headers.received, unresolved & (newest - 1), unresolved), stale)
-
-
-def _remember(mirror: Mirror, sent: Tensor, sends: Tensor) -> Mirror:
-    """Put the message that was just sent, ``[D, P]``, in front of the pending ones."""
-    shifted = torch.cat([sent[:, None], mirror.pending[:, :-1]], dim=1)
-    unresolved = ((mirror.unresolved & _NEWEST) << 1) | (mirror.unresolved & _OLDER) | 1
-    return mirror._replace(
-        pending=torch.where(sends[:, None, None], shifted, mirror.pending),
-        unresolved=torch.where(sends, unresolved, mirror.unresolved),
-    )

@@ -5,16 +5,35 @@
 Written as a difference, a missing neighbour's weight stays with node i itself, so that the rows of W always sum to
 one; with every value at hand it is w_i <- W_ii w_i + sum_j W_ij w_j (Xiao and Boyd, "Fast linear iterations for
 distributed averaging", Systems & Control Letters 53, 2004).
+
+**Clipping** (``clip``, tau) bounds what any one neighbour can do, a liar too:
+
+    w_i <- w_i + sum_j W_ij clip(w_j - w_i),    clip(x) = x min(1, tau / |x|)
+
+with one tau for all (He, Karimireddy, Jaggi, "Byzantine-robust decentralized learning via ClippedGossip",
+arXiv:2202.01545, 2022, who choose it by node and round).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from strategies.contract import Headers, RoundView, State, View
+from strategies.contract import Headers, RoundView, State, StrategyOptions, View
+
+
+class GossipOptions(StrategyOptions):
+    """Parameters of averaging."""
+
+    clip: float | None = Field(
+        None,
+        gt=0,
+        description="longest change, as a Euclidean norm, that a neighbour's message makes to one's own state, against "
+        "neighbours that lie; unset: any",
+    )
 
 
 class ParamsMessage(NamedTuple):
@@ -23,7 +42,7 @@ class ParamsMessage(NamedTuple):
     params: Tensor
 
 
-def gossip(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor) -> Tensor:
+def gossip(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor, clip: float | None = None) -> Tensor:
     """Return the mixed parameters ``[P]``.
 
     Args:
@@ -31,7 +50,10 @@ def gossip(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor)
         neighbours: w_j per slot, ``[D, P]``; finite where not at hand.
         weights: W_ij per slot, ``[D]``.
         at_hand: slots whose value may be used, bool ``[D]``.
+        clip: tau, how far from w_i a neighbour may seem to be; none: any distance.
     """
+    if clip is not None:
+        neighbours = within(neighbours, params, clip)
     weights = weights * at_hand
     return torch.addcmul(weighted_sum(weights, neighbours), 1 - weights.sum(), params)
 
@@ -42,6 +64,21 @@ def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
     As a matrix product: stacked, the product of vector and matrix would be taken by columns, far apart in memory.
     """
     return (weights[None] @ vectors)[0]
+
+
+def within(vectors: Tensor, centres: Tensor, radius: float) -> Tensor:
+    """Return ``vectors [D, P]``, each drawn towards its centre, ``[D, P]`` or ``[P]`` for all, to be within a radius.
+
+    Those that are within it stay as they are, bit for bit.
+    """
+    change = vectors - centres
+    norm = torch.linalg.vector_norm(change, dim=1, keepdim=True)
+    return torch.where(norm > radius, centres + radius / norm * change, vectors)
+
+
+class _Owner(Protocol):
+    @property
+    def options(self) -> GossipOptions: ...
 
 
 class GossipExchange:
@@ -56,7 +93,7 @@ class GossipExchange:
         return ParamsMessage(state.params)
 
     def incoming(
-        self,
+        self: _Owner,
         state: State,
         view: View,
         round_view: RoundView,
@@ -65,7 +102,8 @@ class GossipExchange:
         headers: Headers,
     ) -> State:
         """Average with the neighbours that were heard."""
-        return state._replace(params=gossip(state.params, inbox.params, round_view.weight_in, headers.received))
+        params = gossip(state.params, inbox.params, round_view.weight_in, headers.received, self.options.clip)
+        return state._replace(params=params)
 
     def estimate(self, state: State) -> Tensor:
         """Return the parameters."""

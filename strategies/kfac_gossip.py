@@ -19,11 +19,11 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
-from strategies.gossip import GossipExchange
+from strategies.gossip import GossipExchange, GossipOptions
 from strategies.natural_gradient import NaturalGradientOptions, trust_factor
 
 
-class KFACGossipOptions(NaturalGradientOptions):
+class KFACGossipOptions(NaturalGradientOptions, GossipOptions):
     """Parameters of K-FAC with plain gossip."""
 
     name: Literal["kfac-gossip"] = "kfac-gossip"

@@ -61,6 +61,16 @@ def test_the_matrix_of_faults_goes_on_where_it_stopped(tmp_path: Path, monkeypat
     assert row.endswith(f"|  |  |  | {100 * heavy['nodes']:.1f} |")
 
 
+def test_the_table_of_liars(tmp_path: Path) -> None:
+    """For real, on digits: a clip of almost nothing keeps lies out; who lies is not counted among the honest."""
+    cells: list[faults.LiarCell] = [("dsgd", "gaussian", None), ("dsgd", "gaussian", 1e-6), ("dsgd", "none", 1e-6)]
+    done = faults.fill_liars(tmp_path, None, cells)
+    lied, clipped, honest = (done[faults.liar_name(cell)]["honest"] for cell in cells)
+    assert lied < clipped == pytest.approx(honest, abs=0.01)
+    (row,) = [line for line in faults.liar_table(done) if line.startswith("| dsgd | none ")]
+    assert row == f"| dsgd | none |  |  | {100 * lied:.1f} |"
+
+
 def test_what_must_hold_under_faults() -> None:
     def cell(nodes: float, status: str = "finished") -> dict[str, Any]:
         return {"status": status, "nodes": nodes}

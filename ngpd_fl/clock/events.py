@@ -76,12 +76,21 @@ class Drop(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A node leaves, returns, or leaves rounds out to be where its neighbours are."""
+    """A node leaves (at 0: it is not there yet), returns, or leaves rounds out to be where its neighbours are.
+
+    Attributes:
+        time: when, in seconds.
+        node: which one.
+        what: which of these.
+        round: the round that it is in, or goes to.
+        began: when it began the local steps that it leaves unfinished, if it does.
+    """
 
     time: float
     node: int
     what: Literal["leaves", "returns", "skips"]
     round: int
+    began: float | None = None
 
 
 Event = Work | Read | Drop | Notice
@@ -102,7 +111,7 @@ def from_json(values: Mapping[str, Any]) -> Event:
     """
     fields = dict(values)
     kind = _KINDS.get(str(fields.pop("event", None)))
-    if kind is None or fields.keys() != set(kind._fields):
+    if kind is None or not set(kind._fields) - set(kind._field_defaults) <= fields.keys() <= set(kind._fields):
         raise ValueError("not an event")
     if kind is Work:
         fields["sends"] = tuple((edge, sequence) for edge, sequence in fields["sends"])

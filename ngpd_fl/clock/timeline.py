@@ -24,11 +24,12 @@ from topologies import Topology
 class _Kind(IntEnum):
     """What is due, in the order in which it is done at one time."""
 
-    PRESENCE = 0
-    FINISH = 1
-    DELIVER = 2
-    GIVE_UP = 3
-    READ = 4
+    ABSENT = 0
+    PRESENCE = 1
+    FINISH = 2
+    DELIVER = 3
+    GIVE_UP = 4
+    READ = 5
 
 
 class Doing(StrEnum):
@@ -94,6 +95,8 @@ class Timeline(ABC):
         for node in range(nodes):
             while self._next_change(node, at_start=True):
                 pass
+            if self._doing[node] == Doing.AWAY:
+                self._schedule(0.0, _Kind.ABSENT, node)
         self._how_many = Counter(self._doing)
         for node, doing in enumerate(self._doing):
             if doing == Doing.IDLE:
@@ -110,6 +113,8 @@ class Timeline(ABC):
                 yield from self._deliver(first, second, third)
             elif kind == _Kind.READ:
                 yield from self._read(first, second)
+            elif kind == _Kind.ABSENT:
+                yield Notice(self.now, first, "leaves", 0)
             elif kind == _Kind.PRESENCE:
                 yield from self._change(first, bool(second))
             elif self._turn[first] == second:
@@ -251,8 +256,9 @@ class Timeline(ABC):
         self._next_change(node)
         if (self._doing[node] != Doing.AWAY) == present:
             return
+        began = self._began[node] if self._doing[node] == Doing.WORKING else None
         self._now_is(node, Doing.IDLE if present else Doing.AWAY)
-        yield Notice(self.now, node, "returns" if present else "leaves", self._own_round[node])
+        yield Notice(self.now, node, "returns" if present else "leaves", self._own_round[node], began)
         if present:
             self._is_back(node)
             return

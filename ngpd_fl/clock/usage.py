@@ -15,7 +15,7 @@ class Usage:
 
     Attributes:
         seconds: the time of the last event.
-        computing: seconds that each node has computed.
+        computing: seconds that each node has computed, local steps that it left unfinished included.
         waiting: seconds that each node has waited for messages.
         sending: seconds for which each node's up-link was occupied.
         away: seconds that each node was away before it last returned.
@@ -60,6 +60,8 @@ class Usage:
                 self.dropped[event.why] += 1
             elif isinstance(event, Notice) and event.what == "leaves":
                 self._left[event.node] = event.time
+                if event.began is not None:
+                    self.computing[event.node] += event.time - event.began
             elif isinstance(event, Notice) and event.what == "returns":
                 self.away[event.node] += event.time - self._left.pop(event.node, 0.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -56,24 +57,27 @@ class Capture:
 
     def forward(self, params: Tensor, inputs: Tensor) -> Captured:
         """Run the network at ``params [P]`` on ``inputs [B, ...]``."""
-        zeros = {
-            name: torch.zeros((inputs.shape[0], *shape), dtype=params.dtype, device=params.device)
-            for name, shape in self._output_shapes.items()
-        }
-
-        def run(added: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-            layer_inputs: dict[str, Tensor] = {}
-
-            def capture(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
-                layer_inputs[name] = layer_input
-                return output + added[name]
-
-            with self._listening(capture):
-                return self._model(params, inputs), layer_inputs
-
-        pulled: Any = torch.func.vjp(run, zeros, has_aux=True)
+        run = partial(self._run, self._model.unflatten(params), inputs)
+        pulled: Any = torch.func.vjp(run, self._zeros(params, len(inputs)), has_aux=True)
         outputs, backward, layer_inputs = pulled
         return Captured(outputs, layer_inputs, lambda score: backward(score)[0])
+
+    def _zeros(self, params: Tensor, batch_size: int) -> dict[str, Tensor]:
+        """Return what is added to each layer's output, ``[B, ...]``."""
+        return {name: params.new_zeros((batch_size, *shape)) for name, shape in self._output_shapes.items()}
+
+    def _run(
+        self, named: dict[str, Tensor], inputs: Tensor, added: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the network with ``added`` to its layers' outputs; return its outputs and what each layer was given."""
+        layer_inputs: dict[str, Tensor] = {}
+
+        def capture(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
+            layer_inputs[name] = layer_input
+            return output + added[name]
+
+        with self._listening(capture):
+            return self._model.apply(named, inputs), layer_inputs
 
     @contextmanager
     def _listening(self, listener: Listener) -> Iterator[None]:
@@ -135,14 +139,17 @@ class Capture:
             return torch.randn(shape, generator=generator).to(start)
 
         params, inputs = start + 0.1 * normal(*start.shape), normal(3, *input_shape)
-        captured = self.forward(params, inputs)
-        score = normal(*captured.outputs.shape)
-        output_gradients = captured.backward(score)
-        named = self._model.unflatten(params)  # by name, which is far quicker than by the flat vector
-        by_name = torch.func.grad(lambda named: (self._model.apply(named, inputs) * score).sum())(named)
-        gradient = self._model.flatten(by_name)
+        # Not by torch.func, which would load torch's compiler; and by name, far quicker than by the flat vector.
+        named, zeros = self._model.unflatten(params), self._zeros(params, len(inputs))
+        leaves = [leaf.detach().requires_grad_() for leaf in (*named.values(), *zeros.values())]
+        with torch.enable_grad():
+            added = dict(zip(zeros, leaves[len(named) :], strict=True))
+            outputs, layer_inputs = self._run(dict(zip(named, leaves, strict=False)), inputs, added)
+        gradients = torch.autograd.grad(outputs, leaves, normal(*outputs.shape), materialize_grads=True)
+        gradient = self._model.flatten(dict(zip(named, gradients, strict=False)))
+        output_gradients = dict(zip(zeros, gradients[len(named) :], strict=True))
         for name, layer in self.layers.items():
-            expected = parameter_gradients(layer.module, captured.inputs[name], output_gradients[name])
+            expected = parameter_gradients(layer.module, layer_inputs[name].detach(), output_gradients[name])
             segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
             for segment, part in zip(segments, expected, strict=True):
                 given = gradient[segment.start : segment.stop]

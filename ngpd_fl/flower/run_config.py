@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
 
-from ngpd_fl.config import Config, InputError, Section, all_keys
+from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, Section, all_keys
 from ngpd_fl.config.errors import one_line
 
 Plain = bool | int | float | str
@@ -76,8 +76,11 @@ def check_no_clock(config: Config) -> None:
     """Raise ``InputError`` where a run goes by the virtual clock: through Flower, time is what it takes."""
     if config.training.mode != "synchronous":
         raise InputError(f"training.mode: through Flower only synchronous is possible (got {config.training.mode})")
-    if config.has_clock:
-        raise InputError("devices: through Flower there is no virtual clock; leave its keys unset, or use ngpd-fl run")
+    for section, unset in (("devices", DevicesConfig()), ("faults", FaultsConfig())):
+        if getattr(config, section) != unset:
+            raise InputError(
+                f"{section}: through Flower there is no virtual clock; leave its keys unset, or use ngpd-fl run"
+            )
 
 
 def write(config: Config, flower: FlowerConfig) -> dict[str, Plain]:

@@ -35,11 +35,12 @@ def check_model(module: nn.Module, input_shape: Sequence[int], num_classes: int)
         raise InputError("model: the network has no parameters")
     if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
         raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
-    _check_forward(module, input_shape, num_classes)
+    check_forward(module, input_shape, num_classes)
     _check_vmap(module, input_shape)
 
 
-def _check_forward(module: nn.Module, input_shape: Sequence[int], num_classes: int) -> None:
+def check_forward(module: nn.Module, input_shape: Sequence[int], num_classes: int) -> None:
+    """Raise ``InputError`` with one line where the network does not take such images, or keeps or mixes anything."""
     dtype = next(module.parameters()).dtype
     inputs = torch.randn((3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=dtype)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}

@@ -43,26 +43,29 @@ class Course:
 def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:
     """Return what each node did; what it was at when the events end is left out, unless it was away.
 
-    A node that leaves computed in vain since its round began, or has waited since it sent.
+    A node that leaves may have computed in vain, or waited in vain since it sent.
     """
     courses, left, now = [Course() for _ in range(num_nodes)], dict[int, float](), 0.0
-    since, kind = [0.0] * num_nodes, ["computes in vain"] * num_nodes  # what a node is at
+    sent: dict[int, float] = {}  # when a node that waits did so
     for event in events:
         now = event.time
         if isinstance(event, Work):
             courses[event.node].spells["computes"].append((event.began, event.time - event.began))
-            since[event.node], kind[event.node] = event.time, "waits"
+            sent[event.node] = event.time
         elif isinstance(event, Read):
-            courses[event.node].spells["waits"].append((since[event.node], event.time - since[event.node]))
-            since[event.node], kind[event.node] = event.time, "computes in vain"
+            begin = sent.pop(event.node)
+            courses[event.node].spells["waits"].append((begin, event.time - begin))
             courses[event.node].ends.append(event.time)
         elif isinstance(event, Notice) and event.what == "leaves":
-            courses[event.node].spells[kind[event.node]].append((since[event.node], event.time - since[event.node]))
+            if event.began is not None:
+                courses[event.node].spells["computes in vain"].append((event.began, event.time - event.began))
+            elif event.node in sent:
+                begin = sent.pop(event.node)
+                courses[event.node].spells["waits"].append((begin, event.time - begin))
             left[event.node] = event.time
         elif isinstance(event, Notice) and event.what == "returns":
             begin = left.pop(event.node, 0.0)
             courses[event.node].spells["is away"].append((begin, event.time - begin))
-            since[event.node], kind[event.node] = event.time, "computes in vain"
     for node, begin in left.items():
         courses[node].spells["is away"].append((begin, now - begin))
     return courses

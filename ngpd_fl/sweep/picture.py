@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
+from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure, save
 from ngpd_fl.sweep.plan import Plan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import Row, ranked
@@ -24,7 +24,8 @@ _WIDE = 20.0
 def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
     """Draw ``plots/sweep.png``; return it, or None where no trial finished.
 
-    Every trial that finished is a dot; a line goes over the best of each value of a list; the best of all is ringed.
+    Every trial that finished is a dot; the best of each value of a list is on a line or, where these are words, has a
+    bar; the best of all is ringed.
     """
     rows = [row for row in ranked(plan, rows) if row["status"] == "finished"]
     if not rows:
@@ -40,7 +41,7 @@ def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
     split = plan.base["evaluation"]["split"] if isinstance(plan.base.get("evaluation"), dict) else ""
     name = plan.objective.removesuffix(f"_{plan.measure.key}").replace("_", " ")
     for axes in figure.axes[::across]:
-        axes.set_ylabel(f"{name}, {split} {plan.measure.label}")
+        axes.set_ylabel(" ".join(f"{name} {split} {plan.measure.label}".split()))
     best = f"best: {plan.measure.text(rows[0][plan.objective])} in {rows[0]['trial']}"
     dress(figure.axes[0], "Trials against each key", f"{len(rows)} finished, {best}")
     return save(figure, folder / "plots" / "sweep.png")
@@ -51,12 +52,19 @@ def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
     dimension = plan.space[key]
     heights = [plan.measure.factor * row[plan.objective] for row in rows]
     places: list[float]
+    joined = True
     if isinstance(dimension, Range) or _is_scale(dimension.values):
         places = [float(row[key]) for row in rows]
         spread = dimension.values if not isinstance(dimension, Range) else ()
         if dimension.log if isinstance(dimension, Range) else min(spread) > 0 and max(spread) >= _WIDE * min(spread):
             axes.set_xscale("log")
-    else:  # words: one place for each
+            axes.tick_params(which="minor", color=LIGHT)
+        elif isinstance(dimension, Range) and dimension.whole:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        elif spread:
+            axes.set_xticks(sorted(spread))
+    else:  # words: one place for each, and nothing between them
+        joined = False
         words = list(dict.fromkeys(str(value) for value in dimension.labels))
         places = [words.index(str(row[key])) for row in rows]
         axes.set_xticks(range(len(words)), words)
@@ -66,12 +74,13 @@ def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
         best: dict[float, float] = {}
         for place, height in zip(places, heights, strict=True):
             best.setdefault(place, height)
-        axes.plot(*zip(*sorted(best.items()), strict=True), color=PALETTE[0], linewidth=1.6)
+        style = {"linewidth": 1.6} if joined else {"linestyle": "", "marker": "_", "markersize": 24}
+        axes.plot(*zip(*sorted(best.items()), strict=True), color=PALETTE[0], **style)
     axes.plot(places[:1], heights[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=PALETTE[1])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.grid(axis="y", color=LIGHT, linewidth=0.8)
+    axes.set_xlabel(key)
     dress(axes, "")
-    axes.set_xlabel(key, color=FAINT)
 
 
 def _is_scale(values: Sequence[object]) -> bool:

@@ -26,6 +26,7 @@ from tests.quadratic import (
 from topologies import parse_topology
 
 PATH = {"name": "path", "nodes": 3}
+EXACT: dict[str, Any] = {"damping": 0.1, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
 
 
 def graph(**options: Any) -> Any:
@@ -169,6 +170,67 @@ def test_no_damping_needs_an_explicit_edge_penalty() -> None:
     with pytest.raises(ValueError, match="damping: 0 makes the default eta 0"):
         NGPDOptions(damping=0)
     assert NGPDOptions(damping=0, edge_penalty=0.1).damping == 0
+
+
+# Clipping: f_i(w) = 1/2 (w - b_i)^2, path 0 - 1 - 2, all at w = 1; a neighbour's message changes 1/4 at most.
+
+
+@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+def test_two_rounds_of_clipped_ecl_on_three_nodes(engine: Any) -> None:
+    targets = torch.tensor([[3.0], [0.0], [-1.0]], dtype=torch.float64)
+    problem = Quadratic(torch.ones(3, 1, 1, dtype=torch.float64), targets)
+    options = ECLOptions(lr=0.5, edge_penalty=2.0, mixing=0.5, clip=0.25)
+    start = torch.ones(1, dtype=torch.float64)
+    network = engine(quadratic_strategy(options, 1), graph(), problem.feed, start, local_steps=1)
+
+    # Round 1, as without clip: w = 3/2, 5/6, 1/2 and y_0|1 = -2, y_1|0 = 2/3, y_1|2 = -2/3, y_2|1 = 0. Duals are 1, -1,
+    # 1, -1: they move by -1, -1/3, -1, 1/3, each shortened to 1/4. Parameters are 2/3, 2/3, 1/3, 1/3 apart: the same.
+    z01, z10, z12, z21 = 1 - 1 / 4, -1 - 1 / 4, 1 - 1 / 4, -1 + 1 / 4
+    w = [3 / 2 - 1 / 6 * 1 / 4, 5 / 6, 1 / 2 + 1 / 6 * 1 / 4]  # Metropolis weights of 1/3, halved
+    torch.testing.assert_close(run_rounds(network, 1).flatten().tolist(), w)
+
+    # Round 2: local steps w - (w - b + 2 sum (w - a z)) / (2 + 2 E).
+    w[0] -= (w[0] - 3 + 2 * (w[0] - z01)) / 4
+    w[1] -= (w[1] - 0 + 2 * (2 * w[1] + z10 - z12)) / 6
+    w[2] -= (w[2] + 1 + 2 * (w[2] + z21)) / 4
+
+    def shortened(change: float) -> float:
+        return max(-0.25, min(0.25, change))
+
+    right, left = shortened(w[1] - w[0]), shortened(w[2] - w[1])
+    expected = [w[0] + right / 6, w[1] - right / 6 + left / 6, w[2] - left / 6]
+    torch.testing.assert_close(run_rounds(network, 1).flatten().tolist(), expected)
+
+
+def test_a_clip_shortens_the_change_of_each_neighbour_and_no_more() -> None:
+    params, neighbours = torch.tensor([1.0, 2.0]), torch.tensor([[4.0, 6.0], [1.5, 2.0]])  # 5 and 1/2 away
+    weights, both = torch.tensor([0.25, 0.5]), torch.tensor([True, True])
+    clipped = gossip(params, neighbours, weights, both, 1.0)
+    torch.testing.assert_close(clipped, params + 0.25 * torch.tensor([0.6, 0.8]) + 0.5 * torch.tensor([0.5, 0.0]))
+    assert torch.equal(gossip(params, neighbours, weights, both, 5.0), gossip(params, neighbours, weights, both))
+    far = torch.tensor([[1e30, 0.0], [1.0, 2.0]])
+    torch.testing.assert_close(gossip(params, far, weights, both, 1.0), params, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize(
+    "options",
+    [
+        NGPDOptions(lr=0.3, edge_penalty=0.5, memory=4, **EXACT),
+        ECLOptions(lr=0.3, edge_penalty=0.5, theta=0.5),
+        DSGDOptions(lr=0.3),
+        KFACGossipOptions(lr=0.3, **EXACT),
+    ],
+    ids=lambda options: options.name,
+)
+def test_a_clip_that_nothing_reaches_changes_no_bit(options: Any, engine: Any) -> None:
+    problem, topology = make_quadratic(10, nodes=3, dim=4), graph(schedule="matching")
+    free, clipped, tight = (
+        run_rounds(quadratic_engine(problem, options.model_copy(update={"clip": clip}), topology, 2, engine), 12)
+        for clip in (None, 1e9, 0.1)
+    )
+    assert torch.equal(clipped, free)
+    assert (tight - free).norm() > 1e-2
 
 
 # Gossip.

@@ -23,11 +23,15 @@ from topologies import Topology, parse_topology
 ROUNDS = 7
 START = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
 
-EDGE_VARIANTS = [{"theta": theta, "mixing": mixing} for theta in (1.0, 0.5) for mixing in (0.0, 0.5, 1.0)]
+EDGE_VARIANTS: list[dict[str, Any]] = [
+    *({"theta": theta, "mixing": mixing} for theta in (1.0, 0.5) for mixing in (0.0, 0.5, 1.0)),
+    {"theta": 0.5, "mixing": 1.0, "clip": 1.0},
+]
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ngpd": [*EDGE_VARIANTS, {"edge_metric": "fisher", "penalty_scale": 1.0}, {"wire": "float16"}],
     "ecl": [*EDGE_VARIANTS, {"wire": "bfloat16"}],
-    "dsgd": [{"momentum": 0.0}, {"momentum": 0.9}, {"wire": "float32"}],
+    "dsgd": [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "clip": 1.0}, {"wire": "float32"}],
+    "kfac-gossip": [{}, {"clip": 1.0}],
 }
 
 SECOND_ORDER = {"damping": 0.1, "trust_radius": 0.02, "factor_every": 2, "basis_every": 3}

@@ -6,6 +6,7 @@ sender when it sent. A mirror that claims too much fails the comparison; one tha
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,7 +17,9 @@ from torch import Tensor
 
 import strategies.edge_consensus as edge_consensus
 from strategies import ECLOptions, Headers, RoundView
-from strategies.edge_consensus import Mirror, _catch_up, _remember
+from strategies.contract import View
+from strategies.edge_consensus import start_edges
+from strategies.mirror import Mirror, catch_up, less_wrong, messages_to_forget, moved, remember
 from tests.naive import NaiveNetwork, Pair
 from tests.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import parse_topology
@@ -35,12 +38,12 @@ class Witness(NaiveNetwork):
             self.used, self.errors = [], []
         truth = {other: self.sent_params(node, other) for other in arrived}
 
-        def observe(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor) -> Tensor:
+        def observe(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor, clip: float | None) -> Tensor:
             for slot, other in enumerate(self.neighbours[node]):
                 if at_hand[slot]:
                     self.errors.append(float((neighbours[slot] - truth[other]).norm() / truth[other].norm()))
             self.used += [bool(at_hand[slot]) for slot, j in enumerate(self.neighbours[node]) if j in arrived]
-            return self.gossip(params, neighbours, weights, at_hand)
+            return self.gossip(params, neighbours, weights, at_hand, clip)
 
         edge_consensus.gossip = observe
         try:
@@ -67,14 +70,24 @@ NETWORKS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
+CLIP = 0.5
+"""Messages in these networks change a dual by more than this at first, by less later."""
+
+
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("theta", [1.0, 0.9, 0.5])
-@pytest.mark.parametrize("method", [ECLOptions, undamped])
-def test_decoded_parameters_are_the_true_ones(method: Any, theta: float, network: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "theta", "clip"),
+    [
+        *((method, theta, None) for method in (ECLOptions, undamped) for theta in (1.0, 0.9, 0.5)),
+        (ECLOptions, 1.0, CLIP),
+        (undamped, 0.5, CLIP),
+    ],
+)
+def test_decoded_parameters_are_the_true_ones(method: Any, theta: float, network: str, clip: float | None) -> None:
     topology, message_loss = NETWORKS[network]
     graph = parse_topology(topology).build(seed=0)
     problem = make_quadratic(10, graph.num_nodes, dim=3)
-    options = method(lr=0.5, edge_penalty=0.5, theta=theta, mixing=0.5)
+    options = method(lr=0.5, edge_penalty=0.5, theta=theta, mixing=0.5, clip=clip)
     witness = quadratic_engine(
         problem,
         options,
@@ -108,9 +121,9 @@ class Scripted(Witness):
         return {pair for pair, arrives in zip([(0, 1), (1, 0)], now or (False, False), strict=True) if arrives}
 
 
-def scripted(script: list[tuple[bool, bool] | None], theta: float) -> Scripted:
+def scripted(script: list[tuple[bool, bool] | None], theta: float, clip: float | None = None) -> Scripted:
     graph = parse_topology(PAIR).build(seed=0)
-    options = ECLOptions(lr=0.5, edge_penalty=0.5, theta=theta, mixing=0.5)
+    options = ECLOptions(lr=0.5, edge_penalty=0.5, theta=theta, mixing=0.5, clip=clip)
     start = torch.tensor([1.0, -2.0], dtype=torch.float64)
     network = quadratic_engine(make_quadratic(10, 2, dim=2), options, graph, engine=Scripted, start=start)
     network.script = script
@@ -123,23 +136,28 @@ stretches = st.lists(st.tuples(rounds, st.sampled_from([1, 1, 2, 3, 5, 9])), max
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(stretches, st.sampled_from([1.0, 0.9, 0.5]))
-def test_no_pattern_of_losses_makes_a_mirror_wrong(pattern: Any, theta: float) -> None:
+@given(stretches, st.sampled_from([1.0, 0.9, 0.5]), st.sampled_from([None, CLIP]))
+def test_no_pattern_of_losses_makes_a_mirror_wrong(pattern: Any, theta: float, clip: float | None) -> None:
     script = [each for each, count in pattern for _ in range(count)]
     # A quiet end: however bad it was, everything is right again after the messages that it takes to forget.
-    quiet = edge_consensus._messages_to_forget(theta, torch.float64) + 2
-    network = scripted([*script, *[(True, True)] * quiet], theta)
+    quiet = messages_to_forget(theta, torch.float64) + 2
+    if clip is not None:
+        quiet += len(script) + 20  # what one that is forgotten has done at most, one that is hardly clipped makes good
+    network = scripted([*script, *[(True, True)] * quiet], theta, clip)
     assert all(network.used[-2:])
     assert max(network.errors) < 1e-11
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.5])
-@pytest.mark.parametrize("deaf", [2, 5, 61, 62, 63, 64, 130])
-def test_a_neighbour_that_is_not_heard_for_long(deaf: int, theta: float) -> None:
+@pytest.mark.parametrize(
+    ("deaf", "clip"), [*((deaf, None) for deaf in (2, 5, 61, 62, 63, 64, 130)), (5, CLIP), (64, CLIP)]
+)
+def test_a_neighbour_that_is_not_heard_for_long(deaf: int, theta: float, clip: float | None) -> None:
     """Node 0 hears nothing for a while but is heard itself; then the other way round."""
-    quiet = edge_consensus._messages_to_forget(theta, torch.float64) + 2
+    quiet = messages_to_forget(theta, torch.float64) + 2
+    quiet += 0 if clip is None else deaf + 20
     for silent in [(True, False), (False, True)]:
-        network = scripted([*[(True, True)] * 3, *[silent] * deaf, *[(True, True)] * quiet], theta)
+        network = scripted([*[(True, True)] * 3, *[silent] * deaf, *[(True, True)] * quiet], theta, clip)
         assert max(network.errors) < 1e-11
         assert all(network.used[-2:])
 
@@ -148,7 +166,7 @@ def test_a_neighbour_that_is_not_heard_for_long(deaf: int, theta: float) -> None
 @pytest.mark.parametrize("lost", [3, 61, 62, 63, 80])
 def test_what_was_applied_before_a_header_can_tell(lost: int, theta: float) -> None:
     """Node 1 applies a message unheard of, then loses so many that its header no longer shows that one."""
-    quiet = edge_consensus._messages_to_forget(theta, torch.float64) + 2
+    quiet = messages_to_forget(theta, torch.float64) + 2
     script = [
         *[(True, True)] * 2,
         (True, False),
@@ -251,13 +269,22 @@ class Delayed(Witness):
         return self.news[other].params
 
 
-@pytest.mark.parametrize("message_loss", [0.0, 0.3])
-@pytest.mark.parametrize("delays", [(0,), (0, 1), (0, 0, 0, 5), (1, 2, 3)])
-@pytest.mark.parametrize("theta", [1.0, 0.9, 0.5])
-def test_delayed_messages_never_make_a_mirror_wrong(theta: float, delays: tuple[int, ...], message_loss: float) -> None:
+DELAYS = ((0,), (0, 1), (0, 0, 0, 5), (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("theta", "clip", "delays", "message_loss"),
+    [
+        *itertools.product((1.0, 0.9, 0.5), (None,), DELAYS, (0.0, 0.3)),
+        *itertools.product((1.0, 0.5), (CLIP,), DELAYS[2:], (0.3,)),
+    ],
+)
+def test_delayed_messages_never_make_a_mirror_wrong(
+    theta: float, clip: float | None, delays: tuple[int, ...], message_loss: float
+) -> None:
     """A message that the neighbour had not applied when it sent may still arrive there: its fate is not known yet."""
     graph = parse_topology({"name": "ring", "nodes": 4}).build(seed=0)
-    options = ECLOptions(lr=0.3, edge_penalty=0.3, theta=theta, mixing=0.5)
+    options = ECLOptions(lr=0.3, edge_penalty=0.3, theta=theta, mixing=0.5, clip=clip)
     network = quadratic_engine(
         make_quadratic(10, 4, dim=2), options, graph, engine=Delayed, message_loss=message_loss, seed=4
     )
@@ -303,11 +330,11 @@ def mirror_of(value: float, theta: float) -> Mirror:
 
 def hear(mirror: Mirror, theta: float, applied: int) -> Mirror:
     zeros = torch.zeros(1, dtype=torch.int64)
-    return _catch_up(mirror, theta, Headers(torch.tensor([True]), torch.tensor([applied]), zeros, zeros.bool()))
+    return catch_up(mirror, theta, Headers(torch.tensor([True]), torch.tensor([applied]), zeros, zeros.bool()))
 
 
 def send(mirror: Mirror, value: float) -> Mirror:
-    return _remember(mirror, torch.tensor([[value]]), torch.tensor([True]))
+    return remember(mirror, torch.tensor([[value]]), torch.tensor([True]))
 
 
 def test_only_what_was_applied_moves_the_mirror() -> None:
@@ -333,7 +360,7 @@ def test_a_message_on_its_way_is_applied_when_the_header_says_so() -> None:
 
 def test_an_idle_round_shifts_nothing() -> None:
     mirror = send(mirror_of(1.0, 0.5), 10.0)
-    idle = _remember(mirror, torch.tensor([[99.0]]), torch.tensor([False]))
+    idle = remember(mirror, torch.tensor([[99.0]]), torch.tensor([False]))
     for before, after in zip(mirror, idle, strict=True):
         assert torch.equal(before, after)
 
@@ -347,3 +374,58 @@ def test_peaceman_rachford_needs_the_newest_applied_message_only() -> None:
     assert wrong.stale.item() == 1
     right = hear(send(wrong, 30.0), 1.0, 0b101)
     assert right.value.item() == 30.0 and right.stale.item() == 0
+
+
+# Clipped messages: an error in a mirror is bounded, and forgotten only where that is certain.
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.floats(-3, 3), min_size=9, max_size=9),
+    st.sampled_from([1.0, 0.9, 0.5, 0.1]),
+    st.floats(0.1, 3),
+    st.floats(0, 1),
+)
+def test_a_mirror_is_never_further_from_the_dual_than_its_bound(
+    numbers: list[float], theta: float, clip: float, more: float
+) -> None:
+    mirror, dual, message = torch.tensor(numbers, dtype=torch.float64).view(3, 1, 3)
+    bound = (mirror - dual).norm(dim=1) + more
+    after = less_wrong(bound, (message - mirror).norm(dim=1), theta, clip)
+    there = [moved(value, message, theta, clip) for value in (mirror, dual)]
+    assert (there[0] - there[1]).norm() <= after + 1e-12
+    assert after <= bound + 1e-12
+
+
+def test_a_clipped_message_forgets_nothing_and_others_do_in_time() -> None:
+    """With theta = 1, clip 2: a message at distance 5 leaves e = 3 as it is, one at 0.5 takes 1.5 of it, by (2)."""
+    error = torch.tensor([3.0])
+    expected = [(5.0, 3.0), (0.5, 1.5), (0.25, 0.0)]
+    for distance, wanted in expected:
+        error = less_wrong(error, torch.tensor([distance]), 1.0, 2.0)
+        assert error.item() == wanted
+    # theta = 1/2: within reach of the clip, 0.5 (1 + 2.5) <= 2, half of it is forgotten.
+    assert less_wrong(torch.tensor([2.5]), torch.tensor([1.0]), 0.5, 2.0).item() == 1.25
+
+
+def test_a_forgotten_message_may_have_moved_the_dual_by_the_clip() -> None:
+    options = ECLOptions(clip=2.0, memory=1)
+    view = View(*(torch.zeros(1),) * 2, *(torch.ones(1, dtype=torch.int64),) * 3, torch.ones(1), torch.ones(1))
+    mirror: Any = start_edges(options, torch.tensor([1.0]), view).mirror
+    for value in (-1.5, -1.75, -2.0):
+        mirror = remember(mirror, torch.tensor([[value]]), torch.tensor([True]), 2.0)
+    none = torch.zeros(1, dtype=torch.int64)
+    header = Headers(torch.tensor([True]), torch.tensor([0b101]), none, none.bool())
+    mirror = catch_up(mirror, 1.0, header, 2.0)
+    # The first is forgotten: e = 2; the third is at distance 1, which leaves (1 + 2 - 2) = 1.
+    assert mirror.value.item() == -2.0 and mirror.stale.item() == 1.0
+    for _ in range(63):
+        mirror = remember(mirror, torch.tensor([[-2.0]]), torch.tensor([True]), 2.0)
+    assert mirror.stale.item() == 1.0 + 2.0  # nobody knows of the first of these, and no header will tell
+
+
+def test_the_edge_of_a_neighbour_at_which_all_is_clipped_stays_out_of_the_mixing() -> None:
+    """What was applied unheard of is not made good by messages that are all shortened."""
+    script: list[Any] = [*[(True, True)] * 2, *[(True, False)] * 5, *[(True, True)] * 80]
+    assert not any(scripted(script, 1.0, 1e-4).used[-2:-1])
+    assert all(scripted(script, 1.0, CLIP).used[-2:])

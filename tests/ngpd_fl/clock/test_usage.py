@@ -20,14 +20,15 @@ EVENTS: list[Event] = [
     Notice(8.0, 1, "returns", 1),
     Work(9.5, 0, 2, 7.0, False, ((0, 2),)),
     Read(10.0, 1, 1, (Taken(0, 0, 0, 3),)),
+    Notice(11.0, 0, "leaves", 3, began=9.5),
 ]
 
 
 def test_what_events_add_up_to() -> None:
     usage = Usage(2, Table(sending=0.25))
     usage.add(EVENTS)
-    assert usage.seconds == 10.0
-    assert usage.computing == [2.0 + 2.0 + 2.5, 3.0]
+    assert usage.seconds == 11.0
+    assert usage.computing == [2.0 + 2.0 + 2.5 + 1.5, 3.0]
     assert usage.waiting == [2.0, 7.0]
     assert usage.sending == [0.75, 0.25]
     assert usage.away == [0.0, 3.0]

@@ -276,7 +276,12 @@ def test_a_client_imports_nothing_that_it_does_not_need() -> None:
     script = (
         "import sys, ngpd_fl.flower.client_app\n"
         "heavy = ('torchvision', 'matplotlib', 'sklearn', 'pandas', 'datasets', 'flwr_datasets', 'ray')\n"
-        "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()"
+        "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()\n"
+        "from ngpd_fl.composition import compose\n"
+        "from ngpd_fl.config import Config\n"
+        "from ngpd_fl.flower.host import Host\n"
+        "Host(compose(Config(strategy='ngpd')), [0, 1]).work(0)\n"
+        "assert 'torch._dynamo' not in sys.modules, 'torch.func.grad and vjp load the compiler, which takes seconds'"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -116,7 +116,9 @@ def test_flower_takes_both_apps_without_a_complaint(tmp_path: Path) -> None:
     ("sections", "message"),
     [
         ({"training": {"mode": "local"}}, r"training\.mode: through Flower only synchronous is possible \(got local\)"),
-        ({"devices": {"slow": {0: 2.0}}}, "devices: through Flower there is no virtual clock"),
+        ({"devices": {"slow": {0: 2.0}}}, "^devices: through Flower there is no virtual clock"),
+        ({"faults": {"leave": [{"node": 1}]}}, "^faults: through Flower there is no virtual clock"),
+        ({"faults": {"burst_begin": 0.1}}, "^faults: through Flower there is no virtual clock"),
     ],
 )
 def test_a_run_by_the_clock_does_not_go_through_flower(sections: dict[str, Any], message: str) -> None:

@@ -114,7 +114,9 @@ class Network:
         for edge in engine._crew.incoming:
             self.air.receivers[edge] = engine.inbox.receive
 
-    def observe(self, params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor) -> Tensor:
+    def observe(
+        self, params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor, clip: float | None = None
+    ) -> Tensor:
         """Compare what is mixed with what its sender truly had."""
         for slot, edge in enumerate(self.slots):
             if edge in self.taking:
@@ -123,7 +125,7 @@ class Network:
                 head = self.taking[edge]
                 truth = self.truth[edge, head.life, head.sequence]
                 self.errors.append(float((neighbours[slot] - truth).norm() / truth.norm()))
-        return gossip(params, neighbours, weights, at_hand)
+        return gossip(params, neighbours, weights, at_hand, clip)
 
     def turn(self, kill: float = 0.0) -> None:
         """Let a node do a round, or die and come back."""
@@ -177,10 +179,10 @@ def test_mirrors_are_right_through_lives(
 
 @pytest.mark.parametrize("method", [ECLOptions, undamped])
 def test_the_minimiser_is_reached_after_lives(method: Any) -> None:
-    problem = make_quadratic(10, 4, dim=5)
+    problem = make_quadratic(4, 4, dim=5)
     options = method(lr=0.5, edge_penalty=0.5, memory=4, mixing=0.5)
     network = Network(problem, options, {"name": "ring", "nodes": 4}, 3, loss=0.1, turns=2)
-    for turn in range(6000):
-        network.turn(kill=0.01 if turn < 800 else 0.0)
+    for turn in range(4000):
+        network.turn(kill=0.01 if turn < 500 else 0.0)
     assert sum(network.lives) > 8
     assert problem.relative_error(network.params()) < 1e-6

@@ -14,7 +14,7 @@ EVENTS: list[Event] = [
     Work(3.0, 1, 0, 0.0, False, ()),
     Read(3.0, 0, 0, ()),
     Notice(4.0, 1, "leaves", 0),
-    Notice(4.5, 0, "leaves", 1),
+    Notice(4.5, 0, "leaves", 1, began=3.0),
     Notice(6.0, 1, "returns", 0),
     Work(7.0, 1, 1, 6.0, False, ()),
     Read(8.0, 1, 1, ()),

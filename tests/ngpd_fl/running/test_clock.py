@@ -63,6 +63,21 @@ def test_identical_devices_take_what_paper_says(mode: str, tmp_path: Path) -> No
     assert result.metrics[-1].joules == clock["joules"]
 
 
+def test_who_never_joins_is_away_and_who_leaves_has_computed_in_vain(tmp_path: Path) -> None:
+    """Rounds of 0.4 s. Node 0 is never there; node 1 leaves in the middle of its third round and does not return."""
+    (tmp_path / "boards.toml").write_text(BOARD)
+    devices = {"table": tmp_path / "boards.toml", "classes": ["board"] * 4, "seconds_per_step": 0.1, "relative_cost": 1}
+    faults = {"leave": [{"node": 0}, {"node": 1, "at_s": 1.0}]}
+    clock = run(config("asynchronous", devices, faults=faults), tmp_path / "out", event_log=True).summary["clock"]
+    seconds = clock["virtual_seconds"]
+    assert clock["node_rounds"][:2] == [0, 2]
+    assert clock["node_away_seconds"] == pytest.approx([seconds, seconds - 1.0, 0, 0])
+    assert clock["node_compute_seconds"][:2] == pytest.approx([0, 1.0])
+    sending = clock["node_send_seconds"][1]
+    assert clock["node_joules"][:2] == pytest.approx([0, 4 * 1.0 + 0.5 * sending])
+    assert (tmp_path / "out/events.jsonl").read_text().startswith('{"event": "notice", "time": 0.0, "node": 0')
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_account_is_consistent(mode: str) -> None:
     result = run(config(mode, network={"message_loss": 0.2}, evaluation={"every": 1}))
