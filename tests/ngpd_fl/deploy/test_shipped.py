@@ -29,12 +29,13 @@ def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
 def test_the_units_call_what_the_command_line_knows(unit: Path) -> None:
     import typer
 
-    from ngpd_fl.cli.deploy import deploy
+    from ngpd_fl.cli.app import app
 
-    words = shlex.split(re.findall(r"^ExecStart=(.*)", unit.read_text(), re.MULTILINE)[0])
-    assert words[1] == "deploy"
-    command = typer.main.get_command(deploy).commands[words[2]]  # type: ignore[attr-defined]
-    command.make_context(words[2], words[3:])
+    words = shlex.split(re.findall(r"^ExecStart=(.*)", unit.read_text(), re.MULTILINE)[0])[1:]
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context(unit.stem, words)
 
 
 def test_the_dockerfile_copies_what_the_wheel_is_made_of_as_its_own_user() -> None:
