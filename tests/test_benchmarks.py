@@ -42,7 +42,7 @@ def test_modes_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert modes.straggler({"synchronous": {}, "asynchronous": {"mode": "asynchronous"}}, rounds=1) == dict.fromkeys(
         ("synchronous", "asynchronous"), 0.0
     )
-    assert min(modes.cost(modes.ALGORITHMS["DSGD, 1 local step"], nodes=4, repeats=1, rounds=1)) > 0
+    assert min(modes.cost(modes.ALGORITHMS["DSGD, 1 local step"], nodes=4, repeats=1, steps=1)) > 0
     assert min(modes.size(modes.SIZES["ecl"][0], 6, rounds=1)) > 0
 
 
