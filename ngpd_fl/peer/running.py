@@ -72,7 +72,9 @@ def run_peer(
     with torch_threads(config.engine.threads):
         job = compose(config, nodes)
         environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
-        engine = PeerEngine(job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=on_event)
+        engine = PeerEngine(
+            job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=on_event
+        )
         is_new = not RunFolder.holds_run(out)
         folder = (
             RunFolder.create(out, config, environment, checkpoint_every=checkpoint_every)

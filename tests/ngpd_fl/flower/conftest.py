@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from ngpd_fl.flower import keeper, server_app
+from ngpd_fl.flower import keeper, peer_process, server_app
 
 
 @pytest.fixture(autouse=True)
 def _own_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Clients in this process put their curvature where it is removed with the test."""
-    for module in (keeper, server_app):
+    for module in (keeper, peer_process, server_app):
         monkeypatch.setattr(module, "scratch", lambda run_id: tmp_path / f"scratch-{run_id}")
