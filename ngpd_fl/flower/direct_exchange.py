@@ -80,7 +80,7 @@ class DirectExchange:
         count = flower.num_clients(nodes)
         self._told = [_Told(list(flower.hosted(client, nodes)), heard=now) for client in range(count)]
         self._peers: list[dict[str, Any]] = []
-        self._recorded = self._reported = -1  # rounds: of the last evaluation, and of the last progress
+        self._recorded, self._reported = -1, 0  # rounds: of the last evaluation, and of the last progress
         self._is_closed = False
         self.models: dict[str, Array] = {}
 
