@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -191,13 +190,6 @@ class Clients:
                     answers[asked.client] = reply.content
             self.wait(_POLL)
         return answers, unheard
-
-    def tell(self, kind: str, content: RecordDict) -> None:
-        """Send every client a message whose answer nobody waits for, as far as Flower takes any."""
-        with suppress(Exception):
-            self._grid.push_messages(
-                [Message(content, node_id, kind, group_id="-1") for node_id in self._node_id.values()]
-            )
 
     def wait(self, seconds: float) -> None:
         """Wait; raise ``Interrupted`` where the run is to end at once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +79,7 @@ class DirectExchange:
         nodes, now = ledger.config.topology.nodes, time.monotonic()
         count = flower.num_clients(nodes)
         self._told = [_Told(list(flower.hosted(client, nodes)), heard=now) for client in range(count)]
-        self._peers: list[dict[str, Any]] = []
         self._recorded, self._reported = -1, 0  # rounds: of the last evaluation, and of the last progress
-        self._is_closed = False
         self.models: dict[str, Array] = {}
 
     def go(self) -> None:
@@ -92,22 +90,17 @@ class DirectExchange:
         """
         while not self._is_over():
             began = time.monotonic()
-            self._look(range(len(self._told)), min(_PATIENCE, self._flower.round_timeout / 4))
+            self._look(min(_PATIENCE, self._flower.round_timeout / 4))
             self._record()
             if not self._is_over():
                 self._clients.wait(max(_LOOK, time.monotonic() - began))  # whoever looks slowly looks less often
-        self._look(range(len(self._told)), self._flower.round_timeout, last=True)
+        self._look(self._flower.round_timeout, last=True)
         self._record()
-        self._is_closed = True
         found = {each.summary.get("status") for each in self._told}
         if not found & {"finished", "diverged"}:
-            raise RuntimeError(next((each.error for each in self._told if each.error), "no client answers any more"))
+            reasons = [event.what for event in self._clients.events]
+            raise RuntimeError(f"no client came to its end: {reasons[-1] if reasons else 'no reason'}")
         self._ledger.status = "diverged" if "diverged" in found else "finished"
-
-    def close(self) -> None:
-        """Tell the clients that their processes are not wanted any more, where the run has ended before its time."""
-        if not self._is_closed:
-            self._clients.tell(KIND, _message(_Told([]), tend=False, collect=False, last=True))
 
     def account(self) -> dict[str, Any]:
         """Return what the summary says beside the ledger's: clients, their messages, and what went wrong."""
@@ -126,17 +119,18 @@ class DirectExchange:
     def _has_ended(self, told: _Told) -> bool:
         return told.is_over or time.monotonic() > told.heard + self._flower.round_timeout
 
-    def _look(self, clients: Iterable[int], patience: float, last: bool = False) -> None:
+    def _look(self, patience: float, last: bool = False) -> None:
         """Ask each client what is new, and note it; see that its process runs, or, in the end, that it stops."""
-        contents = {
-            client: _message(
-                self._told[client],
-                tend=not last and not self._told[client].is_over,
-                collect=last and self._flower.collect,
-                last=last,
-            )
-            for client in clients
-        }
+        contents = {}
+        for client, told in enumerate(self._told):
+            note = {
+                "round": told.recorded,
+                "events": told.events,
+                "tend": not last and not told.is_over,
+                "collect": last and self._flower.collect,
+                "last": last,
+            }
+            contents[client] = RecordDict({wire.NOTE: wire.note(note)})
         for client, answer in self._clients.ask(KIND, contents, self._ledger.round, patience).items():
             self.models.update(answer.array_records.get(wire.MODELS, {}))
             self._note(client, wire.noted(answer))
@@ -145,9 +139,10 @@ class DirectExchange:
         told = self._told[client]
         told.heard = time.monotonic()
         for line in news["events"].splitlines():
-            event = json.loads(line)
-            self._clients.note(event["round"], client, event["what"])
             told.events += 1
+            with suppress(ValueError):  # cut off by a loss of power
+                event = json.loads(line)
+                self._clients.note(event["round"], client, event["what"])
         if news["round"] > told.round:
             told.starts = 0
         told.starts += news["restarted"]
@@ -178,8 +173,3 @@ class DirectExchange:
         if ledger.round > self._reported:
             ledger.report(None)
             self._reported = ledger.round
-
-
-def _message(told: _Told, *, tend: bool, collect: bool, last: bool) -> RecordDict:
-    note = {"round": told.recorded, "events": told.events, "tend": tend, "collect": collect, "last": last}
-    return RecordDict({wire.NOTE: wire.note(note)})

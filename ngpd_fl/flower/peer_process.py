@@ -77,9 +77,9 @@ class _Files:
 
     def told(self) -> dict[str, Any]:
         """Return where the process was when it last said so."""
-        if not self.progress.exists():
-            return {"round": 0, "node_steps": 0, "train_seconds": 0.0}
-        found: dict[str, Any] = json.loads(self.progress.read_text())
+        found: dict[str, Any] = {"round": 0, "node_steps": 0, "train_seconds": 0.0}
+        with suppress(FileNotFoundError, ValueError):  # not yet, or a loss of power came before it was on disk
+            found = json.loads(self.progress.read_text())
         return found
 
 
@@ -142,7 +142,6 @@ class PeerProcess:
         metrics = [each for each in RunFolder(files.records).metrics() if each.round > round]
         noted = files.events.read_text().split("\n")[events:-1] if files.events.exists() else []
         return told | {
-            "running": is_running,
             "error": files.error.read_text() if files.error.exists() else "",
             "metrics": "\n".join(each.model_dump_json() for each in metrics),
             "events": "\n".join(noted),

@@ -77,8 +77,6 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
             raise
         finally:
             folder.finish(ledger.summary() | {"flower": exchange.account()}, _models(exchange.models))
-            if isinstance(exchange, DirectExchange):
-                exchange.close()
 
 
 def _environment(clients: Clients) -> dict[str, Any]:

@@ -149,6 +149,8 @@ def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
         (["superlink", "NODE"], "superlink.crt is missing; name a folder such as superlink/"),
         (["run", "NODE", "--nodes", "2"], "superlink.crt is missing; name a folder such as superlink/"),
         (["run", "LINK", "--rounds", "0"], "training.rounds: input should be greater"),
+        (["run", "LINK", "--data-plane", "direct"], "peers: data-plane direct needs to know where the nodes are"),
+        (["run", "LINK", "--peers", "nowhere"], "peers file nowhere: cannot be read"),
     ],
 )
 def test_bad_input_is_one_line(
