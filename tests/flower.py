@@ -17,6 +17,8 @@ from ngpd_fl.config import build_topology
 from ngpd_fl.data import unused_classes
 from ngpd_fl.flower import client_app, keeper, wire
 from ngpd_fl.flower.clients import Clients
+from ngpd_fl.flower.direct import loopback_peers
+from ngpd_fl.flower.direct_exchange import DirectExchange
 from ngpd_fl.flower.peer_exchange import PeerExchange
 from ngpd_fl.flower.run_config import FlowerConfig, write
 from ngpd_fl.records import MEASURES, Ledger
@@ -25,6 +27,7 @@ HANDLERS: dict[str, Callable[[Message, Context], Message]] = {
     "query": client_app.query,
     "train": client_app.train,
     "evaluate": client_app.evaluate,
+    "train.peer": client_app.tend,
 }
 
 Fault = Callable[[str, int, int], str | None]
@@ -105,6 +108,8 @@ class FakeRun:
         **flower: Any,
     ) -> None:
         self.flower = FlowerConfig(**flower)
+        if self.flower.data_plane == "direct" and self.flower.peers is None:
+            self.flower = FlowerConfig(**flower, peers=loopback_peers(config, self.flower).to_toml())
         self.grid: Any = FakeGrid(config, self.flower, fault, forgetful, node_config)
         topology = build_topology(config)
         clients = Clients(self.grid, wire.code_version(), threading.Event())
@@ -112,9 +117,12 @@ class FakeRun:
         self.clients = clients
         note, unused = clients.notes[0], unused_classes(clients.label_counts())
         self.ledger = Ledger(config, note["parameters"], unused, judged_on=note["judged-on"])
-        self.exchange = PeerExchange(
-            clients, topology, self.flower, self.ledger, MEASURES[str(clients.notes[0]["measure"])]
-        )
+        self.exchange: PeerExchange | DirectExchange
+        if self.flower.data_plane == "direct":
+            self.exchange = DirectExchange(clients, self.flower, self.ledger)
+        else:
+            measure = MEASURES[str(note["measure"])]
+            self.exchange = PeerExchange(clients, topology, self.flower, self.ledger, measure)
 
     def go(self) -> FakeRun:
         self.exchange.go()

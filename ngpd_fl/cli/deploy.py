@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.flower import NodesPerClient, RoundTimeout, train_with_flower
+from ngpd_fl.cli.flower import DataPlane, NodesPerClient, RoundTimeout, train_with_flower
 from ngpd_fl.cli.run import Out
 from ngpd_fl.deploy import PORT
 
@@ -79,6 +79,12 @@ def supernode(
     state_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="folder for the node's state; default: state/ in its folder")
     ] = None,
+    peer_keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="folder of its certificate and key for --data-plane direct; default: its folder"
+        ),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="port for the node's own processes, on this machine only; default: 9094 + number")
     ] = None,
@@ -86,7 +92,7 @@ def supernode(
     """Keep this device's SuperNode running: it waits for runs, and comes back by itself."""
     from ngpd_fl.deploy.services import serve_supernode
 
-    serve_supernode(folder, superlink, data_dir, state_dir, port)
+    serve_supernode(folder, superlink, data_dir, state_dir, peer_keys, port)
 
 
 @deploy.command()
@@ -110,6 +116,10 @@ def run(
     device: flags.Device = None,
     nodes_per_client: NodesPerClient = None,
     round_timeout: RoundTimeout = None,
+    data_plane: DataPlane = None,
+    peers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="with --data-plane direct: who hosts which nodes, and where")
+    ] = None,
     assignments: flags.Assignments = None,
     config: flags.ConfigFile = None,
     out: Out = None,
@@ -118,8 +128,11 @@ def run(
     """Train on the nodes that are connected, and record it as `ngpd-fl run` does. Run this where the SuperLink runs."""
     from ngpd_fl.deploy.folders import SuperLinkFolder
     from ngpd_fl.deploy.services import connect
+    from ngpd_fl.peer.transport import Peers
 
     settings = flags.load_config(context.params)
+    everyone = Peers.read(peers) if peers is not None else None
     with connect(SuperLinkFolder.open(folder), port) as link:
         given: dict[str, Any] = {"link": link, "nodes_per_client": nodes_per_client, "round_timeout": round_timeout}
+        given |= {"data_plane": data_plane, "peers": everyone and everyone.to_toml()}
         train_with_flower(settings, out, quiet, given)

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C, SIGTERM counts as the same."""
@@ -41,6 +42,24 @@ def terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Let SIGTERM and Ctrl-C set a flag for a while; a second one interrupts."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def complain(error: Exception) -> int:

@@ -30,6 +30,10 @@ RoundTimeout = Annotated[
 StateDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="folder where clients keep their state", rich_help_panel=_FLOWER)
 ]
+DataPlane = Annotated[
+    str | None,
+    typer.Option(help="how messages go: relay (default) or direct, from node to node", rich_help_panel=_FLOWER),
+]
 
 
 @flower.callback()
@@ -57,6 +61,7 @@ def run(
     nodes_per_client: NodesPerClient = None,
     round_timeout: RoundTimeout = None,
     state_dir: StateDir = None,
+    data_plane: DataPlane = None,
     assignments: flags.Assignments = None,
     config: flags.ConfigFile = None,
     out: Out = None,
@@ -69,7 +74,8 @@ def run(
     settings = flags.load_config(context.params)
     if not quiet:
         print("Starting Flower and Ray, which takes a while", file=sys.stderr, flush=True)
-    given = {"nodes_per_client": nodes_per_client, "round_timeout": round_timeout, "state_dir": state_dir}
+    given: dict[str, Any] = {"nodes_per_client": nodes_per_client, "round_timeout": round_timeout}
+    given |= {"state_dir": state_dir, "data_plane": data_plane}
     train_with_flower(settings, out, quiet, given)
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, stopping
 from ngpd_fl.cli.progress import reporting
 
 _WHO, _HOW, _WHERE = "Who", "How", "Files"
@@ -100,7 +96,7 @@ def peer(
         if metrics_port is not None:
             serve_metrics(metrics_port, engine, ledger)
 
-    with reporting(own_peer.name, quiet) as report, _stopping() as stop:
+    with reporting(own_peer.name, quiet) as report, stopping() as stop:
 
         def on_progress(progress: Any) -> None:
             nonlocal done
@@ -146,21 +142,3 @@ def gather(
         write_plots(folder)
     if not quiet:
         print_run(out)
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Let SIGTERM and Ctrl-C set a flag for a while; a second one interrupts."""
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -52,7 +52,12 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
 
 
 def serve_supernode(
-    folder: Path, superlink: str, data_dir: Path | None, state_dir: Path | None, port: int | None
+    folder: Path,
+    superlink: str,
+    data_dir: Path | None,
+    state_dir: Path | None,
+    peer_keys: Path | None,
+    port: int | None,
 ) -> None:
     """Keep a SuperNode running until SIGTERM or Ctrl-C.
 
@@ -61,6 +66,7 @@ def serve_supernode(
         superlink: address of the SuperLink, ``HOST:PORT``.
         data_dir: folder of the node's data; None: where the run says.
         state_dir: folder for the node's state; None: ``state/`` in ``folder``.
+        peer_keys: folder of the certificate and key that other nodes know it by; None: ``folder``, which has them.
         port: for the SuperNode's own processes; None: ``NODE_PORT`` and the node's number.
 
     Raises:
@@ -68,11 +74,13 @@ def serve_supernode(
     """
     files = NodeFolder.open(folder)
     _split(superlink)
-    if data_dir is not None and not data_dir.is_dir():
-        raise bad_input(f"--data-dir {data_dir}: is not a folder")
+    for option, named in (("--data-dir", data_dir), ("--peer-keys", peer_keys)):
+        if named is not None and not named.is_dir():
+            raise bad_input(f"{option} {named}: is not a folder")
     state = (state_dir or folder / "state").absolute()
     environment = environment_of(_home(state), _QUICK)
     settings = {"partition-id": files.number, "state-dir": str(state)}
+    settings["peer-keys"] = str((peer_keys or folder).absolute())
     if data_dir is not None:
         settings["data-dir"] = str(data_dir.absolute())
     (state / "node.toml").write_text(tomli_w.dumps(settings))

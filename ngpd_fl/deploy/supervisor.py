@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -109,6 +109,7 @@ def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callabl
     try:
         while (code := process.poll()) is None:
             tend()
+            _reap(pid for pid in _children() if pid != process.pid)
             time.sleep(_GLANCE)
         return code
     finally:
@@ -137,12 +138,19 @@ def _end_orphans() -> None:
     """Wait a little for what an ended program has left behind, and then end it by force."""
     deadline = time.monotonic() + _ORPHANS
     while left := _children():
-        for pid in left:
-            with suppress(ProcessLookupError, ChildProcessError):
-                if time.monotonic() > deadline:
+        if time.monotonic() > deadline:
+            for pid in left:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, os.WNOHANG)
+        _reap(left)
         time.sleep(0.1)
+
+
+def _reap(pids: Iterable[int]) -> None:
+    """Let go of those that have ended: their parents went before them."""
+    for pid in pids:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _children() -> list[int]:

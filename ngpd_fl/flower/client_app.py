@@ -2,7 +2,8 @@
 
 ``query`` who am I; ``train`` take in what the neighbours sent in the last round, take a round's local steps, and send;
 ``evaluate`` take in the last round's messages and judge the models. Round numbers are checked: a message that comes
-twice or late changes nothing.
+twice or late changes nothing. ``train.peer`` is all there is where nodes talk to each other directly: see that their
+process runs, and tell what it has recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from ngpd_fl.composition import Job, compose
@@ -23,6 +24,7 @@ from ngpd_fl.data import Split
 from ngpd_fl.flower import run_config, wire
 from ngpd_fl.flower.host import Host
 from ngpd_fl.flower.keeper import Keeper, StateLost
+from ngpd_fl.flower.peer_process import Order, PeerProcess
 
 app = ClientApp()
 
@@ -86,12 +88,33 @@ def evaluate(message: Message, context: Context) -> Message:
     return _answer(message, context, act)
 
 
+@app.train("peer")
+def tend(message: Message, context: Context) -> Message:
+    """See that the process runs that the nodes are in, and return what it has recorded since the server's last look."""
+    asked = wire.noted(message.content)
+    client, given, _, flower = _setting(context)
+    keys = context.node_config.get("peer-keys")
+    process = PeerProcess.of(context.run_id, client, _state_dir(context, flower))
+    has_restarted = asked["tend"] and process.tend(
+        Order(given, client, str(keys) if keys else None, str(context.run_id))
+    )
+    if asked["last"]:
+        process.stop()
+    news = process.news(asked["round"], asked["events"]) | {"restarted": has_restarted}
+    content = RecordDict({wire.NOTE: wire.note(news)})
+    if asked["collect"] and (named := process.models()):
+        values = {f"{model}/{name}": value for model, each in named.items() for name, value in each.items()}
+        content[wire.MODELS] = ArrayRecord({name: Array(value.numpy()) for name, value in values.items()})
+    if asked["last"]:
+        process.clear()
+    return Message(content, reply_to=message)
+
+
 def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
     """Fetch the client's state, act, keep the state, and reply; or say why not, with nothing changed."""
     asked = wire.noted(message.content)
     client, job, flower = _self(context)
-    state_dir = context.node_config.get("state-dir") or flower.state_dir
-    keeper = Keeper(context, client, Path(str(state_dir)) if state_dir else None)
+    keeper = Keeper(context, client, _state_dir(context, flower))
     nodes = flower.hosted(client, job.topology.num_nodes)
     try:
         host = keeper.fetch(lambda: Host(job, nodes), asked["known"])
@@ -112,8 +135,22 @@ def _answer(message: Message, context: Context, act: Callable[[Host, int], Recor
     return Message(content, reply_to=message)
 
 
+def _state_dir(context: Context, flower: run_config.FlowerConfig) -> Path | None:
+    folder = context.node_config.get("state-dir") or flower.state_dir
+    return Path(str(folder)) if folder else None
+
+
 def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     """Return which client this is, the parts of the run, and how it goes through Flower."""
+    client, _, config, flower = _setting(context)
+    torch.set_num_threads(config.engine.threads)
+    apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
+    nodes = flower.hosted(client, config.topology.nodes) if apart else None
+    return client, _job(config.to_toml(), nodes), flower
+
+
+def _setting(context: Context) -> tuple[int, dict[str, run_config.Plain], Config, run_config.FlowerConfig]:
+    """Return which client this is, and the run's configuration as it is here: as it came, and read."""
     given = dict(context.run_config)
     if folder := context.node_config.get("data-dir"):
         given["data.data_dir"] = folder
@@ -122,10 +159,7 @@ def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     clients = flower.num_clients(config.topology.nodes)
     if client >= clients:
         raise InputError(f"partition-id: {client} is not known; allowed: 0 to {clients - 1}")
-    torch.set_num_threads(config.engine.threads)
-    apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
-    nodes = flower.hosted(client, config.topology.nodes) if apart else None
-    return client, _job(config.to_toml(), nodes), flower
+    return client, given, config, flower
 
 
 @lru_cache(maxsize=8)

@@ -94,7 +94,7 @@ class Clients:
                     f"{len(node_ids)} clients are there, {count} are needed (in simulation: --federation-config "
                     f'"num-supernodes={count}"; or set nodes-per-client)'
                 )
-            self._wait(0.1)
+            self.wait(0.1)
         self._node_id = dict(enumerate(node_ids))  # any numbers, until they have said their own
         answers = self.ask(MessageType.QUERY, {each: RecordDict() for each in self._node_id}, -1, timeout)
         failed = [event for event in self.events if event.client not in answers]
@@ -188,10 +188,11 @@ class Clients:
                 else:
                     self._said.pop(asked.client, None)
                     answers[asked.client] = reply.content
-            self._wait(_POLL)
+            self.wait(_POLL)
         return answers, unheard
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """Wait; raise ``Interrupted`` where the run is to end at once."""
         if self._told.wait(seconds):
             raise Interrupted("Flower was told to end")
 

@@ -18,8 +18,9 @@ import torch
 from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.flower.bundle import write_app
+from ngpd_fl.flower.direct import check, loopback_peers
 from ngpd_fl.flower.link import Link
-from ngpd_fl.flower.run_config import FlowerConfig, check_no_clock, write
+from ngpd_fl.flower.run_config import FlowerConfig, write
 from ngpd_fl.flower.superlink import SuperLink
 from ngpd_fl.judging import add_average
 from ngpd_fl.records import Progress, RunFolder
@@ -67,11 +68,14 @@ def run_flower(
         RunFailed: it did not come to its end; what was recorded is kept.
         KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
     """
-    check_no_clock(config)
+    told = FlowerConfig(**flower)
+    if told.data_plane == "direct" and told.peers is None and (link is None or link.simulates):
+        told = told.model_copy(update={"peers": loopback_peers(config, told).to_toml()})
+    check(config, told)
     job = compose(config)  # what cannot be run is found out before anything is started
     with nullcontext(link) if link else SuperLink() as up:
         path = Path(tempfile.mkdtemp(dir=up.home) if out is None else out).absolute()
-        _follow(up, config, FlowerConfig(**flower, out=path), on_progress, on_event, app)
+        _follow(up, config, told.model_copy(update={"out": path}), on_progress, on_event, app)
         folder = RunFolder.open(path)
         params, summary = add_average(job, folder)
         return Result(config, folder.metrics(), summary, params, job.model)

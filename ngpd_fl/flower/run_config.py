@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
@@ -24,8 +24,17 @@ class FlowerConfig(Section):
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
 
     nodes_per_client: int = Field(1, ge=1, description="nodes that a client hosts; messages among them never leave it")
+    data_plane: Literal["relay", "direct"] = Field(
+        "relay", description="how messages go: relay, through the server; direct, from node to node over HTTP"
+    )
+    peers: str | None = Field(
+        None, description="with data-plane direct: content of the peers file, which says where each client's nodes are"
+    )
     round_timeout: float = Field(
-        600.0, gt=0, description="seconds that the server waits for answers; who is later is left out of the round"
+        600.0,
+        gt=0,
+        description="seconds that the server waits for answers; who is later is left out of the round. With data-plane "
+        "direct: of silence after which a client counts as gone, and its nodes stop",
     )
     register_timeout: float = Field(
         300.0, gt=0, description="seconds that the server waits for all clients before the first round"

@@ -18,6 +18,8 @@ from ngpd_fl.config import InputError, build_topology
 from ngpd_fl.data import unused_classes
 from ngpd_fl.flower import run_config, wire
 from ngpd_fl.flower.clients import Clients, Interrupted, Unfit
+from ngpd_fl.flower.direct import check
+from ngpd_fl.flower.direct_exchange import DirectExchange
 from ngpd_fl.flower.keeper import scratch
 from ngpd_fl.flower.peer_exchange import PeerExchange
 from ngpd_fl.records import MEASURES, Ledger, Progress, RunFolder, describe_environment
@@ -50,7 +52,7 @@ def main(grid: Grid, context: Context) -> None:
 def _run(grid: Grid, context: Context, told: threading.Event) -> None:
     try:
         config, flower = run_config.read(context.run_config)
-        run_config.check_no_clock(config)
+        check(config, flower)
         topology = build_topology(config)
         clients = Clients(grid, wire.code_version(), told)
         clients.meet(flower.num_clients(topology.num_nodes), flower.register_timeout)
@@ -63,7 +65,11 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
         note, counts = clients.notes[0], clients.label_counts()
         folder.add_counts(counts)
         ledger = Ledger(config, note["parameters"], unused_classes(counts), folder, _print, note["judged-on"])
-        exchange = PeerExchange(clients, topology, flower, ledger, MEASURES[str(note["measure"])])
+        exchange: PeerExchange | DirectExchange
+        if flower.data_plane == "direct":
+            exchange = DirectExchange(clients, flower, ledger)
+        else:
+            exchange = PeerExchange(clients, topology, flower, ledger, MEASURES[str(note["measure"])])
         try:
             exchange.go()
         except BaseException as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,26 +13,22 @@ from torch import Tensor
 from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.judging import add_average
+from ngpd_fl.peer.joining import Account, add_up, join
 from ngpd_fl.peer.running import read_self, run_id
-from ngpd_fl.records import METRICS, Ledger, Metrics, RunFolder
+from ngpd_fl.records import Ledger, RunFolder
 
 
-class Part(NamedTuple):
-    """What one peer has recorded.
+@dataclass
+class Part(Account):
+    """One peer's records.
 
     Attributes:
-        folder: its records.
-        nodes: those that it hosts.
-        metrics: its evaluations by round.
-        summary: its result; empty where it has not ended.
+        folder: where they are.
         models: its nodes' models by name; empty where it has not ended.
     """
 
-    folder: RunFolder
-    nodes: list[int]
-    metrics: dict[int, Metrics]
-    summary: dict[str, Any]
-    models: dict[str, dict[str, Tensor]]
+    folder: RunFolder = field(kw_only=True)
+    models: dict[str, dict[str, Tensor]] = field(kw_only=True)
 
     @classmethod
     def open(cls, path: Path) -> Part:
@@ -41,11 +37,8 @@ class Part(NamedTuple):
         nodes, _ = read_self(path)
         has_ended = (path / "summary.json").exists()
         metrics = {metrics.round: metrics for metrics in folder.metrics()}
-        return cls(folder, nodes, metrics, folder.summary() if has_ended else {}, folder.models() if has_ended else {})
-
-    def latest(self, round: int) -> Metrics | None:
-        """Return the last evaluation until a round; None: there is none yet."""
-        return self.metrics.get(max((each for each in self.metrics if each <= round), default=-1))
+        summary, models = (folder.summary(), folder.models()) if has_ended else ({}, {})
+        return cls(nodes, metrics, summary, folder=folder, models=models)
 
 
 def gather(paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -79,13 +72,9 @@ def gather(paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = 
     ledger = Ledger(config, _first(parts, "parameters"), _first(parts, "unused_classes") or [], folder)
     ledger.judged_on = _first(parts, "judged_on") or "common"
     for round in sorted({round for part in parts for round in part.metrics}):
-        metrics = _joined(parts, round, config.topology.nodes)
-        ledger.metrics.append(metrics)
-        folder.add(metrics)
-    ledger.round, ledger.status = ledger.metrics[-1].round, _status(parts)
-    for name in ("node_steps", "bytes_sent", "train_seconds", "evaluation_seconds"):
-        values = [part.summary.get(name, getattr(part.latest(ledger.round), name, 0)) for part in parts]
-        setattr(ledger, name, max(values) if name.endswith("seconds") else sum(values))
+        join(parts, round, ledger)
+    ledger.status = _status(parts)
+    add_up(parts, ledger)
     models = {name: model for part in parts for name, model in part.models.items()}
     summary = ledger.summary() | {"peers": [part.summary.get("peer", {"nodes": part.nodes}) for part in parts]}
     folder.finish(summary, models)
@@ -121,46 +110,3 @@ def _status(parts: Sequence[Part]) -> str:
 
 def _first(parts: Sequence[Part], key: str) -> Any:
     return next((part.summary[key] for part in parts if key in part.summary), 0)
-
-
-def _joined(parts: Sequence[Part], round: int, num_nodes: int) -> Metrics:
-    """Return a round's evaluation of all nodes that were judged in it."""
-    here = [(part.nodes, part.metrics[round]) for part in parts if round in part.metrics]
-    measure = here[0][1].measure
-    key, per_node = measure.key, [len(nodes) for nodes, _ in here]
-    values: dict[str, Any] = {
-        "round": round,
-        "train_seconds": max(metrics.train_seconds for _, metrics in here),
-        "train_loss": _mean([metrics.train_loss for _, metrics in here], per_node),
-        "trust_shrink": _mean([metrics.trust_shrink for _, metrics in here], per_node),
-        "consensus_distance": None,
-    }
-    for name in ("node_steps", "bytes_sent"):
-        values[name] = sum(getattr(part.latest(round), name, 0) for part in parts)
-    for name, field in METRICS[measure].model_fields.items():
-        if name in values:
-            continue
-        found = [getattr(metrics, name) for _, metrics in here]
-        if name.startswith("averaged_model"):
-            values[name] = None
-        elif name == f"{measure.group}_{key}":
-            values[name] = [_mean(list(column), per_node) for column in zip(*found, strict=True)]
-        elif isinstance(found[0], list):
-            values[name] = [math.nan] * num_nodes
-            for (nodes, _), of_part in zip(here, found, strict=True):
-                for node in nodes:
-                    values[name][node] = of_part[node]
-        elif name.startswith("mean_"):
-            values[name] = _mean(found, per_node)
-        elif name.startswith(("min_", "max_")):
-            known = [value for value in found if value is not None]
-            values[name] = (min if name.startswith("min_") else max)(known, default=math.nan)
-        elif field.is_required():
-            raise AssertionError(name)
-    return METRICS[measure](**values)
-
-
-def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float:
-    """Return the weighted mean of the values that are known."""
-    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
-    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else math.nan

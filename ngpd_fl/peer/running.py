@@ -37,6 +37,7 @@ def run_peer(
     *,
     waits: Waits = WAITS,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    name: str = "",
     is_over: Callable[[], bool] = lambda: False,
     on_start: Callable[[PeerEngine, Ledger], None] = lambda engine, ledger: None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -53,6 +54,7 @@ def run_peer(
         out: folder for the records of these nodes; ``gather`` puts all peers' together.
         waits: how long to wait for neighbours.
         checkpoint_every: rounds from one checkpoint to the next.
+        name: tells this run from others of the same configuration; the same for all peers.
         is_over: whether to stop early, looked at in every round and while waiting.
         on_start: called with the engine and the account before the first round.
         on_progress: called after each round.
@@ -70,7 +72,9 @@ def run_peer(
     with torch_threads(config.engine.threads):
         job = compose(config, nodes)
         environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
-        engine = PeerEngine(job, nodes, transport, run_id(config), waits=waits, is_over=is_over, on_event=on_event)
+        engine = PeerEngine(
+            job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=on_event
+        )
         is_new = not RunFolder.holds_run(out)
         folder = (
             RunFolder.create(out, config, environment, checkpoint_every=checkpoint_every)
@@ -105,10 +109,10 @@ def check_for_peers(config: Config) -> None:
         raise InputError(f"strategy.name: {config.strategy.name} needs every message, peers may lose some")
 
 
-def run_id(config: Config) -> bytes:
+def run_id(config: Config, name: str = "") -> bytes:
     """Return 16 bytes that are the same for all peers of a run, wherever their data lie and whatever computes."""
     shared = config.model_dump(mode="json", exclude={"data": {"data_dir", "download"}, "engine": True})
-    text = json.dumps([shared, config.engine.dtype], sort_keys=True)
+    text = json.dumps([shared, config.engine.dtype, *([name] if name else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()[:16]
 
 

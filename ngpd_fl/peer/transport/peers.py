@@ -12,6 +12,7 @@ nodes = [1]
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -19,6 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
+import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ngpd_fl.config import InputError, Section, one_line, read_toml
@@ -104,6 +106,20 @@ class Peers(Section):
             return cls(**read_toml(path, "peers file"))
         except ValidationError as error:
             raise InputError(f"peers file {path}: {one_line(error, cls)}") from error
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read the file's content, as ``to_toml`` returns it; raise ``InputError`` where it is not as it should be."""
+        try:
+            return cls(**tomllib.loads(text))
+        except ValidationError as error:
+            raise InputError(f"peers: {one_line(error, cls)}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"peers: not valid TOML ({error})") from error
+
+    def to_toml(self) -> str:
+        """Return the file's content, without what is unset."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from ngpd_fl import Config, RunFolder, run
-from tests.deployment import Deployment, Service, family, wait_for
+from tests.deployment import Deployment, Service, family, free_port, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 deploy = pytest.mark.deploy
@@ -56,11 +57,17 @@ def check(settings: Config, out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_two_nodes_follow_the_in_process_engine_and_leave_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("plane", ["relay", "direct"])
+def test_two_nodes_follow_the_in_process_engine_and_leave_no_process(plane: str, tmp_path: Path) -> None:
     settings = config(2, 2, topology={"name": "path", "nodes": 2})
+    words = ["--data-plane", plane]
+    if plane == "direct":
+        entries = [{"address": f"127.0.0.1:{free_port()}", "nodes": [node]} for node in range(2)]
+        (tmp_path / "peers.toml").write_text(tomli_w.dumps({"peers": entries}))
+        words += ["--peers", str(tmp_path / "peers.toml")]
     with Deployment(tmp_path, 2) as place:
         services = [place.superlink(), place.supernode("node0"), place.supernode("node1")]
-        process = start_run(place, settings, tmp_path / "out")
+        process = start_run(place, settings, tmp_path / "out", *words)
         said, _ = process.communicate(timeout=240)
         assert process.returncode == 0, said
         assert "finished after 2 rounds" in said

@@ -126,12 +126,13 @@ def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
     monkeypatch.setattr(services, "keep_running", keep_running)
     data, state = tmp_path / "my 'data'", tmp_path / 'my "state"'
     data.mkdir()
-    services.serve_supernode(made / "node1", "10.0.0.1:9092", data, state, None)
+    services.serve_supernode(made / "node1", "10.0.0.1:9092", data, state, None, None)
     words = dict(zip(seen["command"][4::2], seen["command"][5::2], strict=True))
     assert parse_config_args([words["--node-config"]]) == {
         "partition-id": 1,
         "data-dir": str(data),
         "state-dir": str(state),
+        "peer-keys": str(made / "node1"),
     }
     assert (seen["name"], words["--port"], words["--superlink"]) == ("node1", "9095", "10.0.0.1:9092")
     assert seen["environment"]["FLWR_HOME"] == str(state / "flower")
@@ -143,10 +144,13 @@ def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
         (["supernode", "NODE", "--superlink", "laptop"], "--superlink laptop: should be HOST:PORT"),
         (["supernode", "NODE", "--superlink", "laptop:0"], "--superlink laptop:0: should be HOST:PORT"),
         (["supernode", "NODE", "--superlink", "a:1", "--data-dir", "nowhere"], "--data-dir nowhere: is not a folder"),
+        (["supernode", "NODE", "--superlink", "a:1", "--peer-keys", "nowhere"], "--peer-keys nowhere: is not a folder"),
         (["supernode", "nowhere", "--superlink", "a:1"], "nowhere: node0.crt is missing; name a folder such as node0/"),
         (["superlink", "NODE"], "superlink.crt is missing; name a folder such as superlink/"),
         (["run", "NODE", "--nodes", "2"], "superlink.crt is missing; name a folder such as superlink/"),
         (["run", "LINK", "--rounds", "0"], "training.rounds: input should be greater"),
+        (["run", "LINK", "--data-plane", "direct"], "peers: data-plane direct needs to know where the nodes are"),
+        (["run", "LINK", "--peers", "nowhere"], "peers file nowhere: cannot be read"),
     ],
 )
 def test_bad_input_is_one_line(

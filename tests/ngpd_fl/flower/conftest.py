@@ -1,14 +1,18 @@
 """What the tests of the Flower mode share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ngpd_fl.flower import keeper, server_app
+from ngpd_fl.flower import keeper, peer_process, server_app
 
 
 @pytest.fixture(autouse=True)
-def _own_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Clients in this process put their curvature where it is removed with the test."""
-    for module in (keeper, server_app):
+def _own_scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Clients in this process put what they leave where it is removed with the test, and processes of theirs end."""
+    for module in (keeper, peer_process, server_app):
         monkeypatch.setattr(module, "scratch", lambda run_id: tmp_path / f"scratch-{run_id}")
+    yield
+    for lease in tmp_path.glob("**/peer*/lease"):
+        lease.unlink()

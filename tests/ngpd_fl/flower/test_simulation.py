@@ -19,6 +19,7 @@ from ngpd_fl import Config, InputError, RunFolder, run, run_flower
 from ngpd_fl.flower.bundle import write_app
 from ngpd_fl.flower.launch import RunFailed
 from ngpd_fl.flower.superlink import SuperLink
+from tests.deployment import family
 from tests.flower import faulty_app
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +76,22 @@ def test_simulation_follows_the_in_process_engine(
     folder = RunFolder.open(tmp_path / "out")
     assert folder.config() == settings
     assert folder.parameters("average").keys() == folder.parameters("node7").keys()
+
+
+@pytest.mark.slow
+def test_nodes_that_talk_directly_follow_the_in_process_engine(link: SuperLink, tmp_path: Path) -> None:
+    settings = config("ngpd", "matching", topology={"name": "ring", "nodes": 4, "schedule": "matching"})
+    found = run_flower(settings, tmp_path / "out", link=link, data_plane="direct", on_event=pytest.fail)
+    expected = run(settings)
+    torch.testing.assert_close(found.params, expected.params, rtol=0, atol=1e-9)
+    for ours, theirs in zip(found.metrics, expected.metrics, strict=True):
+        assert (ours.bytes_sent, ours.node_steps) == (theirs.bytes_sent, theirs.node_steps)
+        assert ours.accuracy == theirs.accuracy
+    assert found.summary["final"] == {
+        key: pytest.approx(value, rel=1e-9) for key, value in expected.summary["final"].items()
+    }
+    assert all(peer["wire_bytes"]["sent"] > 0 for peer in found.summary["flower"]["peers"])
+    assert not [words for words in family(link.home).values() if "peer_process" in words]
 
 
 FAULTS = """
@@ -194,13 +211,22 @@ def test_the_command_leaves_records_and_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interruption_completes_the_records_and_leaves_nothing(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "plane"),
+    [
+        (signal.SIGINT, "relay"),
+        (signal.SIGTERM, "relay"),
+        (signal.SIGKILL, "relay"),
+        (signal.SIGINT, "direct"),
+        (signal.SIGKILL, "direct"),
+    ],
+)
+def test_an_interruption_completes_the_records_and_leaves_nothing(number: signal.Signals, plane: str) -> None:
     """Also where the command is killed and can do nothing: then what it has started does it."""
-    words = "flower run --strategy ngpd --rounds 5000 --nodes-per-client 4 --out records".split()
+    words = "flower run --strategy ngpd --rounds 5000 --nodes-per-client 4 --out records --data-plane".split()
     with tempfile.TemporaryDirectory() as name:  # short, as Ray needs it
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": name}
-        started = subprocess.Popen([sys.executable, "-m", "ngpd_fl", *words], cwd=name, env=environment)
+        started = subprocess.Popen([sys.executable, "-m", "ngpd_fl", *words, plane], cwd=name, env=environment)
         evaluations = Path(name) / "records" / "metrics.jsonl"
         while started.poll() is None and not (evaluations.exists() and evaluations.read_text().count("\n") > 2):
             time.sleep(0.1)

@@ -1,0 +1,64 @@
+"""Runs whose nodes talk to each other directly, while Flower starts and watches them: what both sides must know."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import suppress
+from typing import Any
+
+from ngpd_fl.config import Config, InputError
+from ngpd_fl.flower.run_config import FlowerConfig, check_no_clock
+from ngpd_fl.peer.running import check_for_peers
+from ngpd_fl.peer.transport import Peer, Peers
+
+_PORTS = range(20_000, 32_000)
+"""Where peers of a simulation listen: below what systems and Ray give out by themselves, so that a port stays free."""
+
+
+def check(config: Config, flower: FlowerConfig) -> None:
+    """Raise ``InputError`` where a run cannot go through Flower as it is to."""
+    if flower.data_plane == "direct":
+        check_for_peers(config)
+        everyone = peers_of(config, flower)
+        for client in range(flower.num_clients(config.topology.nodes)):
+            peer_of(client, everyone, config, flower)
+    elif flower.peers is not None:
+        raise InputError("peers: are for data-plane direct (got relay)")
+    else:
+        check_no_clock(config)
+
+
+def peers_of(config: Config, flower: FlowerConfig) -> Peers:
+    """Return who takes part; raise ``InputError`` where that is not said, or is not of this network."""
+    if flower.peers is None:
+        raise InputError("peers: data-plane direct needs to know where the nodes are; name the peers file by --peers")
+    everyone = Peers.of(flower.peers)
+    everyone.require_nodes(config.topology.nodes)
+    return everyone
+
+
+def peer_of(client: int, everyone: Peers, config: Config, flower: FlowerConfig) -> Peer:
+    """Return a client's peer; raise ``InputError`` where none has just its nodes."""
+    nodes = flower.hosted(client, config.topology.nodes)
+    for peer in everyone.peers:
+        if set(peer.nodes) == set(nodes):
+            return peer
+    raise InputError(
+        f"peers: client {client} hosts the nodes {', '.join(map(str, nodes))} (nodes-per-client is "
+        f"{flower.nodes_per_client}), and no peer has just these"
+    )
+
+
+def loopback_peers(config: Config, flower: FlowerConfig) -> Peers:
+    """Return peers for a simulation on this machine, one for each client, at ports that are free."""
+    clients = flower.num_clients(config.topology.nodes)
+    ports: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(ports) == clients:
+            break
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.append(port)
+    nodes = [list(flower.hosted(client, config.topology.nodes)) for client in range(clients)]
+    entries: Any = [{"address": f"127.0.0.1:{port}", "nodes": each} for port, each in zip(ports, nodes, strict=True)]
+    return Peers(peers=entries)
