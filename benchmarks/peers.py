@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks._fleet import Fleet
 from ngpd_fl import Config
+from ngpd_fl.cli.ending import terminated_like_interrupted
 from ngpd_fl.composition import compose
 from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.running import run_id
@@ -171,11 +172,12 @@ def main() -> None:
     if words[0] == "one-peer":
         one_peer(Path(words[1]), words[2])
         return
-    if "round" in words:
-        print_round()
-    if "soak" in words:
-        given = words[words.index("soak") + 1 :]
-        soak(float(given[0]) if given else 10.0)
+    with terminated_like_interrupted():  # so that no peer is left behind
+        if "round" in words:
+            print_round()
+        if "soak" in words:
+            given = words[words.index("soak") + 1 :]
+            soak(float(given[0]) if given else 10.0)
 
 
 if __name__ == "__main__":
