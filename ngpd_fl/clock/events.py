@@ -51,7 +51,7 @@ class Taken(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A node takes in what has come, which ends its round.
+    """A node takes in what has come, which ends its round; one that leaves while it waits takes in nothing.
 
     Attributes:
         time: when, in seconds.

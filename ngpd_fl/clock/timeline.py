@@ -257,6 +257,9 @@ class Timeline(ABC):
         if (self._doing[node] != Doing.AWAY) == present:
             return
         began = self._began[node] if self._doing[node] == Doing.WORKING else None
+        if self._doing[node] == Doing.WAITING:  # what it has sent must enter its state: headers will count it
+            self._reads[node] += 1
+            yield Read(self.now, node, self._own_round[node], ())
         self._now_is(node, Doing.IDLE if present else Doing.AWAY)
         yield Notice(self.now, node, "returns" if present else "leaves", self._own_round[node], began)
         if present:

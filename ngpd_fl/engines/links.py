@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -129,19 +128,19 @@ class Links:
     def told(self, round: Round, slips: Mapping[int, Slip]) -> Round:
         """Take in what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
 
-        A message of another round weighs what it weighs in that one. Where these weights exceed one in sum, they are
-        scaled down to h / (h + 1) for the h messages that a node gets.
+        A message of another round weighs what it weighs in that one. Where a node gets one, the weights of all its
+        messages may exceed one in sum: then they are scaled down to h / (h + 1) for h messages.
         """
-        delivered, weight = round.delivered.clone(), round.weight
+        delivered = round.delivered.clone()
         for edge, slip in slips.items():
             reverse = edge ^ 1
             self._sequence[edge] = slip.sequence
             self._newest[reverse], self._bitmap[reverse] = slip.newest, slip.bitmap
             self._age[edge] = max(0, round.number - slip.round)
             delivered[edge] = True
-        if self._topology.period != 1 and any(slip.round != round.number for slip in slips.values()):
-            weight = self._weights_of_rounds(weight, slips)
-        return round._replace(delivered=delivered, weight=weight)
+        round = round._replace(delivered=delivered)
+        others = {edge: slip.round for edge, slip in slips.items() if slip.round != round.number}
+        return round if self._topology.period == 1 else round._replace(weight=self._weights_of_rounds(round, others))
 
     def sent(self, edge: int) -> int:
         """Return how many messages were sent over a directed edge."""
@@ -186,14 +185,14 @@ class Links:
             state[name].to(self._device) for name in ("sequence", "newest", "bitmap", "is_reset")
         )
 
-    def _weights_of_rounds(self, weight: Tensor, slips: Mapping[int, Slip]) -> Tensor:
-        """Return the weights ``[2 E + 1]``, with those of the messages from elsewhere as in their own rounds."""
-        weight = weight.clone()
-        by_receiver: dict[int, list[int]] = defaultdict(list)
-        for edge, slip in slips.items():
-            weight[edge] = float(self._topology.weights(slip.round).edge[edge // 2, 1 - edge % 2])
-            by_receiver[int(self._topology.edges[edge // 2, 1 - edge % 2])].append(edge)
-        for edges in by_receiver.values():
+    def _weights_of_rounds(self, round: Round, others: Mapping[int, int]) -> Tensor:
+        """Return the weights ``[2 E + 1]``, with those of messages of other rounds (by directed edge) as in these."""
+        weight = round.weight.clone()
+        receivers = self._topology.edges[:, ::-1].reshape(-1)
+        for edge, number in others.items():
+            weight[edge] = float(self._topology.weights(number).edge[edge // 2, 1 - edge % 2])
+        for node in {int(receivers[edge]) for edge in others}:
+            edges = [edge for edge in np.flatnonzero(receivers == node).tolist() if round.delivered[edge]]
             most, total = len(edges) / (len(edges) + 1), float(weight[edges].sum())
             if total > most:
                 weight[edges] *= most / total

@@ -20,7 +20,9 @@ from strategies import ECLOptions, Headers, RoundView
 from strategies.contract import View
 from strategies.edge_consensus import start_edges
 from strategies.mirror import Mirror, catch_up, less_wrong, messages_to_forget, moved, remember
+from tests.clocks import Script, Table, by_the_clock
 from tests.naive import NaiveNetwork, Pair
+from tests.naive_events import NaiveEvents
 from tests.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import parse_topology
 
@@ -317,6 +319,30 @@ def test_without_delay_the_delayed_network_is_the_naive_one() -> None:
     delayed = make(Delayed)
     delayed.delays = (0,)
     assert torch.equal(run_rounds(delayed, 20), run_rounds(make(NaiveNetwork), 20))
+
+
+# Nodes that leave by the clock, while they compute or while they wait.
+
+
+class Clocked(NaiveEvents, Witness):
+    """A naive network by the clock, observed."""
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.5])
+@pytest.mark.parametrize("mode", ["synchronous", "local"])
+def test_a_node_that_leaves_while_it_waits_still_knows_what_it_has_sent(mode: str, theta: float) -> None:
+    """Node 0 has sent at 5.1 and is gone at 5.3, before the others have; later headers count that message."""
+    graph = parse_topology({"name": "ring", "nodes": 3}).build(seed=0)
+    options = ECLOptions(lr=0.5, edge_penalty=0.5, theta=theta, mixing=0.5)
+    conditions = Script(comings=[(5.3, 0, False), (8.2, 0, True)])
+    costs = Table({0: 1.0, 1: 2.0, 2: 2.0}, default=0.1)
+    start = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    make = by_the_clock(mode, costs, conditions, rounds=12, engine=Clocked)
+    network = quadratic_engine(make_quadratic(10, 3, dim=3), options, graph, engine=make, start=start)
+    while not network.events.is_over:
+        network.run_round()
+    assert max(network.errors) < 1e-12
+    assert sum(network.used) > 0.8 * len(network.used)
 
 
 # The bookkeeping by hand.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ngpd_fl.engines.blocks import Block, make_blocks
-from ngpd_fl.engines.links import Links
+from ngpd_fl.engines.links import Links, Slip
 from ngpd_fl.randomness import Purpose, generator
 from strategies import DSGDOptions
 from tests.quadratic import make_quadratic, quadratic_engine, run_rounds
@@ -130,3 +130,16 @@ def test_headers_tell_the_fate_of_the_last_63_messages(name: str) -> None:
                 if round.sent[edge]:
                     pair = int(block.nodes[row]), int(block.view.neighbour[row, slot])
                     fates.setdefault(pair, []).append(bool(round.delivered[edge]))
+
+
+def test_messages_of_other_rounds_and_one_of_this_round_never_weigh_more_than_one() -> None:
+    """Nodes 0 and 1 are here; 2 and 3, elsewhere, wrote to 0 in rounds 1 and 2. Every message weighs 1/2 in its own."""
+    graphs = [[[0, 1], [2, 3]], [[0, 2], [1, 3]], [[0, 3], [1, 2]]]
+    links, _ = make(parse_topology({"name": "sequence", "nodes": 4, "graphs": graphs}).build(seed=0), 0.0)
+    edges = {pair: 2 * e for e, pair in enumerate([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])}
+    round = links.open(3)
+    assert round.weight[[edges[0, 1], edges[0, 1] + 1]].tolist() == [0.5, 0.5]
+    slips = {edges[0, 2] + 1: Slip(0, -1, 0, 1), edges[0, 3] + 1: Slip(0, -1, 0, 2)}
+    weight = links.told(round, slips).weight
+    assert weight[[edge + 1 for pair, edge in edges.items() if pair[0] == 0]].tolist() == [0.25] * 3  # 3/4 in sum
+    assert weight[edges[0, 1]] == 0.5  # node 1 gets a message of this round alone
