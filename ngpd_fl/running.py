@@ -88,10 +88,12 @@ def run(
     if event_log and out is None:
         raise InputError("event_log: needs a folder for the records; name it by out")
     if event_log and not config.has_clock:
-        raise InputError("event_log: the run has no clock; set training.mode or a key of devices")
+        raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
     with torch_threads(config.engine.threads):
         job, folder = compose(config), None
         if out is not None:
+            if config.devices.replay is not None:
+                make_watch(job)  # a log that cannot be replayed is refused before anything is written
             folder = RunFolder.create(Path(out), config, _environment(job), tensorboard, checkpoint_every, event_log)
             folder.add_counts(job.counts)
         return _Training(job, folder, on_progress, checkpoint_every, event_log).complete()

@@ -49,7 +49,8 @@ class Replay:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"event log {path}: cannot be read ({error})") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"event log {path}: cannot be read ({reason})") from error
         open_round: list[Event] = []
         for number, line in enumerate(lines, start=1):
             try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -32,12 +32,15 @@ from strategies import wire_type
 _GREETING = 0.5
 """Seconds between two greetings, until all neighbours have been heard."""
 
+_SILENCE = 10.0
+"""Seconds after which a start that still waits for somebody says so."""
+
 
 class Waits(NamedTuple):
     """How long a node waits for its neighbours, in seconds.
 
     Attributes:
-        start: for all of them to be there before its first round; afterwards it begins without those that are not.
+        start: for all of them to be there before the first round; then it begins without those that are not.
         round: for a message of its round, which counts as lost then.
     """
 
@@ -106,15 +109,21 @@ class PeerEngine:
         self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds)
 
     def start(self) -> None:
-        """Open the transport and wait for the neighbours, in a later life only as long as for a round."""
+        """Open the transport and wait for the neighbours, where rounds are behind it only as long as for a round."""
         self._transport.start(self.inbox.receive, kept=2 if self._waits_for_all else 1)
         everyone = set(self._crew.incoming)
-        until = time.monotonic() + (self._waits.start if self.life == 1 else self._waits.round)
+        patience = self._waits.start if self.round == 0 else self._waits.round
+        began, told = time.monotonic(), False
+        until = began + patience
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
             self._tell(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
+            silent = everyone - self.inbox.heard()
+            if silent and not told and time.monotonic() - began > _SILENCE:
+                told = True
+                self._on_event(self._awaited(silent, patience))
         if missing and not self._is_over():
-            self._note_gone(sorted(missing), "has not been heard", self._waits.start)
+            self._note_gone(sorted(missing), "has not been heard", patience)
         self.inbox.give_up(missing)
         self._tell(Kind.HELLO)
 
@@ -226,6 +235,12 @@ class PeerEngine:
         for edge in self._crew.outgoing:
             head = Head(kind, edge, min(self.round, self._rounds - 1), 0, life=self.life)
             self._transport.send(edge, self._codec.write(head))
+
+    def _awaited(self, edges: Collection[int], patience: float) -> str:
+        """Return who is waited for at the start, and why some were not reached."""
+        nodes = ", ".join(str(node) for node in sorted({self._crew.incoming[edge] for edge in edges}))
+        reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
+        return f"waits for its neighbours (nodes {nodes}), at most {patience:g} s{reasons}"
 
     def _note_gone(self, edges: Sequence[int], what: str, seconds: float) -> None:
         for edge in edges:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -69,6 +70,9 @@ def run_peer(
     check_for_peers(config)
     if checkpoint_every < 1:
         raise InputError(f"checkpoint_every: {checkpoint_every} rounds; allowed: 1 and more")
+    for seconds in waits:
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:  # not a number, too
+            raise InputError(f"patience: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
     with torch_threads(config.engine.threads):
         job = compose(config, nodes)
         environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
@@ -244,7 +248,8 @@ def _go_back(
         except (ValueError, KeyError) as error:
             raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
     with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this life may record otherwise, or leave out
-        file.write((folder.path / "metrics.jsonl").read_bytes()[checkpoint.recorded if checkpoint else 0 :])
+        recorded = folder.path / "metrics.jsonl"  # not there where the life before ended before its first evaluation
+        file.write(recorded.read_bytes()[checkpoint.recorded if checkpoint else 0 :] if recorded.exists() else b"")
     ledger.metrics = folder.rewind(checkpoint, environment)
     engine.begin_life(life)
 

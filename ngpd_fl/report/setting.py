@@ -47,7 +47,7 @@ def split_words(config: Config) -> str:
 
 
 def setting_words(config: Config) -> str:
-    """Return graph, data, length and seed; the schedule of lr and the loss of messages only where there is one."""
+    """Return graph, data, length and seed; the schedule of lr, lost messages and faults only where there are any."""
     training = config.training
     steps = f"{training.rounds} round{'s' * (training.rounds > 1)} of {training.local_steps} local steps"
     if training.until_accuracy is not None:
@@ -61,6 +61,8 @@ def setting_words(config: Config) -> str:
         steps += f", {words}"
     if config.network.message_loss:
         steps += f", {short_percent(config.network.message_loss)} of messages lost"
+    if faults := config.faults.model_dump(exclude_defaults=True):
+        steps += f", faults ({', '.join(faults)})"
     return f"{graph_words(config)}; {split_words(config)}; {steps}; seed {config.seed}"
 
 

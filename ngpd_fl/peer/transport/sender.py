@@ -71,7 +71,8 @@ class Sender(threading.Thread):
         """Break off what is being sent, and end."""
         self.outbox.close()
         self._connection.abort()
-        self.join(_CONNECT)
+        if self.ident is not None:  # it was started: the own address may have been taken
+            self.join(_CONNECT)
 
 
 class _Connection(http.client.HTTPConnection):

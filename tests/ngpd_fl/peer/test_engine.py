@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,40 @@ def test_what_was_recorded_after_the_checkpoint_is_kept_apart(tmp_path: Path) ->
     abandoned = (crowd.folder(0) / "abandoned.jsonl").read_text()
     kept = (crowd.folder(0) / "metrics.jsonl").read_text()
     assert abandoned and before.endswith(abandoned) and kept.startswith(before.removesuffix(abandoned))
+
+
+def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_path: Path) -> None:
+    here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
+    crowd = Crowd(here, tmp_path, waits=Waits(60, 0))
+
+    def fail(engine: Any, ledger: Any) -> None:
+        raise RuntimeError("a crash")
+
+    crowd.start(0, on_start=fail).join()
+    assert [str(error) for error in crowd.errors] == ["a crash"] and not (crowd.folder(0) / "metrics.jsonl").exists()
+    again = crowd.start(0)
+    time.sleep(0.5)  # more than it waits for a message
+    crowd.start(1).join(60)
+    again.join(60)
+    assert [crowd.summaries[number]["status"] for number in (0, 1)] == ["finished"] * 2
+    assert not any("has not been heard" in event for event in crowd.events)
+
+
+def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngpd_fl.peer.engine._SILENCE", 0.1)
+    here = config(topology={"name": "star", "nodes": 3}, training={"rounds": 1, "local_steps": 1})
+    crowd = Crowd(here, tmp_path, waits=Waits(1.2, 0))
+    crowd.start(0).join(60)
+    assert crowd.events[0] == "waits for its neighbours (nodes 1, 2), at most 1.2 s"
+    assert sum("waits for" in event for event in crowd.events) == 1
+
+
+@pytest.mark.parametrize("waits", [Waits(float("nan"), 1), Waits(1, -1), Waits(1, float("inf"))])
+def test_impossible_patience_is_refused(waits: Waits, tmp_path: Path) -> None:
+    crowd = Crowd(config(), tmp_path, waits=waits)
+    crowd.start(0).join()
+    assert "patience: " in str(crowd.errors[0]) and isinstance(crowd.errors[0], InputError)
+    assert not crowd.folder(0).exists()
 
 
 def test_a_peer_that_never_comes_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -309,10 +309,12 @@ def test_close_lets_what_waits_leave_and_takes_nothing_more(place: Place) -> Non
 
 def test_an_address_that_is_taken(place: Place) -> None:
     with place.running(0):
+        second = place.transport(0)
         with pytest.raises(
             InputError, match=f"127.0.0.1:{place.ports[0]}: cannot listen there .Address already in use"
         ):
-            place.transport(0).start(Shelf())
+            second.start(Shelf())
+        second.close()
 
 
 def test_without_tls_on_loopback(place: Place) -> None:

@@ -219,6 +219,8 @@ def test_a_schedule_and_lost_messages_are_said() -> None:
     step = {"lr_schedule": "step", "lr_milestones": [9, 20], "lr_warmup": 2}
     words = setting_words(Config(training=step, network={"message_loss": 0.1}))
     assert words.endswith("8 local steps, lr by step after 9, 20, warm-up 2, 10 % of messages lost; seed 0")
+    lie = {"burst_begin": 0.1, "lie": [{"node": 0, "kind": "gaussian"}]}
+    assert setting_words(Config(faults=lie)).endswith(", faults (burst_begin, lie); seed 0")
     assert setting_words(Config()).endswith("30 rounds of 8 local steps; seed 0")
 
 

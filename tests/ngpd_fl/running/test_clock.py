@@ -132,7 +132,9 @@ def test_a_log_of_another_graph(tmp_path: Path) -> None:
     replay = {"replay": tmp_path / "first/events.jsonl"}
     with pytest.raises(InputError, match=r"event log .*events.jsonl: line \d+ belongs to another network"):
         run(config("asynchronous", replay, topology={"nodes": 3}), tmp_path / "second")
-    assert not (tmp_path / "second/metrics.jsonl").exists()
+    with pytest.raises(InputError, match=r"event log none.jsonl: cannot be read .No such file or directory.$"):
+        run(config("asynchronous", {"replay": "none.jsonl"}), tmp_path / "second")
+    assert not (tmp_path / "second").exists()
 
 
 def test_an_event_log_needs_a_clock_and_a_folder(tmp_path: Path) -> None:
