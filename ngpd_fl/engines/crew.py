@@ -81,7 +81,7 @@ class Crew:
         outgoing: directed edges to nodes elsewhere, each with its sender.
         incoming: directed edges from nodes elsewhere, each with its sender.
         bytes_per_message: the payload of one message over one directed edge.
-        has_forgotten: whether the curvature was lost and the next local step estimates it anew.
+        has_forgotten: whether the curvature was lost, or is out of date, and the next local step estimates it anew.
     """
 
     def __init__(

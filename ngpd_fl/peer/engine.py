@@ -183,6 +183,7 @@ class PeerEngine:
             self._on_event(f"round {self.round}: the neighbours are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
             self.round = ahead
+            self._crew.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
 
     def _is_left(self, edge: int, round: int) -> bool:
         """Return whether an edge's sender, which is in ``round``, did not wait for a message from here before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from ngpd_fl import Config, run
+from ngpd_fl.composition import compose
 from ngpd_fl.config import InputError
-from ngpd_fl.peer.engine import Waits
+from ngpd_fl.peer.engine import PeerEngine, Waits
 from ngpd_fl.peer.running import check_for_peers, run_id
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
 from ngpd_fl.records import RunFolder
@@ -156,6 +158,21 @@ def test_a_peer_that_never_comes_does_not_stop_the_others(tmp_path: Path) -> Non
         assert not thread.is_alive()
     assert all(summary["status"] == "finished" for summary in crowd.summaries.values())
     assert any("node 4 has not been heard" in event for event in crowd.events)
+
+
+def test_a_peer_that_leaves_out_rounds_estimates_its_curvature_anew(tmp_path: Path) -> None:
+    """One that begins in round 3, with a schedule that refreshes in the very first step alone."""
+    rare = {"name": "ngpd", "factor_every": 1000, "basis_every": 1000}
+    crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy=rare), tmp_path, waits=Waits(0, 0))
+    transport = crowd.network.transport(crowd.routes(0))
+    engine = PeerEngine(compose(crowd.config, [0]), [0], transport, b"0123456789abcdef", waits=crowd.waits)
+    with closing(engine):
+        engine.start()
+        engine.inbox.newest_rounds = lambda: dict.fromkeys(engine._crew.incoming, 3)  # type: ignore[method-assign]
+        engine.run_round()
+    assert engine.round == 4 and engine.skipped == 3
+    factors = {name: value for name, value in engine.state()[0].items() if name.endswith("_factor")}
+    assert factors and all(value.any() for value in factors.values())
 
 
 def test_asynchronous_peers_do_not_wait(tmp_path: Path) -> None:
