@@ -116,7 +116,8 @@ def _flatten(prefix: str, keys: Mapping[str, Any], found: list[tuple[str, Any]])
             continue
         key = f"{key}.name" if key in DEFAULT_NAMES else key
         if key not in known:
-            raise InputError(f"{_WHERE}.{key}: unknown key; allowed: {', '.join(known)}")
+            near = [each for each in known if each.partition(".")[0] == key.partition(".")[0]]  # its section's
+            raise InputError(f"{_WHERE}.{key}: unknown key; allowed: {', '.join(near or known)}")
         found.append((key, value))
 
 

@@ -26,7 +26,10 @@ def plan(folder: Path, text: str) -> Plan:
         ("", "has no section [sweep]"),
         ("[sweep]\n", "nothing to sweep"),
         ("[sweep]\ntrails = 3\n", "sweep.trails: unknown key; allowed: sampler, trials"),
-        ("[sweep.keys]\n'strategy.lt' = [1]\n", "sweep.keys.strategy.lt: unknown key; allowed: seed, "),
+        (
+            "[sweep.keys]\n'strategy.lt' = [1]\n",
+            "sweep.keys.strategy.lt: unknown key; allowed: strategy, strategy.name, ",
+        ),
         ("[sweep.keys]\nstrategy.lr = []\n", "strategy.lr: the list is empty"),
         ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: there twice"),
         ("[sweep.keys]\nstrategy.lr = [0.1, 0.1]\n", "0.1 is there twice"),
