@@ -138,7 +138,10 @@ def gather(
     from ngpd_fl.report import write_plots
 
     with new_folder(out, "gathered") as folder:
-        gather(folders, folder, {} if data_dir is None else {"data.data_dir": data_dir})
+        summary = gather(folders, folder, {} if data_dir is None else {"data.data_dir": data_dir})
         write_plots(folder)
+    there = {node for peer in summary["peers"] for node in peer["nodes"]}
+    if missing := sorted(set(range(summary["nodes"])) - there):
+        print(f"no records of the nodes {', '.join(map(str, missing))}: left out", file=sys.stderr)
     if not quiet:
         print_run(out)
