@@ -43,8 +43,8 @@ class Graphs:
     def views(self, block: Block, events: Sequence[Work] | Sequence[Read]) -> RoundView:
         """Return the views of a block's nodes, each in the round that its event is about; every field ``[n, ...]``.
 
-        A message weighs what it weighs in its sender's round. Where messages of several rounds come together, their
-        weights may exceed one in sum: then they are scaled down to h / (h + 1) for h messages.
+        A message weighs what it weighs in its sender's round. Where messages of other rounds are among them, their
+        weights might exceed one in sum: of h messages it is h / (h + 1) at most, to which they are scaled down.
         """
         nodes, out_edge, in_edge = (part.cpu().numpy() for part in (block.nodes, block.out_edge, block.in_edge))
         rounds = np.array([event.round for event in events])

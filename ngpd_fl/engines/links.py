@@ -129,7 +129,7 @@ class Links:
         """Take in what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
 
         A message of another round weighs what it weighs in that one. Where a node gets one, the weights of all its
-        messages may exceed one in sum: then they are scaled down to h / (h + 1) for h messages.
+        messages might exceed one in sum: of h messages it is h / (h + 1) at most, to which they are scaled down.
         """
         delivered = round.delivered.clone()
         for edge, slip in slips.items():
