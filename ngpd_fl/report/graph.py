@@ -46,7 +46,8 @@ def graph_figure(
     if shown is not None and shown.count() == 0:
         shown = None
     title = "Graph" if shown is None else f"{config.strategy.name}: {measure.name} of the nodes"
-    dress(axes, title, graph_words(config))
+    unknown = "" if shown is None or shown.count() == len(shown) else "; grey: not judged"
+    dress(axes, title, graph_words(config) + unknown)
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.margins(0.03)

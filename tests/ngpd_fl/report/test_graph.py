@@ -55,6 +55,13 @@ def test_a_small_error_has_the_colour_of_a_high_accuracy() -> None:
     assert len(graph_figure(config, topology, [math.nan] * 3, RMSE).axes) == 1  # nothing to show: no scale
 
 
+def test_grey_nodes_are_said_to_be_those_without_a_value() -> None:
+    config = configured("ring", nodes=3)
+    for values, is_said in (([0.1, math.nan, 0.5], True), ([0.1, 0.9, 0.5], False)):
+        axes = graph_figure(config, build_topology(config), values).axes[0]
+        assert ("grey: not judged" in axes.get_title(loc="left")) == is_said
+
+
 @pytest.mark.parametrize(
     ("name", "nodes"), [("torus", 12), ("torus", 64), ("circulant", 12), ("path", 25), ("ring", 64), ("star", 9)]
 )
