@@ -41,7 +41,7 @@ class Host:
 
     def work(self, number: int) -> tuple[Work, Mail]:
         """Take the local steps of round ``number``; return what they gave and what leaves for nodes elsewhere."""
-        if number > self.worked + 1:  # the rounds left out may have been those that estimate the curvature
+        if self.worked < 0 < number:  # the round that would have estimated the curvature first was missed
             self.crew.has_forgotten = True
         work = self.crew.work(number)
         mail = to_wire(self.crew.write(number), self.job.config.strategy.spec.per_edge)

@@ -7,7 +7,7 @@ from ngpd_fl.composition import compose
 from ngpd_fl.flower.host import Host
 
 
-def test_nodes_that_have_missed_rounds_estimate_their_curvature_anew() -> None:
+def test_nodes_that_have_missed_the_first_rounds_estimate_their_curvature_all_the_same() -> None:
     """A first round 3 is none that estimates it by the schedule: without, the step is force times lr / damping."""
     rare = {"name": "ngpd", "factor_every": 1000, "basis_every": 1000}
     config = Config(topology={"name": "path", "nodes": 2}, model="softmax", strategy=rare, training={"local_steps": 1})
