@@ -186,3 +186,30 @@ def test_the_minimiser_is_reached_after_lives(method: Any) -> None:
         network.turn(kill=0.01 if turn < 500 else 0.0)
     assert sum(network.lives) > 8
     assert problem.relative_error(network.params()) < 1e-6
+
+
+def test_what_was_applied_of_an_earlier_life_is_not_taken_for_this_ones(monkeypatch: Any) -> None:
+    """A neighbour that has not heard of the new life yet acknowledges the old one's messages, by the same numbers."""
+    options = ECLOptions(lr=0.3, edge_penalty=0.5, mixing=0.5, memory=12)
+    network = Network(make_quadratic(10, 2, dim=3), options, {"name": "path", "nodes": 2}, seed=0, loss=0.0, turns=0)
+    monkeypatch.setattr(edge_consensus, "gossip", network.observe)
+
+    def round_of(node: int) -> None:
+        network.engines[node].run_round()
+        network.air.pass_turn()
+
+    for node in [0, 1] * 6:
+        round_of(node)
+    network.kept[0] = network.kept[0][:1]
+    network.revive(0)
+    network.air.loss = 1.0
+    for _ in range(10):  # nobody hears of these, while their numbers reach those that node 1 has seen
+        round_of(0)
+    network.air.loss = 0.0
+    before = len(network.used)
+    round_of(1)
+    round_of(0)
+    assert len(network.used) == before + 1 and not network.used[-1]
+    for node in [1, 0] * 3:
+        round_of(node)
+    assert network.used[-1] and max(network.errors) < 1e-10
