@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -87,7 +88,7 @@ class Framed(Http):
         return Codec(b"0123456789abcdef", ParamsMessage(torch.zeros(1).expand(size // 4)))
 
 
-class Queued:
+class Queued(ABC):
     """Gives a link that waits the thread and the outbox that the package's own has, until a frame got through."""
 
     def __init__(self) -> None:
@@ -102,8 +103,8 @@ class Queued:
             while not self.put(item[1][0]):
                 time.sleep(0.05)
 
-    def put(self, frame: Any) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def put(self, frame: Any) -> bool: ...
 
 
 class Grpc(Queued):

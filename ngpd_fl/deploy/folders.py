@@ -138,9 +138,8 @@ def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list
         name, own = f"node{number}", NodeFolder.of(folder / f"node{number}", number)
         if own.auth_key.parent.exists():
             continue
-        tls, auth = new_key(), new_key()
-        certificate = authority.sign(name, tls.public_key(), [name], days)
-        files |= {own.authority: trusted, own.certificate: certificate_pem(certificate), own.key: private_pem(tls)}
+        auth = new_key()
+        files |= _identity(authority, own.authority.parent, name, days)
         files[own.auth_key] = private_openssh(auth)
         files[link.nodes / f"{name}.pub"] = public_openssh(auth, name)
     return _make(folder, files, f"{nodes} nodes")
@@ -165,12 +164,8 @@ def make_peer_keys(folder: Path, peers: Peers, days: int) -> list[Path]:
     _check_days(days)
     authority, files = _authority(folder / "ca")
     for name in (peer.name for peer in peers.peers):
-        own, key = folder / name, new_key()
-        if own.exists():
-            continue
-        certificate = authority.sign(name, key.public_key(), [name], days)
-        files[own / "ca.crt"] = certificate_pem(authority.certificate)
-        files |= {own / f"{name}.crt": certificate_pem(certificate), own / f"{name}.key": private_pem(key)}
+        if not (folder / name).exists():
+            files |= _identity(authority, folder / name, name, days)
     return _make(folder, files, f"{len(peers.peers)} peers")
 
 
@@ -199,6 +194,16 @@ def _authority(folder: Path) -> tuple[Authority, dict[Path, bytes]]:
             raise bad_input(f"{folder}: holds no authority that can be read ({error})") from error
     made = Authority.new()
     return made, {key: private_pem(made.key), certificate: certificate_pem(made.certificate)}
+
+
+def _identity(authority: Authority, folder: Path, name: str, days: int) -> dict[Path, bytes]:
+    """Return what a device proves its name with, and whom it trusts: a new certificate and key, and the authority."""
+    key = new_key()
+    return {
+        folder / "ca.crt": certificate_pem(authority.certificate),
+        folder / f"{name}.crt": certificate_pem(authority.sign(name, key.public_key(), [name], days)),
+        folder / f"{name}.key": private_pem(key),
+    }
 
 
 def _write(folder: Path, files: dict[Path, bytes]) -> None:
