@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.composition import DTYPES, Job, pick_device
-from ngpd_fl.config import Config, DataConfig, InputError
+from ngpd_fl.config import Config, DataConfig, InputError, require_trust
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
 from ngpd_fl.evaluation import evaluate
@@ -69,6 +69,7 @@ def judge(
     dataset: str | None = None,
     data_dir: Path | None = None,
     device: str = "auto",
+    trust_code: bool = False,
 ) -> Judgement:
     """Judge every node's saved model and the averaged one.
 
@@ -78,11 +79,13 @@ def judge(
         dataset: another data set, as in ``data.dataset``; none: the run's own.
         data_dir: where the data set lies; none: where it lay in the run.
         device: as in ``engine.device``.
+        trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Raises:
         InputError: the models are damaged or not the run's, the data cannot be read, or they do not fit each other.
     """
     config = folder.config()
+    require_trust(config, folder.path, trust_code)
     data_config = _data_config(config.data, dataset, data_dir)
     engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
     with torch_threads(engine.threads):
@@ -177,9 +180,9 @@ def _restore(
                 )
         if unknown := saved.keys() - model.segments.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
+        if odd := {value.dtype for value in saved.values()} - {dtype}:
+            raise InputError(f"{path}: is not of this run; it holds {odd.pop()}, the run was in {dtype}")
     params = torch.stack([model.flatten(models[name]) for name in names])
-    if params.dtype != dtype:
-        raise InputError(f"{path}: is not of this run; it holds {params.dtype}, the run was in {dtype}")
     average = model.flatten(models[AVERAGE])
     tolerance = 1e-3 * float(params.abs().nan_to_num().max())  # a run on another device rounds otherwise
     if not torch.allclose(params.mean(0), average, rtol=1e-3, atol=tolerance, equal_nan=True):

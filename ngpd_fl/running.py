@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.composition import Job, account, compose, make_engine, make_watch
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import (
@@ -105,6 +105,7 @@ def resume(
     checkpoint_every: int | None = None,
     *,
     on_event: Callable[[str], None] = warnings.warn,
+    trust_code: bool = False,
 ) -> Result:
     """Go on with a run that was cut short, as if it never had been: the result is the same bit for bit.
 
@@ -117,6 +118,7 @@ def resume(
         checkpoint_every: rounds from one checkpoint to the next; none: as before.
         on_event: called with a line for whatever is not as it should be: a damaged checkpoint, other code or data than
             before.
+        trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Returns:
         The result, as ``run`` returns it, of all rounds.
@@ -128,6 +130,7 @@ def resume(
     _check_every(checkpoint_every)
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
+        require_trust(config, folder.path, trust_code)
         with torch_threads(config.engine.threads):
             job = compose(config)
             training = _Training(job, folder, on_progress, every, folder.has_events)
@@ -232,7 +235,7 @@ class _Training:
             self.ledger.load(checkpoint.values["ledger"])
             if self.watch is not None:
                 self.watch.load(checkpoint.values["clock"])
-        except (ValueError, KeyError) as error:
+        except Exception as error:  # values of other types than the run's can fail anywhere
             raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
 
     def _evaluate(self) -> Metrics:

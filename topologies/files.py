@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -65,9 +67,15 @@ def read_edges(path: Path) -> list[list[int]]:
     if reader is None:
         raise ValueError(f"path: must end in one of {', '.join(_READERS)} (got {str(path)!r})")
     try:
-        content = path.read_bytes()
+        place = Path(os.path.expanduser(path))
+        if place.exists() and not place.is_file():  # a device or a pipe could be read for ever
+            raise ValueError(f"path: is not a file (got {str(path)!r})")
+        content = place.read_bytes()
     except OSError as error:
         raise ValueError(f"path: cannot be read, {error.strerror} (got {str(path)!r})") from error
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) and path.suffix.lower() not in _XML:
+        raise ValueError(f"path: is UTF-16 text; save it as UTF-8 (got {str(path)!r})")
+    content = content.removeprefix(BOM_UTF8)
     try:
         graph = _with_numbers(reader(content))
     except Exception as error:  # each reader has its own ways to fail on a file that is not of its format
@@ -85,7 +93,7 @@ def read_edges(path: Path) -> list[list[int]]:
 def _edge_list(content: bytes, separator: str | None) -> nx.Graph:
     """Read two labels a line; networkx' own reader passes over lines with only one."""
     graph = nx.Graph()
-    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(content.decode().splitlines(), start=1):
         text = line.partition("#")[0].strip()
         labels = [label.strip() for label in text.split(separator)][:2]
         if text and (len(labels) < 2 or not all(labels)):
@@ -109,6 +117,10 @@ _READERS: dict[str, Callable[[bytes], nx.Graph]] = {
     ".gexf": _from_handle(nx.read_gexf),
     ".g6": lambda content: nx.from_graph6_bytes(content.strip()),
 }
+
+
+_XML = (".graphml", ".gexf")
+"""Formats that say themselves how their text is written."""
 
 
 def _with_numbers(graph: nx.Graph) -> nx.Graph:

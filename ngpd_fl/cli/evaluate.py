@@ -40,6 +40,7 @@ def evaluate(
     data_dir: DataDir = None,
     device: flags.Device = None,
     out: Out = None,
+    trust_code: flags.TrustCode = False,
 ) -> None:
     """Judge the saved models of a run: each node's and the averaged one, also on other data than the run's."""
     from ngpd_fl.config import InputError
@@ -51,10 +52,8 @@ def evaluate(
         raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
-    found = [
-        judge(RunFolder.open(folder), split=split.value, dataset=dataset, data_dir=data_dir, device=device or "auto")
-        for folder in folders
-    ]
+    given = {"dataset": dataset, "data_dir": data_dir, "device": device or "auto", "trust_code": trust_code}
+    found = [judge(RunFolder.open(folder), split=split.value, **given) for folder in folders]
     if out is not None:
         _write(found, single, out)
     foot = f"models in {directory}" + (f", figures in {out}" if out else "")

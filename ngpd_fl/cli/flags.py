@@ -108,6 +108,14 @@ EventLog = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="run the code that the records name as package.module:name, as they may for model, loss and data set",
+        rich_help_panel=_WHERE,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=_WHERE)]
 
 KEYS = {

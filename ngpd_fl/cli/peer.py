@@ -126,6 +126,7 @@ def gather(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="the peers' folders")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the whole run's records, new or empty")],
     data_dir: flags.DataDir = None,
+    trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Put the records of all peers of a run together: a run's folder like any other, for `show`, plots and reports.
@@ -138,8 +139,9 @@ def gather(
     from ngpd_fl.report import write_plots
 
     with new_folder(out, "gathered") as folder:
-        summary = gather(folders, folder, {} if data_dir is None else {"data.data_dir": data_dir})
-        write_plots(folder)
+        own = {} if data_dir is None else {"data.data_dir": data_dir}
+        summary = gather(folders, folder, own, trust_code=trust_code)
+        write_plots(folder, trust_code=trust_code)
     there = {node for peer in summary["peers"] for node in peer["nodes"]}
     if missing := sorted(set(range(summary["nodes"])) - there):
         print(f"no records of the nodes {', '.join(map(str, missing))}: left out", file=sys.stderr)

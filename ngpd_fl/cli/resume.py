@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def resume(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run that was interrupted or killed")],
     checkpoint_every: flags.CheckpointEvery = None,
+    trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Go on with a run that was cut short, as if it never had been.
@@ -31,7 +32,7 @@ def resume(
     def runner(config: Any, folder: Path, on_progress: Any) -> Result:
         from ngpd_fl.running import resume as go_on
 
-        return go_on(folder, on_progress, checkpoint_every, on_event=_warn)
+        return go_on(folder, on_progress, checkpoint_every, on_event=_warn, trust_code=trust_code)
 
     ended = None
     try:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_lines, print_table
 
 
@@ -15,6 +16,7 @@ def show(
         Path, typer.Argument(metavar="DIR", help="folder of a run, of several, of a sweep or a study")
     ],
     plots: Annotated[bool, typer.Option("--plots", help="draw the pictures again, into DIR/plots")] = False,
+    trust_code: flags.TrustCode = False,
 ) -> None:
     """Print a run, a comparison, a sweep or a study again from its records, be it finished or not."""
     from ngpd_fl.cli.study import show_study
@@ -23,13 +25,13 @@ def show(
     from ngpd_fl.report import write_plots
 
     if (directory / "sweep.toml").is_file():
-        print_sweep(directory, plots)
+        print_sweep(directory, plots, trust_code=trust_code)
         return
     if (directory / "study.toml").is_file():
-        show_study(directory)
+        show_study(directory, trust_code)
         return
     if plots:
-        write_plots(directory)
+        write_plots(directory, trust_code=trust_code)
     (print_run if RunFolder.holds_run(directory) else print_comparison)(directory)
 
 

@@ -79,11 +79,11 @@ def study(
         )
 
 
-def show_study(folder: Path) -> None:
+def show_study(folder: Path, trust_code: bool) -> None:
     """Print the tables of a study again."""
     from ngpd_fl.study import PLAN, Plan, standing
 
-    plan = Plan.read(folder / PLAN)
+    plan = Plan.read(folder / PLAN, trust_code=trust_code)
     print_study(plan, standing(plan, folder), folder)
 
 

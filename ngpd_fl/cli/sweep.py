@@ -55,7 +55,7 @@ def sweep(
             words = f"sweep interrupted; records are kept in {folder}, `ngpd-fl sweep {file} --out {folder} --resume`"
             raise Ended(f"{words} goes on", INTERRUPTED) from error
         if not quiet:
-            print_sweep(folder)
+            print_sweep(folder, trust_code=True)  # the file is the one that was given
         if unfinished := [row["trial"] for row in rows if row["status"] != "finished"]:
             named = ", ".join(unfinished[:5]) + ", ..." * (len(unfinished) > 5)
             words = f"{len(unfinished)} of {len(rows)} trials did not finish ({named})"
@@ -70,14 +70,14 @@ def sweep(
             run(folder)
 
 
-def print_sweep(folder: Path, plots: bool = False) -> None:
+def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
     """Print a sweep's trials, the best first, and perhaps draw its picture again."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from ngpd_fl.sweep import PLAN, Plan, ranked, read_trials, write_picture
 
-    plan = Plan.read(folder / PLAN)
+    plan = Plan.read(folder / PLAN, trust_code=trust_code)
     rows = ranked(plan, read_trials(folder))
     if plots:
         write_picture(plan, folder, rows)

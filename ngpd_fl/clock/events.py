@@ -7,7 +7,15 @@ The order in which they are yielded is one in which they can be computed: what a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+Time = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""Seconds since the beginning."""
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""A number of rounds, messages, nodes or edges, or the place of one among them."""
 
 Why = Literal["lost", "absent", "outdated", "duplicate"]
 """Why a message is taken in by nobody: it was lost; its receiver was away when it came; a newer one had come; it had
@@ -26,12 +34,12 @@ class Work(NamedTuple):
         sends: the messages that leave: directed edge, and messages sent over it before.
     """
 
-    time: float
-    node: int
-    round: int
-    began: float
-    renew: bool
-    sends: tuple[tuple[int, int], ...]
+    time: Time
+    node: Count
+    round: Count
+    began: Time
+    renew: Annotated[bool, Field(strict=True)]
+    sends: tuple[tuple[Count, Count], ...]
 
 
 class Taken(NamedTuple):
@@ -44,10 +52,10 @@ class Taken(NamedTuple):
         age: rounds that its receiver has ended since it was sent.
     """
 
-    edge: int
-    sequence: int
-    round: int
-    age: int
+    edge: Count
+    sequence: Count
+    round: Count
+    age: Count
 
 
 class Read(NamedTuple):
@@ -60,18 +68,18 @@ class Read(NamedTuple):
         taken: the messages, at most one of each edge, by ascending edge.
     """
 
-    time: float
-    node: int
-    round: int
+    time: Time
+    node: Count
+    round: Count
     taken: tuple[Taken, ...]
 
 
 class Drop(NamedTuple):
     """Nobody takes in a message."""
 
-    time: float
-    edge: int
-    sequence: int
+    time: Time
+    edge: Count
+    sequence: Count
     why: Why
 
 
@@ -86,16 +94,17 @@ class Notice(NamedTuple):
         began: when it began the local steps that it leaves unfinished, if it does.
     """
 
-    time: float
-    node: int
+    time: Time
+    node: Count
     what: Literal["leaves", "returns", "skips"]
-    round: int
-    began: float | None = None
+    round: Count
+    began: Time | None = None
 
 
 Event = Work | Read | Drop | Notice
 
 _KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Work, Read, Drop, Notice)}
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -103,19 +112,21 @@ def to_json(event: Event) -> dict[str, Any]:
     return {"event": type(event).__name__.lower(), **event._asdict()}
 
 
-def from_json(values: Mapping[str, Any]) -> Event:
+def from_json(values: Any) -> Event:
     """Return the event that ``to_json`` gave.
 
     Raises:
         ValueError: it is none.
     """
-    fields = dict(values)
-    kind = _KINDS.get(str(fields.pop("event", None)))
-    if kind is None or not set(kind._fields) - set(kind._field_defaults) <= fields.keys() <= set(kind._fields):
+    if not isinstance(values, Mapping):
         raise ValueError("not an event")
-    if kind is Work:
-        fields["sends"] = tuple((edge, sequence) for edge, sequence in fields["sends"])
-    if kind is Read:
-        fields["taken"] = tuple(Taken(*taken) for taken in fields["taken"])
-    event: Event = kind(**fields)
+    fields = dict(values)
+    name = str(fields.pop("event", None))
+    if name not in _KINDS:
+        raise ValueError("not an event")
+    try:
+        event: Event = _ADAPTERS[name].validate_python(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
     return event

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ngpd_fl.clock.events import Event, Read, Work, from_json, to_json
-from ngpd_fl.config import InputError
+from ngpd_fl.clock.events import Drop, Event, Read, Work, from_json, to_json
+from ngpd_fl.config import InputError, expanded, read_json_lines
 
 _ROUND = {"event": "round"}
 """The line that ends a round of the network."""
@@ -46,24 +46,21 @@ class Replay:
         self._rounds: list[list[Event]] = []
         self._done = 0
         self.now = 0.0
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise InputError(f"event log {path}: cannot be read ({reason})") from error
         open_round: list[Event] = []
-        for number, line in enumerate(lines, start=1):
+        on_their_way: set[tuple[int, int]] = set()
+        for number, values in _lines(expanded(path)):
+            if values == _ROUND:
+                self._rounds.append(open_round)
+                open_round = []
+                continue
             try:
-                values = json.loads(line)
-                if values == _ROUND:
-                    self._rounds.append(open_round)
-                    open_round = []
-                    continue
                 event = from_json(values)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise InputError(f"event log {path}: line {number} is no event") from error
+            except ValueError as error:
+                raise InputError(f"event log {path}: line {number} is no event ({error})") from error
             if not _fits(event, num_nodes, num_edges):
                 raise InputError(f"event log {path}: line {number} belongs to another network")
+            if not _follows(event, on_their_way):
+                raise InputError(f"event log {path}: line {number} is about a message that is not on its way")
             open_round.append(event)
 
     @property
@@ -91,6 +88,27 @@ class Replay:
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._done, self.now = state["done"], state["now"]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        yield from read_json_lines(path, cut=False)
+    except InputError as error:
+        raise InputError(f"event log {error}") from error
+
+
+def _follows(event: Event, on_their_way: set[tuple[int, int]]) -> bool:
+    """Return whether an event can come after those that left these messages on their way, and bring them up to date."""
+    if isinstance(event, Work):
+        is_new = on_their_way.isdisjoint(event.sends)
+        on_their_way.update(event.sends)
+        return is_new
+    gone = [(taken.edge, taken.sequence) for taken in event.taken] if isinstance(event, Read) else []
+    if isinstance(event, Drop) and event.why != "duplicate":
+        gone.append((event.edge, event.sequence))
+    is_there = on_their_way.issuperset(gone)
+    on_their_way.difference_update(gone)
+    return is_there
 
 
 def _fits(event: Event, num_nodes: int, num_edges: int) -> bool:

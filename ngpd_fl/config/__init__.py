@@ -1,6 +1,6 @@
 """The run's configuration: sections, the whole, its checks and its errors."""
 
-from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over, read_toml
+from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import Cut, FaultsConfig, Garbage, Lie
 from ngpd_fl.config.graph import build_topology
@@ -15,6 +15,18 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.config.reading import (
+    conforming,
+    expanded,
+    parse_json,
+    parse_toml,
+    parse_value,
+    read_json,
+    read_json_lines,
+    read_record,
+    read_text,
+    read_toml,
+)
 from ngpd_fl.config.sections import (
     DataConfig,
     DevicesConfig,
@@ -25,6 +37,7 @@ from ngpd_fl.config.sections import (
     Section,
     TrainingConfig,
 )
+from ngpd_fl.config.trust import require_trust
 
 __all__ = [
     "DEFAULT_NAMES",
@@ -53,8 +66,18 @@ __all__ = [
     "all_fields",
     "all_keys",
     "build_topology",
+    "conforming",
+    "expanded",
     "one_line",
     "parse_assignments",
+    "parse_json",
+    "parse_toml",
+    "parse_value",
     "put_over",
+    "read_json",
+    "read_json_lines",
+    "read_record",
+    "read_text",
     "read_toml",
+    "require_trust",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -16,6 +15,7 @@ from ngpd_fl.config.checks import check_data, check_division, check_faults, chec
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
+from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
     DataConfig,
@@ -134,21 +134,6 @@ class Config(Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-def read_toml(path: Path, kind: str = "config file") -> dict[str, Any]:
-    """Return a TOML file's content; raise ``InputError`` with one line where it cannot be read.
-
-    Args:
-        path: of the file.
-        kind: what it is called in the error.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{kind} {path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{kind} {path}: not valid TOML ({error})") from error
-
-
 def put_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a file with overrides by dotted keys, in the order that ``Config.load`` tells."""
     given = deepcopy(dict(values))
@@ -193,9 +178,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"--set {assignment}: expected key=value, e.g. strategy.lr=0.05")
         try:
-            pairs[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            pairs[key] = text
+            pairs[key] = parse_value(text)
+        except ValueError as error:
+            raise InputError(f"--set {key}: {error}") from error
     return pairs
 
 

@@ -8,9 +8,36 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+_LONGEST_WORD, _LONGEST = 300, 1500
+"""Characters of a word, and of a whole message."""
+
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one line, meant for the user. Exit code 2."""
+    """What the user gave cannot be used; the message is one line, meant for the user. Exit code 2.
+
+    Whatever a message quotes, it stays one line of bounded length that a terminal can show.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Take what to say."""
+        super().__init__(shortened(message))
+
+
+def shortened(text: str) -> str:
+    """Return a message as one line: long words and what is too long in all lose their middles.
+
+    Characters that are not for show, such as those that rule a terminal, are written as escapes.
+    """
+    words = (_cut(word, _LONGEST_WORD) for word in text.split())
+    line = " ".join(words)
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return _cut(line, _LONGEST)
+
+
+def _cut(text: str, length: int) -> str:
+    kept = (length - 3) // 3
+    return text if len(text) <= length else f"{text[: length - 3 - kept]}...{text[-kept:]}"
 
 
 def one_line(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
@@ -70,7 +97,10 @@ def _kinds(annotation: Any) -> list[Any]:
 
 def _shown(given: Any) -> str:
     """Return a value as the user wrote it, cut where it is long: an error stays one readable line."""
-    text = repr(given)
+    try:
+        text = repr(given)
+    except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
+        text = f"a {type(given).__name__} that is too large to be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from ngpd_fl.config.errors import InputError, one_line
+from ngpd_fl.config.reading import read_toml
 from ngpd_fl.config.sections import Section
 from ngpd_fl.data.task import Classification, Regression, Task
 
@@ -57,13 +57,9 @@ class Description(Section):
         """Return what ``root/dataset.toml`` says; raise ``InputError`` with one line where it cannot be used."""
         path = root / FILE
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InputError(f"data.data_dir: {path} cannot be read ({error.strerror})") from error
+            return cls(**read_toml(path, "data.data_dir:"))
         except ValidationError as error:
             raise InputError(f"data.data_dir: {path}: {one_line(error, cls)}") from error
-        except ValueError as error:  # no TOML, or no text
-            raise InputError(f"data.data_dir: {path} is not valid TOML ({error})") from error
 
     @property
     def task(self) -> Task:

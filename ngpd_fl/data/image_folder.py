@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.tensor_cache import cached_tensors
@@ -36,7 +37,7 @@ def read_image_folder(config: DataConfig) -> RawDataset:
     """
     if config.data_dir is None:
         raise InputError("data.data_dir: image-folder needs the folder that holds train/ and test/; give --data-dir")
-    root, size = config.data_dir.expanduser().resolve(), config.image_size
+    root, size = expanded(config.data_dir).resolve(), config.image_size
     train, test = list_images(root)
     pixels = read_images(root, {"train": train, "test": test}, size)
     mean, std = _channel_statistics(pixels["train"])

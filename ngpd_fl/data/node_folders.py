@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.reading import expanded
 from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.dataset import Dataset, Division, Split
 from ngpd_fl.data.description import Description
@@ -43,7 +44,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
         InputError: a folder or file is missing, cannot be read or does not fit the others; one line says which.
     """
     assert config.data.data_dir is not None  # checked with the configuration
-    root, num_nodes = config.data.data_dir.expanduser().resolve(), config.topology.nodes
+    root, num_nodes = expanded(config.data.data_dir).resolve(), config.topology.nodes
     description = Description.read(root)
     reader = _Reader(description, config.data.image_size)
     folders = _node_folders(root, range(num_nodes) if hosted is None else sorted(hosted), num_nodes)

@@ -9,9 +9,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ngpd_fl.config import InputError
+from ngpd_fl.records.tensors import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +44,11 @@ def cached_tensors(paths: Sequence[Path], fingerprint: str, make: Callable[[], T
 
 def _read(path: Path, fingerprint: str) -> Tensors | None:
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != fingerprint:
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-    except (OSError, SafetensorError):
+        tensors, metadata = read_tensors(path)
+        is_whole = metadata.get("fingerprint") == fingerprint and metadata.get("checksum") == _checksum(tensors)
+    except (InputError, TypeError):  # also of a type that NumPy does not have
         return None
-    return tensors if metadata.get("checksum") == _checksum(tensors) else None
+    return tensors if is_whole else None
 
 
 def _write(path: Path, fingerprint: str, tensors: Tensors) -> bool:

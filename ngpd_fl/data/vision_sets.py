@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.vision import one_line, vision_datasets
@@ -89,7 +90,7 @@ def read_vision_set(config: DataConfig) -> RawDataset:
     if config.data_dir is None:
         holds = known.folder or "its .mat files"
         raise InputError(f"data.data_dir: {name} needs the folder that holds {holds}; give it with --data-dir")
-    root = config.data_dir.expanduser()
+    root = expanded(config.data_dir)
     files = root / known.folder
     reader = getattr(vision_datasets(), known.class_name)
     try:
@@ -126,5 +127,5 @@ def missing_files(name: str, data_dir: Path) -> tuple[list[str], int]:
         files = [reader.split_list[which["split"]][1] for which in known.splits]
     else:
         files = [file for file, _ in reader.train_list + reader.test_list] + [reader.meta["filename"]]
-    folder = data_dir.expanduser() / known.folder
+    folder = expanded(data_dir) / known.folder
     return [file for file in files if not (folder / file).is_file()], len(files)

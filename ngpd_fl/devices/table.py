@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
 
-from ngpd_fl.config import InputError
-from ngpd_fl.config.config import read_toml
-from ngpd_fl.config.errors import one_line
+from ngpd_fl.config import InputError, expanded, one_line, read_text, read_toml
 from ngpd_fl.devices.device import DeviceClass
 
 SHIPPED = Path(__file__).with_name("devices.toml")
@@ -31,6 +30,7 @@ def read_table(path: Path) -> dict[str, DeviceClass]:
         InputError: it cannot be read or says something impossible; one line names the class, the key and what is
             allowed.
     """
+    path = expanded(path)
     if path.suffix not in (".toml", ".csv"):
         raise InputError(f"{_KIND} {path}: its name must end in .toml or .csv")
     rows = read_toml(path, _KIND).items() if path.suffix == ".toml" else _csv_rows(path)
@@ -55,11 +55,8 @@ def class_toml(name: str, device_class: DeviceClass) -> str:
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each row's name and its filled cells."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file, skipinitialspace=True))
-    except OSError as error:
-        raise InputError(f"{_KIND} {path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(StringIO(read_text(path, f"{_KIND} "), newline=""), skipinitialspace=True))
+    except csv.Error as error:
         raise InputError(f"{_KIND} {path}: not valid CSV ({error})") from error
     keys, allowed = [key.strip() for key in rows[0]] if rows else [], ["name", *DeviceClass.model_fields]
     for key in keys:

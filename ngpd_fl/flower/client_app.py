@@ -18,7 +18,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from ngpd_fl.composition import Job, compose
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, parse_toml
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Split
 from ngpd_fl.flower import run_config, wire
@@ -170,6 +170,4 @@ def _read(given: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_
 @lru_cache(maxsize=64)  # clients that share their data share one, those with data of their own have one each
 def _job(toml: str, nodes: range | None) -> Job:
     """Compose a run's parts once in a process: its clients share them, unless each has data of its own."""
-    import tomllib
-
-    return compose(Config(**tomllib.loads(toml)), nodes)
+    return compose(Config(**parse_toml(toml)), nodes)

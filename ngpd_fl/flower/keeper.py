@@ -22,14 +22,14 @@ from typing import NamedTuple
 
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ngpd_fl.config import InputError
 from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.host import Host
 from ngpd_fl.machine import cores, memory
 from ngpd_fl.records import write_tensors
+from ngpd_fl.records.tensors import read_tensors
 
 _TENSORS, _WHERE = "tensors", "where"
 
@@ -123,11 +123,10 @@ class Keeper:
         """Load the client from its ``state_dir``; return False where that holds nothing, or something older."""
         if not self._checkpoint or not self._checkpoint.is_file():
             return False
-        with safe_open(self._checkpoint, "pt") as file:
-            where = file.metadata()
+        state, where = read_tensors(self._checkpoint)
         if int(where["worked"]) < known:
             return False
-        host.crew.load(load_file(self._checkpoint))
+        host.crew.load(state)
         host.worked, host.read = int(where["worked"]), int(where["read"])
         return True
 
@@ -155,8 +154,8 @@ class Keeper:
     def _read(self, path: Path) -> dict[str, Tensor]:
         """Return what was put there; empty where it is not on this machine."""
         try:
-            return load_file(path) if path.stat().st_uid == os.getuid() else {}
-        except (OSError, SafetensorError):
+            return read_tensors(path).tensors if path.stat().st_uid == os.getuid() else {}
+        except (OSError, InputError):
             return {}
 
     def _remove(self, paths: Iterable[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +10,17 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
 
-from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, Section, all_keys
-from ngpd_fl.config.errors import one_line
+from ngpd_fl.config import (
+    Config,
+    DevicesConfig,
+    FaultsConfig,
+    InputError,
+    Section,
+    all_keys,
+    expanded,
+    one_line,
+    parse_value,
+)
 
 Plain = bool | int | float | str
 """What a value may be in Flower's run configuration."""
@@ -76,7 +84,7 @@ def every_key() -> list[str]:
 
 def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
     """Return what a run configuration stands for; raise ``InputError`` with one line where it cannot be used."""
-    given = {key: _value(value) for key, value in run_config.items() if value != ""}
+    given = {key: _value(key, value) for key, value in run_config.items() if value != ""}
     own = {key: given.pop(key) for key in flower_keys() if key in given}
     return Config.load(overrides=given), FlowerConfig(**own)
 
@@ -100,16 +108,16 @@ def write(config: Config, flower: FlowerConfig) -> dict[str, Plain]:
     return dict(_flat("", values, every_key()))
 
 
-def _value(value: Plain) -> Any:
+def _value(key: str, value: Plain) -> Any:
     """Read a string as TOML (``"[64, 32]"``), as a list with commas (``"64,32"``), or else take it as it is."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\n" in value:  # as the content of a file
         return value
-    for text in (value, f"[{value}]") if "," in value else (value,):
-        try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return value
+    try:
+        found = parse_value(value)
+        listed = parse_value(f"[{value}]") if found == value and "," in value else None
+    except ValueError as error:
+        raise InputError(f"{key}: {error}") from error
+    return listed if isinstance(listed, list) else found
 
 
 def _flat(prefix: str, values: Mapping[str, Any], keys: list[str]) -> Iterator[tuple[str, Plain]]:
@@ -123,4 +131,4 @@ def _flat(prefix: str, values: Mapping[str, Any], keys: list[str]) -> Iterator[t
         elif isinstance(value, list | tuple):
             yield key, tomli_w.dumps({"value": value}).partition("=")[2].replace("\n", " ").strip()
         else:
-            yield key, str(value.absolute()) if isinstance(value, Path) else value
+            yield key, str(expanded(value).absolute()) if isinstance(value, Path) else value

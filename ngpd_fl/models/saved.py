@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.reading import expanded
 from ngpd_fl.records import AVERAGE
+from ngpd_fl.records.tensors import read_tensors
+
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What parameters may be of."""
 
 
 def load_start(module: nn.Module, path: Path) -> None:
@@ -30,6 +33,8 @@ def load_start(module: nn.Module, path: Path) -> None:
         if saved[name].shape != parameter.shape:
             found, expected = tuple(saved[name].shape), tuple(parameter.shape)
             raise InputError(f"model.init: {path}: parameter {name!r} has shape {found}; the network's has {expected}")
+        if (kind := saved[name].dtype) not in _TYPES:
+            raise InputError(f"model.init: {path}: parameter {name!r} holds {kind}, should be floating-point")
         if not saved[name].isfinite().all():
             raise InputError(f"model.init: {path}: parameter {name!r} holds values that are nan or infinite")
     if unexpected := [name for name in saved if name not in known]:
@@ -42,13 +47,10 @@ def load_start(module: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Return the tensors by name; of a run's models only the averaged one."""
-    file = path.expanduser()
-    if not file.is_file():
-        raise InputError(f"model.init: {path} is not a file; expected a .safetensors file")
     try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"model.init: {path} cannot be read as a .safetensors file ({error})") from error
+        tensors = read_tensors(expanded(path)).tensors
+    except InputError as error:
+        raise InputError(f"model.init: {error}") from error
     prefix = f"{AVERAGE}/"
     averaged = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return averaged or tensors

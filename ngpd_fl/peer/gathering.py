@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ngpd_fl.composition import compose
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.judging import add_average
 from ngpd_fl.peer.joining import Account, add_up, join
 from ngpd_fl.peer.running import read_self, run_id
@@ -41,7 +41,9 @@ class Part(Account):
         return cls(nodes, metrics, summary, folder=folder, models=models)
 
 
-def gather(paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def gather(
+    paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = None, *, trust_code: bool = False
+) -> dict[str, Any]:
     """Put the records of a run's peers together.
 
     An evaluation holds the nodes that were judged in that round; others, away or in other rounds, are null. The
@@ -51,6 +53,7 @@ def gather(paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = 
         paths: the peers' folders. Those of peers that have not ended, or never will, count as far as they go.
         out: folder for the run's records; it must be empty or not there.
         overrides: keys of the configuration that are otherwise here, such as ``data.data_dir``.
+        trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Returns:
         The summary.
@@ -61,6 +64,7 @@ def gather(paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = 
     parts = [Part.open(path) for path in paths]
     _check_together(parts)
     config = Config.load(parts[0].folder.path / "config.toml", overrides or {})
+    require_trust(config, parts[0].folder.path, trust_code)
     environment = parts[0].folder.environment()
     folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key != "data"})
     counts = [part.folder.label_counts() for part in parts]

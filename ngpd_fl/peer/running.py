@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.composition import Job, compose
-from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError
+from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, read_record
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.peer.engine import WAITS, PeerEngine, Waits
 from ngpd_fl.peer.transport import Transport
@@ -24,6 +24,7 @@ from ngpd_fl.records import (
     last_checkpoint,
     write_text,
 )
+from ngpd_fl.records.shapes import PeerLife
 from ngpd_fl.running import torch_threads
 from topologies import DirectedOptions
 
@@ -250,7 +251,7 @@ def _go_back(
         try:
             engine.load(checkpoint.tensors, checkpoint.values["engine"])
             ledger.load(checkpoint.values["ledger"])
-        except (ValueError, KeyError) as error:
+        except Exception as error:  # values of other types than the run's can fail anywhere
             raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
     with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this life may record otherwise, or leave out
         recorded = folder.path / "metrics.jsonl"  # not there where the life before ended before its first evaluation
@@ -267,10 +268,7 @@ def write_self(out: Path, nodes: Sequence[int], life: int) -> None:
 def read_self(out: Path) -> tuple[list[int], int]:
     """Return what ``write_self`` noted; raise ``InputError`` where it is not there or damaged."""
     path = out / "peer.json"
-    try:
-        found = json.loads(path.read_bytes())
-        return [int(node) for node in found["nodes"]], int(found["life"])
-    except FileNotFoundError as error:
-        raise InputError(f"{out}: not a peer's folder (it should hold peer.json)") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged") from error
+    if not path.exists():
+        raise InputError(f"{out}: not a peer's folder (it should hold peer.json)")
+    found = read_record(path, PeerLife)
+    return found["nodes"], found["life"]

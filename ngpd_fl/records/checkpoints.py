@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from ngpd_fl.config import InputError
+from ngpd_fl.config import InputError, conforming, read_record
 from ngpd_fl.records.files import apart, remove_partial, write_text, written_whole
+from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
+from ngpd_fl.records.tensors import read_tensors
 
 _FORMAT = 1
 _KEPT = 2
 _NAME = re.compile(r"round-(\d{6,})\.(?:json|safetensors)")
+
+_SPARSEST = 1024
+"""So many times the memory of its entries a tensor takes at most, with gaps between them."""
 
 
 class Refused(Exception):
@@ -74,10 +78,9 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            every = json.loads(path.read_bytes())["every"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged; --checkpoint-every writes it again") from error
-        return int(every)
+            return int(read_record(path, CheckpointPlan)["every"])
+        except InputError as error:
+            raise InputError(f"{error}; --checkpoint-every writes it again") from error
 
     def write(self, round: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Keep the state after ``round``; it is on disk when this returns, and those before the last one are gone.
@@ -120,29 +123,23 @@ class Checkpoints:
         """
         stem = self._stem(round)
         notes, tensors = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
-        try:
-            found = json.loads(notes.read_bytes())
-            content = found["content"]
-            if found["sha256"] != hashlib.sha256(json.dumps(content).encode()).hexdigest():
-                raise Refused(f"{notes} is damaged (its checksum does not fit)")
-        except OSError as error:
-            raise Refused(f"{notes} cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refused(f"{notes} is damaged (it is not complete)") from error
-        if content["format"] != _FORMAT:
-            raise Refused(f"{notes} is of another version (format {content['format']}, expected {_FORMAT})")
+        content = _content(notes)
         recorded, metrics_digest = content["metrics"]
         for path, length, digest in ((tensors, None, content["tensors"]), (self._metrics, recorded, metrics_digest)):
             try:
-                if _digest(path, length) != digest:
+                if path.stat().st_size < (length or 0) or _digest(path, length) != digest:
                     raise Refused(f"{path} is damaged (its checksum in {notes.name} does not fit)")
             except OSError as error:
                 raise Refused(f"{path} cannot be read ({error.strerror})") from error
         try:
-            loaded = load_file(tensors)
-        except (OSError, SafetensorError) as error:
-            raise Refused(f"{tensors} cannot be read ({error})") from error
-        laid_out = {name: _laid_out(loaded.pop(name), stride) for name, stride in content["strides"].items()}
+            loaded = read_tensors(tensors).tensors
+            if loaded.keys() != content["strides"].keys():
+                raise ValueError("they are not those of its tensors")
+            laid_out = {name: _laid_out(loaded.pop(name), stride) for name, stride in content["strides"].items()}
+        except InputError as error:
+            raise Refused(str(error)) from error
+        except ValueError as error:
+            raise Refused(f"{notes} is damaged (strides: {error})") from error
         return Checkpoint(round, laid_out, content["values"], recorded)
 
     def candidates(self) -> Iterator[Checkpoint | Refused]:
@@ -175,8 +172,32 @@ def _digest(path: Path, length: int | None = None) -> str:
         return hashlib.sha256(file.read(length)).hexdigest()
 
 
+def _content(notes: Path) -> dict[str, Any]:
+    """Return what a checkpoint's notes say; raise ``Refused`` where they are not what was written."""
+    try:  # what the clock has ahead of it may be infinitely far away
+        found = read_record(notes, CheckpointNotes, strict=False)
+        if found["sha256"] != hashlib.sha256(json.dumps(found["content"]).encode()).hexdigest():
+            raise Refused(f"{notes} is damaged (its checksum does not fit)")
+        if (version := found["content"].get("format")) != _FORMAT:
+            raise Refused(f"{notes} is of another version (format {version}, expected {_FORMAT})")
+        return conforming(found["content"], CheckpointContent)
+    except InputError as error:
+        raise Refused(str(error)) from error
+    except ValueError as error:
+        raise Refused(f"{notes} is damaged ({error})") from error
+
+
 def _laid_out(value: Tensor, stride: list[int]) -> Tensor:
-    """Return a copy with these strides. Along one of 0 all entries are the same and share their memory."""
+    """Return a copy with these strides. Along one of 0 all entries are the same and share their memory.
+
+    Raises:
+        ValueError: they are not those of such a tensor.
+    """
+    if len(stride) != value.ndim:
+        raise ValueError(f"{len(stride)} for {value.ndim} dimensions")
+    extent = 1 + sum((size - 1) * step for size, step in zip(value.shape, stride, strict=True))
+    if extent > max(value.numel(), 1) * _SPARSEST:
+        raise ValueError("they leave too much room")
     once = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in stride)]
     copy = torch.empty_strided(once.shape, stride, dtype=value.dtype)
     return copy.copy_(once).expand(value.shape)

@@ -11,18 +11,17 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ngpd_fl.clock import Event, keep_rounds, write_round
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import lock, remove_partial, write_tensors, write_text
-from ngpd_fl.records.metrics import Metrics, parse_metrics
+from ngpd_fl.records.metrics import Metrics, metrics_of
+from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.tensorboard import EventFiles
+from ngpd_fl.records.tensors import read_tensors
 
 AVERAGE = "average"
 """Name of the averaged model among the saved ones; the others are ``node0``, ``node1``, ..."""
@@ -204,11 +203,11 @@ class RunFolder:
         if not path.exists():
             return []
         found = []
-        for number, line in enumerate(_read(path).split("\n")[:-1], start=1):
+        for number, values in read_json_lines(path):
             try:
-                found.append(parse_metrics(line))
-            except ValidationError as error:
-                raise InputError(f"{path}: line {number} is damaged") from error
+                found.append(metrics_of(values))
+            except ValueError as error:
+                raise InputError(f"{path}: line {number} is damaged ({error})") from error
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -216,11 +215,11 @@ class RunFolder:
         path = self.path / "summary.json"
         if not path.exists():
             raise InputError(f"{self.path}: the run has not ended (no summary.json)")
-        return _read_json(path)
+        return read_record(path, Summary)
 
     def environment(self) -> dict[str, Any]:
         """Return what the result depends on besides the configuration; raise ``InputError`` where it is damaged."""
-        return _read_json(self.path / "environment.json")
+        return read_record(self.path / "environment.json", Environment)
 
     def label_counts(self) -> NDArray[np.int64] | None:
         """Return each node's training images per class, ``[N, C]``; None where the run did not record them."""
@@ -228,9 +227,11 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            counts = np.array(json.loads(_read(path)))
-        except ValueError as error:  # no JSON, or rows of different lengths
-            raise InputError(f"{path}: damaged ({error})") from error
+            counts = np.array(read_json(path))
+        except InputError:
+            raise
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"{path}: damaged (not a table of counts)") from error
         if counts.ndim != 2 or counts.dtype != np.int64 or counts.min(initial=0) < 0:
             raise InputError(f"{path}: damaged (not a table of counts)")
         return counts
@@ -240,12 +241,8 @@ class RunFolder:
         path = self.path / "models.safetensors"
         if not path.exists():
             raise InputError(f"{self.path}: the run has not ended (no models.safetensors)")
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from error
         found: dict[str, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
+        for key, value in read_tensors(path).tensors.items():
             model, _, name = key.partition("/")
             found.setdefault(model, {})[name] = value
         return found
@@ -265,7 +262,7 @@ class RunFolder:
         environment = self.environment()
         if "data" not in environment:
             raise InputError(f"{path}: cannot be resumed; neither Flower's runs can, nor those of earlier versions")
-        if environment.get("config") != _fingerprint(_read(path / "config.toml")):
+        if environment.get("config") != _fingerprint(read_text(path / "config.toml", "")):
             raise InputError(f"{path}: config.toml was changed since the run began; resume goes on with what it was")
 
 
@@ -273,24 +270,6 @@ def require_empty(path: Path) -> None:
     """Raise ``InputError`` where a folder for new records holds something already."""
     if any(path.iterdir()):
         raise InputError(f"out: {path} is not empty; nothing recorded is overwritten, name another folder")
-
-
-def _read(path: Path) -> str:
-    """Return a file's text; bytes that are no text are left to whoever parses it."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: damaged ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: damaged (not a JSON object)")
-    return found
 
 
 def _fingerprint(text: str) -> str:

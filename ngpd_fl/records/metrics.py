@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from ngpd_fl.config import one_line, parse_json
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
+from ngpd_fl.records.shapes import Amount, Count
 
 
 class Metrics(BaseModel):
@@ -32,12 +34,12 @@ class Metrics(BaseModel):
 
     measure: ClassVar[Measure]
 
-    round: int
-    node_steps: int
-    train_seconds: float
-    virtual_seconds: float | None = None
-    joules: float | None = None
-    bytes_sent: int
+    round: Count
+    node_steps: Count
+    train_seconds: Amount
+    virtual_seconds: Amount | None = None
+    joules: Amount | None = None
+    bytes_sent: Count
     train_loss: float | None
     trust_shrink: float | None
     consensus_distance: float | None
@@ -165,12 +167,22 @@ METRICS: dict[Measure, type[Metrics]] = {kind.measure: kind for kind in (Accurac
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in METRICS}
 """By their keys."""
 
-_ANY: TypeAdapter[Accuracies | Errors] = TypeAdapter(Accuracies | Errors)
-
 
 def parse_metrics(line: str) -> Metrics:
-    """Return what a line of ``metrics.jsonl`` holds; raise pydantic's ``ValidationError`` where it is damaged."""
-    return _ANY.validate_json(line)
+    """Return the evaluation in a line of ``metrics.jsonl``; raise ``ValueError`` where it is damaged."""
+    return metrics_of(parse_json(line))
+
+
+def metrics_of(values: Any) -> Metrics:
+    """Return what a line of ``metrics.jsonl`` holds; raise ``ValueError`` where that is no evaluation."""
+    kinds = [kind for kind in METRICS.values() if isinstance(values, dict) and kind.measure.key in values]
+    if len(kinds) != 1:
+        raise ValueError("not an evaluation")
+    [found] = kinds
+    try:
+        return found.model_validate(values, strict=True)
+    except ValidationError as error:
+        raise ValueError(one_line(error, found)) from error
 
 
 def null_if_not_finite(value: Any) -> Any:

@@ -86,9 +86,11 @@ def read_run(path: Path) -> Outcome:
     """Return what a run recorded; raise ``InputError`` where ``path`` is no run's folder or a record is damaged."""
     folder = RunFolder.open(path)
     summary = folder.summary() if (path / "summary.json").exists() else {"status": UNFINISHED}
-    if "status" not in summary:
-        raise InputError(f"{path / 'summary.json'}: damaged (no status)")
-    return Outcome(path.resolve().name, folder.config(), folder.metrics(), summary)
+    config, metrics = folder.config(), folder.metrics()
+    for number, each in enumerate(metrics, start=1):
+        if each.measure is not metrics[0].measure or len(each.nodes) != config.num_models:
+            raise InputError(f"{path / 'metrics.jsonl'}: line {number} is of another run than {path / 'config.toml'}")
+    return Outcome(path.resolve().name, config, metrics, summary)
 
 
 def read_comparison(path: Path) -> list[Outcome]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ngpd_fl.clock import Event, Replay
-from ngpd_fl.config import build_topology
+from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
 from ngpd_fl.report.graph import graph_figure
@@ -19,11 +19,13 @@ from ngpd_fl.report.style import save
 from ngpd_fl.report.timeline import read_courses, timeline_figure
 
 
-def write_plots(folder: Path | str) -> list[Path]:
+def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:
     """Draw what a run, or a comparison of runs, has recorded into its ``plots/``; earlier pictures are replaced.
 
     Args:
         folder: of the run, be it finished or not, or of a comparison.
+        trust_code: whether code that the recorded configuration names (``package.module:name``) may run; it does where
+            no counts of labels were recorded.
 
     Returns:
         The files, ``plots/*.png``; of a reference there is no graph.
@@ -34,7 +36,7 @@ def write_plots(folder: Path | str) -> list[Path]:
     """
     folder = Path(folder)
     outcomes = read_outcomes(folder)
-    figures = _run_figures(outcomes[0], folder) if RunFolder.holds_run(folder) else _curves(outcomes)
+    figures = _run_figures(outcomes[0], folder, trust_code) if RunFolder.holds_run(folder) else _curves(outcomes)
     return [save(figure, folder / "plots" / f"{name}.png") for name, figure in figures]
 
 
@@ -54,7 +56,7 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
         yield "consensus", consensus_figure(evaluated)
 
 
-def _run_figures(outcome: Outcome, folder: Path) -> Iterator[tuple[str, Figure]]:
+def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[tuple[str, Figure]]:
     """Yield name and picture of a single run: its curves, the graph with the nodes' last values, the split.
 
     By the virtual clock also how old messages were, where one was not new, and from the event log what nodes did when.
@@ -69,7 +71,13 @@ def _run_figures(outcome: Outcome, folder: Path) -> Iterator[tuple[str, Figure]]
         events = Replay(log, topology.num_nodes, len(topology.edges))
         courses = read_courses(all_events(events), topology.num_nodes)
         yield "timeline", timeline_figure(outcome.config, courses)
-    yield "split", split_figure(outcome.config, *count_labels(outcome.config))
+    counts = RunFolder(folder).label_counts()
+    is_whole = counts is not None and len(counts) == outcome.config.topology.nodes
+    if counts is None or not is_whole or outcome.last is None:  # without an evaluation none knows what they count
+        require_trust(outcome.config, folder, trust_code)
+        yield "split", split_figure(outcome.config, *count_labels(outcome.config))
+    else:
+        yield "split", split_figure(outcome.config, counts, outcome.measure)
 
 
 def all_events(events: Replay) -> Iterator[Event]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.composition import compose
-from ngpd_fl.config import Config, InputError, build_topology, put_over, read_toml
+from ngpd_fl.config import Config, InputError, build_topology, expanded, put_over, read_text, read_toml, require_trust
 from ngpd_fl.engines import check_topology
 from ngpd_fl.records import MEASURES, Measure
 from ngpd_fl.study.file import FinalSection, PaperSection, StrategySection, StudySection, TuningSection, section
@@ -107,12 +107,13 @@ class Plan:
     paper: Sequence[PaperSection]
 
     @classmethod
-    def read(cls, path: Path | str, data_dir: Path | None = None) -> Plan:
+    def read(cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True) -> Plan:
         """Read a study's file, and find that each strategy can be run in each of its cells.
 
         Args:
             path: of the file.
             data_dir: where the data set lies; none: as the file says.
+            trust_code: whether code that the file names may run; a file in a folder of records may be anybody's.
 
         Raises:
             InputError: it cannot be used; one line says why.
@@ -123,7 +124,7 @@ class Plan:
         final = section(FinalSection, file.final, "final")
         _check_base(file.base)
         if data_dir is not None:
-            file.base.setdefault("data", {})["data_dir"] = str(data_dir.expanduser().resolve())
+            file.base.setdefault("data", {})["data_dir"] = str(expanded(data_dir).resolve())
         tuning = tuning.model_copy(update={"overrides": _keys(tuning.overrides, "tuning.overrides")})
         final = final.model_copy(update={"overrides": _keys(final.overrides, "final.overrides")})
         _check_seeds(tuning, final)
@@ -132,10 +133,10 @@ class Plan:
         if not strategies:
             raise InputError("strategies: there is none; give at least one section [strategies.LABEL]")
         paper = [section(PaperSection, given, f"paper.{place}") for place, given in enumerate(file.paper)]
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, "study file ")
         plan = cls(text, file.title, file.notes, file.base, tuning, final, "", cells, strategies, paper)
         plan._check_names()
-        return plan._with_objective()
+        return plan._with_objective(path, trust_code)
 
     @property
     def measure(self) -> Measure:
@@ -212,7 +213,7 @@ class Plan:
             if not any(strategy.runs_in(cell) for cell in self.cells):
                 raise InputError(f"strategies.{strategy.label}: only and skip leave no cell")
 
-    def _with_objective(self) -> Plan:
+    def _with_objective(self, path: Path, trust_code: bool) -> Plan:
         """Find that every run is possible, and what is measured."""
         examples: dict[tuple[str, str], Config] = {}
         for cell, strategy in self.pairs():
@@ -220,6 +221,7 @@ class Plan:
                 config = first_possible(strategy.space, partial(_possible, self, cell, strategy))
             except InputError as error:
                 raise InputError(f"{cell.name}/{strategy.label}: {error}") from error
+            require_trust(config, path, trust_code)
             examples.setdefault((config.data.dataset, config.partition.name), config)
         measures = {compose(config).dataset.task.measure for config in examples.values()}  # also: that data are there
         if len(measures) > 1:

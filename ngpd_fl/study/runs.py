@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, conforming, read_json_lines
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
+from ngpd_fl.records.shapes import Amount, Shape
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, End, is_over
 
 RUNS = "runs"
@@ -22,6 +23,15 @@ JOURNAL = "journal.jsonl"
 
 _PATIENCE = 30.0
 """Seconds that runs of a study that was killed are given to notice it."""
+
+
+class _Line(Shape):
+    """A line of the journal."""
+
+    run: str
+    status: str
+    note: str
+    seconds: Amount | None
 
 
 class Record(NamedTuple):
@@ -80,7 +90,7 @@ class Runs:
             folder = RunFolder.open(self.folder / key)
             summary = folder.summary()
             metrics = folder.metrics()
-            finite = summary["final"] is not None and metrics[-1].measure.rank(metrics[-1].mean) > float("-inf")
+            finite = bool(summary["final"] and metrics) and metrics[-1].measure.rank(metrics[-1].mean) > float("-inf")
             status = FINISHED if summary["status"] == FINISHED and finite else DIVERGED
             self._records[key] = Record(status, "", summary, metrics)
         if key not in self._records and key in self._failed:
@@ -131,9 +141,9 @@ class Runs:
         if not self._journal.exists():
             return []
         lines = []
-        for number, line in enumerate(self._journal.read_bytes().split(b"\n")[:-1], start=1):
+        for number, line in read_json_lines(self._journal):
             try:
-                lines.append(json.loads(line))
+                lines.append(conforming(line, _Line))
             except ValueError as error:
                 raise InputError(f"{self._journal}: line {number} is damaged ({error})") from error
         return lines

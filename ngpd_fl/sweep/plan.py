@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from ngpd_fl.composition import compose
-from ngpd_fl.config import Config, InputError, Section, one_line, read_toml
+from ngpd_fl.config import Config, InputError, Section, one_line, read_text, read_toml, require_trust
 from ngpd_fl.records import MEASURES, METRICS, Measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
 
@@ -55,10 +55,15 @@ class Plan:
     seed: int
 
     @classmethod
-    def read(cls, path: Path | str) -> Plan:
+    def read(cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None) -> Plan:
         """Read a sweep's file, and find that at least one trial is possible, data set included.
 
         Trials are judged on the validation split, unless the file says otherwise.
+
+        Args:
+            path: of the file.
+            trust_code: whether code that the file names may run; a file in a folder of records may be anybody's.
+            measure: what its runs are judged by; none: that is found out by a trial, of which data are read.
 
         Raises:
             InputError: it cannot be used.
@@ -74,9 +79,10 @@ class Plan:
         base = _on_validation(content)
         space = parse_space(section.keys, base, "sweep.keys")
         trials = _trials(section, space)
-        measure = first_possible(space, lambda values: compose(Config.of(base, values)).dataset.task.measure)
+        if measure is None:
+            measure = first_possible(space, lambda values: _measure(Config.of(base, values), path, trust_code))
         objective = final_figure(section.objective, measure, "sweep.objective")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, "sweep file ")
         return cls(text, base, space, section.sampler, trials, objective, section.seed)
 
     @property
@@ -97,6 +103,12 @@ class Plan:
         """Return whether another plan goes on with this one: it may have more trials, all else is the same."""
         mine, its = ((p.base, p.space, p.sampler, p.objective, p.seed) for p in (self, other))
         return mine == its
+
+
+def _measure(config: Config, path: Path, trust_code: bool) -> Measure:
+    """Return what a trial is judged by."""
+    require_trust(config, path, trust_code)
+    return compose(config).dataset.task.measure
 
 
 def _on_validation(values: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _prepare(plan: Plan, folder: Path, go_on: bool) -> None:
     if go_on:
         if not (folder / PLAN).is_file():
             raise InputError(f"{folder}: not a sweep's folder (it should hold {PLAN})")
-        if not plan.same_search(Plan.read(folder / PLAN)):
+        if not plan.same_search(Plan.read(folder / PLAN, measure=plan.measure)):  # of the same data
             raise InputError(f"{folder / PLAN}: differs from the file given; only sweep.trials may grow")
         (folder / JOURNAL).touch()
         return

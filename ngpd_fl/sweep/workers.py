@@ -176,13 +176,20 @@ def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
 def _run(task: Task, checkpoint_every: int | None) -> str:
     """Do a run to its end, and return what was odd about going on with it."""
     events: list[str] = []
-    folder = task.folder
+    folder, config = task.folder, Config.of(task.base, task.values)
     if not RunFolder.holds_run(folder):
         shutil.rmtree(folder, ignore_errors=True)  # killed before anything was recorded
-        run(Config.of(task.base, task.values), folder, checkpoint_every=checkpoint_every)
+        run(config, folder, checkpoint_every=checkpoint_every)
     elif not is_over(folder):
-        resume(folder, checkpoint_every=checkpoint_every, on_event=events.append)
+        if _without_places(RunFolder(folder).config()) != _without_places(config):
+            raise InputError(f"{folder}: holds a run of another configuration; name another folder")
+        resume(folder, checkpoint_every=checkpoint_every, on_event=events.append, trust_code=True)  # it is the plan's
     return "; ".join(events)
+
+
+def _without_places(config: Config) -> dict[str, Any]:
+    """Return a configuration but for where its data lie."""
+    return config.model_dump(exclude={"data": {"data_dir", "download"}})
 
 
 def is_over(folder: Path) -> bool:

@@ -12,7 +12,6 @@ nodes = [1]
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -23,7 +22,7 @@ from typing import Annotated, NamedTuple, Self
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ngpd_fl.config import InputError, Section, one_line, read_toml
+from ngpd_fl.config import InputError, Section, one_line, parse_toml, read_toml
 
 _HOST = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -111,10 +110,10 @@ class Peers(Section):
     def of(cls, text: str) -> Self:
         """Read the file's content, as ``to_toml`` returns it; raise ``InputError`` where it is not as it should be."""
         try:
-            return cls(**tomllib.loads(text))
+            return cls(**parse_toml(text))
         except ValidationError as error:
             raise InputError(f"peers: {one_line(error, cls)}") from error
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             raise InputError(f"peers: not valid TOML ({error})") from error
 
     def to_toml(self) -> str:

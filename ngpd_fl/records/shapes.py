@@ -1,0 +1,111 @@
+"""What the JSON files of a run must look like to be worked with; further keys are let be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[float, Field(ge=0)]
+Age = Annotated[str, StringConstraints(pattern=r"^\d{1,18}$")]
+
+
+class Shape(BaseModel):
+    """Base of all: values are of their types and finite, and nothing is converted."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class ClockAccount(Shape):
+    """What a run has used by the virtual clock, as ``composition.clocked.account`` says it."""
+
+    mode: str
+    virtual_seconds: Amount
+    joules: Amount | None
+    node_device: list[str]
+    node_rounds: list[Count] = Field(min_length=1)
+    messages_sent: Count
+    messages_taken: Count
+    messages_dropped: dict[str, Count]
+    messages_on_their_way: Count
+    staleness: dict[Age, Count]
+
+
+class PeerAccount(Shape):
+    """Which nodes a peer has hosted."""
+
+    nodes: list[Count]
+
+
+class PeerLife(PeerAccount):
+    """``peer.json``: which nodes a peer hosts, and how often it has been started."""
+
+    life: Count
+
+
+class Target(Shape):
+    """The accuracy at which a run was to end."""
+
+    mean_accuracy: float
+    reached: bool
+    round: Count | None = None
+
+
+class Summary(Shape):
+    """``summary.json``, as ``Ledger.summary`` makes it."""
+
+    status: Literal["finished", "diverged", "failed", "interrupted"]
+    nodes: Count = 0
+    rounds: Count = 0
+    node_steps: Count = 0
+    bytes_sent: Count = 0
+    train_seconds: Amount = 0.0
+    evaluation_seconds: Amount = 0.0
+    parameters: Count = 0
+    unused_classes: list[Count] = []
+    judged_on: Literal["common", "own"] = "common"
+    skew: dict[str, float | None] | None = None
+    final: dict[str, float | None] | None = None
+    target: Target | None = None
+    clock: ClockAccount | None = None
+    peer: PeerAccount | None = None
+    peers: list[PeerAccount] = []
+
+
+class Resumption(Shape):
+    """Where a run went on in another environment."""
+
+    round: Count
+    changes: list[str]
+
+
+class Environment(Shape):
+    """``environment.json``, as ``describe_environment`` makes it."""
+
+    packages: dict[str, str | None] = {}
+    resumed: list[Resumption] = []
+
+
+class CheckpointPlan(Shape):
+    """``plan.json``: how many rounds lie between two checkpoints."""
+
+    every: int = Field(ge=1, lt=2**63)
+
+
+class CheckpointContent(Shape):
+    """All of a checkpoint that is no tensor, as ``Checkpoints.write`` makes it."""
+
+    format: int
+    round: Count
+    tensors: str
+    strides: dict[str, list[Count]]
+    metrics: Annotated[tuple[Count, str], Field(strict=False)]
+    values: dict[str, Any]
+
+
+class CheckpointNotes(Shape):
+    """A checkpoint's JSON file; the checksum comes first, since what it does not fit may be anything."""
+
+    sha256: str
+    content: dict[str, Any]

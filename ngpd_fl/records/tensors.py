@@ -1,0 +1,39 @@
+"""Tensors as all of the project reads them, from ``.safetensors`` files that may be anybody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import safe_open
+from torch import Tensor
+
+from ngpd_fl.config import InputError
+from ngpd_fl.config.reading import require_file
+
+
+class Saved(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        metadata: texts by name.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_tensors(path: Path) -> Saved:
+    """Return a file's tensors; no code runs, and no more memory is taken than the file has bytes.
+
+    Raises:
+        InputError: it cannot be read; one line names it.
+    """
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            return Saved(tensors, file.metadata() or {})
+    except Exception as error:  # a damaged header can fail anywhere in the library, and in torch
+        raise InputError(f"{path}: cannot be read as a .safetensors file ({error})") from error
