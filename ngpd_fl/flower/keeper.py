@@ -30,6 +30,7 @@ from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.host import Host
 from ngpd_fl.machine import cores, memory
 from ngpd_fl.records import write_tensors
+from ngpd_fl.records.files import remove_partial
 
 _TENSORS, _WHERE = "tensors", "where"
 
@@ -162,6 +163,7 @@ class Keeper:
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+        remove_partial(scratch(self._context.run_id))
 
 
 def scratch(run_id: int) -> Path:

@@ -157,7 +157,7 @@ class RunFolder:
         if self.has_events:
             keep_rounds(self._events, rounds)
         self.checkpoints.forget_after(rounds)
-        remove_partial(self.path)
+        remove_partial(self.path, is_ours=True)
         if (self.path / "tensorboard").is_dir():
             self._event_files = EventFiles(self.path / "tensorboard", since=rounds + 1 if checkpoint else 0)
         return self.metrics()
