@@ -23,6 +23,10 @@ _OLD = re.compile(rf"\.tmp\w{{6}}|.+{re.escape(_PARTIAL)}\d+")
 """What killed writers of earlier versions left: safetensors' own temporary files, and ours."""
 
 
+class StillGoing(InputError):
+    """What a folder holds is being written by another process."""
+
+
 @contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a path to write a file or a folder to; in the end it takes the place of ``path``, or is removed.
@@ -119,7 +123,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
         kind: what its folder holds, for the error.
 
     Raises:
-        InputError: a process that still runs has it locked.
+        StillGoing: a process that still runs has it locked.
     """
     file = path.open("r+b")
     with suppress(OSError):  # some network file systems have no locks
@@ -127,7 +131,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise InputError(
+            raise StillGoing(
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file
