@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.accuracy import COMMON, COSINE, dsgd, ecl, ngpd
 from ngpd_fl import Config, Result, run
+from ngpd_fl.records import write_text
 
 METHODS = {
     "ngpd": ngpd(0.05, 0.03, 3e-3, 0.1, smoothing=0.0, **COSINE),
@@ -120,8 +121,7 @@ def _complete(
             continue
         result = run(config)
         done[cell] = {"status": result.summary["status"], **figures(result)}
-        path.with_suffix(".new").write_text(json.dumps(done, indent=1), encoding="utf-8")
-        path.with_suffix(".new").replace(path)
+        write_text(path, json.dumps(done, indent=1))
         print(f"{cell}: {done[cell]}", flush=True)
     return done
 

@@ -2,6 +2,9 @@
 
 import sys
 
-from ngpd_fl.cli import main
+if not sys.flags.safe_path:  # Python has put the working folder first, whose modules must not stand in for libraries
+    sys.path.append(sys.path.pop(0))
+
+from ngpd_fl.cli import main  # noqa: E402
 
 sys.exit(main())

@@ -12,11 +12,12 @@ from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
 from ngpd_fl.cli.deploy import deploy
 from ngpd_fl.cli.doctor import doctor
-from ngpd_fl.cli.ending import INTERRUPTED, Ended, complain, terminated_like_interrupted
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain, terminated_like_interrupted
 from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
+from ngpd_fl.cli.output import lasting_output
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.peer import gather, peer
 from ngpd_fl.cli.report import report
@@ -60,12 +61,21 @@ def options(
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 1 failed or diverged, 2 bad input, 130 after Ctrl-C or SIGTERM.
+    0 done, 1 failed or diverged, 2 bad input, 130 after Ctrl-C, SIGTERM or SIGHUP. That nobody reads what is printed
+    changes nothing; that it cannot be written for another reason, such as a full disk, makes 1 of 0.
 
     Args:
         words: what follows ``ngpd-fl``; none: as the process was called.
     """
-    given = list(sys.argv[1:] if words is None else words)
+    with lasting_output() as errors:
+        code = _run(list(sys.argv[1:] if words is None else words))
+    if errors and not code:
+        return complain(Ended(f"what was printed could not be written ({errors[0].strerror})", FAILED))
+    return code
+
+
+def _run(given: Sequence[str]) -> int:
+    """Run the command that these words name, and return its exit code."""
     try:
         with terminated_like_interrupted():
             code = app(given or ["--help"], prog_name="ngpd-fl", standalone_mode=False)

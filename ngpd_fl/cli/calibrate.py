@@ -47,11 +47,12 @@ def calibrate(
 
     from ngpd_fl.calibration import calibrate as measured
     from ngpd_fl.devices import class_toml
+    from ngpd_fl.records import write_text
     from ngpd_fl.report.units import size
 
     with Console(stderr=True).status("timing local steps and the disk"):
         found = measured(settings, out.parent)
-    out.write_text(class_toml(out.stem, found.device_class()), encoding="utf-8")
+    write_text(out, class_toml(out.stem, found.device_class()))
     print_lines(
         f"{out.stem}: {settings.strategy.name}, {settings.model.name} on {settings.data.dataset}",
         [

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ngpd_fl.signals import ENDING, handled
+
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C, SIGTERM counts as the same."""
+"""Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C; SIGTERM and SIGHUP are the same."""
 
 DEBUG = "NGPD_FL_DEBUG"
 """The environment variable that brings tracebacks back."""
@@ -33,33 +35,34 @@ class Ended(Exception):
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM do for a while what Ctrl-C does: what was recorded is completed, and all that was started stops."""
-    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+    """Let SIGTERM and SIGHUP do for a while what Ctrl-C does: records are completed, and all that was started stops.
+
+    Another one after the first changes nothing: where a terminal is closed, the kernel and the shell send one each.
+    """
+    is_told = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal is_told
+        if not is_told:
+            is_told = True
+            raise KeyboardInterrupt
+
+    with handled(on_signal, signal.SIGTERM, signal.SIGHUP):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """Let SIGTERM and Ctrl-C set a flag for a while; a second one interrupts."""
+    """Let Ctrl-C, SIGTERM and SIGHUP set a flag for a while; a second Ctrl-C or SIGTERM interrupts."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and number != signal.SIGHUP:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with handled(on_signal, *ENDING):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def complain(error: Exception) -> int:

@@ -65,11 +65,12 @@ def evaluate(
 
 def _write(found: list[Judgement], single: bool, out: Path) -> None:
     from ngpd_fl.config import InputError
+    from ngpd_fl.records import write_text
 
     figures = [each.figures() for each in found]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(figures[0] if single else {"runs": figures}, indent=2, allow_nan=False) + "\n")
+        write_text(out, json.dumps(figures[0] if single else {"runs": figures}, indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error
 

@@ -67,6 +67,11 @@ def print_comparison(folder: Path) -> None:
 
 
 def _foot(folder: Path) -> str:
-    """Say where the records are, and how event files among them are looked at."""
-    event_files = any(path.is_dir() for pattern in ("tensorboard", "*/tensorboard") for path in folder.glob(pattern))
-    return f"records in {folder}" + f"; `tensorboard --logdir {folder}` shows their curves" * event_files
+    """Say where the records are, how event files among them are looked at, and how a run that is not over goes on."""
+    from ngpd_fl.records import RunFolder
+
+    runs = [folder] if RunFolder.holds_run(folder) else sorted(folder.iterdir())
+    event_files = any((run / "tensorboard").is_dir() for run in (folder, *runs))
+    words = f"records in {folder}" + f"; `tensorboard --logdir {folder}` shows their curves" * event_files
+    ways = [RunFolder(run).way_on for run in runs if RunFolder.holds_run(run)]
+    return "; ".join([words, *filter(None, ways)])

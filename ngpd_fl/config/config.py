@@ -25,6 +25,7 @@ from ngpd_fl.config.sections import (
     ModelConfig,
     NetworkConfig,
     Section,
+    Seed,
     TrainingConfig,
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
@@ -44,7 +45,7 @@ class Config(Section):
     connected, undirected networkx graph.
     """
 
-    seed: int = Field(0, ge=0, lt=2**63, description="keys every random draw of the run")
+    seed: Seed = Field(0, description="keys every random draw of the run")
     data: DataConfig = DataConfig()
     partition: PartitionConfig = ClassesPartition()
     topology: SerializeAsAny[TopologyOptions] = Field(default_factory=lambda: parse_topology(DEFAULT_NAMES["topology"]))

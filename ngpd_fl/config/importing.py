@@ -27,13 +27,22 @@ def import_object(path: str, key: str) -> Any:
         InputError: it cannot be imported; one line names the key and says why.
     """
     module, _, name = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if str(Path.cwd()) not in sys.path:
+        working_folder_last()
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
     except Exception as error:
         raise InputError(f"{key}: {path!r} cannot be imported ({reason(error)})") from error
+    if not hasattr(found, name):
+        where = getattr(found, "__file__", None) or f"Python's own {module}"
+        raise InputError(f"{key}: {path!r} cannot be imported (AttributeError: {where} has no {name})")
+    return getattr(found, name)
+
+
+def working_folder_last() -> None:
+    """Let modules be found in the working folder after all others: no ``datasets.py`` there stands in for a library."""
+    here = str(Path.cwd())
+    sys.path[:] = [*(path for path in sys.path if path != here), here]
 
 
 def reason(error: Exception) -> str:

@@ -28,6 +28,10 @@ LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
 """The losses that go by a name."""
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""What keys draws: as many bits as every generator takes."""
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values do not change afterwards."""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ from ngpd_fl.data.division import deal
 from ngpd_fl.data.loading import learned, read_raw
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
+from ngpd_fl.records.files import written_whole
 
 
 def export_nodes(config: Config, path: Path) -> int:
@@ -48,18 +46,14 @@ def export_nodes(config: Config, path: Path) -> int:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        try:
-            aside.chmod(0o755)
+        with written_whole(path) as aside:
+            aside.mkdir()
             described = _describe(raw, task).model_dump(exclude_none=True)
             (aside / FILE).write_text(tomli_w.dumps(described), encoding="utf-8")
             _write(aside / "test.npz", raw.test, np.arange(len(raw.test)))
             for node, part in enumerate(parts):
                 (aside / f"node{node}").mkdir()
                 _write(aside / f"node{node}" / "train.npz", raw.train, kept[part])
-            os.replace(aside, path)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise InputError(f"export: {path} cannot be written ({error.strerror or error})") from error
     return len(held)

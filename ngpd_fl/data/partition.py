@@ -126,6 +126,11 @@ def _by_nodes_shares(labels: NDArray[np.int64], num_nodes: int, alpha: float, rn
 def _by_flower(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:
     import datasets  # slow to import
 
+    if not hasattr(datasets, "Dataset"):
+        raise InputError(
+            f"partition.name: {config.name} needs the library datasets, but {datasets.__file__} has its name and is "
+            "found before it; rename that file"
+        )
     partitioner = _partitioner(num_nodes, config, seed)
     columns = {"label": labels, "index": np.arange(len(labels))}
     partitioner.dataset = datasets.Dataset.from_dict(columns)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ngpd_fl.config import InputError
+from ngpd_fl.records import write_tensors
 from ngpd_fl.records.tensors import read_tensors
 
 logger = logging.getLogger(__name__)
@@ -52,19 +50,11 @@ def _read(path: Path, fingerprint: str) -> Tensors | None:
 
 
 def _write(path: Path, fingerprint: str, tensors: Tensors) -> bool:
-    # Written aside and renamed: another process sees the whole file or none.
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, aside, {"fingerprint": fingerprint, "checksum": _checksum(tensors)})
-        os.replace(aside, path)
+        write_tensors(path, tensors, {"fingerprint": fingerprint, "checksum": _checksum(tensors)})
     except (OSError, SafetensorError):
         return False
-    finally:
-        try:
-            aside.unlink()
-        except OSError:
-            pass
     return True
 
 

@@ -38,7 +38,7 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
         InputError: the folder lacks something.
     """
     files = SuperLinkFolder.open(folder)
-    command = [sys.executable, "-m", "ngpd_fl.deploy.gate", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.gate", "--host", host, "--port", str(port)]
     command += ["--ssl-certfile", str(files.certificate), "--ssl-keyfile", str(files.key)]
     command += ["--ssl-ca-certfile", str(files.authority)]
     command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
@@ -86,6 +86,7 @@ def serve_supernode(
     (state / "node.toml").write_text(tomli_w.dumps(settings))
     command = [
         sys.executable,
+        "-P",
         "-m",
         "ngpd_fl.deploy.warm",
         program("flower-supernode"),

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from ngpd_fl.signals import ENDING, handled
+
 SHORTEST, LONGEST = 1.0, 20.0
 """Seconds of the first pause before another start, and bound of those that follow, each twice the one before."""
 
@@ -44,7 +46,7 @@ def keep_running(
     hindrance: Callable[[], str | None] = lambda: None,
     attend: Callable[[], Callable[[], None]] = lambda: _nothing,
 ) -> None:
-    """Keep a program running until SIGTERM or SIGINT, and stop all that it started.
+    """Keep a program running until SIGTERM, SIGINT or SIGHUP, and stop all that it started.
 
     On Linux it ends as well when this process is killed: the kernel sends it SIGTERM then.
 
@@ -79,21 +81,15 @@ def say(words: str) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Leave quietly on SIGTERM and SIGINT."""
+    """Leave quietly on SIGTERM, SIGINT and SIGHUP."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        for each in before:  # a second signal must not break off the stopping
+        for each in ENDING:  # a second signal must not break off the stopping
             signal.signal(each, signal.SIG_IGN)
         raise _Stopped
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with suppress(_Stopped), handled(leave, *ENDING):
         yield
-    except _Stopped:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callable[[], None]) -> int:

@@ -87,7 +87,8 @@ def _become(words: list[str], folder: Path) -> NoReturn:
     """Go on as Flower's program, and never return to what this process was."""
     code = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         sys.argv = [_CLIENT, *words]
         for name in [name for name in sys.modules if _is_ours(name)]:
             del sys.modules[name]
@@ -132,5 +133,6 @@ def _is_ours(module: str) -> bool:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,7 @@ from flwr.clientapp import ClientApp
 
 from ngpd_fl.composition import Job, compose
 from ngpd_fl.config import Config, InputError, parse_toml
+from ngpd_fl.config.importing import working_folder_last
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Split
 from ngpd_fl.flower import run_config, wire
@@ -27,6 +28,8 @@ from ngpd_fl.flower.keeper import Keeper, StateLost
 from ngpd_fl.flower.peer_process import Order, PeerProcess
 
 app = ClientApp()
+
+working_folder_last()  # Ray has put it first
 
 
 class Refusal(Exception):

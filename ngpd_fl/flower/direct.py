@@ -54,7 +54,7 @@ def loopback_peers(config: Config, flower: FlowerConfig) -> Peers:
     """Return peers for a simulation on this machine, one for each client, at ports that are free."""
     clients = flower.num_clients(config.topology.nodes)
     ports: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         if len(ports) == clients:
             break
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -36,7 +36,8 @@ def main(folder: str, *command: str) -> None:
     """Run the command until standard input or the command ends, then see that nothing is left of it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit())
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         while process.poll() is None and not select.select([sys.stdin], [], [], 0.1)[0]:

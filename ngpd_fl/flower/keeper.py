@@ -29,6 +29,7 @@ from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.host import Host
 from ngpd_fl.machine import cores, memory
 from ngpd_fl.records import write_tensors
+from ngpd_fl.records.files import remove_partial
 from ngpd_fl.records.tensors import read_tensors
 
 _TENSORS, _WHERE = "tensors", "where"
@@ -161,6 +162,7 @@ class Keeper:
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
+        remove_partial(scratch(self._context.run_id))
 
 
 def scratch(run_id: int) -> Path:

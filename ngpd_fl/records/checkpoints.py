@@ -158,7 +158,7 @@ class Checkpoints:
         for path in list(self.path.glob("round-*")):
             if (name := _NAME.fullmatch(path.name)) and int(name[1]) not in rounds:
                 path.unlink()
-        remove_partial(self.path)
+        remove_partial(self.path, is_ours=True)
 
     def _stem(self, round: int) -> Path:
         return self.path / f"round-{round:06}"

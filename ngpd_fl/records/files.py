@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,23 +19,74 @@ from ngpd_fl.config import InputError
 
 _PARTIAL = ".partial-"
 
+_OLD = re.compile(rf"\.tmp\w{{6}}|.+{re.escape(_PARTIAL)}\d+")
+"""What killed writers of earlier versions left: safetensors' own temporary files, and ours."""
+
+
+class StillGoing(InputError):
+    """What a folder holds is being written by another process."""
+
 
 @contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a file to write; in the end it takes the place of ``path``, or is removed where writing it failed.
+    """Yield a path to write a file or a folder to; in the end it takes the place of ``path``, or is removed.
 
-    With ``sync`` it is on disk by then, first its content, then its name.
+    It lies in a folder of its own beside ``path``, and so do the temporary files that libraries make next to what they
+    write. That folder is locked while its writer lives: what killed writers have left is removed by the next one.
+
+    Args:
+        path: a file, or a folder that is empty or not there.
+        sync: whether all is on disk in the end, first the content, then the name.
     """
-    partial = path.with_name(f"{path.name}{_PARTIAL}{os.getpid()}")
-    try:
+    remove_partial(path.parent)
+    with _scratch(path) as folder:
+        partial = folder / path.name
         yield partial
         if sync:
-            _sync(partial)
+            for each in (partial, *partial.rglob("*")):
+                _sync(each)
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     if sync:
         _sync(path.parent)
+
+
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """Make a folder beside ``path`` that is locked and, in the end, removed."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}{_PARTIAL}", dir=path.parent))
+        held = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if folder.exists():
+            break
+        os.close(held)  # it was taken for a dead writer's before it was locked
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def remove_partial(folder: Path, *, is_ours: bool = False) -> None:
+    """Remove what writers left unfinished that were killed; what is still being written stays.
+
+    Args:
+        folder: where they wrote.
+        is_ours: whether nobody else can be writing there, so that what earlier versions left is known to be dead.
+    """
+    for path in folder.glob(f".*{_PARTIAL}*/"):
+        with suppress(OSError):  # another one removes it, or the file system has no locks
+            held = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(held)
+    if is_ours and folder.is_dir():
+        for path in folder.iterdir():
+            if _OLD.fullmatch(path.name) and path.is_file():
+                path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,12 +115,6 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what writers left unfinished that were killed."""
-    for path in folder.glob(f"*{_PARTIAL}*"):
-        path.unlink(missing_ok=True)
-
-
 def lock(path: Path, kind: str = "run") -> IO[bytes]:
     """Return a file, opened and locked until it is closed or the process ends, however it does.
 
@@ -75,7 +123,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
         kind: what its folder holds, for the error.
 
     Raises:
-        InputError: a process that still runs has it locked.
+        StillGoing: a process that still runs has it locked.
     """
     file = path.open("r+b")
     with suppress(OSError):  # some network file systems have no locks
@@ -83,7 +131,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise InputError(
+            raise StillGoing(
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file

@@ -17,7 +17,7 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import lock, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import StillGoing, lock, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.tensorboard import EventFiles
@@ -125,6 +125,19 @@ class RunFolder:
         """Return whether ``path`` is the folder of a run, be it finished or not."""
         return (path / "config.toml").is_file() and (path / "environment.json").is_file()
 
+    @property
+    def way_on(self) -> str:
+        """How the run goes on, e.g. ``"`ngpd-fl resume DIR` goes on"``; empty where it is over, or cannot."""
+        try:
+            lock(self.path / "config.toml").close()
+            self._check_cut_short()
+        except InputError as error:
+            return "it is still going" if isinstance(error, StillGoing) else ""
+        except OSError:  # nothing can be written there
+            return ""
+        is_peer = (self.path / "peer.json").exists()
+        return f"{'the same `ngpd-fl peer`' if is_peer else f'`ngpd-fl resume {self.path}`'} goes on"
+
     def add(self, metrics: Metrics) -> None:
         """Append one evaluation; it is on disk when this returns."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -156,7 +169,7 @@ class RunFolder:
         if self.has_events:
             keep_rounds(self._events, rounds)
         self.checkpoints.forget_after(rounds)
-        remove_partial(self.path)
+        remove_partial(self.path, is_ours=True)
         if (self.path / "tensorboard").is_dir():
             self._event_files = EventFiles(self.path / "tensorboard", since=rounds + 1 if checkpoint else 0)
         return self.metrics()
@@ -268,8 +281,13 @@ class RunFolder:
 
 def require_empty(path: Path) -> None:
     """Raise ``InputError`` where a folder for new records holds something already."""
-    if any(path.iterdir()):
-        raise InputError(f"out: {path} is not empty; nothing recorded is overwritten, name another folder")
+    if not any(path.iterdir()):
+        return
+    way_on = RunFolder(path).way_on if RunFolder.holds_run(path) else ""
+    if (path / "sweep.toml").is_file():
+        way_on = f"`ngpd-fl sweep {path / 'sweep.toml'} --out {path} --resume` goes on"
+    told = f"{way_on}, or name" if way_on else "name"
+    raise InputError(f"out: {path} is not empty; nothing recorded is overwritten, {told} another folder")
 
 
 def _fingerprint(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ngpd_fl.records import write_text
 from ngpd_fl.report.outcome import Outcome, read_comparison
 from ngpd_fl.report.setting import common_words
 from ngpd_fl.report.table import ranked, side_by_side
@@ -15,8 +16,8 @@ def write_comparison(folder: Path) -> None:
     """Write ``comparison.json`` and ``comparison.md`` about the runs that are there by now, the best first."""
     outcomes = read_comparison(folder)
     if outcomes:
-        (folder / "comparison.json").write_text(_json(outcomes), encoding="utf-8")
-        (folder / "comparison.md").write_text(_markdown(outcomes), encoding="utf-8")
+        write_text(folder / "comparison.json", _json(outcomes))
+        write_text(folder / "comparison.md", _markdown(outcomes))
 
 
 def _json(outcomes: Sequence[Outcome]) -> str:

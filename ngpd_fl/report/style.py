@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ngpd_fl.config import InputError
+from ngpd_fl.records.files import written_whole
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito, "Color universal design", 2008: the strongest first, without the yellow, too pale for lines."""
@@ -51,7 +52,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure; raise ``InputError`` where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150, facecolor="white", **_without_date(path))
+        with written_whole(path) as partial:
+            figure.savefig(partial, dpi=150, facecolor="white", **_without_date(path))
     except OSError as error:
         raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
     return path

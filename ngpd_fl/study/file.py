@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from ngpd_fl.config import InputError, Section, one_line
+from ngpd_fl.config.sections import Seed
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -45,7 +46,7 @@ class TuningSection(Section):
 class FinalSection(Section):
     """``[final]``: the runs that are reported, on the test split."""
 
-    seeds: list[int] = Field(min_length=1, description="one run each; none is that of the trials")
+    seeds: list[Seed] = Field(min_length=1, description="one run each; none is that of the trials")
     targets: list[float] = Field([], description="accuracies (or errors) whose cost is reported")
     overrides: dict[str, Any] = Field({}, description="keys of these runs only")
 

@@ -312,8 +312,6 @@ def _check_seeds(tuning: TuningSection, final: FinalSection) -> None:
             raise InputError(f"final.seeds: {seed} is there twice")
         if seed == tuning.seed:
             raise InputError(f"final.seeds: {seed} is that of the trials (tuning.seed); report other ones")
-        if seed < 0:
-            raise InputError(f"final.seeds: {seed} is negative; allowed: 0 and more")
 
 
 def _words(cell: str) -> list[str]:

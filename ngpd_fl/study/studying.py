@@ -78,7 +78,7 @@ def study(
     _prepare(folder)
     with lock(folder / JOURNAL, "study"):
         for path in (folder, folder / RUNS):
-            remove_partial(path)
+            remove_partial(path, is_ours=True)
         write_text(folder / PLAN, plan.text)
         runs = Runs(folder)
         runs.take_over()

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, create_trial
 
 from ngpd_fl.records import Measure
 from ngpd_fl.study.file import TuningSection
 from ngpd_fl.study.plan import Strategy
 from ngpd_fl.study.runs import Record
-from ngpd_fl.sweep.study import STATES
+from ngpd_fl.sweep.study import STATES, quiet_study, tpe
 from ngpd_fl.sweep.workers import DIVERGED, FINISHED
 
 _MOST_AT_RANDOM = 10
@@ -44,7 +44,7 @@ class Tuning:
         if section.sampler == "tpe":
             at_random = min(_MOST_AT_RANDOM, max(1, self.size // 2))
         self._points: list[Mapping[str, Any]] = list(strategy.start)
-        drawing = self._drawing(RandomSampler(self._seed))
+        drawing = quiet_study(RandomSampler(self._seed), self._measure.higher_is_better)
         while len(self._points) < at_random:
             self._points.append(self._draw(drawing))
 
@@ -62,7 +62,7 @@ class Tuning:
             return self._points[number]
         if number > len(self._points) or None in before[:number]:
             return None
-        drawing = self._drawing(TPESampler(seed=self._seed + number, n_startup_trials=1))
+        drawing = quiet_study(tpe(self._seed, number, n_startup_trials=1), self._measure.higher_is_better)
         drawing.add_trials(
             [
                 self._told(values, record)
@@ -100,10 +100,3 @@ class Tuning:
             if values not in self._points:
                 break
         return values
-
-    def _drawing(self, sampler: BaseSampler) -> optuna.Study:
-        """Return a study of Optuna's in memory, for draws alone."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return optuna.create_study(
-            sampler=sampler, direction="maximize" if self._measure.higher_is_better else "minimize"
-        )

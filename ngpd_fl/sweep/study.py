@@ -54,12 +54,11 @@ class Study:
         self._distributions = {key: dimension.distribution for key, dimension in plan.space.items()}
         path = folder / JOURNAL
         _mend(path)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(
+        self._study = quiet_study(
+            RandomSampler(plan.seed),  # never asked: every point is put into the queue before
+            plan.higher_is_better,
             storage=JournalStorage(JournalFileBackend(str(path))),
-            sampler=RandomSampler(plan.seed),  # never asked: every point is put into the queue before
             study_name="sweep",
-            direction="maximize" if plan.higher_is_better else "minimize",
             load_if_exists=True,
         )
 
@@ -97,7 +96,7 @@ class Study:
             labels = [each.labels for each in plan.space.values() if isinstance(each, Choices)]
             yield from (dict(zip(plan.space, point, strict=True)) for point in itertools.product(*labels))
         elif plan.sampler == "random":
-            drawing = self._drawing(RandomSampler(plan.seed))
+            drawing = quiet_study(RandomSampler(plan.seed), plan.higher_is_better)
             while True:
                 yield drawing.ask(self._distributions).params
         else:
@@ -105,13 +104,27 @@ class Study:
                 if number < len(self._study.get_trials(deepcopy=False)):
                     yield {}  # it was drawn already
                     continue
-                drawing = self._drawing(TPESampler(seed=plan.seed + number))
+                drawing = quiet_study(tpe(plan.seed, number), plan.higher_is_better)
                 drawing.add_trials(self._study.get_trials(deepcopy=False))
                 yield drawing.ask(self._distributions).params
 
-    def _drawing(self, sampler: BaseSampler) -> optuna.Study:
-        """Return a study in memory, for draws alone."""
-        return optuna.create_study(sampler=sampler, direction=self._study.direction)
+
+def quiet_study(sampler: BaseSampler, higher_is_better: bool, **kept: Any) -> optuna.Study:
+    """Return one of Optuna's studies without a word about it; where nothing says how it is ``kept``, for draws alone.
+
+    How much Optuna says in this process otherwise is the user's to set.
+    """
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(sampler=sampler, direction="maximize" if higher_is_better else "minimize", **kept)
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def tpe(seed: int, number: int, **settings: Any) -> TPESampler:
+    """Return what draws a trial, keyed by the seed and the trial's number; seeds of Optuna have 32 bits."""
+    return TPESampler(seed=(seed + number) % 2**32, **settings)
 
 
 def _trial(frozen: FrozenTrial) -> Trial:

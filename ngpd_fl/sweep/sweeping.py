@@ -50,7 +50,7 @@ def sweep(
         raise InputError(f"jobs: {jobs} trials at a time; allowed: 1 and more")
     _prepare(plan, folder, go_on)
     with lock(folder / JOURNAL, "sweep"):
-        remove_partial(folder)
+        remove_partial(folder, is_ours=True)
         write_text(folder / PLAN, plan.text)
         study = Study(plan, folder)
         rows = {trial.number: make_row(plan, folder, trial) for trial in study.trials()}

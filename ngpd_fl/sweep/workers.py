@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ngpd_fl.config import Config, InputError
@@ -26,6 +28,9 @@ FINISHED, DIVERGED, FAILED, INTERRUPTED, KILLED = "finished", "diverged", "faile
 _SYMBOLS = "torch.fx.experimental.symbolic_shapes"
 _SLOW = ("datasets", "flwr_datasets.partitioner", "sklearn.datasets", "torchvision", _SYMBOLS)
 """What some runs import, which takes seconds: where this process had to, because it has composed one, theirs will."""
+
+
+_no_main = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def run_tasks(
     """
     # A process is forked from a server that has imported what it needs but computed nothing: it starts at once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *(name for name in _SLOW if name in sys.modules)])
+    context.set_forkserver_preload(["ngpd_fl.fork_server", __name__, *(name for name in _SLOW if name in sys.modules)])
     coming = iter(tasks)
     running: dict[int, Worker] = {}
     try:
@@ -111,7 +116,8 @@ def run_tasks(
             while len(running) < jobs and (task := next(coming, None)) is not None:
                 here, there = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(task, checkpoint_every, there), name=task.name)
-                process.start()
+                with _without_main():
+                    process.start()
                 there.close()
                 running[process.sentinel] = Worker(task, process, here)
             if not running:
@@ -125,6 +131,25 @@ def run_tasks(
             worker.process.terminate()
         for worker in running.values():
             on_end(worker.task, _end(worker))
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a new process leave the user's script alone: it needs nothing of it, and would run it where it has no guard.
+
+    ``multiprocessing`` runs again what has a file or a module's name; others that look for ``__main__`` meanwhile find
+    all that is in it.
+    """
+    with _no_main:
+        main = sys.modules["__main__"]
+        stand_in = ModuleType("__main__")
+        stand_in.__dict__.update({name: value for name, value in vars(main).items() if name != "__file__"})
+        stand_in.__spec__ = None
+        sys.modules["__main__"] = stand_in
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _end(worker: Worker) -> End:
@@ -158,7 +183,8 @@ def _judged(task: Task, note: str) -> End:
 
 def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
     """Do a run, or go on with it where it was cut short, and say how it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # these reach every process; the first one decides
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     began = time.monotonic()

@@ -244,8 +244,8 @@ def test_an_interruption_before_anything_is_recorded_leaves_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_control_c_or_sigterm_in_a_process_of_its_own(here: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_a_process_of_its_own(here: Path, number: signal.Signals) -> None:
     words = [sys.executable, "-m", "ngpd_fl", "run", "--rounds", "5000", "--strategy", "dsgd", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

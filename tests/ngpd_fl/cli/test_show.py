@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ngpd_fl.records.files import lock
+
 SHORT = ("--rounds", "2", "--nodes", "4", "--local-steps", "2")
 
 
@@ -42,6 +44,16 @@ def test_a_run_that_was_killed(quick: Callable[..., Any], folder: Path) -> None:
     said = quick("show", "out")
     assert (said.code, said.err) == (0, "")
     assert "unfinished after round 1 of 2" in said.out
+    assert said.out.endswith("records in out; `ngpd-fl resume out` goes on\n")
+    assert quick("show", ".").out.endswith("records in .; `ngpd-fl resume out` goes on\n")
+    refused = quick("run", "--out", "out")
+    assert refused.code == 2 and "`ngpd-fl resume out` goes on, or name another folder" in refused.err
+    with lock(folder / "config.toml"):
+        assert quick("show", "out").out.endswith("records in out; it is still going\n")
+        assert "it is still going, or name another folder" in quick("run", "--out", "out").err
+    assert quick("resume", "out").code == 0
+    assert quick("show", "out").out.endswith("records in out\n")
+    assert "nothing recorded is overwritten, name another" in quick("run", "--out", "out").err
     assert quick("show", ".").code == 0  # among others
 
 

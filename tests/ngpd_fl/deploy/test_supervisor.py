@@ -51,7 +51,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_and_what_it_started(number: signal.Signals, tmp_path: Path) -> None:
     process, log = supervise(tmp_path, STEADY)
     pid = started(log, 1)

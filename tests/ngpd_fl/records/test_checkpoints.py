@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ngpd_fl.records import Checkpoint, Checkpoints, Refused, files
-from ngpd_fl.records.files import written_whole
 
 VALUES = {"engine": {"round": 1, "heap": [[0.1 + 0.2, "send", 3]], "big": 2**70}, "ledger": {"loss": [1e-300, -0.0]}}
 
@@ -119,11 +118,11 @@ def test_content_is_on_disk_before_its_name_and_the_last_one_goes_when_the_new_o
     noted(Path, "unlink", lambda path: path)
     checkpoints.write(3, tensors(), {})
     written = [
-        [("fsync", name), ("replace", name), ("unlink", name), ("fsync", "checkpoints")]
+        [("fsync", name), ("replace", name), ("fsync", "checkpoints")]
         for name in ("round-000003.safetensors", "round-000003.json")
     ]
-    assert done[:8] == written[0] + written[1]
-    assert sorted(done[8:]) == [("unlink", "round-000001.json"), ("unlink", "round-000001.safetensors")]
+    assert done[:6] == written[0] + written[1]
+    assert sorted(done[6:]) == [("unlink", "round-000001.json"), ("unlink", "round-000001.safetensors")]
 
 
 def test_what_a_killed_writer_left_is_removed(checkpoints: Checkpoints) -> None:
@@ -143,17 +142,3 @@ def test_another_version_is_refused(checkpoints: Checkpoints, monkeypatch: pytes
     monkeypatch.undo()
     with pytest.raises(Refused, match="is of another version"):
         checkpoints.read(1)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), written_whole(path) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
-    assert path.read_text() == "before"
-    with written_whole(path) as partial:
-        partial.write_text("after")
-        assert path.read_text() == "before"
-    assert path.read_text() == "after"
-    assert list(tmp_path.iterdir()) == [path]

@@ -73,5 +73,8 @@ def test_kill(mode: str, name: str, kills: int, tmp_path: Path) -> None:
     result = resume(cut, on_event=said.append)
     assert result.params.equal(whole.params)
     assert_same_records(cut, tmp_path / "whole")
+    left = {path.name for path in cut.rglob("*") if path.parent.name != "checkpoints"} - {"checkpoints"}
+    assert left == {path.name for path in (tmp_path / "whole").rglob("*")}
+    assert all(path.name.startswith(("round-", "plan")) for path in (cut / "checkpoints").iterdir())
     # It may have been killed before the first checkpoint, or between the two files of one.
     assert all("No such file" in line or "there is no checkpoint" in line for line in said) and len(said) <= 1, said

@@ -1,0 +1,82 @@
+"""Standard output and error whose reader may be gone: what a command does matters more than who listens."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TextIO
+
+_GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
+"""Errors that say that nobody reads any more: a closed pipe, a closed stream, a closed terminal."""
+
+
+class _Output(io.FileIO):
+    """A file that takes what cannot be written, and remembers why that was.
+
+    Attributes:
+        error: the first one, other than that nobody reads.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: bytes, /) -> int | None:  # type: ignore[override]
+        """Write what can be written."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if self.error is None and error.errno not in _GONE:
+                self.error = error
+            return len(data)
+
+
+@contextmanager
+def lasting_output() -> Iterator[list[OSError]]:
+    """Let stdout and stderr lose for a while what cannot be written, in place of an error where it is printed.
+
+    Streams that were closed before the process began are opened to nowhere, so that no other file gets their numbers.
+    Streams that were put in their place, as tests do, are left alone.
+
+    Yields:
+        What kept output from being written, complete when this is over; that nobody reads it is not among it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    errors: list[OSError] = []
+    with ExitStack() as stack:
+        if sys.stdout is None or sys.stdout is sys.__stdout__:
+            sys.stdout = stack.enter_context(_lossy(sys.stdout, 1, errors))
+        if sys.stderr is None or sys.stderr is sys.__stderr__:
+            sys.stderr = stack.enter_context(_lossy(sys.stderr, 2, errors))
+        yield errors
+
+
+@contextmanager
+def _lossy(before: TextIO | None, number: int, errors: list[OSError]) -> Iterator[TextIO]:
+    """Yield a stream that loses what cannot be written to a descriptor; put the one before back in the end."""
+    name = "stdout" if number == 1 else "stderr"
+    file = _Output(number, "w", closefd=False)
+    stream = io.TextIOWrapper(
+        io.BufferedWriter(file),
+        encoding=getattr(before, "encoding", "utf-8"),
+        errors=getattr(before, "errors", "backslashreplace"),
+        line_buffering=number == 2 or file.isatty(),
+    )
+    try:
+        if before is not None:
+            try:
+                before.flush()
+            except OSError:
+                pass
+        yield stream
+    finally:
+        stream.flush()
+        setattr(sys, name, before)
+        if file.error is not None:
+            errors.append(file.error)

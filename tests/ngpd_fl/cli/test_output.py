@@ -1,0 +1,91 @@
+"""Output that nobody reads, and signals of a terminal that is closed: what was recorded is whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ngpd_fl.records import RunFolder
+
+ROOT = Path(__file__).resolve().parents[3]
+RUN = "run --strategy dsgd --rounds 3 --nodes 4 --local-steps 1 --out out"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals")
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which NGPD stands for the command."""
+    line = f"set -o pipefail; {line.replace('NGPD', f'{sys.executable} -m ngpd_fl')}"
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.mark.parametrize("where", ["<&- >&- 2>&-", "2>&1 | head -1", "2>&-"])
+def test_a_run_that_nobody_listens_to_is_whole(where: str, tmp_path: Path) -> None:
+    said = shell(f"NGPD {RUN} {where}", tmp_path)
+    assert (said.returncode, said.stderr) == (0, ""), said
+    folder = RunFolder.open(tmp_path / "out")
+    assert folder.summary()["status"] == "finished" and len(folder.metrics()) == 4
+    assert (tmp_path / "out" / "plots" / "split.png").read_bytes().startswith(b"\x89PNG")
+    lines = said.stdout.splitlines()
+    assert len(lines) == (1 if "head" in where else 0) or "finished after 3 rounds" in said.stdout
+
+
+def test_errors_do_not_go_to_stdout_where_stderr_is_closed(tmp_path: Path) -> None:
+    said = shell("NGPD show nowhere 2>&-", tmp_path)
+    assert (said.returncode, said.stdout, said.stderr) == (2, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_that_output_could_not_be_written_is_said(tmp_path: Path) -> None:
+    said = shell("NGPD keys > /dev/full", tmp_path)
+    error = "ngpd-fl: error: what was printed could not be written (No space left on device)\n"
+    assert (said.returncode, said.stderr) == (1, error)
+
+
+def start(folder: Path, *before: str) -> subprocess.Popen[str]:
+    """Start a long run, and wait until it records."""
+    words = [*before, sys.executable, "-m", "ngpd_fl", *RUN.replace("--rounds 3", "--rounds 100000").split()]
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    metrics = folder / "out" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() or metrics.read_text().count("\n") < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def test_a_terminal_that_is_closed_sends_more_than_one_signal(tmp_path: Path) -> None:
+    """The kernel and the shell send SIGHUP each, and a session's end SIGTERM: the first ends the run, in order."""
+    with start(tmp_path) as process:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            process.send_signal(number)
+            time.sleep(0.002)
+        assert process.wait(60) == 130
+    folder = RunFolder.open(tmp_path / "out")
+    assert folder.summary()["status"] == "interrupted" and "average" in folder.models()
+
+
+def test_nohup_stays_what_it_is(tmp_path: Path) -> None:
+    with start(tmp_path, "nohup") as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130

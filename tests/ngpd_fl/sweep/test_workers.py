@@ -1,0 +1,134 @@
+"""Processes of sweeps and studies: whatever script starts them, in whatever folder, and however they are ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from ngpd_fl.cli import main
+from ngpd_fl.records import RunFolder
+from ngpd_fl.sweep import Plan, sweep
+from ngpd_fl.sweep.table import read_trials
+
+ROOT = Path(__file__).resolve().parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+BASE = """
+model = "softmax"
+partition = {name = "dirichlet", alpha = 10.0}
+[topology]
+nodes = 4
+[training]
+rounds = 1
+local_steps = 1
+"""
+
+SCRIPT = """
+print("begun", flush=True)
+from ngpd_fl.study import Plan, study
+from ngpd_fl.sweep import Plan as Search, sweep
+print([row["status"] for row in sweep(Search.read("search.toml"), "search", jobs=2)])
+print(study(Plan.read("study.toml"), "study", jobs=2).words)
+"""
+
+LIBRARIES = ("datasets", "flwr_datasets", "networkx", "optuna", "pydantic", "safetensors", "sklearn", "typer")
+"""Modules of the working folder that have the name of a dependency, which they would break."""
+
+
+STUDY = """
+title = "Two runs"
+base = {model = "softmax", topology.nodes = 4, training = {rounds = 1, local_steps = 1}}
+tuning = {trials = 1}
+final = {seeds = [1]}
+strategies.dsgd = {fixed = {strategy.name = "dsgd"}, search = {strategy.lr = [0.1]}}
+"""
+
+OWN = """
+from torch import nn
+def make(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+"""
+
+
+def stand_in(folder: Path) -> None:
+    """Put modules into a folder that have the names of libraries."""
+    for name in LIBRARIES:
+        (folder / f"{name}.py").write_text("raise ImportError('of the working folder')\n")
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
+    """And a notebook's settings of pictures, in a folder of files with the names of libraries, break nothing."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "search.py").write_text(SCRIPT)
+    (tmp_path / "search.toml").write_text(f"{BASE}[sweep.keys]\nstrategy.name = ['dsgd', 'ecl']\n")
+    (tmp_path / "study.toml").write_text(STUDY)
+    stand_in(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "scripts/search.py"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"MPLBACKEND": "module://matplotlib_inline.nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["begun", "['finished', 'finished']", "2 of 2 runs done"]
+
+
+def test_the_command_as_a_module_finds_libraries_first(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "run.toml").write_text(BASE.replace('"softmax"', '"own:make"'))
+    stand_in(tmp_path)
+    words = [sys.executable, "-m", "ngpd_fl", "run", "--config", "run.toml", "--out", "out", "--quiet"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_largest_seeds(sampler: str, tmp_path: Path) -> None:
+    search = f'[sweep]\nsampler = "{sampler}"\ntrials = 3\nseed = {2**32 - 1}\n'
+    keys = f"[sweep.keys]\nseed = {{low = 0, high = {2**63 - 1}}}\nstrategy.lr = {{low = 0.01, high = 0.1}}\n"
+    (tmp_path / "search.toml").write_text(BASE + search + keys)
+    rows = sweep(Plan.read(tmp_path / "search.toml"), tmp_path / "out")
+    assert [row["status"] for row in rows] == ["finished"] * 3
+    assert [RunFolder(tmp_path / "out" / row["trial"]).config().seed for row in rows] == [row["seed"] for row in rows]
+
+
+def test_what_optuna_says_is_the_users_to_set(tmp_path: Path) -> None:
+    (tmp_path / "search.toml").write_text(f"{BASE}[sweep.keys]\nstrategy.name = ['dsgd']\n")
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        sweep(Plan.read(tmp_path / "search.toml"), tmp_path / "out")
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    """SIGHUP comes to all processes at once: each trial's records are completed, and the sweep goes on later."""
+    text = BASE.replace("rounds = 1", "rounds = 100000")
+    (tmp_path / "search.toml").write_text(f"{text}[sweep.keys]\nstrategy.name = ['dsgd', 'ecl']\n")
+    words = [sys.executable, "-m", "ngpd_fl", "sweep", "search.toml", "--out", "out", "--jobs", "2"]
+    with subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, start_new_session=True) as process:
+        trials = [tmp_path / "out" / f"trial-000{number}" for number in range(2)]
+        deadline = time.monotonic() + 180
+        while not all((trial / "metrics.jsonl").exists() for trial in trials):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGHUP)
+        assert process.wait(60) == 130
+    assert [RunFolder(trial).summary()["status"] for trial in trials] == ["interrupted"] * 2
+    assert [row["status"] for row in read_trials(tmp_path / "out")] == ["interrupted"] * 2
+    assert main(["show", str(tmp_path / "out")]) == 0
