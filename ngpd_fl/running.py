@@ -212,6 +212,7 @@ class _Training:
         info = self.engine.run_round()
         if self.job.device.type == "cuda":
             torch.cuda.synchronize(self.job.device)
+        self.ledger.add_retries(self.job.take_retries())
         return self.ledger.add_round(
             float(info.loss),
             float(info.shrink),

@@ -183,6 +183,7 @@ class _Peer:
         """Run a round and count it; return whether it was lost."""
         began, waited = time.perf_counter(), self.engine.waited
         info = self.engine.run_round()
+        self.ledger.add_retries(self.job.take_retries())
         self.ledger.round = self.engine.round - 1  # it may have left some out
         return self.ledger.add_round(
             float(info.loss),

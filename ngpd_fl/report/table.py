@@ -89,7 +89,15 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     if unused := outcome.summary.get("unused_classes"):
         group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
         lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))
+    if retried := outcome.summary.get("decomposition_retries"):
+        lines.append(("eigendecompositions", "; ".join(_retries(*each) for each in retried.items())))
     return lines
+
+
+def _retries(factor: str, counts: dict[str, int]) -> str:
+    """Return how often a factor's decomposition failed and what was done then."""
+    words = ", ".join(f"{times} {how}" for how, times in counts.items() if how != "width")
+    return f"{factor} factor, {counts['width']} wide, failed at first: {words}"
 
 
 def _explained(last: Metrics) -> list[tuple[str, str]]:
