@@ -21,7 +21,6 @@ from ngpd_fl.models import Categorical, FlatModel
 from ngpd_fl.records import RunFolder
 from strategies import NGPDOptions
 
-
 SIZE = 200
 
 
