@@ -198,7 +198,7 @@ class _Training:
         if self.folder is not None:
             names = [*(f"node{node}" for node in range(len(params))), AVERAGE]
             vectors = [*params, params.mean(0)]
-            models = {name: self.job.model.unflatten(each) for name, each in zip(names, vectors, strict=True)}
+            models = {name: self.job.model.state_dict(each) for name, each in zip(names, vectors, strict=True)}
             self.folder.finish(summary, models)
         return Result(self.job.config, self.ledger.metrics, summary, params, self.job.model)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ngpd_fl.curvature.spectrum import Spectrum
 
-
 OnRetry = Callable[[str, str], None]
 """``(factor, how)``, of a factor, ``"input"`` or ``"output"``, whose decomposition failed at first; see ``eigen``."""
 

@@ -156,7 +156,7 @@ class _Peer:
             self.engine.close()
             summary = self.ledger.summary() | {"peer": account(self.engine)}
             params = dict(zip(self.engine.nodes, self.engine.params(), strict=True))
-            models = {f"node{node}": self.job.model.unflatten(each) for node, each in params.items()}
+            models = {f"node{node}": self.job.model.state_dict(each) for node, each in params.items()}
             self.folder.finish(summary, models)
         return summary
 
