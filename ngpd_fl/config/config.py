@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -15,7 +16,7 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, Validati
 from ngpd_fl.config.checks import check_data, check_division, check_faults, check_reference, check_strategy
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
-from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
+from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
     DataConfig,
@@ -29,6 +30,8 @@ from ngpd_fl.config.sections import (
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
+
+logger = logging.getLogger(__name__)
 
 Options = TypeVar("Options")
 
@@ -75,7 +78,15 @@ class Config(Section):
     @field_validator("partition", "model", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
-        return _with_name(str(info.field_name), value)
+        named = _with_name(str(info.field_name), value)
+        name = named.get("name") if isinstance(named, Mapping) else None
+        if info.field_name == "partition" and isinstance(name, str) and name in RENAMED_PARTITIONS:
+            logger.warning(
+                "partition.name: %s is called %s now; that of Hsu et al. is dirichlet-prior",
+                *(name, RENAMED_PARTITIONS[name]),
+            )
+            return {**named, "name": RENAMED_PARTITIONS[name]}
+        return named
 
     @field_validator("topology", mode="before")
     @classmethod
