@@ -11,11 +11,22 @@ from typing import Any, TypeVar
 
 import networkx as nx
 import tomli_w
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ngpd_fl.config.checks import check_data, check_division, check_faults, check_reference, check_strategy
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
+from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
@@ -94,6 +105,23 @@ class Config(Section):
         if isinstance(value, nx.Graph):
             value = _from_graph(value)
         return _named("topology", value, parse_topology, TOPOLOGIES)
+
+    @field_validator("devices", "faults", mode="before")
+    @classmethod
+    def _nodes_by_number(cls, value: Any, info: ValidationInfo) -> Any:
+        topology = info.data.get("topology")  # not there where it is wrong itself
+        return value if topology is None else by_number(str(info.field_name), value, topology)
+
+    @model_serializer(mode="wrap")
+    def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the keys of ``devices.slow`` as they are read: texts, which are labels where there are any."""
+        values: dict[str, Any] = handler(self)
+        slow, names = self.devices.slow, self.topology.node_names
+        if slow and values.get("devices", {}).get("slow"):
+            values["devices"]["slow"] = {
+                names[node] if node < len(names) else node: factor for node, factor in slow.items()
+            }
+        return values
 
     @field_validator("strategy", mode="before")
     @classmethod
