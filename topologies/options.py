@@ -43,8 +43,13 @@ class TopologyOptions(BaseModel):
         return weights
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the nodes are called something else than their numbers."""
+        return False
+
+    @property
     def node_names(self) -> tuple[str, ...]:
-        """What the nodes are called, from node 0 on: their numbers, unless they have labels."""
+        """What the nodes are called, from node 0 on: their labels where they have some, else their numbers."""
         return tuple(str(node) for node in range(self.nodes))
 
     @abstractmethod
@@ -80,6 +85,11 @@ class LabelledOptions(TopologyOptions):
         return self
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the nodes are called something else than their numbers."""
+        return self.labels is not None
+
+    @property
     def node_names(self) -> tuple[str, ...]:
-        """What the nodes are called, from node 0 on: their labels, or else their numbers."""
+        """What the nodes are called, from node 0 on."""
         return super().node_names if self.labels is None else self.labels

@@ -9,7 +9,10 @@ import networkx as nx
 import pytest
 
 from ngpd_fl import Config, InputError, RunFolder, run
+from ngpd_fl.cli.app import main
 from ngpd_fl.config import build_topology
+from ngpd_fl.report.graph import graph_figure
+from ngpd_fl.report.split import split_figure
 
 ROOMS = nx.Graph([("kitchen", "hall"), ("hall", "attic"), ("attic", "kitchen"), ("attic", "cellar")])
 """In order: attic, cellar, hall, kitchen."""
@@ -117,3 +120,40 @@ def test_a_runs_records_keep_the_labels(tmp_path: Path) -> None:
     config = Config(topology=ROOMS, training={"rounds": 1, "local_steps": 1}, strategy="dsgd")
     run(config, tmp_path / "run")
     assert RunFolder.open(tmp_path / "run").config().topology.node_names == ("attic", "cellar", "hall", "kitchen")
+
+
+def test_pictures_and_tables_show_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("a$1$", "cellar", "hall", "kitchen")
+    graph = nx.relabel_nodes(ROOMS, {"attic": "a$1$"})
+    config = Config(
+        topology=graph, training={"rounds": 1, "local_steps": 1}, strategy="dsgd", devices={"slow": {"hall": 2.0}}
+    )
+    result = run(config, tmp_path / "run", event_log=True)
+    topology = build_topology(config)
+    (axes,) = graph_figure(config, topology).axes
+    shown = [text.get_text().replace("\\$", "$") for text in axes.texts[1:]]
+    assert shown == list(names)
+    counts = RunFolder.open(tmp_path / "run").label_counts()
+    assert counts is not None
+    figure = split_figure(config, counts)
+    figure.draw_without_rendering()
+    ticks = [text.get_text().replace("\\$", "$") for text in figure.axes[1].get_xticklabels()]
+    assert set(names) <= set(ticks)
+    for words in (["show", str(tmp_path / "run")], ["evaluate", str(tmp_path / "run")]):
+        assert main(words) == 0
+        accuracies = result.metrics[-1].nodes
+        assert f"({_prefix(words)}{names[accuracies.index(min(accuracies))]})" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert '"names":["a$1$","cellar","hall","kitchen"]' in page.replace(", ", ",").replace(": ", ":")
+    capsys.readouterr()
+    (tmp_path / "graph.csv").write_text("kitchen,hall\nhall,attic")
+    given = ["--set", "topology.name=file", "--set", f"topology.path={tmp_path / 'graph.csv'}"]
+    assert main(["topology", *given, "--out", str(tmp_path / "graph.svg")]) == 0
+    assert "0 attic, 1 hall, 2 kitchen" in capsys.readouterr().out
+    assert main(["partition", *given, "--out", str(tmp_path / "split.png")]) == 0
+    assert "attic" in capsys.readouterr().out
+
+
+def _prefix(words: list[str]) -> str:
+    return "node " if words[0] == "evaluate" else ""

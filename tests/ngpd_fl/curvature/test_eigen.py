@@ -182,3 +182,28 @@ def test_a_very_wide_factor_is_warned_of_unless_its_rank_is_cut(caplog: pytest.L
         KFAC(model, Categorical(), (4608,), NGPDOptions())
     (said,) = (record.getMessage() for record in caplog.records)
     assert "layer '1'" in said and "4609" in said and "strategy.rank" in said
+
+
+def photos() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images as those of CIFAR-10, of which many pixels are black."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(-100, 256, (96, 3, 32, 32), generator=generator).clamp(min=0).to(torch.uint8)
+    labels = torch.arange(96) % 10
+    return images[:64], labels[:64], images[64:], labels[64:]
+
+
+@pytest.mark.slow
+def test_a_resnet_18_takes_a_round_of_default_settings(caplog: pytest.LogCaptureFixture) -> None:
+    """Its widest factors have 4,608 rows, of which float32 does not always find the eigenvectors."""
+    config = Config(
+        data={"dataset": f"{__name__}:photos"},
+        partition="iid",
+        model={"name": "torchvision:resnet18"},
+        topology={"name": "path", "nodes": 2},
+        training={"rounds": 1, "local_steps": 1},
+    )
+    with caplog.at_level(logging.WARNING, logger="ngpd_fl"):
+        result = run(config)
+    assert result.summary["status"] == "finished" and result.params.isfinite().all()
+    warned = caplog.records[0].getMessage()  # before the run
+    assert "4608 wide" in warned and "'layer4.0.conv2'" in warned and "strategy.rank" in warned
