@@ -103,7 +103,7 @@ def _attempt(matrices: Tensor) -> tuple[Tensor, Tensor] | None:
     """Return torch's decomposition, or None where it failed; on a GPU, to look for nan would be to wait for it."""
     try:
         values, vectors = torch.linalg.eigh(matrices)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         return None
     if values.device.type == "cpu" and not values.isfinite().all():
         return None
