@@ -31,10 +31,13 @@ class Aliased(nn.Module):
         self.body[1].register_buffer("scale", scale)
         self.fc.register_buffer("scale", scale)
         self.register_buffer("steps", torch.tensor(3))
+        self.register_buffer("turn", torch.polar(torch.ones(3), torch.tensor([0.1, 0.2, 0.3])))  # as rotary positions
         self.register_buffer("passing", torch.ones(6), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.classifier(self.body(images) * self.fc.scale * self.passing)
+        hidden = self.body(images) * self.fc.scale * self.passing
+        turned = torch.view_as_real(torch.view_as_complex(hidden.reshape(-1, 3, 2)) * self.turn)
+        outputs: Tensor = self.classifier(turned.flatten(1))
         return outputs
 
 
