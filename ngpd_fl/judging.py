@@ -170,18 +170,22 @@ def _restore(
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
     model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype)
+    known = model.state_dict(model.start())
     for name, saved in models.items():
-        for parameter, segment in model.segments.items():
+        for parameter, value in known.items():
+            if parameter not in saved and parameter not in model.segments:
+                continue  # a second name or a buffer, which earlier versions did not save
             given = tuple(saved[parameter].shape) if parameter in saved else "missing"
-            if given != tuple(segment.shape):
+            if given != tuple(value.shape):
                 raise InputError(
                     f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs): parameter "
-                    f"{name}/{parameter} is {given}, should be {tuple(segment.shape)}"
+                    f"{name}/{parameter} is {given}, should be {tuple(value.shape)}"
                 )
-        if unknown := saved.keys() - model.segments.keys():
+        if unknown := saved.keys() - known.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
-        if odd := {value.dtype for value in saved.values()} - {dtype}:
+        if odd := {saved[parameter].dtype for parameter in model.segments} - {dtype}:
             raise InputError(f"{path}: is not of this run; it holds {odd.pop()}, the run was in {dtype}")
+    model.module.load_state_dict(models[AVERAGE], strict=False)  # its buffers, which a start from a file may have set
     params = torch.stack([model.flatten(models[name]) for name in names])
     average = model.flatten(models[AVERAGE])
     tolerance = 1e-3 * float(params.abs().nan_to_num().max())  # a run on another device rounds otherwise
@@ -222,5 +226,5 @@ def add_average(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
     if bool(params.isfinite().all()):
         found = job.judge(params).record()
         summary["final"] |= {name: found[name] for name in summary["final"] if name in found}
-        folder.finish(summary, models | {AVERAGE: job.model.unflatten(params.mean(0))})
+        folder.finish(summary, models | {AVERAGE: job.model.state_dict(params.mean(0))})
     return params, summary

@@ -201,7 +201,7 @@ class _Training:
         if self.folder is not None:
             names = [*(f"node{node}" for node in range(len(params))), AVERAGE]
             vectors = [*params, params.mean(0)]
-            models = {name: self.job.model.unflatten(each) for name, each in zip(names, vectors, strict=True)}
+            models = {name: self.job.model.state_dict(each) for name, each in zip(names, vectors, strict=True)}
             self.folder.finish(summary, models)
         return Result(self.job.config, self.ledger.metrics, summary, params, self.job.model)
 
@@ -215,6 +215,7 @@ class _Training:
         info = self.engine.run_round()
         if self.job.device.type == "cuda":
             torch.cuda.synchronize(self.job.device)
+        self.ledger.add_retries(self.job.take_retries())
         return self.ledger.add_round(
             float(info.loss),
             float(info.shrink),

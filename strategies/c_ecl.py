@@ -6,7 +6,12 @@ TSIPN 9, 2023, arXiv:2205.03779. The step is that of ``ecl``, the exchange that 
     w_i <- w_i - [ 1/mu + sum_j eta_ij ]^-1 ( g_i + sum_j eta_ij (w_i - a_ij z_i|j) )      (K times a round)
     z_i|j <- z_i|j + theta mask_ij o (y_j|i - z_i|j)                                       (once a round)
 
-without mixing, as in the paper; ``mixing`` > 0 averages the entries that have come.
+without mixing, as in the paper; ``mixing`` > 0 averages the entries that have come. The default eta is the paper's,
+
+    eta_ij = 1 / (mu E (K / keep - 1))
+
+for nodes of E neighbours, with ECL's mean of both degrees where they differ: an entry is exchanged after K / keep local
+steps in the mean. It is that of ECL where all is kept.
 """
 
 from __future__ import annotations

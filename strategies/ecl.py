@@ -11,6 +11,8 @@ ECL-ISVR (Niwa, Zhang, Kleijn, Harada, Sawada, Fujino, "Asynchronous decentraliz
 stochastic variance reduction", ICML 2021), made symmetric in the two degrees:
 
     eta_ij = c / (mu sqrt(E_i E_j) max(K - 1, 1)),    c = 1                                                      (2)
+
+Of random-k, an entry is exchanged after K / keep steps in the mean, which takes the place of K; see ``c_ecl``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from strategies.compression import RandomK
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
 from strategies.edge_consensus import (
     EdgeConsensusExchange,
@@ -56,7 +59,9 @@ class ECL(EdgeConsensusExchange):
 
     def edge_penalty(self, degree: int, neighbour_degree: int, local_steps: int) -> float:
         """Return eta_ij by (2), or as given."""
-        return default_edge_penalty(self.options, 1.0, degree, neighbour_degree, local_steps)
+        compress = self.options.compress
+        between = local_steps / compress.keep if isinstance(compress, RandomK) else local_steps
+        return default_edge_penalty(self.options, 1.0, degree, neighbour_degree, between)
 
     def phase(self, step: int) -> Phase:
         """Every step is the same."""

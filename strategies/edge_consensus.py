@@ -68,7 +68,7 @@ class EdgeConsensusOptions(GossipOptions):
 
 
 def default_edge_penalty(
-    options: EdgeConsensusOptions, prox_weight: float, degree: int, neighbour_degree: int, local_steps: int
+    options: EdgeConsensusOptions, prox_weight: float, degree: int, neighbour_degree: int, local_steps: float
 ) -> float:
     """Return eta_ij = c prox_weight / (mu sqrt(E_i E_j) max(K - 1, 1)), unless the options give it.
 
@@ -79,7 +79,7 @@ def default_edge_penalty(
         prox_weight: the proximal term's weight in units of 1/mu, in the directions where it is weakest.
         degree: E_i.
         neighbour_degree: E_j.
-        local_steps: K.
+        local_steps: K, from one exchange of an entry to the next.
     """
     if options.edge_penalty is not None:
         return options.edge_penalty

@@ -15,17 +15,18 @@ from typing import Any, Literal
 import networkx as nx
 from pydantic import Field, model_validator
 
-from topologies.graphs import edge_array, graph_of, node_index, require_connected, require_simple
-from topologies.options import TopologyOptions
+from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
+from topologies.options import LabelledOptions
 
 
-class FileOptions(TopologyOptions):
+class FileOptions(LabelledOptions):
     """A graph from a file, undirected and connected; attributes such as weights are not read.
 
-    Labels become node indices 0..N-1 in sorted order, by value where all are whole numbers and else alphabetically. The
-    format is known by the file's ending: ``.edgelist`` and ``.txt`` have two labels a line with space between them,
-    ``.csv`` with a comma and without a heading, ``#`` begins a comment; ``.adjlist``, ``.graphml``, ``.gml``,
-    ``.gexf`` and ``.g6`` are as networkx reads them, and labels are the nodes' identifiers there.
+    Nodes are numbered 0..N-1 in the natural order of their labels, numbers by value (``9`` before ``10``, ``node9``
+    before ``node10``), and keep these as their names. The format is known by the file's ending: ``.edgelist`` and
+    ``.txt`` have two labels a line with space between them, ``.csv`` with a comma and without a heading, ``#`` begins a
+    comment; ``.adjlist``, ``.graphml``, ``.gml``, ``.gexf`` and ``.g6`` are as networkx reads them, and labels are the
+    nodes' identifiers there.
 
     A recorded configuration holds the path and a fingerprint of the graph, not the graph. So a run is repeated with the
     same graph or, where the file is lost or holds another one, not at all. The file is read when options are made,
@@ -45,20 +46,20 @@ class FileOptions(TopologyOptions):
         if "nodes" in values and "fingerprint" in values:
             return values
         path = Path(values["path"])
-        edges = read_edges(path)
+        edges, labels = read_graph(path)
         found = {"nodes": _num_nodes(edges), "fingerprint": _fingerprint(edges)}
         _require_same(path, edges, **{key: values.get(key, found[key]) for key in found})
-        return {**found, **values}
+        return {**found, "labels": labels, **values}
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the file's graph; raise ``ValueError`` where it is not the one that the options were made for."""
-        edges = read_edges(self.path)
+        edges, _ = read_graph(self.path)
         _require_same(self.path, edges, self.nodes, self.fingerprint)
         return graph_of(self.nodes, edges)
 
 
-def read_edges(path: Path) -> list[list[int]]:
-    """Return the edges of the graph in a file, as ``graphs.edge_array`` orders them.
+def read_graph(path: Path) -> tuple[list[list[int]], tuple[str, ...] | None]:
+    """Return the edges of the graph in a file, as ``graphs.edge_array`` orders them, and the nodes' labels, if any.
 
     Raises:
         ValueError: the file cannot be read, or holds no graph, or one that is not simple or not connected.
@@ -86,8 +87,8 @@ def read_edges(path: Path) -> list[list[int]]:
         require_connected(graph)
     except ValueError as error:
         raise ValueError(f"path: {error} (got {str(path)!r})") from error
-    edges: list[list[int]] = edge_array(graph, node_index([graph])).tolist()
-    return edges
+    index = node_index([graph])
+    return edge_array(graph, index).tolist(), label_texts(index)
 
 
 def _edge_list(content: bytes, separator: str | None) -> nx.Graph:
@@ -125,7 +126,7 @@ _XML = (".graphml", ".gexf")
 
 def _with_numbers(graph: nx.Graph) -> nx.Graph:
     """Make labels whole numbers where all are texts of different ones."""
-    if not all(isinstance(label, str) and re.fullmatch("-?[0-9]+", label) for label in graph):
+    if not all(isinstance(label, str) and re.fullmatch("-?[0-9]{1,18}", label) for label in graph):
         return graph
     numbers = {label: int(label) for label in graph}
     return nx.relabel_nodes(graph, numbers) if len(set(numbers.values())) == len(graph) else graph

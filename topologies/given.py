@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, Self
 import networkx as nx
 from pydantic import Field, model_validator
 
-from topologies.graphs import edge_array, graph_of, node_index, require_connected, require_simple
-from topologies.options import TopologyOptions
+from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
+from topologies.options import LabelledOptions
 from topologies.topology import Topology
 
 NodeIndex = Annotated[int, Field(ge=0)]
 Edge = tuple[NodeIndex, NodeIndex]
 
 
-class EdgesOptions(TopologyOptions):
+class EdgesOptions(LabelledOptions):
     """An explicit list of edges."""
 
     name: Literal["edges"] = "edges"
@@ -35,20 +35,21 @@ class EdgesOptions(TopologyOptions):
         """Return the options that stand for any connected, undirected networkx graph without self-loops.
 
         Args:
-            graph: any labels: they become 0..N-1 in sorted order (where they cannot be compared, in the graph's own).
+            graph: any labels, which the nodes keep; they are numbered in natural order (see ``graphs.node_index``).
             options: ``weights`` and ``schedule``.
         """
         require_simple(graph)
         require_connected(graph)
-        edges = edge_array(graph, node_index([graph])).tolist()
-        return cls(nodes=len(graph), edges=edges, **options)
+        index = node_index([graph])
+        edges = edge_array(graph, index).tolist()
+        return cls(nodes=len(graph), edges=edges, **{"labels": label_texts(index), **options})
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the graph of the given edges."""
         return graph_of(self.nodes, self.edges)
 
 
-class SequenceOptions(TopologyOptions):
+class SequenceOptions(LabelledOptions):
     """A given sequence of graphs: round r uses graph r modulo their number; their union must be connected.
 
     ``schedule`` says which edges of the round's graph are active: all of them, with the default.
@@ -80,7 +81,7 @@ class SequenceOptions(TopologyOptions):
         require_connected(nx.compose_all(graphs))
         index = node_index(graphs)
         edges = (edge_array(graph, index).tolist() for graph in graphs)
-        return cls(nodes=len(index), graphs=tuple(edges), **options)
+        return cls(nodes=len(index), graphs=tuple(edges), **{"labels": label_texts(index), **options})
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the union graph."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -44,15 +47,43 @@ def require_connected(graph: nx.Graph, at_least: int = 2) -> None:
 def node_index(graphs: Iterable[nx.Graph]) -> dict[Hashable, int]:
     """Return each label's node index 0..N-1, over all nodes of all graphs.
 
-    Labels are numbered in sorted order, so that labels 0..N-1 stay what they are; labels that cannot be compared with
-    each other are numbered as the graphs hold them.
+    Labels are numbered in natural order: numbers, and texts of digits, by value, so that labels 0..N-1 stay what they
+    are; other texts with the digits in them by value, ``node2`` before ``node10``; tuples by what is in them. Where
+    some are of another kind, or kinds are mixed that cannot be compared, all are numbered as the graphs hold them.
     """
     labels = list(dict.fromkeys(label for graph in graphs for label in graph))
     try:
-        labels.sort()
+        labels.sort(key=lambda label: (_natural(label), str(label), type(label).__name__))
     except TypeError:
         pass
     return {label: index for index, label in enumerate(labels)}
+
+
+def label_texts(index: Mapping[Hashable, int]) -> tuple[str, ...] | None:
+    """Return the labels in the order of their indices as different texts; None where they are just the indices."""
+    labels = sorted(index, key=index.__getitem__)
+    texts = [str(label) for label in labels]
+    if len(set(texts)) < len(texts):  # 1 and "1"
+        texts = [repr(label) for label in labels]
+    return None if texts == [str(number) for number in range(len(texts))] else tuple(texts)
+
+
+def _natural(label: Any) -> Any:
+    """Return what labels are sorted by: a list, or for a tuple a tuple, which cannot be compared with a list."""
+    if isinstance(label, int | float | np.integer | np.floating):
+        return [(_NUMBER, label)]
+    if isinstance(label, tuple):
+        return tuple(_natural(part) for part in label)
+    if not isinstance(label, str):
+        raise TypeError(f"{label!r} has no natural order")
+    if re.fullmatch("-?[0-9]+", label):
+        return [(_NUMBER, Decimal(label))]  # an int has a bound on its digits
+    parts = re.split("([0-9]+)", label)
+    return [(_NUMBER, Decimal(part)) if number % 2 else (_TEXT, part) for number, part in enumerate(parts) if part]
+
+
+_NUMBER, _TEXT = range(2)
+"""Kinds of parts of a label, in the order in which they come."""
 
 
 def edge_array(graph: nx.Graph, index: Mapping[Hashable, int]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import sparray
-from scipy.sparse.linalg import LinearOperator, eigs, svds
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigs, svds
 
 from topologies.topology import Topology
 
@@ -30,15 +30,20 @@ def spectral_gap(matrix: NDArray[np.float64] | sparray) -> float:
     IV", Duke Mathematical Journal 19, 1952, theorem 27), so that lambda_2 is the largest one left.
     """
     num_nodes = matrix.shape[0]
-    if num_nodes <= DENSE_LIMIT:
-        dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
-        moduli = np.abs(np.linalg.eigvals(dense - 1 / num_nodes))
-    else:
+    if num_nodes > DENSE_LIMIT:
         deflated = LinearOperator(matrix.shape, matvec=lambda x: matrix @ x - x.mean(), dtype=np.float64)
         # A start of our own: the solver's is random, and would let the last digits vary from call to call.
         start = np.random.default_rng(0).standard_normal(num_nodes)
-        moduli = np.abs(eigs(deflated, k=1, which="LM", v0=start, return_eigenvectors=False))
-    return max(0.0, 1 - float(moduli.max()))
+        try:
+            return _gap(eigs(deflated, k=1, which="LM", v0=start, return_eigenvectors=False))
+        except ArpackError:  # many eigenvalues of one modulus, as in a directed ring, are beyond it
+            pass
+    dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    return _gap(np.linalg.eigvals(dense - 1 / num_nodes))
+
+
+def _gap(eigenvalues: NDArray[np.complex128]) -> float:
+    return max(0.0, 1 - float(np.abs(eigenvalues).max()))
 
 
 def consensus_rate(topology: Topology, rounds: int | None = None, start: int = 0) -> float:
@@ -71,12 +76,18 @@ def consensus_rate(topology: Topology, rounds: int | None = None, start: int = 0
         spread /= size  # a long product would underflow
         log_scale += np.log(size)
         size = 1.0
-    if num_nodes <= DENSE_LIMIT:
-        norm = float(np.linalg.norm(spread, 2))
-    else:
-        first = np.random.default_rng(0).standard_normal(num_nodes)
-        norm = float(svds(spread, k=1, v0=first, return_singular_vectors=False)[0])
-    return float(np.exp((log_scale + np.log(norm)) / rounds))
+    return float(np.exp((log_scale + np.log(_norm(spread))) / rounds))
+
+
+def _norm(matrix: NDArray[np.float64]) -> float:
+    """Return the largest singular value."""
+    if len(matrix) > DENSE_LIMIT:
+        first = np.random.default_rng(0).standard_normal(len(matrix))
+        try:
+            return float(svds(matrix, k=1, v0=first, return_singular_vectors=False)[0])
+        except ArpackError:
+            pass
+    return float(np.linalg.norm(matrix, 2))
 
 
 def diameter(graph: nx.Graph) -> int:

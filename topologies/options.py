@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import networkx as nx
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from topologies.schedules import AnySchedule, StaticSchedule
 from topologies.topology import Topology
@@ -42,6 +42,16 @@ class TopologyOptions(BaseModel):
             raise ValueError(f"must be one of {', '.join(allowed)} (got {weights!r})")
         return weights
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether the nodes are called something else than their numbers."""
+        return False
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """What the nodes are called, from node 0 on: their labels where they have some, else their numbers."""
+        return tuple(str(node) for node in range(self.nodes))
+
     @abstractmethod
     def graph(self, seed: int) -> nx.Graph:
         """Return the connected (union) graph, nodes 0..nodes-1; the seed matters to random families only."""
@@ -49,3 +59,37 @@ class TopologyOptions(BaseModel):
     def build(self, seed: int) -> Topology:
         """Return the topology; its graph and its schedule are keyed by the seed."""
         return Topology([self.graph(seed)], self.schedule, self.weights, seed)
+
+
+class LabelledOptions(TopologyOptions):
+    """Base of the graphs that are given, whose nodes may have labels of their own."""
+
+    labels: tuple[str, ...] | None = Field(
+        None,
+        description="what the nodes are called, from node 0 on, in records and pictures, and where something is given "
+        "for a node; unset: their numbers",
+    )
+
+    @model_validator(mode="after")
+    def _one_label_each(self) -> Self:
+        labels = self.labels
+        if labels is None:
+            return self
+        if len(labels) != self.nodes:
+            raise ValueError(f"labels: must be as many as nodes, {self.nodes} (got {len(labels)})")
+        for label in labels:
+            if not label.isprintable() or not label.strip():
+                raise ValueError(f"labels: must be printable texts (got {label!r})")
+        if twice := next((label for place, label in enumerate(labels) if label in labels[:place]), None):
+            raise ValueError(f"labels: must be different (got {twice!r} twice)")
+        return self
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the nodes are called something else than their numbers."""
+        return self.labels is not None
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """What the nodes are called, from node 0 on."""
+        return super().node_names if self.labels is None else self.labels

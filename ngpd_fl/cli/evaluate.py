@@ -89,8 +89,9 @@ def _print_one(found: Judgement, foot: str) -> None:
     measure, text, average = values.measure, values.measure.text, values.average
     assert average is not None  # all parameters are here
     ranks = [measure.rank(value) for value in values.nodes.tolist()]
+    names = found.config.topology.node_names if len(ranks) > 1 else ("0",)
     ends = {word: ranks.index(end(ranks)) for word, end in (("worst", min), ("best", max))}
-    nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {node})" for word, node in ends.items())
+    nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {names[node]})" for word, node in ends.items())
     lines = [
         ("judged on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
         (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -54,14 +55,15 @@ def partition(
         words = f"for --dataset node-folders; {left} validation {measure.examples} left out"
         exported = [("exported to", f"{export} ({words})")]
     save(split_figure(settings, counts, measure), path)
-    _print_counts(counts, measure)
+    _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
     print_lines(split_words(settings), lines, f"drawn in {path}")
 
 
-def _print_counts(counts: NDArray[np.int64], measure: Measure) -> None:
+def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[str]) -> None:
     """Print a row per node: its images, and how many of each class or bin."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     num_classes = counts.shape[1]
@@ -71,9 +73,9 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure) -> None:
     )
     for column in table.columns:
         column.justify = "right"
-    for node, row in enumerate(counts):
+    for name, row in zip(names, counts, strict=True):
         cells = (str(row[label]) if row[label] else "-" for label in classes)
-        table.add_row(str(node), str(row.sum()), str((row > 0).sum()), *cells)
+        table.add_row(escape(name), str(row.sum()), str((row > 0).sum()), *cells)
     results().print(table)
 
 

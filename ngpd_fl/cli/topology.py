@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from topologies import Topology
+    from topologies import Topology, TopologyOptions
 
 _ROUNDS = 100
 """Rounds over which active edges are counted where they are drawn at random."""
@@ -40,7 +40,15 @@ def topology(
 
     graph = build_topology(settings)
     save(graph_figure(settings, graph), path)
-    print_lines(graph_words(settings), measures(graph, settings.topology.weights), f"drawn in {path}")
+    lines = measures(graph, settings.topology.weights) + _labels(settings.topology)
+    print_lines(graph_words(settings), lines, f"drawn in {path}")
+
+
+def _labels(options: TopologyOptions) -> list[tuple[str, str]]:
+    """Return what the nodes are called where they have labels, e.g. ``0 attic, 1 cellar``."""
+    if not options.has_labels:
+        return []
+    return [("labels", ", ".join(f"{node} {label}" for node, label in enumerate(options.node_names)))]
 
 
 def measures(graph: Topology, weights: str) -> list[tuple[str, str]]:

@@ -50,6 +50,7 @@ class Job:
         judged: what evaluation uses: a split for all nodes' models or, by the node's index, one for each.
         origin: as in ``Division``.
         model: the network; its parameters are the nodes' common start.
+        objective: what the algorithm minimises, with its curvature for one of second order.
         strategy: the algorithm.
         feed: batches and draws of every node.
         device: where it is computed.
@@ -63,6 +64,7 @@ class Job:
     judged: Split | Mapping[int, Split]
     origin: str
     model: FlatModel
+    objective: SupervisedObjective | KFAC
     strategy: Strategy
     feed: DataFeed | PooledFeed
     device: torch.device
@@ -87,6 +89,10 @@ class Job:
     def judged_on(self) -> str:
         """Whether models are judged on ``"common"`` images or each on its node's ``"own"``."""
         return "common" if isinstance(self.judged, Split) else "own"
+
+    def take_retries(self) -> dict[str, dict[str, int]]:
+        """Return which decompositions of curvature failed at first since the last call; see ``Retries.take``."""
+        return self.objective.retries.take() if isinstance(self.objective, KFAC) else {}
 
     def judge(self, params: Tensor, nodes: Sequence[int] | None = None, *, average: bool = True) -> Evaluation:
         """Judge the parameters ``[n, P]`` of some nodes (none: of all) and, perhaps, the mean of them."""
@@ -162,14 +168,15 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
     )
-    strategy = build_strategy(config, model, likelihood, input_shape)
+    objective = build_objective(config, model, likelihood, input_shape)
     judged: Split | dict[int, Split]
     if isinstance(division.judged, Split):
         judged = division.judged.placed(dtype, device)
     else:
         judged = {node: split.placed(dtype, device) for node, split in division.judged.items()}
     counts, origin = division.counts, division.origin
-    job = Job(config, topology, dataset, counts, judged, origin, model, strategy, feed, device, devices)
+    strategy = build_strategy(config, objective)
+    job = Job(config, topology, dataset, counts, judged, origin, model, objective, strategy, feed, device, devices)
     return _with_one_model(job, feed) if config.num_models == 1 else job
 
 
@@ -185,18 +192,26 @@ def _with_one_model(job: Job, feed: DataFeed) -> Job:
     return replace(job, topology=Topology([nx.empty_graph(1)]), counts=counts, feed=pooled)
 
 
-def build_strategy(config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]) -> Strategy:
-    """Return the algorithm on the network's loss, -log p of the likelihood.
+def build_objective(
+    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]
+) -> SupervisedObjective | KFAC:
+    """Return the network's loss, -log p of the likelihood, with its curvature where the algorithm uses that."""
+    decay, options = config.training.weight_decay, config.strategy
+    if isinstance(options, NaturalGradientOptions):
+        return KFAC(model, likelihood, input_shape, options, decay)
+    return SupervisedObjective(model, likelihood, decay)
+
+
+def build_strategy(config: Config, objective: SupervisedObjective | KFAC) -> Strategy:
+    """Return the algorithm that minimises ``objective``.
 
     Where nodes do not keep step, a message is answered three rounds later at the earliest: to go on mixing, edge
     consensus has to remember more of its own.
     """
-    decay, options = config.training.weight_decay, config.strategy
+    options = config.strategy
     if isinstance(options, EdgeConsensusOptions) and options.memory is None and config.training.mode != "synchronous":
         options = options.model_copy(update={"memory": _MEMORY})
-    if isinstance(options, NaturalGradientOptions):
-        return make_strategy(options, KFAC(model, likelihood, input_shape, options, decay))
-    return make_strategy(options, SupervisedObjective(model, likelihood, decay))
+    return make_strategy(options, objective)
 
 
 def pick_device(config: Config) -> torch.device:

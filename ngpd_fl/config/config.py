@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -9,12 +10,23 @@ from typing import Any, TypeVar
 
 import networkx as nx
 import tomli_w
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ngpd_fl.config.checks import check_data, check_division, check_faults, check_reference, check_strategy
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
-from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
+from ngpd_fl.config.node_names import by_number
+from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
@@ -30,6 +42,8 @@ from ngpd_fl.config.sections import (
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
+
+logger = logging.getLogger(__name__)
 
 Options = TypeVar("Options")
 
@@ -76,7 +90,15 @@ class Config(Section):
     @field_validator("partition", "model", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
-        return _with_name(str(info.field_name), value)
+        named = _with_name(str(info.field_name), value)
+        name = named.get("name") if isinstance(named, Mapping) else None
+        if info.field_name == "partition" and isinstance(name, str) and name in RENAMED_PARTITIONS:
+            logger.warning(
+                "partition.name: %s is called %s now; that of Hsu et al. is dirichlet-prior",
+                *(name, RENAMED_PARTITIONS[name]),
+            )
+            return {**named, "name": RENAMED_PARTITIONS[name]}
+        return named
 
     @field_validator("topology", mode="before")
     @classmethod
@@ -84,6 +106,23 @@ class Config(Section):
         if isinstance(value, nx.Graph):
             value = _from_graph(value)
         return _named("topology", value, parse_topology, TOPOLOGIES)
+
+    @field_validator("devices", "faults", mode="before")
+    @classmethod
+    def _nodes_by_number(cls, value: Any, info: ValidationInfo) -> Any:
+        topology = info.data.get("topology")  # not there where it is wrong itself
+        return value if topology is None else by_number(str(info.field_name), value, topology)
+
+    @model_serializer(mode="wrap")
+    def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the keys of ``devices.slow`` as they are read: texts, which are labels where there are any."""
+        values: dict[str, Any] = handler(self)
+        slow, names = self.devices.slow, self.topology.node_names
+        if slow and values.get("devices", {}).get("slow"):
+            values["devices"]["slow"] = {
+                names[node] if node < len(names) else node: factor for node, factor in slow.items()
+            }
+        return values
 
     @field_validator("strategy", mode="before")
     @classmethod

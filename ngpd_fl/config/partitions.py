@@ -23,15 +23,27 @@ class DirichletPartition(Section):
     min_size: int = Field(10, ge=1, description="fewest images a node may get; drawn again (10 times) until all do")
 
 
-class DirichletNodesPartition(Section):
-    """Each node draws its shares of the classes from a Dirichlet distribution; all get equally many images.
+class DirichletPriorPartition(Section):
+    """Each node draws its shares of the classes around those of all images, Dir(alpha p); all get equally many images.
 
     Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual classification",
-    arXiv 1909.06335. Works for any alpha, as every node gets images; later nodes take what classes are left.
+    arXiv 1909.06335, where p is the prior: here the classes' shares of the training images. With C classes of equal
+    size it is ``dirichlet-uniform`` with alpha / C. Works for any alpha; later nodes take what classes are left.
     """
 
-    name: Literal["dirichlet-nodes"] = "dirichlet-nodes"
-    alpha: float = Field(0.5, gt=0, description="concentration of each node's shares of the classes; sizes are equal")
+    name: Literal["dirichlet-prior"] = "dirichlet-prior"
+    alpha: float = Field(0.5, gt=0, description="concentration, in sum over the classes, of each node's shares of them")
+
+
+class DirichletUniformPartition(Section):
+    """Each node draws its shares of the classes, all alike beforehand, Dir(alpha); all get equally many images.
+
+    However rare a class is among all images, a node may draw any share of it. Works for any alpha; later nodes take
+    what classes are left.
+    """
+
+    name: Literal["dirichlet-uniform"] = "dirichlet-uniform"
+    alpha: float = Field(0.5, gt=0, description="concentration, of every class, of each node's shares of the classes")
 
 
 class PathologicalPartition(Section):
@@ -78,10 +90,14 @@ class GivenPartition(Section):
     name: Literal["given"] = "given"
 
 
+RENAMED_PARTITIONS = {"dirichlet-nodes": "dirichlet-uniform"}
+"""Names of earlier versions, which stand in records."""
+
 PartitionConfig = Annotated[
     IIDPartition
     | DirichletPartition
-    | DirichletNodesPartition
+    | DirichletPriorPartition
+    | DirichletUniformPartition
     | PathologicalPartition
     | ClassesPartition
     | ShardsPartition

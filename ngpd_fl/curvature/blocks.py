@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ngpd_fl.curvature.spectrum import Spectrum
+
+OnRetry = Callable[[str, str], None]
+"""``(factor, how)``, of a factor, ``"input"`` or ``"output"``, whose decomposition failed at first; see ``eigen``."""
 
 
 class Kronecker(NamedTuple):
@@ -45,10 +50,11 @@ class Kronecker(NamedTuple):
         input_factor, output_factor = averages
         return self._replace(input_factor=input_factor, output_factor=output_factor)
 
-    def decompose(self) -> Kronecker:
+    def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Kronecker:
         """Let the solve use the present running averages."""
         return self._replace(
-            inputs=self.inputs.follow(self.input_factor), outputs=self.outputs.follow(self.output_factor)
+            inputs=self.inputs.follow(self.input_factor, partial(on_retry, "input")),
+            outputs=self.outputs.follow(self.output_factor, partial(on_retry, "output")),
         )
 
 
@@ -82,7 +88,7 @@ class Diagonal(NamedTuple):
         """Return the block with another running average."""
         return self._replace(running=averages[0])
 
-    def decompose(self) -> Diagonal:
+    def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Diagonal:
         """Let the solve use the present running average."""
         return self._replace(values=self.running)
 

@@ -118,7 +118,10 @@ class Capture:
 
         def remember(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
             if name in shapes:
-                raise InputError(f"model: layer {name!r} is used more than once in a forward pass; K-FAC needs it once")
+                raise InputError(
+                    f"model: layer {name!r} is used more than once in a forward pass; K-FAC needs it once, first-order "
+                    "strategies such as dsgd do not"
+                )
             shapes[name] = output.shape
             return output
 

@@ -8,6 +8,7 @@ natural gradient descent", NeurIPS 2019, on the difference).
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
+from ngpd_fl.curvature.eigen import Retries
 from ngpd_fl.curvature.factors import average_moment, moment_vectors
 from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape
 from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadratic, solve_diagonal, solve_kronecker
@@ -29,6 +31,11 @@ from ngpd_fl.stacking import call_stacked, over_nodes
 from strategies import Phase
 from strategies.natural_gradient import NaturalGradientOptions
 
+logger = logging.getLogger(__name__)
+
+_WIDE = 4000
+"""From this width on a factor's eigendecomposition takes most of a minute, and in float32 has been seen to fail."""
+
 
 class KFACState(NamedTuple):
     """The blocks by layer name, and how many factors the running averages hold, float ``[]``."""
@@ -38,7 +45,11 @@ class KFACState(NamedTuple):
 
 
 class KFAC:
-    """``strategies.Curvature`` of a network on batches ``(inputs [B, ...], targets [B, ...])``."""
+    """``strategies.Curvature`` of a network on batches ``(inputs [B, ...], targets [B, ...])``.
+
+    Attributes:
+        retries: eigendecompositions that failed at first.
+    """
 
     def __init__(
         self,
@@ -48,7 +59,7 @@ class KFAC:
         options: NaturalGradientOptions,
         weight_decay: float = 0.0,
     ) -> None:
-        """Check that K-FAC can handle every layer of the network; see ``Capture``.
+        """Check that K-FAC can handle every layer of the network (see ``Capture``), and warn of very wide ones.
 
         Args:
             model: the network.
@@ -62,6 +73,8 @@ class KFAC:
         self.options = options
         self.objective = SupervisedObjective(model, likelihood, weight_decay)
         self.capture = Capture(model, input_shape)
+        self.retries = Retries()
+        self._warn_of_width()
 
     def init(self) -> KFACState:
         """Return a state that holds no factor yet; its solve is meaningless before the first refresh."""
@@ -83,7 +96,9 @@ class KFAC:
         if phase.refresh_factors:
             state = self._refresh(state, params, batch, draws)
         if phase.refresh_basis:
-            state = state._replace(blocks={name: block.decompose() for name, block in state.blocks.items()})
+            state = state._replace(
+                blocks={name: block.decompose(partial(self._retried, name)) for name, block in state.blocks.items()}
+            )
         return state, loss, gradient
 
     def solve(self, state: KFACState, force: Tensor, lr: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,6 +111,27 @@ class KFAC:
         """Return vector^T F vector ``[]``."""
         used = (tensor for block in state.blocks.values() for tensor in block.used)
         return call_stacked(self._quadratic, vector, *used)[0]
+
+    def _retried(self, name: str, factor: str, how: str) -> None:
+        """Note a decomposition that failed at first."""
+        d_out, d_in = matrix_shape(self.capture.layers[name])
+        self.retries.add(name, factor, how, width=d_in if factor == "input" else d_out)
+
+    def _warn_of_width(self) -> None:
+        """Say which factor is the widest of all that are decomposed whole, where that takes long and may fail."""
+        widths = {
+            (name, factor): width
+            for name, layer in self.capture.layers.items()
+            if isinstance(layer.module, KRONECKER_LAYERS)
+            for factor, width in zip(("output", "input"), matrix_shape(layer), strict=True)
+        }
+        (name, factor), width = max(widths.items(), key=lambda item: item[1], default=(("", ""), 0))
+        if width >= _WIDE and not 0 < self.options.rank < width:
+            logger.warning(
+                "layer %r: its %s factor is %d wide; each eigendecomposition of it takes long and may fail in float32; "
+                "set strategy.rank, e.g. to 200",
+                *(name, factor, width),
+            )
 
     def _solve(self, force: Tensor, lr: Tensor, shift: Tensor, *used: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' steps ``[n, P]`` and quadratics ``[n]``; ``used`` is all blocks' ``used`` in turn."""

@@ -41,7 +41,10 @@ def find_layers(model: FlatModel) -> dict[str, Layer]:
                 "K-FAC handles a weight and a bias, as they are"
             )
         if missing := [prefix + key for key in own if prefix + key not in model.segments]:
-            raise InputError(f"model: parameter {missing[0]!r} is shared with another layer; K-FAC needs its own")
+            raise InputError(
+                f"model: parameter {missing[0]!r} is shared with another layer; K-FAC needs its own, first-order "
+                "strategies such as dsgd do not"
+            )
         layers[name] = Layer(name, module, model.segments[prefix + "weight"], model.segments.get(prefix + "bias"))
     return layers
 

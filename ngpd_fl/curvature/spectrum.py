@@ -11,11 +11,14 @@ nearby whatever U is: with the residual R = A U - U diag(values),
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ngpd_fl.curvature.eigen import eigh
 
 _ITERATIONS = 2
 
@@ -37,7 +40,10 @@ class Spectrum(NamedTuple):
     def empty(cls, size: int, rank: int, like: Tensor) -> Spectrum:
         """Return one that stands for nothing yet; ``rank`` r is 0 for all eigenvectors of a factor ``[size, size]``."""
         kept = min(rank or size, size)
-        start = np.random.default_rng(0).standard_normal((size, kept))  # where the iteration begins, at every node
+        if kept == size:
+            start = np.eye(size)
+        else:  # where the iteration begins, at every node
+            start = np.random.default_rng(0).standard_normal((size, kept))
         return cls(torch.as_tensor(start).to(like), like.new_zeros(kept), like.new_zeros(()))
 
     @property
@@ -45,8 +51,8 @@ class Spectrum(NamedTuple):
         """Whether eigenvectors are left out."""
         return self.basis.shape[-1] < self.basis.shape[-2]
 
-    def follow(self, factor: Tensor) -> Spectrum:
-        """Return that of a positive semi-definite ``factor [d, d]``.
+    def follow(self, factor: Tensor, on_retry: Callable[[str], None] = lambda how: None) -> Spectrum:
+        """Return that of a positive semi-definite ``factor [d, d]``; see ``eigen.eigh`` for ``on_retry``.
 
         Rounding may leave eigenvalues slightly below zero. A factor that is not finite, of a node that diverged, gives
         nan: an exception would stop all other nodes.
@@ -54,14 +60,15 @@ class Spectrum(NamedTuple):
         finite = factor.isfinite().all()
         factor = torch.where(finite, factor, 0.0)
         if not self.truncated:
-            values, basis = torch.linalg.eigh(factor)
+            values, basis = eigh(factor, self.basis, on_retry)
             return Spectrum(basis, _clean(values, finite), self.rest)
         basis = self.basis
         for _ in range(_ITERATIONS):
             basis = torch.linalg.qr(factor @ basis)[0]
         inner = basis.t() @ (factor @ basis)
         finite = finite & inner.isfinite().all()  # products overflow before the factor does
-        values, turn = torch.linalg.eigh(torch.where(finite, inner, 0.0))
+        here = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
+        values, turn = eigh(torch.where(finite, inner, 0.0), here, on_retry)
         values = _clean(values, finite)
         rest = (factor.diagonal().sum() - values.sum()).clamp(min=0) / (basis.shape[0] - basis.shape[1])
         return Spectrum(basis @ turn, values, rest)

@@ -26,6 +26,7 @@ from ngpd_fl.data.loading import check_shape, normalised
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision import one_line
+from topologies import TopologyOptions
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -47,7 +48,8 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
     root, num_nodes = expanded(config.data.data_dir).resolve(), config.topology.nodes
     description = Description.read(root)
     reader = _Reader(description, config.data.image_size)
-    folders = _node_folders(root, range(num_nodes) if hosted is None else sorted(hosted), num_nodes)
+    nodes = range(num_nodes) if hosted is None else sorted(hosted)
+    folders = _labelled_folders(root, nodes, config.topology) or _node_folders(root, nodes, config.topology)
     common = reader.read(root, [TEST]).get(TEST)
     own: dict[int, dict[str, Split]] = {}
     for node, folder in folders.items():
@@ -159,9 +161,21 @@ class _Reader:
             raise InputError(f"data.data_dir: {error}") from error
 
 
-def _node_folders(root: Path, nodes: Sequence[int], num_nodes: int) -> dict[int, Path]:
+def _labelled_folders(root: Path, nodes: Sequence[int], topology: TopologyOptions) -> dict[int, Path]:
+    """Return each node's folder where all are called by the graph's labels; empty where one is not."""
+    there = {folder.name for folder in root.iterdir() if folder.is_dir()}  # a label is no path
+    names = [topology.node_names[node] for node in nodes]
+    if not topology.has_labels or not there.issuperset(names):
+        return {}
+    return {node: root / name for node, name in zip(nodes, names, strict=True)}
+
+
+def _node_folders(root: Path, nodes: Sequence[int], topology: TopologyOptions) -> dict[int, Path]:
     """Return each node's folder; raise ``InputError`` where one is missing, or is there of a node that is not."""
+    num_nodes = topology.nodes
     names = f"node0 to node{num_nodes - 1}"
+    if topology.has_labels:
+        names += f", or those of their labels: {_some(topology.node_names)}"
     for folder in sorted(root.iterdir()):
         number = re.fullmatch(r"node(0|[1-9]\d*)", folder.name)
         if number and int(number[1]) >= num_nodes:

@@ -1,8 +1,8 @@
 """Dividing the training images among the nodes.
 
-The partitions come from flwr-datasets, except "classes" and "dirichlet-nodes", which it does not have. All of them work
-on the labels in an order shuffled by the seed: flwr-datasets itself deals out the images of a class (or all, for IID)
-as they lie. In regression the labels are quantile bins of the targets.
+The partitions come from flwr-datasets, except "classes", "dirichlet-prior" and "dirichlet-uniform", which it does not
+have. All of them work on the labels in an order shuffled by the seed: flwr-datasets itself deals out the images of a
+class (or all, for IID) as they lie. In regression the labels are quantile bins of the targets.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.partitions import (
     ClassesPartition,
-    DirichletNodesPartition,
     DirichletPartition,
+    DirichletPriorPartition,
+    DirichletUniformPartition,
     IIDPartition,
     PartitionConfig,
     PathologicalPartition,
@@ -53,8 +54,10 @@ def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: Partitio
     order = rng.permutation(len(labels))
     if isinstance(config, ClassesPartition):
         parts = _by_classes(labels[order], num_nodes, config.classes_per_node)
-    elif isinstance(config, DirichletNodesPartition):
-        parts = _by_nodes_shares(labels[order], num_nodes, config.alpha, rng)
+    elif isinstance(config, DirichletUniformPartition):
+        parts = _by_nodes_shares(labels[order], num_nodes, np.full(int(labels.max()) + 1, config.alpha), rng)
+    elif isinstance(config, DirichletPriorPartition):
+        parts = _by_nodes_shares(labels[order], num_nodes, config.alpha * np.bincount(labels) / len(labels), rng)
     else:
         parts = _by_flower(labels[order], num_nodes, config, seed=int(rng.integers(2**63)))
     return [np.sort(order[part]) for part in parts]
@@ -102,14 +105,20 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
     return [np.concatenate(of_node) for of_node in pieces]
 
 
-def _by_nodes_shares(labels: NDArray[np.int64], num_nodes: int, alpha: float, rng: np.random.Generator) -> Parts:
-    """Give each node equally many images, of classes in shares that it draws; of others where one is used up."""
-    num_classes = int(labels.max()) + 1
-    pools = [np.flatnonzero(labels == label) for label in range(num_classes)]
+def _by_nodes_shares(
+    labels: NDArray[np.int64], num_nodes: int, concentration: NDArray[np.float64], rng: np.random.Generator
+) -> Parts:
+    """Give each node equally many images, of classes in shares that it draws; of others where one is used up.
+
+    The shares are drawn with a ``concentration [C]``; a class where it is 0 gets none.
+    """
+    pools = [np.flatnonzero(labels == label) for label in range(len(concentration))]
+    held = concentration > 0
     left = np.array([len(pool) for pool in pools])
     parts = []
     for size in map(len, np.array_split(labels, num_nodes)):
-        shares, wanted = rng.dirichlet(np.full(num_classes, alpha)), np.zeros(num_classes, dtype=np.int64)
+        shares, wanted = np.zeros(len(concentration)), np.zeros(len(concentration), dtype=np.int64)
+        shares[held] = rng.dirichlet(concentration[held])
         while (missing := size - wanted.sum()) > 0:
             open_shares = np.where(wanted < left, shares, 0.0)
             if open_shares.sum() < 1e-12:  # of its own classes nothing is left

@@ -8,6 +8,7 @@ process runs, and tell what it has recorded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -129,6 +130,7 @@ def _answer(message: Message, context: Context, act: Callable[[Host, int], Recor
         "worked": host.worked,
         "read": host.read,
         "bytes-per-message": host.crew.bytes_per_message,
+        "retries": json.dumps(job.take_retries()),
         "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
     }
     content[wire.NOTE] = wire.note(note)

@@ -57,7 +57,7 @@ class Host:
         return {
             f"node{node}/{name}": Array(value.detach().cpu().numpy())
             for node, params in zip(self.crew.nodes.tolist(), self.crew.params(), strict=True)
-            for name, value in self.job.model.unflatten(params).items()
+            for name, value in self.job.model.state_dict(params).items()
         }
 
 

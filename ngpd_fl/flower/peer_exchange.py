@@ -7,6 +7,7 @@ lost, counts, and asks now and then how good the models are. It has no model, an
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,7 @@ class PeerExchange:
         for client, answer in answers.items():
             said = wire.noted(answer)
             self._known[client], self._read[client] = said["worked"], said["read"]
+            self._ledger.add_retries(json.loads(said["retries"]))
             if said["lost-curvature"]:
                 self._clients.note(number, client, "had lost its curvature and estimates it anew")
         if not answers:

@@ -35,6 +35,10 @@ def check_model(module: nn.Module, input_shape: Sequence[int], num_classes: int)
         raise InputError("model: the network has no parameters")
     if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
         raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
+    if complex_ones := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:
+        raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
+    if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
+        raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
     check_forward(module, input_shape, num_classes)
     _check_vmap(module, input_shape)
 

@@ -22,7 +22,8 @@ class Segment(NamedTuple):
 class FlatModel:
     """An ``nn.Module`` seen as ``outputs = model(params, inputs)`` with ``params [P]``.
 
-    Parameters lie in the vector in the order of ``module.named_parameters()``. The module itself is never changed.
+    Parameters lie in the vector in the order of ``module.named_parameters()``, each once, however many names it and its
+    module have. The module itself is never changed.
 
     Attributes:
         module: the network, in training mode.
@@ -40,14 +41,26 @@ class FlatModel:
             self.segments[name] = Segment(start, stop, parameter.shape)
             start = stop
         self.num_params = start
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._places = {
+            f"{prefix}.{key}" if prefix else key: names[id(parameter)]
+            for prefix, part in module.named_modules()  # each once
+            for key, parameter in part._parameters.items()
+            if parameter is not None
+        }
 
     def __call__(self, params: Tensor, inputs: Tensor) -> Tensor:
         """Return the network's outputs ``[B, C]`` for ``params [P]`` and ``inputs [B, ...]``."""
         return self.apply(self.unflatten(params), inputs)
 
     def apply(self, named: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Return the network's outputs ``[B, C]`` for parameters by name, as ``unflatten`` gives them."""
-        outputs: Tensor = functional_call(self.module, dict(named), (inputs,))
+        """Return the network's outputs ``[B, C]`` for parameters by name, as ``unflatten`` gives them.
+
+        Every place that holds a parameter is filled once: torch's own ``tie_weights`` fills a module that has two names
+        twice, and then does not find back what was there.
+        """
+        placed = {place: named[name] for place, name in self._places.items()}
+        outputs: Tensor = functional_call(self.module, placed, (inputs,), tie_weights=False)
         return outputs
 
     def start(self) -> Tensor:
@@ -55,8 +68,21 @@ class FlatModel:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
-        """Return views of ``params [P]`` by parameter name, ready for ``module.load_state_dict``."""
+        """Return views of ``params [P]`` by parameter name."""
         return {name: params[part.start : part.stop].view(part.shape) for name, part in self.segments.items()}
+
+    def state_dict(self, params: Tensor) -> dict[str, Tensor]:
+        """Return what ``module.load_state_dict`` takes, with ``params [P]`` in it.
+
+        Parameters are there under each of their names, and buffers as they are, unless these are not persistent.
+        """
+        named = self.unflatten(params)
+        names = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        return {
+            key: named[names[id(value)]] if id(value) in names else value.detach()
+            for key, value in self.module.state_dict(keep_vars=True).items()
+            if isinstance(value, Tensor)  # a module may keep what is none
+        }
 
     def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
         """Return the vector ``[P]`` of tensors by parameter name: the inverse of ``unflatten``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,30 +21,49 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def load_start(module: nn.Module, path: Path) -> None:
     """Give the network the parameters (and buffers) in ``path``, in its own dtype.
 
-    Names are those of ``module.state_dict()``. A run's ``models.safetensors`` has them with the model's name in front;
+    Names are those of ``module.state_dict()``; of a tensor that has several, one will do, and all have the same values.
+    Buffers may be missing. A run's ``models.safetensors`` has them with the model's name in front;
     its averaged model is taken.
 
     Raises:
         InputError: the file cannot be read, or its tensors are not the network's; the message names the first.
     """
-    saved = _read(path)
-    parameters, known = dict(module.named_parameters()), module.state_dict()
-    for name, parameter in parameters.items():
-        if name not in saved:
-            raise InputError(f"model.init: {path} has no parameter {name!r}, which the network has")
-        if saved[name].shape != parameter.shape:
-            found, expected = tuple(saved[name].shape), tuple(parameter.shape)
-            raise InputError(f"model.init: {path}: parameter {name!r} has shape {found}; the network's has {expected}")
-        if (kind := saved[name].dtype) not in _TYPES:
-            raise InputError(f"model.init: {path}: parameter {name!r} holds {kind}, should be floating-point")
-        if not saved[name].isfinite().all():
-            raise InputError(f"model.init: {path}: parameter {name!r} holds values that are nan or infinite")
+    saved, known = _read(path), module.state_dict(keep_vars=True)
     if unexpected := [name for name in saved if name not in known]:
         raise InputError(f"model.init: {path} has a parameter {unexpected[0]!r}, which the network has not")
-    with torch.no_grad():
-        for name, tensor in (parameters | dict(module.named_buffers())).items():
-            if name in saved and saved[name].shape == tensor.shape:
-                tensor.copy_(saved[name])
+    for tensor, names in _by_tensor(known):
+        found = [name for name in names if name in saved]
+        if not found and isinstance(tensor, nn.Parameter):
+            raise InputError(f"model.init: {path} has no parameter {names[0]!r}, which the network has")
+        for name in found:
+            _check(path, name, saved[name], tensor)
+            if not torch.equal(saved[name].to(tensor), saved[found[0]].to(tensor)):
+                raise InputError(
+                    f"model.init: {path}: {found[0]!r} and {name!r} are one tensor in the network; their values differ"
+                )
+        if found:
+            with torch.no_grad():
+                tensor.copy_(saved[found[0]])
+
+
+def _by_tensor(known: Mapping[str, Any]) -> list[tuple[Tensor, list[str]]]:
+    """Return a module's tensors, each once, with all names that it has."""
+    names: dict[int, tuple[Tensor, list[str]]] = {}
+    for name, tensor in known.items():
+        if isinstance(tensor, Tensor):
+            names.setdefault(id(tensor), (tensor, []))[1].append(name)
+    return list(names.values())
+
+
+def _check(path: Path, name: str, given: Tensor, wanted: Tensor) -> None:
+    """Raise ``InputError`` unless a saved tensor can take the place of the network's."""
+    if given.shape != wanted.shape:
+        found, expected = tuple(given.shape), tuple(wanted.shape)
+        raise InputError(f"model.init: {path}: parameter {name!r} has shape {found}; the network's has {expected}")
+    if given.dtype not in _TYPES and isinstance(wanted, nn.Parameter):
+        raise InputError(f"model.init: {path}: parameter {name!r} holds {given.dtype}, should be floating-point")
+    if not given.isfinite().all() and isinstance(wanted, nn.Parameter):  # a buffer may be a mask of -inf
+        raise InputError(f"model.init: {path}: parameter {name!r} holds values that are nan or infinite")
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -45,6 +45,9 @@ def add_up(accounts: Sequence[Account], ledger: Ledger) -> None:
     for name in ("node_steps", "bytes_sent", "train_seconds", "evaluation_seconds"):
         values = [each.summary.get(name, getattr(each.latest(ledger.round), name, 0)) for each in accounts]
         setattr(ledger, name, max(values) if name.endswith("seconds") else sum(values))
+    ledger.retries = {}
+    for each in accounts:
+        ledger.add_retries(each.summary.get("decomposition_retries", {}))
 
 
 def _joined(accounts: Sequence[Account], round: int, num_nodes: int) -> Metrics:

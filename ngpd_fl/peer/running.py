@@ -157,7 +157,7 @@ class _Peer:
             self.engine.close()
             summary = self.ledger.summary() | {"peer": account(self.engine)}
             params = dict(zip(self.engine.nodes, self.engine.params(), strict=True))
-            models = {f"node{node}": self.job.model.unflatten(each) for node, each in params.items()}
+            models = {f"node{node}": self.job.model.state_dict(each) for node, each in params.items()}
             self.folder.finish(summary, models)
         return summary
 
@@ -184,6 +184,7 @@ class _Peer:
         """Run a round and count it; return whether it was lost."""
         began, waited = time.perf_counter(), self.engine.waited
         info = self.engine.run_round()
+        self.ledger.add_retries(self.job.take_retries())
         self.ledger.round = self.engine.round - 1  # it may have left some out
         return self.ledger.add_round(
             float(info.loss),

@@ -70,6 +70,7 @@ class Ledger:
         status: the run's end, once it is known.
         round: rounds done.
         node_steps: local steps done, summed over nodes.
+        retries: layer and factor -> its ``width``, and how often its eigendecomposition failed and what was done then.
     """
 
     config: Config
@@ -87,6 +88,7 @@ class Ledger:
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     bytes_sent: int = 0
+    retries: dict[str, dict[str, int]] = field(default_factory=dict)
     _losses: list[float] = field(default_factory=list)
     _shrinks: list[float] = field(default_factory=list)
 
@@ -101,6 +103,13 @@ class Ledger:
         self._losses.append(loss)
         self._shrinks.append(shrink)
         return not loss < _ABSURD_LOSS  # or it is nan
+
+    def add_retries(self, found: Mapping[str, Mapping[str, int]]) -> None:
+        """Count eigendecompositions that failed at first, as ``Retries.take`` returns them."""
+        for factor, counts in found.items():
+            known = self.retries.setdefault(factor, {"width": counts["width"]})
+            for how in counts.keys() - {"width"}:
+                known[how] = known.get(how, 0) + counts[how]
 
     def evaluation_is_due(self) -> bool:
         """Return whether the models are to be judged after this round."""
@@ -177,6 +186,7 @@ class Ledger:
             "train_seconds": self.train_seconds,
             "node_steps_per_second": self.node_steps / self.train_seconds if self.train_seconds else None,
             "evaluation_seconds": self.evaluation_seconds,
+            "decomposition_retries": self.retries,
             "clock": self.clock() if self.clock is not None else None,
         }
 

@@ -18,11 +18,14 @@ from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.layout import Points, edge_lines, node_positions, smallest_distance
 from ngpd_fl.report.setting import graph_words
-from ngpd_fl.report.style import FAINT, INK, PALETTE, dress, new_figure
+from ngpd_fl.report.style import FAINT, INK, PALETTE, dress, new_figure, short_name
 from topologies import Topology
 
 _WIDTH, _INNER = 6.0, 4.8
 """Inches: of the picture, and of the graph in it."""
+
+_INSIDE = 4
+"""Characters of a name that fit into a node."""
 
 
 def graph_figure(
@@ -53,7 +56,7 @@ def graph_figure(
     axes.margins(0.03)
     _draw_edges(axes, topology, positions, radius)
     colours = _draw_nodes(axes, positions, radius, shown, measure)
-    _draw_labels(axes, positions, colours, size=0.85 * radius / inch * 72)
+    _draw_labels(axes, config.topology.node_names, positions, colours, radius, size=0.85 * radius / inch * 72)
     axes.autoscale_view()
     return figure
 
@@ -113,10 +116,14 @@ def _draw_nodes(
     return colours
 
 
-def _draw_labels(axes: Axes, positions: Points, colours: Points, size: float) -> None:
-    """Write the nodes' numbers into them, in ``size`` points, if that can be read."""
+def _draw_labels(
+    axes: Axes, names: Sequence[str], positions: Points, colours: Points, radius: float, size: float
+) -> None:
+    """Write the nodes' names into them, in ``size`` points, if that can be read; below them where names are long."""
     if size < 4.5:
         return
-    for node, ((x, y), colour) in enumerate(zip(positions, colours, strict=True)):
-        ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55 else INK
-        axes.text(x, y, str(node), ha="center", va="center_baseline", fontsize=min(size, 11), color=ink)
+    below = max(map(len, names)) > _INSIDE
+    for name, (x, y), colour in zip(names, positions, colours, strict=True):
+        ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55 and not below else INK
+        where = {"y": y - 1.2 * radius, "va": "top"} if below else {"y": y, "va": "center_baseline"}
+        axes.text(x, s=short_name(name), ha="center", fontsize=min(size, 11), color=ink, zorder=3, **where)

@@ -11,7 +11,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.report.units import short_percent
 from topologies import StaticSchedule
 
-_ELSEWHERE = {"name", "nodes", "weights", "schedule", "edges", "graphs", "fingerprint"}
+_ELSEWHERE = {"name", "nodes", "weights", "schedule", "edges", "graphs", "labels", "fingerprint"}
 """What a heading says in another place, or what is too long for it."""
 
 
@@ -90,7 +90,9 @@ def clock_words(config: Config) -> str:
     if devices.link_sigma:
         words.append(f"spread of links {devices.link_sigma:g}")
     if devices.slow:
-        nodes = ", ".join(f"{node} (x {factor:g})" for node, factor in list(devices.slow.items())[:_FEW])
+        names = dict(enumerate(config.topology.node_names))
+        slow = list(devices.slow.items())[:_FEW]
+        nodes = ", ".join(f"{names.get(node, node)} (x {factor:g})" for node, factor in slow)
         words.append(f"slow: {nodes}" + ", ..." * (len(devices.slow) > _FEW))
     if devices.replay is not None:
         words.append(f"events of {devices.replay.name}")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
 from ngpd_fl.data import divide
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.setting import split_words
-from ngpd_fl.report.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
 
 _CELLS = 300
 """Up to this many cells each shows its number."""
+
+_UPRIGHT = 4
+"""Characters of the longest name up to which names stand upright below the cells."""
 
 
 def count_labels(config: Config) -> tuple[NDArray[np.int64], Measure]:
@@ -51,6 +54,12 @@ def split_figure(config: Config, counts: NDArray[np.int64], measure: Measure = A
     cells.set_xlim(-0.5, num_nodes - 0.5)
     for axis, size in ((cells.xaxis, num_nodes), (cells.yaxis, num_classes)):
         axis.set_major_locator(MaxNLocator(min(size, 17), integer=True))
+    names = config.topology.node_names
+    if len(names) == num_nodes:  # not where one node stands for all
+        cells.xaxis.set_major_formatter(
+            FuncFormatter(lambda place, _: short_name(names[round(place)]) if 0 <= place < num_nodes else "")
+        )
+        cells.tick_params(axis="x", rotation=45 if max(map(len, names)) > _UPRIGHT else 0)
     if counts.size <= _CELLS:
         dark = 0.55 * counts.max()
         for node, label in zip(*np.nonzero(counts), strict=True):

@@ -25,6 +25,15 @@ INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
 FORMATS = (".png", ".pdf", ".svg")
 
 
+_LONGEST = 16
+"""Characters of a node's name in a picture."""
+
+
+def short_name(name: str) -> str:
+    """Return a node's name as pictures show it: cut where it is long, and no mathematics to matplotlib."""
+    return (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…").replace("$", r"\$")
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` by ``height`` inches; constrained layout keeps its texts apart."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))

@@ -72,7 +72,8 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
         lines += [
             (
                 f"{measure.name} of the nodes",
-                f"mean {text(last.mean)}, worst {text(last.worst)}, best {text(last.best)}",
+                f"mean {text(last.mean)}, worst {text(last.worst)}{_whose(outcome, last.worst)}, "
+                f"best {text(last.best)}{_whose(outcome, last.best)}",
             ),
             (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
             ("averaged model", _averaged(outcome)),
@@ -89,7 +90,23 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     if unused := outcome.summary.get("unused_classes"):
         group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
         lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))
+    if retried := outcome.summary.get("decomposition_retries"):
+        lines.append(("eigendecompositions", "; ".join(_retries(*each) for each in retried.items())))
     return lines
+
+
+def _retries(factor: str, counts: dict[str, int]) -> str:
+    """Return how often a factor's decomposition failed and what was done then."""
+    words = ", ".join(f"{times} {how}" for how, times in counts.items() if how != "width")
+    return f"{factor} factor, {counts['width']} wide, failed at first: {words}"
+
+
+def _whose(outcome: Outcome, value: float) -> str:
+    """Return the label of the first node with a value of the last evaluation, in brackets; nothing without labels."""
+    topology, nodes = outcome.config.topology, outcome.last.nodes if outcome.last else []
+    if not topology.has_labels or value not in nodes or len(nodes) != topology.nodes:
+        return ""
+    return f" ({topology.node_names[nodes.index(value)]})"
 
 
 def _explained(last: Metrics) -> list[tuple[str, str]]:

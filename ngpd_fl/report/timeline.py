@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
 from ngpd_fl.report.setting import setting_words
-from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure, short_name
 
 _NODES = 24
 """Up to this many nodes have a bar each; of more, the slowest, the fastest and some between."""
@@ -83,7 +83,8 @@ def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
         for kind, colour in KINDS.items():
             spells = [(begin, min(length, end - begin)) for begin, length in courses[node].spells[kind] if begin < end]
             axes.broken_barh(spells, (place - 0.36, 0.72), facecolors=colour, edgecolors="white", linewidth=0.5)
-    axes.set_yticks(range(len(shown)), [str(node) for node in shown])
+    names = config.topology.node_names
+    axes.set_yticks(range(len(shown)), [short_name(names[node]) for node in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlim(0, end)
     axes.xaxis.set_major_locator(MaxNLocator(8))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import VectorisedEngine
-from strategies import DSGD, ECL, DSGDOptions, ECLOptions, KFACGossipOptions, NGPDOptions
+from strategies import DSGD, ECL, CECLOptions, DSGDOptions, ECLOptions, KFACGossipOptions, NGPDOptions
 from strategies.gossip import gossip
 from strategies.natural_gradient import trust_factor
 from tests.naive import NaiveNetwork
@@ -164,6 +164,19 @@ def test_default_edge_penalty(local_steps: int, divisor: int) -> None:
     for strategy in (ngpd, ecl):
         assert strategy.edge_penalty(2, 5, local_steps) == strategy.edge_penalty(5, 2, local_steps)
     assert quadratic_strategy(ECLOptions(edge_penalty=0.7)).edge_penalty(2, 5, local_steps) == 0.7
+
+
+@pytest.mark.parametrize(("local_steps", "keep", "divisor"), [(5, 0.1, 49), (5, 0.01, 499), (1, 0.2, 4), (8, 1.0, 7)])
+def test_default_edge_penalty_where_a_share_of_the_entries_travels(
+    local_steps: int, keep: float, divisor: float
+) -> None:
+    """Takezawa, Niwa, Yamada 2023: 1 / (mu E (K / keep - 1)), their 100 K / k with k % kept."""
+    compress = {"name": "random-k", "keep": keep}
+    expected = pytest.approx(1 / (0.5 * 4 * divisor))
+    for options in (CECLOptions(lr=0.5, compress=compress), ECLOptions(lr=0.5, compress=compress)):
+        assert quadratic_strategy(options).edge_penalty(4, 4, local_steps) == expected
+    given = CECLOptions(compress=compress, edge_penalty=0.7)
+    assert quadratic_strategy(given).edge_penalty(4, 4, local_steps) == 0.7
 
 
 def test_no_damping_needs_an_explicit_edge_penalty() -> None:

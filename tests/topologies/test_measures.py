@@ -8,6 +8,7 @@ from topologies import (
     BarbellOptions,
     BaseGraphOptions,
     CompleteOptions,
+    DirectedRingOptions,
     ExponentialOptions,
     HypercubeOptions,
     HyperHypercubeOptions,
@@ -32,6 +33,12 @@ def gap(options):
 def test_ring(nodes):
     # weights 1/3 each: eigenvalues (1 + 2 cos(2 pi k / N)) / 3
     assert gap(RingOptions(nodes=nodes)) == pytest.approx(2 / 3 * (1 - np.cos(2 * np.pi / nodes)), rel=1e-6)
+
+
+@pytest.mark.parametrize("nodes", [3, 8, DENSE_LIMIT + 1, 257])
+def test_directed_ring(nodes):
+    # weights 1/2 each: eigenvalues (1 + exp(2 pi i k / N)) / 2, most of nearly one modulus, at which ARPACK gives up
+    assert gap(DirectedRingOptions(nodes=nodes)) == pytest.approx(1 - np.cos(np.pi / nodes), rel=1e-6)
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 10])

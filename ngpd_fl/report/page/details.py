@@ -93,6 +93,7 @@ def _graph(run: Run, topology: Topology) -> dict[str, Any]:
         "nodes": [_plain(axis) for axis in positions.T],
         "edges": [[_plain(axis) for axis in np.array(thinned(line.tolist(), _ARC_POINTS)).T] for line in lines],
         "spacing": short(closest / extent, 3),
+        "names": run.config.topology.node_names,
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -51,6 +52,19 @@ def test_a_run_on_an_export_is_the_run_on_the_split(sections: dict[str, Any], tm
     np.testing.assert_array_equal(apart.counts, whole.counts)
     for ours, theirs in zip(apart.parts, whole.parts, strict=True):
         assert torch.equal(apart.dataset.train.inputs[ours], whole.dataset.train.inputs[theirs])
+
+
+def test_folders_may_be_called_by_the_graphs_labels(tmp_path: Path) -> None:
+    rooms = nx.cycle_graph(["kitchen", "attic", "node10", "node9"])  # in order: attic, kitchen, node9, node10
+    by_number, by_label = make_nodes(tmp_path / "numbers"), make_nodes(tmp_path / "labels")
+    for node, name in enumerate(["attic", "kitchen", "node9", "node10"]):
+        (by_label / f"node{node}").rename(by_label / name)
+    found, expected = (divide(on_folders(root, topology=rooms)) for root in (by_label, by_number))
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert torch.equal(found.dataset.train.inputs, expected.dataset.train.inputs)
+    (by_label / "attic").rename(by_label / "cellar")
+    with pytest.raises(InputError, match="4 nodes have node0 to node3, or those of their labels: attic, kitchen"):
+        divide(on_folders(by_label, topology=rooms))
 
 
 def test_a_recorded_run_on_folders_runs_again(tmp_path: Path) -> None:

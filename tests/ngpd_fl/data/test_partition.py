@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.partitions import (
     ClassesPartition,
-    DirichletNodesPartition,
     DirichletPartition,
+    DirichletPriorPartition,
+    DirichletUniformPartition,
     IIDPartition,
     PartitionConfig,
     PathologicalPartition,
@@ -26,7 +28,8 @@ NODES = 8
 ALL: list[PartitionConfig] = [
     IIDPartition(),
     DirichletPartition(),
-    DirichletNodesPartition(),
+    DirichletPriorPartition(),
+    DirichletUniformPartition(),
     PathologicalPartition(),
     PathologicalPartition(class_assignment_mode="first-deterministic"),
     PathologicalPartition(classes_per_node=3, class_assignment_mode="deterministic"),
@@ -35,7 +38,7 @@ ALL: list[PartitionConfig] = [
     QuantityPartition(),
     QuantityPartition(growth="square"),
 ]
-COMPLETE = ("iid", "dirichlet", "dirichlet-nodes", "classes", "quantity")
+COMPLETE = ("iid", "dirichlet", "dirichlet-prior", "dirichlet-uniform", "classes", "quantity")
 
 
 def counts_of(config: PartitionConfig, num_nodes: int = NODES, seed: int = 0) -> NDArray[np.int64]:
@@ -125,14 +128,59 @@ def test_dirichlet_skew_grows_as_alpha_falls() -> None:
 def test_nodes_that_draw_their_shares_are_of_one_size_and_differ_as_alpha_says() -> None:
     variation = []
     for alpha in (1000.0, 1.0, 0.01):
-        counts = counts_of(DirichletNodesPartition(alpha=alpha))
+        counts = counts_of(DirichletUniformPartition(alpha=alpha))
         assert set(counts.sum(axis=1)) == {125}
         variation.append(label_skew(counts).total_variation)
     assert variation[0] < 0.15 < 0.3 < variation[1] < 0.6 < 0.7 < variation[2]
     # The first node finds all classes in full: at alpha 0.01 it draws one, and takes all 100 of it.
-    assert counts_of(DirichletNodesPartition(alpha=0.01))[0].max() == 100
-    first = np.array([counts_of(DirichletNodesPartition(alpha=1.0), seed=seed)[0] for seed in range(60)])
+    assert counts_of(DirichletUniformPartition(alpha=0.01))[0].max() == 100
+    first = np.array([counts_of(DirichletUniformPartition(alpha=1.0), seed=seed)[0] for seed in range(60)])
     np.testing.assert_allclose(first.mean(axis=0), 12.5, atol=6)  # no class is preferred
+
+
+RARE = np.random.default_rng(1).permutation(np.repeat([0, 1, 3], [6000, 3000, 1000]))
+"""Three classes that differ in size, and one, 2, that nobody has."""
+
+
+@pytest.mark.parametrize("alpha", [0.5, 4.0])
+@pytest.mark.parametrize("partition", [DirichletPriorPartition, DirichletUniformPartition])
+def test_the_moments_of_the_first_nodes_shares_are_those_of_the_dirichlet_distribution(
+    partition: type[DirichletPriorPartition | DirichletUniformPartition], alpha: float
+) -> None:
+    """Of Dir(a): mean m = a / A and variance m (1 - m) / (A + 1), A the sum of a; the first of many nodes has no lack.
+
+    A class without images is among those of Dir(alpha), which gives it up to the others; hence only three are drawn.
+    """
+    labels = RARE if partition is DirichletPriorPartition else np.unique(RARE, return_inverse=True)[1]
+    of_class = np.bincount(labels) / len(labels)
+    concentration = alpha * of_class if partition is DirichletPriorPartition else np.full(3, alpha)
+    draws, size = 300, 100
+    counts = [
+        np.bincount(labels[partition_labels(labels, 100, partition(alpha=alpha), seed)[0]], minlength=len(of_class))
+        for seed in range(draws)
+    ]
+    shares = np.array(counts) / size
+    total = concentration.sum()
+    mean = concentration / total
+    variance = mean * (1 - mean) / (total + 1)
+    seen = variance * (1 - 1 / size) + mean * (1 - mean) / size  # a node's images are a sample of its shares
+    assert np.all(np.abs(shares.mean(axis=0) - mean) <= 4 * np.sqrt(seen / draws))
+    np.testing.assert_allclose(shares.var(axis=0), seen, rtol=0.35)
+
+
+def test_with_classes_of_one_size_the_prior_divides_alpha_by_their_number() -> None:
+    np.testing.assert_array_equal(
+        counts_of(DirichletPriorPartition(alpha=2.0)), counts_of(DirichletUniformPartition(alpha=0.2))
+    )
+
+
+def test_the_earlier_name_is_answered_with_the_new_one_and_means_what_it_did(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = Config(partition={"name": "dirichlet-nodes", "alpha": 0.1})
+    assert config.partition == DirichletUniformPartition(alpha=0.1)
+    assert "dirichlet-uniform" in caplog.text and "dirichlet-prior" in caplog.text
+    assert Config(partition="dirichlet-nodes").partition == DirichletUniformPartition()
 
 
 def test_dirichlet_gives_every_node_min_size() -> None:

@@ -24,6 +24,11 @@ class Run(nn.Module):
         self.register_buffer("count", torch.zeros(()))
         self.run = run
 
+    def turned(self, dtype: torch.dtype) -> Run:
+        """Return it with a complex buffer."""
+        self.register_buffer("turn", torch.polar(torch.ones(()), torch.tensor(0.5)).to(dtype))
+        return self
+
     def forward(self, inputs: Tensor) -> object:
         return self.run(self, inputs.flatten(1))
 
@@ -85,6 +90,14 @@ REFUSED = {
         ("draws random numbers",),
     ),
     "noise": (lambda: Run(lambda net, x: net.layer(x + torch.randn_like(x))), ("draws random numbers",)),
+    "complex parameter": (
+        lambda: around(nn.Linear(4, 4, dtype=torch.complex64)),
+        ("'1.weight'", "complex; only real"),
+    ),
+    "complex buffer of twice the width": (
+        lambda: Run(lambda net, x: net.layer(x * net.turn.abs())).turned(torch.complex128),
+        ("'turn'", "complex128", "use complex64"),
+    ),
     "frozen": (frozen, ("'1.bias'", "frozen")),
     "no parameters": (lambda: nn.Flatten(), ("no parameters",)),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), ("'1.weight'", "sizes")),

@@ -32,15 +32,18 @@
     return [Math.min(...all), Math.max(...all)];
   };
 
+  /* What a node is called: its label or its number. */
+  const name = (each, node) => plain(data.details.graphs[each.graph].names[node] ?? String(node));
+
   const nodeTexts = (each, shown) => {
-    const { unit, name } = measureOf(each);
-    const text = (value) => (value === null ? "not judged" : `${name} ${Number(value.toPrecision(3))}${unit}`);
-    return shown.map((value, node) => `node ${node}: ${text(value)}`);
+    const { unit, name: measure } = measureOf(each);
+    const text = (value) => (value === null ? "not judged" : `${measure} ${Number(value.toPrecision(3))}${unit}`);
+    return shown.map((value, node) => `node ${name(each, node)}: ${text(value)}`);
   };
 
-  /* The node's number, and below it what it is worth where there is room: colours alone are not read by everybody. */
+  /* The node's name, and below it what it is worth where there is room: colours alone are not read by everybody. */
   const nodeLabel = (node, value, size) =>
-    size >= 30 && value !== null ? `<b>${node}</b><br>${Number(value.toPrecision(2))}` : String(node);
+    size >= 30 && value !== null ? `<b>${node}</b><br>${Number(value.toPrecision(2))}` : node;
 
   const drawGraph = () => {
     const each = run();
@@ -59,12 +62,14 @@
     };
     const middle = low + (higher ? 0.55 : 0.45) * (high - low);
     const dark = (value) => value !== null && (higher ? value < middle : value > middle);
+    const long = graph.names.some((each) => each.length > 4); // such names are below their nodes
     const nodes = {
       x,
       y,
       mode: x.length <= LABELLED ? "markers+text" : "markers",
-      text: x.map((_, node) => nodeLabel(node, shown[node] ?? null, size)),
-      textfont: { size: Math.min(12, 0.25 * size + 4), color: x.map((_, node) => (dark(shown[node] ?? null) ? "#ffffff" : "#1d2329")) },
+      textposition: long ? "bottom center" : "middle center",
+      text: x.map((_, node) => nodeLabel(name(each, node), shown[node] ?? null, size)),
+      textfont: { size: Math.min(12, 0.25 * size + 4), color: x.map((_, node) => (dark(shown[node] ?? null) && !long ? "#ffffff" : "#1d2329")) },
       hovertext: nodeTexts(each, shown),
       hoverinfo: "text",
       marker: {
@@ -102,7 +107,8 @@
   };
 
   const drawSplit = () => {
-    const { labels, cell } = run();
+    const each = run();
+    const { labels, cell } = each;
     splitPlot.hidden = !labels;
     document.getElementById("split-why").hidden = Boolean(labels);
     if (!labels) return;
@@ -120,16 +126,22 @@
       hovertemplate: `node %{x}, ${plain(labels.group)} %{y}: %{z} examples<extra></extra>`,
       texttemplate: labels.counts.length * classes.length <= CELLS ? "%{z}" : "",
     };
+    const named = (each, number) => {
+      if (number > 17) return {};
+      const nodes = [...Array(number).keys()];
+      return { tickmode: "array", tickvals: nodes, ticktext: nodes.map((node) => name(each, node)) };
+    };
     const whole = (number) => ({ tick0: 0, dtick: Math.ceil(number / 17), showgrid: false, linecolor: "rgba(0,0,0,0)" });
     const own = layout({
-      xaxis: axis("node", whole(labels.counts.length)),
+      xaxis: axis("node", { ...whole(labels.counts.length), ...named(each, labels.counts.length) }),
       yaxis: axis(labels.group, whole(classes.length)),
     });
     Plotly.react(splitPlot, [map], own, config);
   };
 
   const drawTimeline = () => {
-    const { timeline } = run();
+    const each = run();
+    const { timeline } = each;
     if (!timeline) return;
     const bars = Object.entries(timeline.spells).map(([kind, spells]) => ({
       type: "bar",
@@ -137,7 +149,7 @@
       name: kind,
       base: spells.map(([, begin]) => begin),
       x: spells.map(([, , length]) => length),
-      y: spells.map(([place]) => `node ${timeline.nodes[place]}`),
+      y: spells.map(([place]) => `node ${name(each, timeline.nodes[place])}`),
       hovertemplate: `%{y} ${kind} for %{x:.4~g} s from %{base:.4~g} s<extra></extra>`,
       marker: {
         color: data.kinds[kind],
@@ -153,7 +165,7 @@
       hovermode: "closest",
       showlegend: true,
       xaxis: axis("virtual time (s)", { range: [0, timeline.end] }),
-      yaxis: { autorange: "reversed", type: "category", categoryarray: timeline.nodes.map((node) => `node ${node}`) },
+      yaxis: { autorange: "reversed", type: "category", categoryarray: timeline.nodes.map((node) => `node ${name(each, node)}`) },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
     });
     Plotly.react(timelinePlot, bars, own, config);
