@@ -118,7 +118,7 @@ class EventEngine:
         self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
-        self._graphs = Graphs(topology, start.dtype, start.device)
+        self._graphs = Graphs(topology, self._blocks, start.dtype, start.device)
         self._message_bytes = sum(message_bytes(strategy, start).values())
         post = Post(strategy.options.needs.per_edge, example_message(strategy, start))
         self._mail = Mail(self._blocks, len(topology.edges), post, tampering)
@@ -224,13 +224,13 @@ class EventEngine:
 
     def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
         """Put what nodes send on its way."""
-        views = self._graphs.views(batch.block, batch.events)
+        views = self._graphs.views(batch.events)
         self._mail.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
     def _read(self, batch: _Batch[Read]) -> None:
         """Let nodes take in what has come for them."""
         reads, block = batch.events, batch.block
-        views = self._graphs.views(block, reads)
+        views = self._graphs.views(reads)
         sent = batch.states.call(self._outgoing, block.view, views)
         inbox, outbox, headers = self._mail.open(block, reads, views.sends, sent)
         batch.states.call(self._incoming, block.view, views, inbox, outbox, headers)

@@ -10,11 +10,11 @@ are those of a CPU bit for bit wherever both take the same path. Three things ar
 * **Code that asks** ``tensor.device.type`` takes a GPU's branch, and ``torch.cuda.is_available()`` says yes.
 * **Copies and waits are counted** (``Counts``): each makes the host wait for all work that it has queued.
 
-How: a wrapper subclass with ``__torch_dispatch__``, under a ``TorchDispatchMode`` that also sees how tensors come about.
-Both stand below autograd and ``torch.func``, so that gradients, ``vmap`` and ``functional_call`` need nothing of their
-own. To C++ the wrapper is a tensor on ``meta:0``: autograd asks nothing of that device, where it would start a driver
-for ``cuda:0``. An index tells it from a real meta tensor, which has none and holds no numbers here either. The mode is
-the thread's own, as torch's modes are.
+How: a wrapper subclass with ``__torch_dispatch__``, and a ``TorchDispatchMode`` that sees how tensors come about. Both
+stand below autograd and ``torch.func``, so that gradients, ``vmap`` and ``functional_call`` need nothing of their own. To
+C++ the wrapper is a tensor on ``meta:0``: autograd asks nothing of that device, where it would start a driver for
+``cuda:0``. An index tells it from a real meta tensor, which has none and holds no numbers here either. torch's modes are
+a thread's own: another thread enters ``PretendDevice.in_thread``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -135,18 +135,17 @@ def to_host(tensor: Tensor) -> Tensor:
     return tensor.host if isinstance(tensor, PretendTensor) else tensor
 
 
-class PretendDevice(TorchDispatchMode):
+class PretendDevice:
     """Context in which ``cuda`` is there, on the CPU.
 
     Attributes:
         where: how often each copy or wait has happened, by ``(kind, operation, place in the project)``.
     """
 
-    _active: list[PretendDevice] = []
+    _active: ClassVar[list[PretendDevice]] = []
 
     def __init__(self, devices: int = 1) -> None:
         """Pretend so many of them."""
-        super().__init__()  # type: ignore[no-untyped-call]
         self.where: Counter[tuple[str, str, str]] = Counter()
         self._devices = devices
         self._entered = ExitStack()
@@ -167,6 +166,11 @@ class PretendDevice(TorchDispatchMode):
         """Return a line for each copy and wait, with the place in the project's code that it comes from."""
         return "\n".join(f"{times:>6} {' '.join(key)}" for key, times in self.where.most_common())
 
+    @staticmethod
+    def in_thread() -> AbstractContextManager[Any]:
+        """Return a context in which the device is there for another thread, too."""
+        return _Mode()
+
     def __enter__(self) -> PretendDevice:
         """Let ``cuda`` be there."""
         replaced = {
@@ -176,29 +180,29 @@ class PretendDevice(TorchDispatchMode):
             "current_device": lambda: 0,
             "synchronize": lambda device=None: _note("waits", "synchronize"),
             "get_device_name": lambda device=None: "pretended device",
-            "get_device_capability": lambda device=None: (9, 0),
             "get_device_properties": lambda device=None: SimpleNamespace(name="pretended device", total_memory=1 << 37),
             "empty_cache": lambda: None,
-            "memory_allocated": lambda device=None: 0,
             "max_memory_allocated": lambda device=None: 0,
             "reset_peak_memory_stats": lambda device=None: None,
         }
         self._entered.enter_context(patch.multiple(torch.cuda, **replaced))
         torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]  # to switch devices does nothing
-        before = torch._C._only_lift_cpu_tensors()
-        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") comes here
-        self._entered.callback(torch._C._set_only_lift_cpu_tensors, before)
+        before = torch._C._only_lift_cpu_tensors()  # type: ignore[attr-defined]
+        torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # torch.tensor comes here, too
+        self._entered.callback(torch._C._set_only_lift_cpu_tensors, before)  # type: ignore[attr-defined]
         self._active.append(self)
         self._entered.callback(self._active.remove, self)
-        super().__enter__()  # type: ignore[no-untyped-call]
+        self._entered.enter_context(_Mode())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Let it be gone again."""
-        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
         self._entered.close()
+
+
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
@@ -241,6 +245,9 @@ def _check_devices(func: Any, name: str, args: Any, tensors: list[Tensor]) -> No
     """Raise where CUDA would: tensors lie on several devices."""
     used = tensors
     if name in _INDEXED:
+        indices = [each for each in args[1] if each is not None]
+        if any(each.device.type != "cpu" and each.device != args[0].device for each in indices):
+            raise RuntimeError(f"indices should be on cpu or on the device of the indexed tensor ({args[0].device})")
         used = [args[0], *(each for each in tree_leaves(args[2:]) if isinstance(each, Tensor))]
     if torch.Tag.pointwise in func.tags or name in _CREATE_FROM_SCALAR or name.startswith("where"):
         used = [each for each in used if isinstance(each, PretendTensor) or each.dim() > 0]
