@@ -10,11 +10,11 @@ are those of a CPU bit for bit wherever both take the same path. Three things ar
 * **Code that asks** ``tensor.device.type`` takes a GPU's branch, and ``torch.cuda.is_available()`` says yes.
 * **Copies and waits are counted** (``Counts``): each makes the host wait for all work that it has queued.
 
-How: a wrapper subclass with ``__torch_dispatch__``, and a ``TorchDispatchMode`` that sees how tensors come about. Both
-stand below autograd and ``torch.func``, so that gradients, ``vmap`` and ``functional_call`` need nothing of their own. To
-C++ the wrapper is a tensor on ``meta:0``: autograd asks nothing of that device, where it would start a driver for
-``cuda:0``. An index tells it from a real meta tensor, which has none and holds no numbers here either. torch's modes are
-a thread's own: another thread enters ``PretendDevice.in_thread``.
+How: a wrapper subclass with ``__torch_dispatch__``, and a ``TorchDispatchMode`` that sees how tensors come about.
+Both stand below autograd and ``torch.func``, so that gradients, ``vmap`` and ``functional_call`` need nothing of
+their own. To C++ the wrapper is a tensor on ``meta:0``: autograd asks nothing of that device, where it would start a
+driver for ``cuda:0``. An index tells it from a real meta tensor, which has none and holds no numbers here either.
+torch's modes are a thread's own: another thread enters ``PretendDevice.in_thread``.
 """
 
 from __future__ import annotations
