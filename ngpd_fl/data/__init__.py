@@ -1,6 +1,6 @@
 """Data: loading a data set, dividing it among the nodes, and drawing their minibatches."""
 
-from ngpd_fl.data.augmentation import draw_moves, move
+from ngpd_fl.data.augmentation import Moves, draw_moves, move
 from ngpd_fl.data.dataset import Dataset, Division, Split
 from ngpd_fl.data.division import divide
 from ngpd_fl.data.export import export_nodes
@@ -24,6 +24,7 @@ __all__ = [
     "Classification",
     "Dataset",
     "Division",
+    "Moves",
     "NeighbourhoodSkew",
     "Regression",
     "Skew",

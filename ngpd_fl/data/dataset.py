@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,11 @@ class Split:
     def __len__(self) -> int:
         """Return M, the number of images."""
         return len(self.labels)
+
+    @cached_property
+    def labels_on_host(self) -> Tensor:
+        """The labels on the CPU, copied there once."""
+        return self.labels.cpu()
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
         """Return the images in another type and on another device; nothing is copied where they are so already."""

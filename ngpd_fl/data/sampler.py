@@ -36,26 +36,31 @@ class BatchSampler:
 
     def indices(self, node: int, step: int) -> NDArray[np.int64]:
         """Return the images that ``node`` reads in ``step``, int64 ``[B]``."""
-        batch = np.empty(self._batch_size, dtype=np.int64)
-        self._fill(batch, node, step)
-        return batch
+        images: NDArray[np.int64] = self.batches([node], [step], 1)[0, 0]
+        return images
 
     def batch(self, nodes: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
         """Return the images that each of ``nodes`` (n of them) reads in its one of ``steps``, int64 ``[n, B]``."""
-        batches = np.empty((len(nodes), self._batch_size), dtype=np.int64)
-        for row, node, step in zip(batches, nodes, steps, strict=True):
-            self._fill(row, node, step)
-        return batches
+        images: NDArray[np.int64] = self.batches(nodes, steps, 1)[0]
+        return images
 
-    def _fill(self, batch: NDArray[np.int64], node: int, step: int) -> None:
+    def batches(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> NDArray[np.int64]:
+        """Return what each of ``nodes`` reads in ``count`` steps from its one of ``firsts`` on, ``[count, n, B]``."""
+        batches = np.empty((len(nodes), count, self._batch_size), dtype=np.int64)
+        for stretch, node, first in zip(batches.reshape(len(nodes), -1), nodes, firsts, strict=True):
+            self._fill(stretch, node, first)
+        return batches.swapaxes(0, 1)
+
+    def _fill(self, stretch: NDArray[np.int64], node: int, step: int) -> None:
+        """Fill in what a node's stream holds from where ``step`` begins."""
         size = len(self._parts[node])
         if not size:
             raise ValueError(f"node {node} needs an image")
         epoch, offset = divmod(step * self._batch_size, size)
         filled = 0
-        while filled < self._batch_size:
-            taken = self._epoch(node, epoch)[offset : offset + self._batch_size - filled]
-            batch[filled : filled + len(taken)] = taken
+        while filled < len(stretch):
+            taken = self._epoch(node, epoch)[offset : offset + len(stretch) - filled]
+            stretch[filled : filled + len(taken)] = taken
             filled += len(taken)
             epoch, offset = epoch + 1, 0
 

@@ -51,7 +51,10 @@ class Task(Protocol):
         ...
 
     def others(self, scores: NDArray[np.float64], labels: Tensor) -> dict[str, NDArray[np.float64]]:
-        """Return further measures ``[...]`` by their key, of mean scores ``[..., S]`` over a split with ``labels``."""
+        """Return further measures ``[...]`` by their key, of mean scores ``[..., S]`` over a split with ``labels``.
+
+        These lie on the CPU.
+        """
         ...
 
 
@@ -97,8 +100,8 @@ class Classification:
 class Regression:
     """Labels are T real-valued targets, ``[M, T]``, standardised; the groups are quantile bins of the first target.
 
-    A bin is (edge, next edge]; all but the first and the last have both. Scores are squared errors in the targets' own
-    unit.
+    A bin is (edge, next edge]; all but the first and the last have both. Scores are squared errors of the standardised
+    targets; measures are in the targets' own unit.
 
     Attributes:
         mean: of the training targets, float64 ``[T]``.
@@ -146,15 +149,15 @@ class Regression:
 
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the squared errors ``[B, T]``."""
-        return ((outputs - labels).double() * self.std.to(outputs.device)).square()
+        return (outputs - labels).double().square()
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the root mean square error, mean over the targets."""
-        return np.asarray(np.sqrt(scores).mean(-1))
+        return np.asarray((np.sqrt(scores) * self.std.numpy()).mean(-1))
 
     def others(self, scores: NDArray[np.float64], labels: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return R2, mean over the targets; nan where the split's targets are all the same."""
-        variance = (labels.cpu().double() * self.std).var(0, correction=0).numpy()
+        variance = labels.double().var(0, correction=0).numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             explained = np.where(variance > 0, 1 - scores / variance, np.nan)
         return {"r2": np.asarray(explained.mean(-1))}

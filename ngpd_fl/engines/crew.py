@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.example import message_bytes
+from ngpd_fl.engines.feed import Drawn, Feed, draw
 from ngpd_fl.engines.links import Links, Round, Slip
 from ngpd_fl.engines.mailbox import Letters, Mailbox
 from ngpd_fl.engines.snapshot import from_tensors, is_curvature, to_tensors
@@ -25,17 +26,6 @@ from topologies import Topology
 
 _CHUNK_BYTES = 8 << 20
 """Flat vectors of a chunk's nodes on a CPU: more drops out of its caches, less pays each operation's fixed cost."""
-
-
-class Feed(Protocol):
-    """Where local steps get their batches and random numbers."""
-
-    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
-        """Return the batches and the curvature's draws of ``nodes [n]`` in their local steps ``steps``, n of them.
-
-        Every leaf has a leading axis n.
-        """
-        ...
 
 
 REFRESH = Phase(refresh_factors=True, refresh_basis=True)
@@ -126,6 +116,8 @@ class Crew:
         self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device, nodes)
         self._mailbox = Mailbox(strategy.options.needs.per_edge, self._blocks, len(topology.edges), topology.num_nodes)
         self.nodes = torch.cat([block.nodes for block in self._blocks])
+        self._names: list[int] = self.nodes.tolist()
+        self._out_edges = torch.cat([block.out_edge.flatten() for block in self._blocks]).cpu()
         self._states: list[State] = [
             over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
         ]
@@ -136,7 +128,16 @@ class Crew:
 
     def work(self, number: int) -> Work:
         """Take the K local steps of round ``number`` at every node."""
-        of_blocks = [self._local_steps_of(index, number) for index in range(len(self._blocks))]
+        first = number * self._local_steps
+        phases = [self._strategy.phase(step) for step in range(first, first + self._local_steps)]
+        if self.has_forgotten:
+            phases[0] = REFRESH
+        drawn = draw(self._feed, self._names, [first] * len(self._names), phases)
+        of_blocks, begin = [], 0
+        for index, block in enumerate(self._blocks):
+            rows = slice(begin, begin + len(block.nodes))
+            of_blocks.append(self._local_steps_of(index, rows, first, phases, drawn))
+            begin = rows.stop
         self.has_forgotten = False
         losses, shrinks = zip(*of_blocks, strict=True)
         return Work(torch.cat(losses), torch.cat(shrinks))
@@ -190,8 +191,7 @@ class Crew:
             )
         self._links.close(round)
         self._written = None
-        sent = sum(int(round.sent[block.out_edge].sum()) for block in self._blocks)
-        return sent * self.bytes_per_message
+        return int(round.sent[self._out_edges].sum()) * self.bytes_per_message
 
     def awaits(self, number: int) -> list[int]:
         """Return the directed edges over which nodes elsewhere send in round ``number``, lost messages included."""
@@ -253,26 +253,37 @@ class Crew:
 
     def _edges_elsewhere(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the directed edges to and from nodes elsewhere, each with its sender."""
-        here = set(self.nodes.tolist())
+        here = set(self._names)
         outgoing, incoming = {}, {}
         for block in self._blocks:
-            for row, slot in block.view.exists.nonzero().tolist():
-                node, other = int(block.nodes[row]), int(block.view.neighbour[row, slot])
-                if other not in here:
-                    outgoing[int(block.out_edge[row, slot])] = node
-                    incoming[int(block.in_edge[row, slot])] = other
+            nodes, others, outward, inward, exists = (
+                each.cpu()
+                for each in (block.nodes, block.view.neighbour, block.out_edge, block.in_edge, block.view.exists)
+            )
+            for row, slot in exists.nonzero().tolist():
+                if (other := int(others[row, slot])) not in here:
+                    outgoing[int(outward[row, slot])] = int(nodes[row])
+                    incoming[int(inward[row, slot])] = other
         return outgoing, incoming
 
-    def _local_steps_of(self, index: int, number: int) -> tuple[Tensor, Tensor]:
-        """Take a round's local steps in one block; return each node's mean loss and trust factor, ``[n]``."""
+    def _local_steps_of(
+        self, index: int, rows: slice, first: int, phases: Sequence[Phase], drawn: Drawn
+    ) -> tuple[Tensor, Tensor]:
+        """Take a round's local steps in one block; return each node's mean loss and trust factor, ``[n]``.
+
+        Args:
+            index: the block.
+            rows: where its nodes are among those of the crew.
+            first: the round's first local step.
+            phases: of the steps.
+            drawn: what the crew's nodes read in them.
+        """
         block, state = self._blocks[index], self._states[index]
         infos: list[StepInfo] = []
-        for step in range(number * self._local_steps, (number + 1) * self._local_steps):
-            phase = REFRESH if self.has_forgotten and not infos else self._strategy.phase(step)
-            batch, draws = self._feed(block.nodes, [step] * len(block.nodes), phase)
-            scale = self._start.new_full((len(block.nodes),), self._lr_scale(step))
+        for step, phase in enumerate(phases):
+            scale = self._start.new_full((len(block.nodes),), self._lr_scale(first + step))
             take = over_nodes(partial(self._strategy.local_step, phase=phase))
-            state, info = take(state, block.view, Step(batch, draws, scale))
+            state, info = take(state, block.view, Step(*drawn(step, rows), scale))
             infos.append(info)
         self._states[index] = state
         return torch.stack([info.loss for info in infos]).mean(0), torch.stack([info.shrink for info in infos]).mean(0)

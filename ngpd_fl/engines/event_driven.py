@@ -12,13 +12,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from functools import lru_cache, partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Drop, Event, Read, Work
 from ngpd_fl.engines.blocks import Block, make_blocks
-from ngpd_fl.engines.crew import REFRESH, Feed, default_chunk_size
+from ngpd_fl.engines.crew import REFRESH, default_chunk_size
 from ngpd_fl.engines.example import example_message, message_bytes
+from ngpd_fl.engines.feed import Feed, draw
 from ngpd_fl.engines.graphs import Graphs
 from ngpd_fl.engines.levels import levels_of
 from ngpd_fl.engines.mail import Mail
@@ -116,7 +118,7 @@ class EventEngine:
         self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
-        self._graphs = Graphs(topology, start.dtype, start.device)
+        self._graphs = Graphs(topology, self._blocks, start.dtype, start.device)
         self._message_bytes = sum(message_bytes(strategy, start).values())
         post = Post(strategy.options.needs.per_edge, example_message(strategy, start))
         self._mail = Mail(self._blocks, len(topology.edges), post, tampering)
@@ -205,23 +207,30 @@ class EventEngine:
 
     def _work(self, batch: _Batch[Work]) -> list[StepInfo]:
         """Take local steps; return what each reports."""
-        infos = []
-        for step, phase in enumerate(self._phases(batch.events[0])):
-            steps = [work.round * self._local_steps + step for work in batch.events]
-            scales = self._start.new_tensor([self._lr_scale(min(step, self._last_step)) for step in steps])
-            given = Step(*self._feed(batch.block.nodes, steps, phase), scales)
+        infos, phases = [], self._phases(batch.events[0])
+        firsts = [work.round * self._local_steps for work in batch.events]
+        scales = self._lr_scales(firsts)
+        drawn = draw(self._feed, [work.node for work in batch.events], firsts, phases)
+        for step, phase in enumerate(phases):
+            given = Step(*drawn(step, slice(None)), scales[step])
             infos.append(batch.states.call(self._step_in(phase), batch.block.view, given))
         return infos
 
+    def _lr_scales(self, firsts: Sequence[int]) -> Tensor:
+        """Return the factors on lr ``[K, n]`` of n nodes' rounds whose first local steps are given."""
+        steps = ([min(first + step, self._last_step) for first in firsts] for step in range(self._local_steps))
+        scales = np.array([[self._lr_scale(step) for step in of_nodes] for of_nodes in steps])
+        return torch.as_tensor(scales, dtype=self._start.dtype, device=self._start.device)
+
     def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
         """Put what nodes send on its way."""
-        views = self._graphs.views(batch.block, batch.events)
+        views = self._graphs.views(batch.events)
         self._mail.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
     def _read(self, batch: _Batch[Read]) -> None:
         """Let nodes take in what has come for them."""
         reads, block = batch.events, batch.block
-        views = self._graphs.views(block, reads)
+        views = self._graphs.views(reads)
         sent = batch.states.call(self._outgoing, block.view, views)
         inbox, outbox, headers = self._mail.open(block, reads, views.sends, sent)
         batch.states.call(self._incoming, block.view, views, inbox, outbox, headers)
@@ -244,7 +253,7 @@ def _as_rows(rows: list[int], device: torch.device) -> Rows:
     """Return ascending numbers as a range, if they are one."""
     if rows[-1] - rows[0] == len(rows) - 1:
         return slice(rows[0], rows[-1] + 1)
-    return torch.tensor(rows, device=device)
+    return torch.as_tensor(np.array(rows), device=device)
 
 
 def _at_once(stacks: Sequence[Stack], device: torch.device) -> int | None:

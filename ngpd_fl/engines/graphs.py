@@ -33,20 +33,27 @@ class _Graph(NamedTuple):
 class Graphs:
     """What nodes know of the graphs of their rounds."""
 
-    def __init__(self, topology: Topology, dtype: torch.dtype, device: torch.device) -> None:
-        """Take the graph and its schedule, and the type and the place of the weights."""
+    def __init__(self, topology: Topology, blocks: Sequence[Block], dtype: torch.dtype, device: torch.device) -> None:
+        """Take the graph and its schedule, how its nodes are stacked, and the type and the place of the weights."""
         self._topology = topology
+        self._edges = {}  # of each node, on the host: by slot, on which it sends and on which it receives
+        for block in blocks:
+            rows = zip(block.nodes.tolist(), block.out_edge.cpu().numpy(), block.in_edge.cpu().numpy(), strict=True)
+            self._edges.update({node: edges for node, *edges in rows})
         self._dtype = dtype
         self._device = device
         self._graph = lru_cache(maxsize=256)(self._find)
 
-    def views(self, block: Block, events: Sequence[Work] | Sequence[Read]) -> RoundView:
-        """Return the views of a block's nodes, each in the round that its event is about; every field ``[n, ...]``.
+    def views(self, events: Sequence[Work] | Sequence[Read]) -> RoundView:
+        """Return what nodes of one block know of the rounds that their events are about; every field ``[n, ...]``.
 
         A message weighs what it weighs in its sender's round. Where messages of other rounds are among them, their
         weights might exceed one in sum: of h messages it is h / (h + 1) at most, to which they are scaled down.
         """
-        nodes, out_edge, in_edge = (part.cpu().numpy() for part in (block.nodes, block.out_edge, block.in_edge))
+        nodes = np.array([event.node for event in events])
+        out_edge, in_edge = (
+            np.stack(part) for part in zip(*(self._edges[event.node] for event in events), strict=True)
+        )
         rounds = np.array([event.round for event in events])
         sends, receives = np.empty(out_edge.shape, dtype=bool), np.empty(out_edge.shape, dtype=bool)
         weight_in, weight_out = np.empty(out_edge.shape), np.empty(out_edge.shape)

@@ -21,6 +21,8 @@ _BITMAP = (1 << _WIDTH) - 1
 class Round(NamedTuple):
     """One round of the network; arrays over directed edges have 2 E + 1 entries, the last for "no edge".
 
+    They lie on the host, where messages are asked after one by one.
+
     Attributes:
         number: the round, from 0.
         sent: directed edges on which a message is sent, bool ``[2 E + 1]``.
@@ -53,6 +55,18 @@ class Slip(NamedTuple):
     round: int
 
 
+class _Placed(NamedTuple):
+    """What the nodes on a device need to know of a round; arrays over directed edges, but for ``weight_own [N]``."""
+
+    sent: Tensor
+    delivered: Tensor
+    weight: Tensor
+    weight_own: Tensor
+    applied: Tensor
+    age: Tensor
+    reset: Tensor
+
+
 class Links:
     """The state of every link: how many messages were sent over it, and which of them the receiving end has applied.
 
@@ -70,7 +84,7 @@ class Links:
             message_loss: probability that a message is lost.
             seed: keys the draws of lost messages.
             dtype: type of the mixing weights.
-            device: where the arrays live.
+            device: where the nodes are; what they see of a round is copied there once.
         """
         self._topology = topology
         self._message_loss = message_loss
@@ -78,11 +92,12 @@ class Links:
         self._dtype = dtype
         self._device = device
         directed = 2 * len(topology.edges) + 1
-        self._sequence = torch.zeros(directed, dtype=torch.int64, device=device)
-        self._newest = torch.full((directed,), -1, dtype=torch.int64, device=device)
-        self._bitmap = torch.zeros(directed, dtype=torch.int64, device=device)
-        self._is_reset = torch.zeros(directed, dtype=torch.bool, device=device)
-        self._age = torch.zeros(directed, dtype=torch.int64, device=device)
+        self._sequence = torch.zeros(directed, dtype=torch.int64)
+        self._newest = torch.full((directed,), -1, dtype=torch.int64)
+        self._bitmap = torch.zeros(directed, dtype=torch.int64)
+        self._is_reset = torch.zeros(directed, dtype=torch.bool)
+        self._age = torch.zeros(directed, dtype=torch.int64)
+        self._last_placed: tuple[Round, _Placed] | None = None
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
@@ -100,24 +115,24 @@ class Links:
 
     def view(self, round: Round, block: Block) -> RoundView:
         """Return what the block's nodes know of the round, every field with a leading axis n."""
+        placed = self._placed(round)
         return RoundView(
             round=torch.full_like(block.nodes, round.number),
-            sends=round.sent[block.out_edge],
-            receives=round.sent[block.in_edge],
-            weight_own=round.weight_own[block.nodes],
-            weight_in=round.weight[block.in_edge],
-            weight_out=round.weight[block.out_edge],
+            sends=placed.sent[block.out_edge],
+            receives=placed.sent[block.in_edge],
+            weight_own=placed.weight_own[block.nodes],
+            weight_in=placed.weight[block.in_edge],
+            weight_out=placed.weight[block.out_edge],
         )
 
     def headers(self, round: Round, block: Block) -> Headers:
         """Return the headers of the messages that the block's nodes get; call before ``close``."""
-        later = self._sequence - 1 - self._newest  # messages sent after the newest that was applied
-        applied = torch.where(later < _WIDTH, (self._bitmap << later.clamp(max=_WIDTH - 1)) & _BITMAP, 0)
+        placed = self._placed(round)
         return Headers(
-            received=round.delivered[block.in_edge],
-            applied=applied[block.out_edge],
-            age=self._age[block.in_edge],
-            reset=self._is_reset[block.in_edge],
+            received=placed.delivered[block.in_edge],
+            applied=placed.applied[block.out_edge],
+            age=placed.age[block.in_edge],
+            reset=placed.reset[block.in_edge],
         )
 
     def slip(self, round: Round, edge: int) -> Slip:
@@ -131,6 +146,7 @@ class Links:
         A message of another round weighs what it weighs in that one. Where a node gets one, the weights of all its
         messages might exceed one in sum: of h messages it is h / (h + 1) at most, to which they are scaled down.
         """
+        self._last_placed = None
         delivered = round.delivered.clone()
         for edge, slip in slips.items():
             reverse = edge ^ 1
@@ -152,6 +168,7 @@ class Links:
         What the other end has applied of the messages to it is not known, nor, unless it is this end that went back
         (``own``), what of its new messages was applied here: none. The next message over the edge says so to the node.
         """
+        self._last_placed = None
         for edge in edges:
             reverse = edge ^ 1
             self._is_reset[edge] = True
@@ -169,6 +186,7 @@ class Links:
         self._newest = torch.where(round.delivered, self._sequence, self._newest)
         self._is_reset &= ~round.delivered
         self._sequence = self._sequence + round.sent
+        self._last_placed = None
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that changes over a run, to be stored; ``load`` takes it back."""
@@ -182,8 +200,18 @@ class Links:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned."""
         self._sequence, self._newest, self._bitmap, self._is_reset = (
-            state[name].to(self._device) for name in ("sequence", "newest", "bitmap", "is_reset")
+            state[name].clone() for name in ("sequence", "newest", "bitmap", "is_reset")
         )
+        self._last_placed = None
+
+    def _placed(self, round: Round) -> _Placed:
+        """Return what the nodes see of a round, on their device."""
+        if self._last_placed is None or self._last_placed[0] is not round:
+            later = self._sequence - 1 - self._newest  # messages sent after the newest that was applied
+            applied = torch.where(later < _WIDTH, (self._bitmap << later.clamp(max=_WIDTH - 1)) & _BITMAP, 0)
+            seen = (*round[1:], applied, self._age, self._is_reset)
+            self._last_placed = round, _Placed(*(array.to(self._device) for array in seen))
+        return self._last_placed[1]
 
     def _weights_of_rounds(self, round: Round, others: Mapping[int, int]) -> Tensor:
         """Return the weights ``[2 E + 1]``, with those of messages of other rounds (by directed edge) as in these."""
@@ -199,4 +227,4 @@ class Links:
         return weight
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=self._dtype if array.dtype.kind == "f" else None, device=self._device)
+        return torch.as_tensor(array, dtype=self._dtype if array.dtype.kind == "f" else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ class Mailbox:
 
     A field with one value per edge lies in a buffer with a row for every directed edge at these nodes, any other in one
     with a row for each of them and of their neighbours. The last row is zero: what a slot without a message reads.
+    What goes elsewhere and comes from there lies on the host; each field is copied at once.
     """
 
     def __init__(self, per_edge: tuple[str, ...], blocks: Sequence[Block], num_edges: int, num_nodes: int) -> None:
@@ -28,8 +29,8 @@ class Mailbox:
         self._per_edge = per_edge
         edges = [edge[block.view.exists] for block in blocks for edge in (block.out_edge, block.in_edge)]
         nodes = [node.reshape(-1) for block in blocks for node in (block.nodes, block.view.neighbour)]
-        self._edge_row = _rows(torch.cat(edges), 2 * num_edges + 1)
-        self._node_row = _rows(torch.cat(nodes), num_nodes + 1)
+        self._edge_rows = _Rows.of(torch.cat(edges), 2 * num_edges + 1)
+        self._node_rows = _Rows.of(torch.cat(nodes), num_nodes + 1)
         self._buffers: dict[str, Tensor] = {}
         self._message: type[Any] = tuple
 
@@ -37,20 +38,19 @@ class Mailbox:
         """Store a block's messages; each field is ``[n, D, ...]`` or ``[n, ...]``."""
         self._message = type(message)
         for name, value in message._asdict().items():
-            rows = self._row(name)
+            sources = block.nodes
             if name in self._per_edge:
-                buffer = self._buffer(name, value.shape[2:], value)
-                buffer[rows[block.out_edge[block.view.exists]]] = value[block.view.exists]
-            else:
-                buffer = self._buffer(name, value.shape[1:], value)
-                buffer.index_copy_(0, rows[block.nodes], value)
+                sources, value = block.out_edge.flatten(), value.flatten(0, 1)
+            buffer = self._buffer(name, value)
+            buffer.index_copy_(0, self._rows(name).here[sources], value)
+            buffer[-1].zero_()  # where spare slots have written
 
     def take(self, block: Block, received: Tensor) -> Message:
         """Return the block's inbox, every field ``[n, D, ...]``; zeros where ``received [n, D]`` is False."""
         fields = {}
         for name, buffer in self._buffers.items():
             source = block.in_edge if name in self._per_edge else block.view.neighbour
-            rows = torch.where(received, self._row(name)[source], buffer.shape[0] - 1)
+            rows = torch.where(received, self._rows(name).here[source], buffer.shape[0] - 1)
             fields[name] = buffer.index_select(0, rows.flatten()).view(*rows.shape, *buffer.shape[1:])
         return self._message(**fields)
 
@@ -58,7 +58,7 @@ class Mailbox:
         """Return what goes out over directed ``edges``, and what the senders ``nodes`` say to all."""
         of_fields = {name: edges if name in self._per_edge else nodes for name in self._buffers}
         return {
-            name: {source: self._buffers[name][self._row(name)[source]] for source in sources}
+            name: dict(zip(sources, self._buffers[name][self._places(name, sources)].cpu(), strict=True))
             for name, sources in of_fields.items()
             if sources
         }
@@ -83,22 +83,36 @@ class Mailbox:
                         f"expected {tuple(buffer.shape[1:])} and {buffer.dtype}"
                     )
         for name, values in letters.items():
-            for source, value in values.items():
-                self._buffers[name][self._row(name)[source]] = value.to(self._buffers[name].device)
+            if values:
+                buffer = self._buffers[name]
+                buffer.index_copy_(
+                    0, self._places(name, list(values)), torch.stack(list(values.values())).to(buffer.device)
+                )
 
-    def _row(self, field: str) -> Tensor:
-        return self._edge_row if field in self._per_edge else self._node_row
+    def _rows(self, field: str) -> _Rows:
+        return self._edge_rows if field in self._per_edge else self._node_rows
 
-    def _buffer(self, name: str, shape: torch.Size, like: Tensor) -> Tensor:
+    def _places(self, field: str, sources: Sequence[int]) -> Tensor:
+        """Return the rows of these sources of a field on the device, in one copy."""
+        rows = self._rows(field)
+        return rows.known[sources].to(rows.here.device)
+
+    def _buffer(self, name: str, like: Tensor) -> Tensor:
         if name not in self._buffers:
-            rows = int(self._row(name)[-1]) + 1
-            self._buffers[name] = like.new_zeros((rows, *shape))
+            self._buffers[name] = like.new_zeros((int(self._rows(name).known[-1]) + 1, *like.shape[1:]))
         return self._buffers[name]
 
 
-def _rows(sources: Tensor, count: int) -> Tensor:
-    """Return the row of each of ``count`` sources, int64 ``[count]``; those that are not named share the last one."""
-    named = torch.unique(sources)
-    rows = torch.full((count,), len(named), dtype=torch.int64, device=sources.device)
-    rows[named] = torch.arange(len(named), device=sources.device)
-    return rows
+class _Rows(NamedTuple):
+    """The row of each source, int64 ``[sources]``, on the host and on the device; sources not named share the last."""
+
+    known: Tensor
+    here: Tensor
+
+    @classmethod
+    def of(cls, named: Tensor, count: int) -> _Rows:
+        """Give each of the sources that are ``named``, out of ``count``, a row of its own."""
+        distinct = torch.unique(named.cpu())
+        known = torch.full((count,), len(distinct))
+        known[distinct] = torch.arange(len(distinct))
+        return cls(known, known.to(named.device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,17 +59,15 @@ class Post:
                 source, rows = list(nodes), node_rows
             buffer = self._room(name, 1 + max(rows, default=0))
             if source != list(range(len(value))):
-                value = value[torch.tensor(source, dtype=torch.int64, device=value.device)]
-            buffer.index_copy_(0, torch.tensor(rows, dtype=torch.int64, device=value.device), value)
+                value = value.index_select(0, _index(source, value.device))
+            buffer.index_copy_(0, _index(rows, value.device), value)
 
     def take(self, keys: Sequence[Sequence[Key | None]]) -> Message:
         """Return the inbox of n nodes, every field ``[n, D, ...]``; zeros where a slot has no key."""
         fields = {}
         for name, buffer in self._buffers.items():
             of_key = (self._edge_rows if name in self._per_edge else self._node_rows).of_key
-            rows = torch.tensor(
-                [[0 if key is None else of_key[key] for key in row] for row in keys], device=buffer.device
-            )
+            rows = _index([[0 if key is None else of_key[key] for key in row] for row in keys], buffer.device)
             fields[name] = buffer.index_select(0, rows.flatten()).view(*rows.shape, *buffer.shape[1:])
         return self._message(**fields)
 
@@ -82,7 +81,8 @@ class Post:
         edge_rows, edge_place = self._edge_rows.used()
         node_rows, node_place = self._node_rows.used()
         values = {
-            name: buffer[edge_rows if name in self._per_edge else node_rows] for name, buffer in self._buffers.items()
+            name: buffer.index_select(0, _index(edge_rows if name in self._per_edge else node_rows, buffer.device))
+            for name, buffer in self._buffers.items()
         }
         keys = self._edge_rows.of_key
         return values, [[*key, edge_place[row], node_place[self._node_rows.of_key[key]]] for key, row in keys.items()]
@@ -105,6 +105,10 @@ class Post:
             self._buffers[name] = old.new_zeros((max(size, len(old) * 5 // 4), *old.shape[1:]))
             self._buffers[name][: len(old)] = old
         return self._buffers[name]
+
+
+def _index(rows: Sequence[Any], device: torch.device) -> Tensor:
+    return torch.as_tensor(np.array(rows, dtype=np.int64), device=device)
 
 
 class _Rows:

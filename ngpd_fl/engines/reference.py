@@ -19,16 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ngpd_fl.engines.feed import DataFeed
+from ngpd_fl.engines.feed import DataFeed, Drawn
 from ngpd_fl.engines.vectorised import RoundInfo, VectorisedEngine
 from strategies import Phase
 
 
 class PooledFeed:
-    """``Feed`` of one node whose minibatch is the union of those that N nodes read in the step.
+    """``Feed`` and ``RoundFeed`` of one node whose minibatch is the union of those that N nodes read in the step.
 
     Attributes:
         split: the training images, as the nodes see them.
@@ -38,13 +37,22 @@ class PooledFeed:
         """Pool what ``feed`` gives to nodes 0 to N - 1."""
         self.split = feed.split
         self._feed = feed
-        self._nodes = torch.arange(num_nodes)
+        self._num_nodes = num_nodes
 
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
         """Return batches of N B examples, and their draws, with a leading axis of 1."""
-        [step] = steps
-        batch, draws = self._feed(self._nodes, [step] * len(self._nodes), phase)
-        return tuple(leaf.flatten(0, 1)[None] for leaf in batch), draws.flatten(0, 1)[None]
+        return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
+
+    def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+        """Draw for all N nodes at once; see ``RoundFeed``."""
+        [first] = firsts
+        drawn = self._feed.draw(range(self._num_nodes), [first] * self._num_nodes, phases)
+
+        def pooled(step: int, rows: slice) -> tuple[Any, Tensor]:
+            batch, draws = drawn(step, slice(None))
+            return tuple(leaf.flatten(0, 1)[None] for leaf in batch), draws.flatten(0, 1)[None]
+
+        return pooled
 
 
 class ReferenceEngine(VectorisedEngine):

@@ -69,14 +69,20 @@ class _Found(NamedTuple):
 
 
 def _judge(model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], task: Task) -> _Found:
-    totals, sizes, others = [], [], []
+    distinct = list(dict.fromkeys(splits))
+    groups = torch.split(task.groups(torch.cat([split.labels for split in distinct])), [len(each) for each in distinct])
+    groups_of = dict(zip(distinct, groups, strict=True))
+    # Whatever the number of models, one copy from the device.
+    found = torch.stack(
+        [_totals(model, each, split, groups_of[split], task) for each, split in zip(params, splits, strict=True)]
+    )
+    of_all, of_group = np.split(np.ascontiguousarray(found.cpu().numpy()), [-1], axis=1)
+    of_group = of_group[:, 0].astype(np.int64)
     with np.errstate(invalid="ignore"):
-        for each, split in zip(params, splits, strict=True):
-            groups = task.groups(split.labels)
-            totals.append(_totals(model, each, split, groups, task))
-            sizes.append(np.bincount(groups.cpu().numpy(), minlength=task.num_groups))
-            others.append(task.others(totals[-1].sum(-1) / sizes[-1].sum(), split.labels))
-        of_group, of_all = np.stack(sizes), np.stack(totals)
+        others = [
+            task.others(total.sum(-1) / sizes.sum(), split.labels_on_host)
+            for total, sizes, split in zip(of_all, of_group, splits, strict=True)
+        ]
         per_group = of_all / of_group[:, None]
         return _Found(
             per_group=per_group,
@@ -107,12 +113,21 @@ def _mean(groups: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _totals(model: FlatModel, params: Tensor, split: Split, groups: Tensor, task: Task) -> NDArray[np.float64]:
-    """Return the sums of the scores of each group's images, ``[S, G]``."""
+def _totals(model: FlatModel, params: Tensor, split: Split, groups: Tensor, task: Task) -> Tensor:
+    """Return the sums of the scores of each group's images and, in the last row, their number: float64 ``[S + 1, G]``.
+
+    Args:
+        model: the network.
+        params: ``[P]``.
+        split: the images.
+        groups: of the images, int64 ``[M]``.
+        task: what is learned.
+    """
     total = torch.zeros((), dtype=torch.float64, device=params.device)
     batches = (torch.split(tensor, _IMAGES_AT_ONCE) for tensor in (split.inputs, split.labels, groups))
     for inputs, labels, of in zip(*batches, strict=True):
         scores = task.scores(model(params, inputs), labels)
+        scores = torch.cat([scores, torch.ones_like(scores[:, :1])], dim=1)
         sums = scores.new_zeros((task.num_groups, scores.shape[1])).index_add_(0, of, scores)
         total = total + sums.t()
-    return np.ascontiguousarray(total.cpu().numpy())
+    return total

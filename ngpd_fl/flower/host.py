@@ -56,7 +56,7 @@ class Host:
         """Return every node's parameters by name, e.g. ``node3/0.weight``."""
         return {
             f"node{node}/{name}": Array(value.detach().cpu().numpy())
-            for node, params in zip(self.crew.nodes.tolist(), self.crew.params(), strict=True)
+            for node, params in zip(self.crew.nodes.tolist(), self.crew.params().detach().cpu(), strict=True)
             for name, value in self.job.model.state_dict(params).items()
         }
 
@@ -64,7 +64,7 @@ class Host:
 def to_wire(parcel: Parcel, per_edge: Sequence[str]) -> Mail:
     """Return a parcel as Flower carries it."""
     letters = {
-        f"{'edge' if field in per_edge else 'node'}/{field}/{source}": Array(value.detach().cpu().numpy())
+        f"{'edge' if field in per_edge else 'node'}/{field}/{source}": Array(value.detach().numpy())
         for field, values in parcel.letters.items()
         for source, value in values.items()
     }

@@ -1,0 +1,1 @@
+"""What tests use that stands in for something this machine does not have."""
