@@ -41,7 +41,9 @@ def build_model(
         torch.default_generator.manual_seed(torch_seed(seed, Purpose.MODEL))  # torch.manual_seed: CUDA's as well
         module = _module(config, input_shape, num_classes).train()
         # not module.to(dtype), which takes the imaginary part from complex buffers
-        module._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        module._apply(  # type: ignore[no-untyped-call]
+            lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
         check(module, input_shape, num_classes)

@@ -9,6 +9,7 @@ from ngpd_fl.records.ledger import Ledger, Progress
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
 from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metrics, null_if_not_finite
 from ngpd_fl.records.resuming import last_checkpoint
+from ngpd_fl.records.retries import checked_retries
 from ngpd_fl.records.tensorboard import require_tensorboard
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Progress",
     "Refused",
     "RunFolder",
+    "checked_retries",
     "describe_environment",
     "differences",
     "last_checkpoint",

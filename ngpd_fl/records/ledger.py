@@ -13,6 +13,7 @@ from ngpd_fl.records.evaluation import Evaluation
 from ngpd_fl.records.folder import RunFolder
 from ngpd_fl.records.measure import Measure
 from ngpd_fl.records.metrics import METRICS, Metrics
+from ngpd_fl.records.retries import Retries, checked_retries
 
 
 class Progress(NamedTuple):
@@ -88,7 +89,7 @@ class Ledger:
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     bytes_sent: int = 0
-    retries: dict[str, dict[str, int]] = field(default_factory=dict)
+    retries: Retries = field(default_factory=dict)
     _losses: list[float] = field(default_factory=list)
     _shrinks: list[float] = field(default_factory=list)
 
@@ -104,9 +105,9 @@ class Ledger:
         self._shrinks.append(shrink)
         return not loss < _ABSURD_LOSS  # or it is nan
 
-    def add_retries(self, found: Mapping[str, Mapping[str, int]]) -> None:
-        """Count eigendecompositions that failed at first, as ``Retries.take`` returns them."""
-        for factor, counts in found.items():
+    def add_retries(self, found: Any) -> None:
+        """Count eigendecompositions that failed at first; raise ``InputError`` where what others say of them is odd."""
+        for factor, counts in checked_retries(found).items():
             known = self.retries.setdefault(factor, {"width": counts["width"]})
             for how in counts.keys() - {"width"}:
                 known[how] = known.get(how, 0) + counts[how]

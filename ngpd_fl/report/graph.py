@@ -123,7 +123,8 @@ def _draw_labels(
     if size < 4.5:
         return
     below = max(map(len, names)) > _INSIDE
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5} if below else None  # above edges
     for name, (x, y), colour in zip(names, positions, colours, strict=True):
         ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55 and not below else INK
         where = {"y": y - 1.2 * radius, "va": "top"} if below else {"y": y, "va": "center_baseline"}
-        axes.text(x, s=short_name(name), ha="center", fontsize=min(size, 11), color=ink, zorder=3, **where)
+        axes.text(x, s=short_name(name), ha="center", fontsize=min(size, 11), color=ink, bbox=behind, zorder=3, **where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from ngpd_fl.records import Errors, Metrics
+from ngpd_fl.records import Errors, Metrics, checked_retries
 from ngpd_fl.report import units
 from ngpd_fl.report.clock import clock_lines
 from ngpd_fl.report.outcome import Outcome
@@ -90,7 +90,7 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
     if unused := outcome.summary.get("unused_classes"):
         group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
         lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))
-    if retried := outcome.summary.get("decomposition_retries"):
+    if retried := checked_retries(outcome.summary.get("decomposition_retries", {})):
         lines.append(("eigendecompositions", "; ".join(_retries(*each) for each in retried.items())))
     return lines
 

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ngpd_fl import Config, resume, run
+from ngpd_fl import Config, InputError, resume, run
+from ngpd_fl.cli.app import main
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.curvature.eigen import FLOAT64, JITTERED, KEPT, eigh
 from ngpd_fl.curvature.spectrum import Spectrum
 from ngpd_fl.models import Categorical, FlatModel
-from ngpd_fl.records import RunFolder
+from ngpd_fl.records import Ledger, RunFolder
 from strategies import NGPDOptions
 
 SIZE = 200
@@ -149,7 +150,9 @@ def badly_scaled(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     return BadlyScaled()
 
 
-def test_a_run_goes_on_records_it_and_says_it_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_goes_on_records_it_and_says_it_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = Config(
         model={"name": f"{__name__}:badly_scaled"},
         training={"rounds": 3, "local_steps": 4},
@@ -168,10 +171,18 @@ def test_a_run_goes_on_records_it_and_says_it_once(tmp_path: Path, caplog: pytes
     assert 0 < counts["linear input"]["float64"] <= 8
     said = [record.getMessage() for record in caplog.records if "float64" in record.getMessage()]
     assert len(said) == 1 and "'linear'" in said[0] and "strategy.rank" in said[0] and "\n" not in said[0]
+    assert main(["show", str(tmp_path / "whole")]) == 0
+    assert f"linear input factor, {SIZE + 1} wide, failed at first" in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "cut", on_progress=stop, checkpoint_every=1)
     before = RunFolder.open(tmp_path / "cut").summary()["decomposition_retries"]  # all are in round 1
     assert before and resume(tmp_path / "cut").summary["decomposition_retries"] == before
+
+
+@pytest.mark.parametrize("odd", [[], {"x": 3}, {"x": {"float64": 1}}, {"x": {"width": 3, "kept": "1"}}])
+def test_records_of_others_are_looked_at_before_they_are_counted(odd: object) -> None:
+    with pytest.raises(InputError, match="^decomposition_retries: damaged"):
+        Ledger(Config(), 3, []).add_retries(odd)
 
 
 def test_a_very_wide_factor_is_warned_of_unless_its_rank_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from ngpd_fl import Config, InputError, RunFolder, run
+from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.judging import judge
-from ngpd_fl.models import FlatModel
-from ngpd_fl.models.checks import check_model
+from ngpd_fl.models import build_model
 from ngpd_fl.models.saved import load_start
 
 SHAPE = (1, 8, 8)
@@ -94,10 +94,9 @@ def images(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("name", NETS)
 def test_outputs_and_gradients_are_the_modules_own_and_the_module_stays_what_it_is(name: str) -> None:
-    net = NETS[name]()
-    check_model(net, SHAPE, 10)
+    model = build_model(ModelConfig(name=f"{__name__}:{FACTORIES[name]}"), SHAPE, 10, 0, torch.float32)
+    net = model.module
     held = [(key, id(value)) for key, value in net.named_parameters(remove_duplicate=False)]
-    model = FlatModel(net)
     params = model.start() + 0.3
     weights = params.clone().requires_grad_()
     outputs = model(weights, images(5))
