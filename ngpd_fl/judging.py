@@ -171,13 +171,9 @@ def _restore(
     settings = config.model.model_copy(update={"init": None})
     model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype)
     for name, saved in models.items():
-        for parameter, segment in model.segments.items():
-            given = tuple(saved[parameter].shape) if parameter in saved else "missing"
-            if given != tuple(segment.shape):
-                raise InputError(
-                    f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs): parameter "
-                    f"{name}/{parameter} is {given}, should be {tuple(segment.shape)}"
-                )
+        _require_fit(
+            model, name, saved, f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs)"
+        )
         if unknown := saved.keys() - model.segments.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
         if odd := {value.dtype for value in saved.values()} - {dtype}:
@@ -188,6 +184,15 @@ def _restore(
     if not torch.allclose(params.mean(0), average, rtol=1e-3, atol=tolerance, equal_nan=True):
         raise InputError(f"{path}: is damaged; the averaged model in it is not the mean of the nodes' models")
     return model, params
+
+
+def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem: str) -> None:
+    """Raise ``InputError`` where the parameters of the model of a name are not the network's."""
+    for parameter, segment in model.segments.items():
+        given = tuple(saved[parameter].shape) if parameter in saved else "missing"
+        if given != tuple(segment.shape):
+            should = f"should be {tuple(segment.shape)}"
+            raise InputError(f"{problem}: parameter {name}/{parameter} is {given}, {should}")
 
 
 def _label_counts(folder: RunFolder, config: Config) -> NDArray[np.int64] | None:
@@ -218,6 +223,7 @@ def add_average(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
     params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
     for node in range(len(params)):
         if named := models.get(f"node{node}"):
+            _require_fit(job.model, f"node{node}", named, f"{folder.path / 'models.safetensors'}: is not of this run")
             params[node] = job.model.flatten(named).to(params)
     if bool(params.isfinite().all()):
         found = job.judge(params).record()
