@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -69,7 +70,7 @@ def _altered(found: Any, draw: random.Random, dumped: Callable[[Any], bytes]) ->
     for _ in range(draw.randint(1, 2)):
         inside = list(_containers(found))
         if not inside or draw.random() < 0.02:
-            return dumped(draw.choice(ODD_VALUES))
+            return dumped(deepcopy(draw.choice(ODD_VALUES)))
         container = draw.choice(inside)
         keys = list(container) if isinstance(container, dict) else list(range(len(container)))
         if not keys:
@@ -79,13 +80,13 @@ def _altered(found: Any, draw: random.Random, dumped: Callable[[Any], bytes]) ->
         if kind == 0:
             del container[key]
         elif kind == 1 and isinstance(container, list):
-            container.append(draw.choice(ODD_VALUES))
+            container.append(deepcopy(draw.choice(ODD_VALUES)))
         elif kind == 1:
-            container[draw.choice(("", "name", "odd", "k" * 3000))] = draw.choice(ODD_VALUES)
+            container[draw.choice(("", "name", "odd", "k" * 3000))] = deepcopy(draw.choice(ODD_VALUES))
         elif kind == 2 and isinstance(container[key], int | float):
             container[key] = str(container[key])
         else:
-            container[key] = draw.choice(ODD_VALUES)
+            container[key] = deepcopy(draw.choice(ODD_VALUES))
     return dumped(found)
 
 
@@ -102,7 +103,7 @@ def toml_mutated(content: bytes, draw: random.Random) -> bytes:
     for _ in range(draw.randint(1, 2)):
         place = draw.randrange(len(lines))
         key, equals, _ = lines[place].partition(b"=")
-        value = draw.choice((*ODD_BYTES, json.dumps(draw.choice(ODD_VALUES)).encode()))
+        value = draw.choice((*ODD_BYTES, json.dumps(deepcopy(draw.choice(ODD_VALUES))).encode()))
         lines[place] = key + b"= " + value if equals else value
     return b"\n".join(lines) + b"\n"
 

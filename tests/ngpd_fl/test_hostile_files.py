@@ -227,7 +227,8 @@ def unread(reader: Reader, folder: Path, seeds: Sequence[int]) -> list[str]:
     """Return what went wrong otherwise than it may, with the seed of each."""
     path = folder / reader.path
     good, wrong = path.read_bytes(), []
-    files = {each: each.read_bytes() for each in folder.glob("checkpoints/*")}  # one reader writes beside its own
+    beside = folder.glob("checkpoints/*") if reader.read is checkpoint else ()  # it writes there itself
+    files = {each: each.read_bytes() for each in beside}
     try:
         for seed in seeds:
             draw = random.Random(seed)
