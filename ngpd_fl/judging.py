@@ -172,15 +172,9 @@ def _restore(
     model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype)
     known = model.state_dict(model.start())
     for name, saved in models.items():
-        for parameter, value in known.items():
-            if parameter not in saved and parameter not in model.segments:
-                continue  # a second name or a buffer, which earlier versions did not save
-            given = tuple(saved[parameter].shape) if parameter in saved else "missing"
-            if given != tuple(value.shape):
-                raise InputError(
-                    f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs): parameter "
-                    f"{name}/{parameter} is {given}, should be {tuple(value.shape)}"
-                )
+        _require_fit(
+            model, name, saved, f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs)"
+        )
         if unknown := saved.keys() - known.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
         if odd := {saved[parameter].dtype for parameter in model.segments} - {dtype}:
@@ -192,6 +186,19 @@ def _restore(
     if not torch.allclose(params.mean(0), average, rtol=1e-3, atol=tolerance, equal_nan=True):
         raise InputError(f"{path}: is damaged; the averaged model in it is not the mean of the nodes' models")
     return model, params
+
+
+def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem: str) -> None:
+    """Raise ``InputError`` where the tensors of the model of a name are not the network's.
+
+    A second name of a tensor, and a buffer, may be missing: earlier versions did not save them.
+    """
+    for key, value in model.state_dict(model.start()).items():
+        if key not in saved and key not in model.segments:
+            continue
+        given = tuple(saved[key].shape) if key in saved else "missing"
+        if given != tuple(value.shape):
+            raise InputError(f"{problem}: parameter {name}/{key} is {given}, should be {tuple(value.shape)}")
 
 
 def _label_counts(folder: RunFolder, config: Config) -> NDArray[np.int64] | None:
@@ -222,6 +229,7 @@ def add_average(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
     params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
     for node in range(len(params)):
         if named := models.get(f"node{node}"):
+            _require_fit(job.model, f"node{node}", named, f"{folder.path / 'models.safetensors'}: is not of this run")
             params[node] = job.model.flatten(named).to(params)
     if bool(params.isfinite().all()):
         found = job.judge(params).record()

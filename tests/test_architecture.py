@@ -92,3 +92,18 @@ def test_only_composition_makes_algorithms() -> None:
     concrete = {"registry", *(options.__module__.split(".")[1] for options, _ in STRATEGIES.values())}
     engines = [name for m in MODULES if m.startswith("ngpd_fl.engines") for name in imports(m)]
     assert not [name for name in engines if name.startswith("strategies.") and name.split(".")[1] in concrete]
+
+
+def test_text_files_are_read_in_one_place() -> None:
+    """Whoever parses TOML or JSON from elsewhere does so by ``config.reading``, which bounds it."""
+    parsers = ("tomllib.load", "json.load", "load_file(", "safe_open(", "torch.load(", "validate_json(")
+    found = {name: [each for each in parsers if each in MODULES[name].read_text("utf-8")] for name in MODULES}
+    allowed = {
+        "ngpd_fl.config.reading": ["tomllib.load", "json.load"],
+        "ngpd_fl.records.tensors": ["safe_open("],
+        # What this process has written itself, or another of ours by a private socket or folder.
+        **dict.fromkeys(("ngpd_fl.report.page.groups", "ngpd_fl.report.page.tables"), ["json.load"]),
+        **dict.fromkeys(("ngpd_fl.study.tables", "ngpd_fl.deploy.warm", "ngpd_fl.flower.link"), ["json.load"]),
+        **dict.fromkeys(("ngpd_fl.flower.peer_process", "ngpd_fl.flower.direct_exchange"), ["json.load"]),
+    }
+    assert {name: each for name, each in found.items() if each} == allowed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -74,14 +75,18 @@ def complain(error: Exception) -> int:
         return error.code
     # Not before: after an early Ctrl-C what this needs may be imported half, and importing it again would fail.
     from ngpd_fl.config import InputError
+    from ngpd_fl.config.errors import shortened
 
     if isinstance(error, InputError):
         _say(str(error))
         return BAD_INPUT
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        _say(shortened(f"{error.filename}: {error.strerror}"))
+        return BAD_INPUT
     # The parser's own findings, e.g. an unknown flag. Their class belongs to click, or to typer where that brings its
     # own click along, so they are known by what they can do.
     if hasattr(error, "format_message"):
-        _say(error.format_message())
+        _say(shortened(error.format_message()))
         return BAD_INPUT
     _say(f"{cause(error)} ({DEBUG}=1 shows where)")
     return FAILED

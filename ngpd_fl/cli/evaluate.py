@@ -52,8 +52,17 @@ def evaluate(
         raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
-    given = {"dataset": dataset, "data_dir": data_dir, "device": device or "auto", "trust_code": trust_code}
-    found = [judge(RunFolder.open(folder), split=split.value, **given) for folder in folders]
+    found = [
+        judge(
+            RunFolder.open(folder),
+            split=split.value,
+            dataset=dataset,
+            data_dir=data_dir,
+            device=device or "auto",
+            trust_code=trust_code,
+        )
+        for folder in folders
+    ]
     if out is not None:
         _write(found, single, out)
     foot = f"models in {directory}" + (f", figures in {out}" if out else "")

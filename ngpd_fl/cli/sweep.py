@@ -78,7 +78,7 @@ def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
     from ngpd_fl.sweep import PLAN, Plan, ranked, read_trials, write_picture
 
     plan = Plan.read(folder / PLAN, trust_code=trust_code)
-    rows = ranked(plan, read_trials(folder))
+    rows = ranked(plan, read_trials(plan, folder))
     if plots:
         write_picture(plan, folder, rows)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

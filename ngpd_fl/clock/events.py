@@ -128,5 +128,6 @@ def from_json(values: Any) -> Event:
         event: Event = _ADAPTERS[name].validate_python(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from error
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"not an event ({where}: {first['msg'][0].lower()}{first['msg'][1:]})") from error
     return event

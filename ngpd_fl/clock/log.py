@@ -56,7 +56,7 @@ class Replay:
             try:
                 event = from_json(values)
             except ValueError as error:
-                raise InputError(f"event log {path}: line {number} is no event ({error})") from error
+                raise InputError(f"event log {path}: line {number} is {error}") from error
             if not _fits(event, num_nodes, num_edges):
                 raise InputError(f"event log {path}: line {number} belongs to another network")
             if not _follows(event, on_their_way):

@@ -226,6 +226,8 @@ def _require_bounded(found: Any, *, whole: bool = True, finite: bool) -> None:
             elif isinstance(value, str):
                 if not _is_encodable(value):
                     raise ValueError("a string holds half of a character")
+                if "\0" in value:
+                    raise ValueError("a string holds a null character")
             elif isinstance(value, int):
                 if whole and not -_WHOLE < value < _WHOLE:
                     raise ValueError(_TOO_LONG)

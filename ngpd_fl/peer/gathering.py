@@ -15,7 +15,7 @@ from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.judging import add_average
 from ngpd_fl.peer.joining import Account, add_up, join
 from ngpd_fl.peer.running import read_self, run_id
-from ngpd_fl.records import Ledger, RunFolder
+from ngpd_fl.records import Ledger, Metrics, RunFolder
 
 
 @dataclass
@@ -70,6 +70,8 @@ def gather(
     counts = [part.folder.label_counts() for part in parts]
     if all(each is not None for each in counts):
         joined = np.zeros_like(counts[0])
+        if {each.shape for each in counts if each is not None} != {(config.topology.nodes, joined.shape[1])}:
+            raise InputError(f"{parts[0].folder.path}: label_counts.json is of another run than those of the others")
         for part, of_part in zip(parts, counts, strict=True):
             joined[part.nodes] = of_part[part.nodes]  # type: ignore[index]
         folder.add_counts(joined)
@@ -94,8 +96,14 @@ def gather(
 def _check_together(parts: Sequence[Part]) -> None:
     run = run_id(parts[0].folder.config())
     hosts: dict[int, Path] = {}
+    nodes = parts[0].folder.config().topology.nodes
+    first = next((each for part in parts for each in part.metrics.values()), None)
     for part in parts:
         path = part.folder.path
+        if unknown := sorted(set(part.nodes) - set(range(nodes))):
+            raise InputError(f"{path}: node {unknown[0]} is not in the topology; allowed: 0 to {nodes - 1}")
+        if first is not None and not all(_alike(each, first, nodes) for each in part.metrics.values()):
+            raise InputError(f"{path}: its evaluations are of another network")
         if run_id(part.folder.config()) != run:
             raise InputError(f"{path}: is of another run than {parts[0].folder.path} (their config.toml differ)")
         for node in part.nodes:
@@ -104,6 +112,12 @@ def _check_together(parts: Sequence[Part]) -> None:
             hosts[node] = path
     if not any(part.metrics for part in parts):
         raise InputError(f"{parts[0].folder.path}: nothing was recorded yet")
+
+
+def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
+    """Return whether two evaluations are of the same measure and groups, and this one of so many nodes."""
+    of_groups = [len(getattr(each, f"{other.measure.group}_{other.measure.key}", ())) for each in (metrics, other)]
+    return metrics.measure is other.measure and len(metrics.nodes) == nodes and of_groups[0] == of_groups[1]
 
 
 def _status(parts: Sequence[Part]) -> str:

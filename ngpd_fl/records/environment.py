@@ -32,7 +32,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return in words what of two environments differs that a result may depend on, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
     for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
-        old, new = (each["packages"].get(name) if name in _PACKAGES else each.get(name) for each in (before, now))
+        old, new = (
+            each.get("packages", {}).get(name) if name in _PACKAGES else each.get(name) for each in (before, now)
+        )
         if old != new:
             words.append(f"{name} {old} -> {new}")
     return words

@@ -51,6 +51,14 @@ class Metrics(BaseModel):
             return values  # pydantic says what is wrong
         return {key: null_if_not_finite(value) for key, value in values.items()}
 
+    @model_validator(mode="after")
+    def _lists_are_alike(self) -> Metrics:
+        """Let all lists by node have a value for each of the same nodes, and all others one for each group."""
+        lists = [(self.measure.group in name.split("_"), len(value)) for name, value in self if isinstance(value, list)]
+        if len(set(lists)) != len({of_groups for of_groups, _ in lists}):
+            raise ValueError("its lists are not of the same nodes or groups")
+        return self
+
     def reaches(self, accuracy: float | None) -> bool:
         """Return whether the nodes' mean accuracy is at least ``accuracy``; False where none is given."""
         return accuracy is not None and self.measure is ACCURACY and self.mean >= accuracy

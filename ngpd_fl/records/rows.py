@@ -31,7 +31,7 @@ def read_rows(path: Path) -> list[Row]:
     """Return the rows of a ``.parquet`` that was written; raise ``InputError`` where it is damaged."""
     try:
         rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: damaged ({error})") from error
     return rows
 

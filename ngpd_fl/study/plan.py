@@ -119,6 +119,11 @@ class Plan:
             InputError: it cannot be used; one line says why.
         """
         path = Path(path)
+        return cls.parse(path, data_dir)._with_objective(path, trust_code)
+
+    @classmethod
+    def parse(cls, path: Path, data_dir: Path | None = None) -> Plan:
+        """Return what ``read`` does, without having tried any run: what is measured is not known yet."""
         file = section(StudySection, read_toml(path, "study file"), "")
         tuning = section(TuningSection, file.tuning, "tuning")
         final = section(FinalSection, file.final, "final")
@@ -136,7 +141,7 @@ class Plan:
         text = read_text(path, "study file ")
         plan = cls(text, file.title, file.notes, file.base, tuning, final, "", cells, strategies, paper)
         plan._check_names()
-        return plan._with_objective(path, trust_code)
+        return plan
 
     @property
     def measure(self) -> Measure:

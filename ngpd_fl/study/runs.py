@@ -90,7 +90,9 @@ class Runs:
             folder = RunFolder.open(self.folder / key)
             summary = folder.summary()
             metrics = folder.metrics()
-            finite = bool(summary["final"] and metrics) and metrics[-1].measure.rank(metrics[-1].mean) > float("-inf")
+            finite = bool(summary.get("final") and metrics) and metrics[-1].measure.rank(metrics[-1].mean) > float(
+                "-inf"
+            )
             status = FINISHED if summary["status"] == FINISHED and finite else DIVERGED
             self._records[key] = Record(status, "", summary, metrics)
         if key not in self._records and key in self._failed:

@@ -14,6 +14,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from ngpd_fl.config import InputError
+from ngpd_fl.config.importing import reason
 from ngpd_fl.sweep.plan import Plan
 from ngpd_fl.sweep.space import Choices
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, End
@@ -54,13 +56,18 @@ class Study:
         self._distributions = {key: dimension.distribution for key, dimension in plan.space.items()}
         path = folder / JOURNAL
         _mend(path)
-        self._study = quiet_study(
-            RandomSampler(plan.seed),  # never asked: every point is put into the queue before
-            plan.higher_is_better,
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            study_name="sweep",
-            load_if_exists=True,
-        )
+        try:
+            self._study = quiet_study(
+                RandomSampler(plan.seed),  # never asked: every point is put into the queue before
+                plan.higher_is_better,
+                storage=JournalStorage(JournalFileBackend(str(path))),
+                study_name="sweep",
+                load_if_exists=True,
+            )
+            for trial in self.trials():
+                plan.values(trial.params)
+        except Exception as error:  # a damaged journal can fail anywhere in Optuna
+            raise InputError(f"{path}: damaged ({reason(error)})") from error
 
     def trials(self) -> list[Trial]:
         """Return those that were begun, by number."""

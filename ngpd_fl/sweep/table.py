@@ -28,16 +28,22 @@ def make_row(plan: Plan, folder: Path, trial: Trial) -> Row:
     row: Row = {"trial": trial.name, "status": end.status, "note": end.note or None} | plan.values(trial.params)
     if (folder / trial.name / "summary.json").exists():
         summary = RunFolder(folder / trial.name).summary()
-        row |= {**(summary["final"] or {}), **{name: summary[name] for name in _COSTS}}
+        row |= {**(summary.get("final") or {}), **{name: summary.get(name) for name in _COSTS}}
     return row
 
 
-def read_trials(folder: Path) -> list[Row]:
+def read_trials(plan: Plan, folder: Path) -> list[Row]:
     """Return the rows that were written; raise ``InputError`` where there are none yet, or the file is damaged."""
     path = folder / f"{TABLE}.parquet"
     if not path.exists():
         raise InputError(f"{folder}: no trial of the sweep has ended yet (no {path.name})")
-    return read_rows(path)
+    rows = read_rows(path)
+    for row in rows:
+        if missing := {"trial", "status", *plan.space} - row.keys():
+            raise InputError(f"{path}: damaged (no column {min(missing)})")
+        if not isinstance(row.get(plan.objective), float | int | None):
+            raise InputError(f"{path}: damaged ({plan.objective} is not a number)")
+    return rows
 
 
 def ranked(plan: Plan, rows: Sequence[Row]) -> list[Row]:

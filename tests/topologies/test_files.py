@@ -129,7 +129,7 @@ def test_a_number_of_nodes_must_be_that_of_the_file(tmp_path):
         ("graph.csv", b"0,1\n1 2\n", "path: is not a valid .csv file, line 2 should name two nodes: '1 2'"),
         ("graph.txt", b"0" * 5000, "path: is not a valid .txt file, line 1 should name two nodes: '000"),
         ("graph.csv", b"0,\n", "path: is not a valid .csv file, line 1 should name two nodes: '0,'"),
-        ("graph.txt", b"\xff\xfe\x00 \x80\n", "path: is not a valid .txt file, 'utf-8' codec can't decode"),
+        ("graph.txt", b"\xff\xfe\x00 \x80\n", "path: is UTF-16 text; save it as UTF-8"),
         ("graph.txt", b"", "path: the graph needs at least 2 nodes (got 0)"),
         ("graph.txt", b"0 1\n2 3", "path: the graph is not connected; there is no path from node 0 to node 2"),
         ("graph.txt", b"0 1\n1 1", "path: the graph joins node 1 to itself"),
@@ -153,7 +153,7 @@ def test_files_that_cannot_be_used(tmp_path, name, content, words):
 
 def test_a_folder_is_no_file(tmp_path):
     (tmp_path / "graph.txt").mkdir()
-    assert finding(path=tmp_path / "graph.txt").startswith("path: cannot be read, ")
+    assert finding(path=tmp_path / "graph.txt").startswith("path: is not a file ")
 
 
 @pytest.mark.parametrize("make, word", [(nx.DiGraph, "directed"), (nx.MultiGraph, "a multigraph")])

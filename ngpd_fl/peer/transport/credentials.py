@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
@@ -53,7 +53,12 @@ class Credentials(NamedTuple):
                 )
             name = found[0]
         credentials = cls(name, folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key")
-        credentials._check()
+        try:
+            credentials._check()
+        except InputError:
+            raise
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # a certificate is read bit by bit
+            raise InputError(f"{credentials.certificate}: is damaged ({error})") from error
         return credentials
 
     def server_context(self) -> ssl.SSLContext:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.config import InputError
+from pydantic import BaseModel, ValidationError
+
+from ngpd_fl.config import InputError, conforming, one_line, parse_json, read_record, read_text, read_toml
 from ngpd_fl.report.page.collection import Run
 from ngpd_fl.report.page.groups import Cell, Group, gathered, make_cells, ranked
 
@@ -24,6 +24,22 @@ _FINAL, _REFERENCE = "final", "reference"
 """The phase whose runs are reported, and the role of those that stand beside the others."""
 
 Row = dict[str, str]
+
+
+class _Object(BaseModel):
+    """Any JSON object."""
+
+
+class _Final(BaseModel):
+    targets: list[float] = []
+
+
+class _Plan(BaseModel):
+    """What the page says of a study's file."""
+
+    title: str = ""
+    notes: str = ""
+    final: _Final = _Final()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +104,11 @@ def _of_study(folder: Path, runs: Sequence[Run]) -> Content | None:
     words = [
         f"{aside} further run{'s' * (aside > 1)} of the search for settings, or not over yet, are in {_RUNS} only."
     ]
-    targets = plan.get("final", {}).get("targets", [])
     return Content(
         cells,
-        title=str(plan.get("title", "")),
-        notes=[note for note in [str(plan.get("notes", "")), *words * bool(aside)] if note],
-        target=targets[0] if targets else None,
+        title=plan.title,
+        notes=[note for note in [plan.notes, *words * bool(aside)] if note],
+        target=plan.final.targets[0] if plan.final.targets else None,
         provenance=_provenance(folder / _PROVENANCE),
     )
 
@@ -105,7 +120,7 @@ def _texts(path: Path) -> dict[tuple[str, str], Row]:
     found = {}
     for row in _table(path, ("cell", "strategy")):
         try:
-            values = json.loads(row.get("values") or "{}")
+            values = conforming(parse_json(row.get("values") or "{}"), _Object)
         except ValueError as error:
             raise InputError(f"{path}: damaged ({error})") from error
         chosen = ", ".join(f"{key.removeprefix('strategy.')} {_short(value)}" for key, value in values.items())
@@ -120,33 +135,24 @@ def _short(value: object) -> str:
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:
     """Return a CSV file's rows; raise ``InputError`` where it cannot be read or lacks a column."""
-    rows = csv.DictReader(io.StringIO(_text(path)))
-    if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
-        raise InputError(f"{path}: damaged (no column {missing[0]})")
-    return [{key: value or "" for key, value in row.items() if key is not None} for row in rows]
-
-
-def _plan(path: Path) -> dict[str, Any]:
+    rows = csv.DictReader(io.StringIO(read_text(path, ""), newline=""))
     try:
-        return tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML ({error})") from error
+        if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
+            raise InputError(f"{path}: damaged (no column {missing[0]})")
+        return [{key: value or "" for key, value in row.items() if key is not None} for row in rows]
+    except csv.Error as error:
+        raise InputError(f"{path}: damaged ({error})") from error
+
+
+def _plan(path: Path) -> _Plan:
+    try:
+        return _Plan.model_validate(read_toml(path, "study file"))
+    except ValidationError as error:
+        raise InputError(f"study file {path}: {one_line(error, _Plan)}") from error
 
 
 def _provenance(path: Path) -> dict[str, Any]:
     """Return a study's provenance but for the environments, which the runs have recorded themselves."""
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(_text(path))
-        return {key: value for key, value in found.items() if key != "environments"}
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({error})") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read ({reason})") from error
+    return {key: value for key, value in read_record(path, _Object).items() if key != "environments"}

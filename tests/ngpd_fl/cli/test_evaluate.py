@@ -320,7 +320,7 @@ def damage(folder: Path, kind: str) -> None:
     ("kind", "error"),
     [
         ("missing", "out: the run has not ended (no models.safetensors)"),
-        ("cut", "out/models.safetensors: cannot be read ("),
+        ("cut", "out/models.safetensors: cannot be read as a .safetensors file ("),
         ("bits", "out/models.safetensors: is damaged; the averaged model in it is not the mean"),
         ("names", "is not of this run; it should hold the models node0 to node3 and average (it has"),
         ("nodes", "is not of this run; it should hold the models node0 to node3 and average (it has"),

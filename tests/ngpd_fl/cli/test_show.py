@@ -83,7 +83,7 @@ def test_pictures_are_drawn_again(cli: Callable[..., Any], here: Path) -> None:
         ("metrics.jsonl", "\x00\x00\n", "metrics.jsonl: line 1 is damaged"),
         ("summary.json", "{", "summary.json: damaged ("),
         ("summary.json", "[]", "summary.json: damaged (not a JSON object)"),
-        ("summary.json", "{}", "summary.json: damaged (no status)"),
+        ("summary.json", "{}", "summary.json: damaged (status: this key is required)"),
         ("config.toml", "rounds =", "config.toml: not valid TOML"),
         ("config.toml", "rounds = 1", "rounds: unknown key"),
     ],

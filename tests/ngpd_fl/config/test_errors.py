@@ -32,7 +32,8 @@ def test_impossible_runs_are_refused_before_anything_is_written(bad: Bad, tmp_pa
     [
         ("[training", "not valid TOML"),
         ("seed = 1\nseed = 2", "not valid TOML"),
-        (b"\xff\xfe", "not valid TOML"),
+        (b"\xff\xfe", "is UTF-16 text; save it as UTF-8"),
+        (b"\xff", "is not UTF-8 text, at byte 0"),
         ("self = 1", "self: unknown key"),
     ],
 )

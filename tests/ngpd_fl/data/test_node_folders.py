@@ -195,8 +195,8 @@ def both(root: Path) -> None:
 
 
 BAD: list[tuple[Callable[[Path], object], str]] = [
-    (lambda root: (root / "dataset.toml").unlink(), "dataset.toml cannot be read (No such file or directory)"),
-    (lambda root: describe(root, "classes = ["), "dataset.toml is not valid TOML"),
+    (lambda root: (root / "dataset.toml").unlink(), "dataset.toml: cannot be read (No such file or directory)"),
+    (lambda root: describe(root, "classes = ["), "dataset.toml: not valid TOML"),
     (lambda root: describe(root, "classes = []"), "dataset.toml: classes: each needs a name of its own"),
     (lambda root: describe(root, 'classes = ["a", "a"]'), "dataset.toml: classes: each needs a name of its own"),
     (lambda root: describe(root, ""), "dataset.toml: needs either classes or targets"),

@@ -172,4 +172,4 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
     refused(tmp_path / "table.json", "its name must end in .toml or .csv")
     path = tmp_path / "table.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    refused(path, "not valid CSV")
+    refused(path, "is UTF-16 text; save it as UTF-8")

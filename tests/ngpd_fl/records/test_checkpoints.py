@@ -130,7 +130,7 @@ def test_what_a_killed_writer_left_is_removed(checkpoints: Checkpoints) -> None:
     (checkpoints.path / "round-000002.safetensors.partial-1").write_bytes(b"half")
     (checkpoints.path / "round-000002.safetensors").write_bytes(b"whole")
     (refused, found) = checkpoints.candidates()
-    assert isinstance(refused, Refused) and str(refused).startswith(f"{checkpoints.path}/round-000002.json cannot be")
+    assert isinstance(refused, Refused) and str(refused).startswith(f"{checkpoints.path}/round-000002.json: cannot be")
     assert isinstance(found, Checkpoint) and found.round == 1
     checkpoints.write(3, tensors(), {})
     assert not list(checkpoints.path.glob("*partial*"))

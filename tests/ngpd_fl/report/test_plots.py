@@ -66,10 +66,13 @@ def test_runs_by_the_clock(mode: str, tmp_path: Path) -> None:
     assert {path.name for path in write_plots(tmp_path)} - {"staleness.png"} == CURVES | more
 
 
-def test_the_split_is_not_drawn_where_the_data_are_gone(tmp_path: Path) -> None:
+def test_the_split_is_drawn_from_the_records_and_else_from_the_data(tmp_path: Path) -> None:
     run(short(), tmp_path / "run")
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "mnist"\ndata_dir = "gone"'))
+    assert tmp_path / "run" / "plots" / "split.png" in write_plots(tmp_path / "run")
+    (tmp_path / "run" / "plots" / "split.png").unlink()
+    (tmp_path / "run" / "label_counts.json").unlink()
     with pytest.raises(InputError, match=r"data\.data_dir: mnist is not in"):
         write_plots(tmp_path / "run")
     assert {path.name for path in (tmp_path / "run" / "plots").iterdir()} == CURVES | {"graph.png"}

@@ -122,13 +122,13 @@ def recount(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "tensors truncated": ("safetensors", truncate, "is damaged (its checksum in round-000004.json does not fit)"),
-    "tensors altered": ("safetensors", alter, "is damaged (its checksum in round-000004.json does not fit)"),
-    "tensors missing": ("safetensors", Path.unlink, "cannot be read (No such file or directory)"),
-    "JSON truncated": ("json", truncate, "is damaged (it is not complete)"),
-    "JSON altered": ("json", recount, "is damaged (its checksum does not fit)"),
-    "JSON empty": ("json", lambda path: path.write_text("[]"), "is damaged (it is not complete)"),
-    "JSON missing": ("json", Path.unlink, "cannot be read (No such file or directory)"),
+    "tensors truncated": ("safetensors", truncate, " is damaged (its checksum in round-000004.json does not fit)"),
+    "tensors altered": ("safetensors", alter, " is damaged (its checksum in round-000004.json does not fit)"),
+    "tensors missing": ("safetensors", Path.unlink, " cannot be read (No such file or directory)"),
+    "JSON truncated": ("json", truncate, ": damaged (Unterminated string"),
+    "JSON altered": ("json", recount, " is damaged (its checksum does not fit)"),
+    "JSON empty": ("json", lambda path: path.write_text("[]"), ": damaged (not a JSON object)"),
+    "JSON missing": ("json", Path.unlink, ": cannot be read (No such file or directory)"),
 }
 
 
@@ -138,7 +138,8 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used(damage: str, runs: Path,
     path, said = cut / f"checkpoints/round-000004.{kind}", list[str]()
     do(path)
     resume(cut, on_event=said.append)
-    assert said == [f"{path} {why}; the run goes on after round 2"]
+    [line] = said
+    assert line.startswith(f"{path}{why}") and line.endswith("; the run goes on after round 2")
     assert_same_records(cut, runs / "whole")
     assert RunFolder(cut).checkpoints.rounds() == [8, 6]
 

@@ -1,0 +1,167 @@
+"""Code that a record names runs only for who says that they trust it; code that the user names runs as ever."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ngpd_fl.cli import main
+from ngpd_fl.config import Config, InputError
+from ngpd_fl.judging import judge
+from ngpd_fl.peer.gathering import gather
+from ngpd_fl.peer.running import write_self
+from ngpd_fl.records import RunFolder
+from ngpd_fl.report import write_plots
+from ngpd_fl.report.page import write_page
+from ngpd_fl.running import resume, run
+from ngpd_fl.study import Plan as StudyPlan
+from ngpd_fl.sweep import Plan as SweepPlan
+from ngpd_fl.sweep.workers import Task, run_tasks
+from tests.cut import interrupt
+from tests.studies import TEXT
+
+MODULE = "a_strangers_module"
+CODE = """
+from pathlib import Path
+import torch
+from torch import nn
+Path(__file__).with_suffix(".ran").touch()
+
+def network(input_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+def data():
+    draw = torch.Generator().manual_seed(0)
+    inputs, labels = torch.rand((40, 64), generator=draw), torch.arange(40) % 10
+    return inputs, labels, inputs, labels
+"""
+KEYS = {"model.name": f"{MODULE}:network", "data.dataset": f"{MODULE}:data"}
+
+
+class Stranger:
+    """A module that leaves a mark where it was run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{MODULE}.py"
+        self.path.write_text(CODE)
+
+    def has_run(self) -> bool:
+        """Whether it has since the last question."""
+        mark = self.path.with_suffix(".ran")
+        found = mark.exists()
+        mark.unlink(missing_ok=True)
+        sys.modules.pop(MODULE, None)
+        return found
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stranger:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    sys.modules.pop(MODULE, None)
+    return Stranger(tmp_path)
+
+
+def config(**keys: Any) -> Config:
+    base = {"topology.nodes": 4, "strategy": "dsgd", "training.rounds": 2, "training.local_steps": 1}
+    return Config.load(overrides={**base, "partition": "iid", **keys})
+
+
+def recorded(stranger: Stranger, key: str, *, is_cut: bool = False) -> Path:
+    """The folder of a run whose configuration names the module, which does not count as having run."""
+    folder = stranger.path.parent / "run"
+    settings = config(**{key: KEYS[key]})
+    if is_cut:
+        interrupt(settings, folder, 1, checkpoint_every=1)
+    else:
+        run(settings, folder)
+    write_self(folder, range(4), 1)
+    assert stranger.has_run()
+    return folder
+
+
+LIBRARY: dict[str, Callable[..., Any]] = {
+    "evaluate": lambda folder, **trust: judge(RunFolder.open(folder), **trust),
+    "resume": lambda folder, **trust: resume(folder, on_event=str, **trust),
+    "gather": lambda folder, **trust: gather([folder], folder.parent / "all", **trust),
+}
+COMMANDS = {
+    "evaluate": ["evaluate", "run"],
+    "resume": ["resume", "run", "--quiet"],
+    "gather": ["gather", "run", "--out", "all", "--quiet"],
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("what", LIBRARY)
+def test_recorded_code_runs_only_where_it_is_trusted(
+    what: str, key: str, stranger: Stranger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = recorded(stranger, key, is_cut=what == "resume")
+    with pytest.raises(InputError, match=f"{key} = {KEYS[key]}.*--trust-code.*trust_code=True"):
+        LIBRARY[what](folder)
+    assert main(COMMANDS[what]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and KEYS[key] in said and "--trust-code" in said
+    assert not stranger.has_run() and not (folder.parent / "all").exists()
+    LIBRARY[what](folder, trust_code=True)
+    assert stranger.has_run()
+
+
+def test_a_flag_says_that_code_is_trusted(stranger: Stranger) -> None:
+    recorded(stranger, "model.name")
+    assert main(["evaluate", "run", "--trust-code"]) == 0
+    assert stranger.has_run()
+
+
+def test_pages_and_pictures_of_a_record_need_no_code(stranger: Stranger) -> None:
+    folder = recorded(stranger, "data.dataset")
+    write_page([folder], folder.parent / "page.html")
+    assert folder / "plots" / "split.png" in write_plots(folder)
+    (folder / "label_counts.json").unlink()  # then only the data say how they were divided
+    with pytest.raises(InputError, match="trust"):
+        write_plots(folder)
+    assert main(["show", "run", "--plots"]) == 2 and not stranger.has_run()
+    assert main(["show", "run", "--plots", "--trust-code"]) == 0 and stranger.has_run()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_plans_in_folders_of_sweeps_and_studies(key: str, stranger: Stranger) -> None:
+    folder = stranger.path.parent / "records"
+    folder.mkdir()
+    section, _, name = key.partition(".")
+    sweep = folder / "sweep.toml"
+    sweep.write_text(f'[{section}]\n{name} = "{KEYS[key]}"\n[sweep.keys]\n"strategy.lr" = [0.1]\n')
+    study = folder / "study.toml"
+    study.write_text(TEXT.replace('model = "softmax"', f'{section} = {{{name} = "{KEYS[key]}"}}'))
+    for path, plan in ((sweep, SweepPlan), (study, StudyPlan)):
+        with pytest.raises(InputError, match=f"{path}: its configuration names code .*{KEYS[key]}"):
+            plan.read(path, trust_code=False)
+        assert main(["show", "records"]) == 2 and not stranger.has_run()
+        plan.read(path)  # as the user's own
+        assert stranger.has_run()
+        path.unlink()
+
+
+def test_a_trial_goes_on_only_where_its_folder_has_its_configuration(tmp_path: Path) -> None:
+    interrupt(config(seed=7), tmp_path / "trial", 1, checkpoint_every=1)
+    ends: list[Any] = []
+    task = Task(
+        "trial", tmp_path / "trial", config(seed=8).model_dump(mode="json", exclude_none=True), {}, "mean_accuracy"
+    )
+    run_tasks([task], 1, lambda task, end: ends.append(end))
+    assert ends[0].status == "failed" and "holds a run of another configuration" in ends[0].note
+
+
+def test_a_network_of_torchvisions_is_no_strangers_code(tmp_path: Path) -> None:
+    from ngpd_fl.config import require_trust
+
+    require_trust(config(**{"model.name": "torchvision:resnet18"}), tmp_path, trust_code=False)
+    with pytest.raises(InputError, match=r"model\.loss = m:f"):
+        require_trust(config(**{"model.loss": "m:f"}), tmp_path, trust_code=False)
