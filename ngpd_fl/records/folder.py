@@ -90,7 +90,8 @@ class RunFolder:
                 folder.checkpoints.plan(checkpoint_every)
             if event_log:
                 folder._events.touch()
-            folder._event_files = EventFiles(path / "tensorboard") if tensorboard else None
+            folder.stay()
+            folder._event_files = EventFiles(folder.path / "tensorboard") if tensorboard else None
         except OSError as error:
             raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
         return folder
@@ -120,6 +121,12 @@ class RunFolder:
             folder.close()
             raise
         return folder
+
+    def stay(self) -> None:
+        """Mean the same folder from now on, whatever becomes the working folder."""
+        self.path = self.path.absolute()
+        self.checkpoints = Checkpoints(self.path)
+        self._events = self.path / "events.jsonl"
 
     @staticmethod
     def holds_run(path: Path) -> bool:
