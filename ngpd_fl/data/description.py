@@ -61,7 +61,7 @@ class Description(Section):
         except OSError as error:
             raise InputError(f"data.data_dir: {path} cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            raise InputError(f"data.data_dir: {path}: {one_line(error, cls)}") from error
+            raise InputError(f"data.data_dir: {path}: {one_line(error, cls)}") from None
         except ValueError as error:  # no TOML, or no text
             raise InputError(f"data.data_dir: {path} is not valid TOML ({error})") from error
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ngpd_fl.clock import Event, keep_rounds, write_round
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import Config, InputError, choices
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import StillGoing, lock, remove_partial, write_tensors, write_text
@@ -274,7 +274,7 @@ class RunFolder:
         """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
         found = self.models()
         if model not in found:
-            raise InputError(f"model {model!r}: not in {self.path}; allowed: {', '.join(sorted(found))}")
+            raise InputError(f"model {model!r}: not in {self.path}; {choices(model, sorted(found))}")
         return found[model]
 
     def _check_cut_short(self) -> None:
