@@ -27,6 +27,11 @@ _HOME = {
 __all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "resume", "run", "run_flower"]
 
 
+def __dir__() -> list[str]:
+    """Name what is imported when it is first asked for as well."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a part when it is first asked for: torch takes seconds, and the command line's help needs none of it."""
     if name not in _HOME:

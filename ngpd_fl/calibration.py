@@ -21,7 +21,7 @@ from ngpd_fl.devices import DeviceClass
 from ngpd_fl.engines import VectorisedEngine
 from ngpd_fl.estimation.memory import message_bytes
 from ngpd_fl.estimation.timing import mean_round
-from ngpd_fl.running import torch_threads
+from ngpd_fl.isolation import own_settings
 from strategies import DSGDOptions
 from topologies import Topology
 
@@ -75,7 +75,7 @@ def calibrate(config: Config, folder: Path) -> Calibration:
         InputError: the configuration cannot be run, or the folder takes no file.
     """
     write_bytes_s = write_speed(folder)
-    with torch_threads(config.engine.threads):
+    with own_settings(config.engine.threads):
         job = compose(config)
         sgd = compose(config.model_copy(update={"strategy": DSGDOptions(momentum=0.0)}))
         # In turn, and the least of each: whatever else runs on the machine can only add to the time.

@@ -16,9 +16,9 @@ from ngpd_fl.config import Config, DataConfig, InputError, require_trust
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
 from ngpd_fl.evaluation import evaluate
+from ngpd_fl.isolation import own_settings
 from ngpd_fl.models import FlatModel, build_model
 from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
-from ngpd_fl.running import torch_threads
 
 SplitName = Literal["test", "validation"]
 
@@ -88,7 +88,7 @@ def judge(
     require_trust(config, folder.path, trust_code)
     data_config = _data_config(config.data, dataset, data_dir)
     engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
-    with torch_threads(engine.threads):
+    with own_settings(engine.threads):
         models = folder.models()
         data, judged = _load(folder, config, data_config, split)
         splits = [judged] if isinstance(judged, Split) else judged

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor
 from ngpd_fl.composition import Job, account, compose, make_engine, make_watch
 from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.data import fingerprint, unused_classes
+from ngpd_fl.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import (
     AVERAGE,
@@ -89,7 +90,7 @@ def run(
         raise InputError("event_log: needs a folder for the records; name it by out")
     if event_log and not config.has_clock:
         raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
-    with torch_threads(config.engine.threads):
+    with own_settings(config.engine.threads):
         job, folder = compose(config), None
         if out is not None:
             if config.devices.replay is not None:
@@ -131,10 +132,11 @@ def resume(
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
         require_trust(config, folder.path, trust_code)
-        with torch_threads(config.engine.threads):
+        with own_settings(config.engine.threads):
             job = compose(config)
             training = _Training(job, folder, on_progress, every, folder.has_events)
             training.go_back(_environment(job), on_event)
+            folder.stay()
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
             return training.complete()
@@ -255,14 +257,3 @@ def _environment(job: Job) -> dict[str, Any]:
 def _check_every(rounds: int | None) -> None:
     if rounds is not None and rounds < 1:
         raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")
-
-
-@contextmanager
-def torch_threads(wanted: int) -> Iterator[None]:
-    """Give torch this many threads for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

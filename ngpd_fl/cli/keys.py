@@ -26,12 +26,12 @@ def keys(section: Section = None) -> None:
     from rich.text import Text
 
     from ngpd_fl.cli.console import results
-    from ngpd_fl.config import Config, InputError
+    from ngpd_fl.config import Config, InputError, choices
 
     console = results()
     sections = [*Config.model_fields, _FLOWER]
     if section is not None and section not in sections:
-        raise InputError(f"{section!r} is no section; allowed: {', '.join(sections)}")
+        raise InputError(f"{section!r} is no section; {choices(section, sections)}")
     for name in sections if section is None else [section]:
         for heading, model in variants(name):
             table = Table.grid(padding=(0, 3, 0, 0))

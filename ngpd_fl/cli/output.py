@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
 """Errors that say that nobody reads any more: a closed pipe, a closed stream, a closed terminal."""
@@ -23,7 +23,7 @@ class _Output(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: bytes, /) -> int | None:  # type: ignore[override]
+    def write(self, data: Any, /) -> int | None:
         """Write what can be written."""
         try:
             return super().write(data)

@@ -44,7 +44,7 @@ def partition(
 
     from ngpd_fl.report.setting import split_words
     from ngpd_fl.report.split import count_labels, split_figure
-    from ngpd_fl.report.style import save
+    from ngpd_fl.report.style import drawing, save
 
     counts, measure = count_labels(settings)
     exported = []
@@ -54,7 +54,8 @@ def partition(
         left = export_nodes(settings, export)
         words = f"for --dataset node-folders; {left} validation {measure.examples} left out"
         exported = [("exported to", f"{export} ({words})")]
-    save(split_figure(settings, counts, measure), path)
+    with drawing():
+        save(split_figure(settings, counts, measure), path)
     _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
     print_lines(split_words(settings), lines, f"drawn in {path}")

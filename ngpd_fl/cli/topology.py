@@ -36,10 +36,11 @@ def topology(
     from ngpd_fl.config import build_topology
     from ngpd_fl.report.graph import graph_figure
     from ngpd_fl.report.setting import graph_words
-    from ngpd_fl.report.style import save
+    from ngpd_fl.report.style import drawing, save
 
     graph = build_topology(settings)
-    save(graph_figure(settings, graph), path)
+    with drawing():
+        save(graph_figure(settings, graph), path)
     lines = measures(graph, settings.topology.weights) + _labels(settings.topology)
     print_lines(graph_words(settings), lines, f"drawn in {path}")
 

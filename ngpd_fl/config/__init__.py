@@ -1,7 +1,7 @@
 """The run's configuration: sections, the whole, its checks and its errors."""
 
 from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over
-from ngpd_fl.config.errors import InputError, one_line
+from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Cut, FaultsConfig, Garbage, Lie
 from ngpd_fl.config.graph import build_topology
 from ngpd_fl.config.listing import all_fields, all_keys
@@ -66,6 +66,7 @@ __all__ = [
     "all_fields",
     "all_keys",
     "build_topology",
+    "choices",
     "conforming",
     "expanded",
     "one_line",
@@ -80,4 +81,5 @@ __all__ = [
     "read_text",
     "read_toml",
     "require_trust",
+    "suggestion",
 ]

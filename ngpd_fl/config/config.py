@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from ngpd_fl.config.checks import check_data, check_division, check_faults, check_reference, check_strategy
-from ngpd_fl.config.errors import InputError, one_line
+from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
@@ -77,7 +77,7 @@ class Config(Section):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(one_line(error, type(self))) from error
+            raise InputError(one_line(error, type(self))) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -246,9 +246,11 @@ def _named(key: str, value: Any, parse: Callable[[Any], Options], classes: Mappi
         return options
     if not isinstance(value["name"], str):
         raise InputError(f"{key}.name: should be a name (got {value['name']!r})")
+    if value["name"] not in classes:
+        raise InputError(f"{key}.name: {value['name']!r} is not known; {choices(value['name'], classes)}")
     try:
         return parse(value)
     except ValidationError as error:
-        raise InputError(one_line(error, classes[value["name"]], key)) from error
+        raise InputError(one_line(error, classes[value["name"]], key)) from None
     except ValueError as error:
         raise InputError(f"{key}.name: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from types import NoneType
 from typing import Any, get_args
 
@@ -40,6 +42,27 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3 - kept]}...{text[-kept:]}"
 
 
+def suggestion(given: object, names: Iterable[str]) -> str:
+    """Return ``did you mean 'ring'?`` where one of the names is close to what was given, or begins so; else nothing."""
+    lower, by_lower = str(given).lower(), {name.lower(): name for name in names}
+    near = get_close_matches(lower, by_lower, n=1, cutoff=0.7)
+    if not near and len(lower) > 2:
+        near = [name for name in by_lower if name.startswith(lower)]
+    return f"did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def choices(given: object, names: Iterable[str], more: str = "") -> str:
+    """Return what there is in place of a name that is not known, e.g. ``did you mean 'ring'? allowed: ring, star``.
+
+    Args:
+        given: the name.
+        names: those that are allowed.
+        more: what else is, in words that follow them.
+    """
+    known = list(names)
+    return " ".join(filter(None, [suggestion(given, known), f"allowed: {', '.join(known)}{more}"]))
+
+
 def one_line(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """Return pydantic's findings as one line: ``key: what is wrong (got value); key: ...``.
 
@@ -56,14 +79,13 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
     key = ".".join([prefix] * bool(prefix) + [str(part) for part in _location(entry)])
     kind, given = entry["type"], entry["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key; allowed: {', '.join(_allowed_keys(model, entry['loc'][:-1]))}"
+        return f"{key}: unknown key; {choices(entry['loc'][-1], _allowed_keys(model, entry['loc'][:-1]))}"
     if kind == "missing":
         return f"{key}: {'a value is missing' if isinstance(entry['loc'][-1], int) else 'this key is required'}"
     if kind == "union_tag_not_found":
         return f"{key}.name: this key is required"
     if kind == "union_tag_invalid":
-        allowed = str(entry["ctx"]["expected_tags"]).replace("'", "")
-        return f"{key}.name: {given['name']!r} is not known; allowed: {allowed}"
+        return f"{key}.name: {given['name']!r} is not known; {choices(given['name'], _quoted(entry, 'expected_tags'))}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return f"{key}: should be a section of keys (got {_shown(given)})"
     if kind == "tuple_type":
@@ -73,7 +95,14 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
         if not key or isinstance(entry["ctx"]["error"], InputError):  # names its key in full
             return message
         return f"{key}.{message}" if re.match(r"\w+: ", message) else f"{key}: {message}"
-    return f"{key}: {entry['msg'][0].lower()}{entry['msg'][1:]} (got {_shown(given)})"
+    hint = suggestion(given, _quoted(entry, "expected")) if kind == "literal_error" else ""
+    got = "; ".join(filter(None, [_shown(given), hint]))
+    return f"{key}: {entry['msg'][0].lower()}{entry['msg'][1:]} (got {got})"
+
+
+def _quoted(entry: dict[str, Any], what: str) -> list[str]:
+    """Return the names that pydantic lists in quotes."""
+    return re.findall(r"'([^']*)'", str(entry["ctx"][what]))
 
 
 def _allowed_keys(model: type[BaseModel], section: tuple[str | int, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.isolation import own_randomness
 
 
 def is_import_path(text: str) -> bool:
@@ -30,7 +31,8 @@ def import_object(path: str, key: str) -> Any:
     if str(Path.cwd()) not in sys.path:
         working_folder_last()
     try:
-        found = importlib.import_module(module)
+        with own_randomness(0):  # a module that seeds or draws as it is imported does so the first time only
+            found = importlib.import_module(module)
     except Exception as error:
         raise InputError(f"{key}: {path!r} cannot be imported ({reason(error)})") from error
     if not hasattr(found, name):

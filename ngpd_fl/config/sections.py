@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ngpd_fl.config.errors import choices
 from ngpd_fl.config.importing import is_import_path
 
 NODE_FOLDERS = "node-folders"
@@ -27,6 +28,8 @@ MODELS = ("softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32")
 LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
 """The losses that go by a name."""
 
+
+_OR_OWN = " or package.module:factory"
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """What keys draws: as many bits as every generator takes."""
@@ -82,7 +85,7 @@ class DataConfig(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in DATASETS and not is_import_path(name):
-            raise ValueError(f"{name!r} is not known; allowed: {', '.join(DATASETS)} or package.module:factory")
+            raise ValueError(f"{name!r} is not known; {choices(name, DATASETS, _OR_OWN)}")
         return name
 
     @property
@@ -119,15 +122,14 @@ class ModelConfig(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in MODELS and not is_import_path(name):
-            allowed = f"{', '.join(MODELS)}, torchvision:NAME or package.module:factory"
-            raise ValueError(f"{name!r} is not known; allowed: {allowed}")
+            raise ValueError(f"{name!r} is not known; {choices(name, MODELS, ', torchvision:NAME' + _OR_OWN)}")
         return name
 
     @field_validator("loss")
     @classmethod
     def _known_loss(cls, loss: str) -> str:
         if loss not in LOSSES and not is_import_path(loss):
-            raise ValueError(f"{loss!r} is not known; allowed: {', '.join(LOSSES)} or package.module:factory")
+            raise ValueError(f"{loss!r} is not known; {choices(loss, LOSSES, _OR_OWN)}")
         return loss
 
 

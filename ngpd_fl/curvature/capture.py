@@ -139,7 +139,7 @@ class Capture:
         generator = torch.Generator().manual_seed(0)
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator).to(start)
+            return torch.randn(shape, generator=generator, dtype=torch.float32).to(start)
 
         params, inputs = start + 0.1 * normal(*start.shape), normal(3, *input_shape)
         # Not by torch.func, which would load torch's compiler; and by name, far quicker than by the flat vector.

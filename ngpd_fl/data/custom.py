@@ -10,6 +10,7 @@ from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.dataset import RawDataset
 from ngpd_fl.data.task import column_statistics
+from ngpd_fl.isolation import own_randomness
 
 PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 
@@ -21,7 +22,8 @@ def read_custom(config: DataConfig) -> RawDataset:
     as they are (in float32), uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus
     one, is the number of classes. Or they are floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
     targets, and inputs that are vectors ``[M, d]``, are then standardised by the training examples. The factory is to
-    return the same at every call: runs are repeated by it.
+    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start
+    from the same seed each time.
 
     Raises:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.
@@ -29,7 +31,8 @@ def read_custom(config: DataConfig) -> RawDataset:
     path = config.dataset
     factory = import_object(path, "data.dataset")
     try:
-        returned = factory()
+        with own_randomness(0):
+            returned = factory()
     except Exception as error:
         raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
     if not isinstance(returned, tuple | list) or len(returned) != len(PARTS):
@@ -41,10 +44,10 @@ def read_custom(config: DataConfig) -> RawDataset:
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
     white = 255 if train.inputs.dtype == torch.uint8 else 1
+    mean, std = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
     if not train.labels.is_floating_point():
         num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-        return RawDataset(train, test, num_classes, white, mean=torch.zeros(1), std=torch.ones(1))
-    mean, std = torch.zeros(1), torch.ones(1)
+        return RawDataset(train, test, num_classes, white, mean, std)
     if train.inputs.ndim == 2:
         mean, std = (each.float() for each in column_statistics(train.inputs / white))
     return RawDataset(train, test, None, white, mean, std)

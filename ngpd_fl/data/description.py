@@ -59,7 +59,7 @@ class Description(Section):
         try:
             return cls(**read_toml(path, "data.data_dir:"))
         except ValidationError as error:
-            raise InputError(f"data.data_dir: {path}: {one_line(error, cls)}") from error
+            raise InputError(f"data.data_dir: {path}: {one_line(error, cls)}") from None
 
     @property
     def task(self) -> Task:

@@ -210,7 +210,7 @@ def _as_learned(split: Split, description: Description) -> Split:
     task = description.task
     labels = task.standardised(split.labels) if isinstance(task, Regression) else split.labels
     white = description.white if split.inputs.dtype == torch.uint8 else 1
-    mean, std = torch.tensor(description.mean), torch.tensor(description.std)
+    mean, std = (torch.tensor(each, dtype=torch.float32) for each in (description.mean, description.std))
     return Split(normalised(split.inputs, white, mean, std), labels)
 
 

@@ -7,7 +7,6 @@ class (or all, for IID) as they lie. In regression the labels are quantile bins 
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.isolation import no_warnings
 from ngpd_fl.randomness import Purpose, generator
 
 Parts = list[NDArray[np.int64]]
@@ -144,8 +144,7 @@ def _by_flower(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfi
     columns = {"label": labels, "index": np.arange(len(labels))}
     partitioner.dataset = datasets.Dataset.from_dict(columns)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one per draw of "dirichlet", and deprecations inside datasets
+        with no_warnings():  # one per draw of "dirichlet", and deprecations inside datasets
             return [partitioner.load_partition(node).with_format("numpy")[:]["index"] for node in range(num_nodes)]
     except ValueError as error:  # its only way to say that a partition did not work out
         raise InputError(_what_to_change(config, num_nodes, len(labels))) from error

@@ -106,7 +106,12 @@ def read_vision_set(config: DataConfig) -> RawDataset:
             problem = f"cannot be read from {files} ({one_line(error)}); delete the files and set data.download=true"
         raise InputError(f"data.data_dir: {name} {problem}") from error
     return RawDataset(
-        train, test, known.num_classes, white=255, mean=torch.tensor(known.mean), std=torch.tensor(known.std)
+        train,
+        test,
+        known.num_classes,
+        white=255,
+        mean=torch.tensor(known.mean, dtype=torch.float32),
+        std=torch.tensor(known.std, dtype=torch.float32),
     )
 
 

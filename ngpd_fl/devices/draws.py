@@ -11,7 +11,7 @@ from math import exp, inf
 
 import numpy as np
 
-from ngpd_fl.config import DevicesConfig, InputError
+from ngpd_fl.config import DevicesConfig, InputError, choices
 from ngpd_fl.devices.device import Device
 from ngpd_fl.devices.table import SHIPPED, read_table
 from ngpd_fl.randomness import Purpose, generator
@@ -34,7 +34,7 @@ def draw_devices(config: DevicesConfig, num_nodes: int, seed: int) -> list[Devic
     for key, names in (("mix", mix), ("classes", config.classes)):
         for name in names:
             if name not in classes:
-                raise InputError(f"devices.{key}: {name!r} is not known; allowed: {', '.join(classes)}")
+                raise InputError(f"devices.{key}: {name!r} is not known; {choices(name, classes)}")
     slow = config.slow or {}
     for node in slow:
         if node >= num_nodes:

@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from ngpd_fl.config import InputError, expanded, one_line, read_text, read_toml
+from ngpd_fl.config import InputError, choices, expanded, one_line, read_text, read_toml
 from ngpd_fl.devices.device import DeviceClass
 
 SHIPPED = Path(__file__).with_name("devices.toml")
@@ -41,7 +41,7 @@ def read_table(path: Path) -> dict[str, DeviceClass]:
         try:
             classes[name] = DeviceClass.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"{_KIND} {path}: {one_line(error, DeviceClass, name)}") from error
+            raise InputError(f"{_KIND} {path}: {one_line(error, DeviceClass, name)}") from None
     if not classes:
         raise InputError(f"{_KIND} {path}: holds no device class")
     return classes
@@ -61,7 +61,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     keys, allowed = [key.strip() for key in rows[0]] if rows else [], ["name", *DeviceClass.model_fields]
     for key in keys:
         if key not in allowed:
-            raise InputError(f"{_KIND} {path}: {key!r} is no column; allowed: {', '.join(allowed)}")
+            raise InputError(f"{_KIND} {path}: {key!r} is no column; {choices(key, allowed)}")
     if "name" not in keys or len(set(keys)) < len(keys):
         raise InputError(f"{_KIND} {path}: its first row must name the columns, each once, and name among them")
     for number, cells in enumerate(rows[1:], start=2):

@@ -18,7 +18,7 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.estimation.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, work_bytes
 from ngpd_fl.estimation.part import smallest_part
 from ngpd_fl.estimation.timing import evaluation_seconds, round_seconds
-from ngpd_fl.running import torch_threads
+from ngpd_fl.isolation import own_settings
 from topologies import Topology
 
 
@@ -90,7 +90,7 @@ def estimate(config: Config) -> Estimate:
     """
     if config.training.reference is not None:
         raise InputError("training.reference: only runs of peers are estimated; unset it")
-    with torch_threads(config.engine.threads):
+    with own_settings(config.engine.threads):
         began = time.perf_counter()
         job = compose(config)
         loading = time.perf_counter() - began

@@ -6,7 +6,6 @@ is recorded of it is the mean over nodes, as of theirs.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -107,9 +106,8 @@ def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Ta
 
 def _mean(groups: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each group's mean over those that have examples of it; nan where none has."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a group that nobody has
-        return np.asarray(np.nanmean(groups, axis=0))
+    with np.errstate(invalid="ignore"):  # 0 / 0 for a group that nobody has
+        return np.asarray(np.nansum(groups, axis=0) / np.count_nonzero(~np.isnan(groups), axis=0))
 
 
 @torch.no_grad()

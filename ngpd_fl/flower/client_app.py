@@ -148,7 +148,7 @@ def _state_dir(context: Context, flower: run_config.FlowerConfig) -> Path | None
 def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     """Return which client this is, the parts of the run, and how it goes through Flower."""
     client, _, config, flower = _setting(context)
-    torch.set_num_threads(config.engine.threads)
+    torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
     apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
     nodes = flower.hosted(client, config.topology.nodes) if apart else None
     return client, _job(config.to_toml(), nodes), flower

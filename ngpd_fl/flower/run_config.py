@@ -60,7 +60,7 @@ class FlowerConfig(Section):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(one_line(error, type(self))) from error
+            raise InputError(one_line(error, type(self))) from None
 
     def num_clients(self, num_nodes: int) -> int:
         """Return how many clients host a network of N nodes."""

@@ -10,6 +10,7 @@ from torch import nn
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
 from ngpd_fl.config.sections import MODELS, ModelConfig
+from ngpd_fl.isolation import own_randomness
 from ngpd_fl.models.checks import check_forward, check_model
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.lenet import lenet
@@ -37,8 +38,7 @@ def build_model(
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(torch_seed(seed, Purpose.MODEL))  # torch.manual_seed: CUDA's as well
+    with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, input_shape, num_classes).train()
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from torch.func import grad, vmap
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, is_import_path, reason
 from ngpd_fl.config.sections import ModelConfig
+from ngpd_fl.isolation import own_randomness
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
 
 _METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root")
@@ -47,7 +48,8 @@ def _custom(path: str, num_outputs: int, real_valued: bool) -> Likelihood:
     """Call the user's ``factory(num_outputs)``."""
     factory = import_object(path, "model.loss")
     try:
-        likelihood: Likelihood = factory(num_outputs)
+        with own_randomness(0):
+            likelihood: Likelihood = factory(num_outputs)
     except Exception as error:
         raise InputError(f"model.loss: {path}(num_outputs={num_outputs}) failed ({reason(error)})") from error
     if missing := [method for method in _METHODS if not callable(getattr(likelihood, method, None))]:

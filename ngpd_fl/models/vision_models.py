@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.errors import InputError, suggestion
 from ngpd_fl.data.vision import one_line, vision_module
 from ngpd_fl.models.norm import replace_batch_norm
 
@@ -33,8 +32,7 @@ def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.
     models = vision_module("torchvision.models", "model.name", "use a built-in network such as resnet20")
     known = models.list_models(module=models)  # classification; others live in submodules
     if name not in known:
-        near = get_close_matches(name.lower(), known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "python -m pydoc torchvision.models lists them"
+        hint = suggestion(name, known) or "python -m pydoc torchvision.models lists them"
         raise InputError(f"model.name: torchvision has no classification model {name!r}; {hint}")
     try:
         module: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **_ONE_OUTPUT.get(name, {}))

@@ -14,6 +14,7 @@ from typing import Any
 from ngpd_fl.composition import Job, compose
 from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, read_record
 from ngpd_fl.data import fingerprint, unused_classes
+from ngpd_fl.isolation import own_settings
 from ngpd_fl.peer.engine import WAITS, PeerEngine, Waits
 from ngpd_fl.peer.transport import Transport
 from ngpd_fl.records import (
@@ -25,7 +26,6 @@ from ngpd_fl.records import (
     write_text,
 )
 from ngpd_fl.records.shapes import PeerLife
-from ngpd_fl.running import torch_threads
 from topologies import DirectedOptions
 
 CHECKPOINT_EVERY = 10
@@ -75,7 +75,7 @@ def run_peer(
     for seconds in waits:
         if not 0 <= seconds <= threading.TIMEOUT_MAX:  # not a number, too
             raise InputError(f"patience: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
-    with torch_threads(config.engine.threads):
+    with own_settings(config.engine.threads):
         job = compose(config, nodes)
         environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
         engine = PeerEngine(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.clock import Event, keep_rounds, write_round
-from ngpd_fl.config import Config, InputError, read_json, read_json_lines, read_record, read_text
+from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import StillGoing, lock, remove_partial, write_tensors, write_text
@@ -89,7 +89,8 @@ class RunFolder:
                 folder.checkpoints.plan(checkpoint_every)
             if event_log:
                 folder._events.touch()
-            folder._event_files = EventFiles(path / "tensorboard") if tensorboard else None
+            folder.stay()
+            folder._event_files = EventFiles(folder.path / "tensorboard") if tensorboard else None
         except OSError as error:
             raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
         return folder
@@ -119,6 +120,12 @@ class RunFolder:
             folder.close()
             raise
         return folder
+
+    def stay(self) -> None:
+        """Mean the same folder from now on, whatever becomes the working folder."""
+        self.path = self.path.absolute()
+        self.checkpoints = Checkpoints(self.path)
+        self._events = self.path / "events.jsonl"
 
     @staticmethod
     def holds_run(path: Path) -> bool:
@@ -264,7 +271,7 @@ class RunFolder:
         """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
         found = self.models()
         if model not in found:
-            raise InputError(f"model {model!r}: not in {self.path}; allowed: {', '.join(sorted(found))}")
+            raise InputError(f"model {model!r}: not in {self.path}; {choices(model, sorted(found))}")
         return found[model]
 
     def _check_cut_short(self) -> None:

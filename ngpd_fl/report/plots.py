@@ -15,7 +15,7 @@ from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.outcome import Outcome, read_outcomes
 from ngpd_fl.report.split import count_labels, split_figure
 from ngpd_fl.report.staleness import staleness_figure
-from ngpd_fl.report.style import save
+from ngpd_fl.report.style import drawing, save
 from ngpd_fl.report.timeline import read_courses, timeline_figure
 
 
@@ -37,7 +37,8 @@ def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:
     folder = Path(folder)
     outcomes = read_outcomes(folder)
     figures = _run_figures(outcomes[0], folder, trust_code) if RunFolder.holds_run(folder) else _curves(outcomes)
-    return [save(figure, folder / "plots" / f"{name}.png") for name, figure in figures]
+    with drawing():
+        return [save(figure, folder / "plots" / f"{name}.png") for name, figure in figures]
 
 
 def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:

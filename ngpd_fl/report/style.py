@@ -1,14 +1,19 @@
 """How every picture looks: colours that colour-blind readers can tell apart, sizes, titles, light grids.
 
-Figures are made as objects and drawn by Agg; matplotlib's global state (pyplot, rcParams) is never touched.
+Figures are made as objects and drawn by Agg, without pyplot. What makes and draws one does so within ``drawing``, so
+that the user's settings of matplotlib change nothing about it.
 """
 
 from __future__ import annotations
 
 import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +28,15 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
 
 FORMATS = (".png", ".pdf", ".svg")
+
+_lock = threading.RLock()
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Let matplotlib's settings be its own defaults for a while, for one thread at a time."""
+    with _lock, matplotlib.style.context("default"):
+        yield
 
 
 _LONGEST = 16

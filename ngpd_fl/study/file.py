@@ -77,4 +77,4 @@ def section(kind: type[Kind], given: Mapping[str, Any], where: str) -> Kind:
     try:
         return kind(**given)
     except ValidationError as error:
-        raise InputError(one_line(error, kind, where)) from error
+        raise InputError(one_line(error, kind, where)) from None

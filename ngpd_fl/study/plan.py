@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.composition import compose
-from ngpd_fl.config import Config, InputError, build_topology, expanded, put_over, read_text, read_toml, require_trust
+from ngpd_fl.config import (
+    Config,
+    InputError,
+    build_topology,
+    choices,
+    expanded,
+    put_over,
+    read_text,
+    read_toml,
+    require_trust,
+)
 from ngpd_fl.engines import check_topology
 from ngpd_fl.records import MEASURES, Measure
 from ngpd_fl.study.file import FinalSection, PaperSection, StrategySection, StudySection, TuningSection, section
@@ -186,7 +196,7 @@ class Plan:
         words = set(_words(only or ""))
         known = {word for cell, each in self.pairs() for word in (*cell.values.values(), each.label, cell.name)}
         if unknown := sorted(words - known):
-            raise InputError(f"--only {only}: {unknown[0]!r} is not known; allowed: {', '.join(sorted(known))}")
+            raise InputError(f"--only {only}: {unknown[0]!r} is not known; {choices(unknown[0], sorted(known))}")
         found = [(cell, each) for cell, each in self.pairs() if cell.matches(words - {each.label})]
         if not found:
             raise InputError(f"--only {only}: no strategy is run in such a cell")
@@ -207,12 +217,12 @@ class Plan:
             named.append(("tuning.cell", _words(self.tuning.cell)))
         for where, words in named:
             if not words or not any(cell.matches(words) for cell in self.cells):
-                allowed = f"{', '.join(sorted(values))}, or several of them with slashes between"
-                raise InputError(f"{where}: {'/'.join(words)!r} is no cell; allowed: {allowed}")
+                name, more = "/".join(words), ", or several of them with slashes between"
+                raise InputError(f"{where}: {name!r} is no cell; {choices(name, sorted(values), more)}")
         for place, each in enumerate(self.paper):
             if each.strategy not in labels:
                 raise InputError(
-                    f"paper.{place}.strategy: {each.strategy!r} is not known; allowed: {', '.join(labels)}"
+                    f"paper.{place}.strategy: {each.strategy!r} is not known; {choices(each.strategy, labels)}"
                 )
         for strategy in self.strategies:
             if not any(strategy.runs_in(cell) for cell in self.cells):

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before anything that imports matplotlib
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.records.rows import Row
-from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure, save
+from ngpd_fl.report.style import LIGHT, PALETTE, drawing, dress, new_figure, save
 from ngpd_fl.sweep.plan import Plan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import ranked
@@ -22,6 +24,7 @@ _WIDE = 20.0
 """From this ratio on, of the largest value to the least, values of a list are drawn on a logarithmic axis."""
 
 
+@drawing()
 def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
     """Draw ``plots/sweep.png``; return it, or None where no trial finished.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from ngpd_fl.composition import compose
-from ngpd_fl.config import Config, InputError, Section, one_line, read_text, read_toml, require_trust
+from ngpd_fl.config import Config, InputError, Section, choices, one_line, read_text, read_toml, require_trust
 from ngpd_fl.records import MEASURES, METRICS, Measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
 
@@ -75,7 +75,7 @@ class Plan:
         try:
             section = SweepSection(**{"keys": {}, **given})
         except ValidationError as error:
-            raise InputError(one_line(error, SweepSection, "sweep")) from error
+            raise InputError(one_line(error, SweepSection, "sweep")) from None
         base = _on_validation(content)
         space = parse_space(section.keys, base, "sweep.keys")
         trials = _trials(section, space)
@@ -144,5 +144,5 @@ def final_figure(name: str | None, measure: Measure, where: str) -> str:
     allowed = [field for field, kinds in figures.items() if field.endswith(f"_{measure.key}") and float in kinds]
     name = name or f"mean_{measure.key}"
     if name not in allowed:
-        raise InputError(f"{where}: {name!r} is no final figure of these runs; allowed: {', '.join(allowed)}")
+        raise InputError(f"{where}: {name!r} is no final figure of these runs; {choices(name, allowed)}")
     return name

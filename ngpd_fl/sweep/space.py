@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import TypeAdapter, ValidationError
 
-from ngpd_fl.config import DEFAULT_NAMES, Config, InputError, all_fields, all_keys
+from ngpd_fl.config import DEFAULT_NAMES, Config, InputError, all_fields, all_keys, choices
 
 _RANGE = ("low", "high", "log")
 
@@ -168,7 +168,7 @@ def _flatten(prefix: str, keys: Mapping[str, Any], found: list[tuple[str, Any]],
         key = f"{key}.name" if key in DEFAULT_NAMES else key
         if key not in known:
             near = [each for each in known if each.partition(".")[0] == key.partition(".")[0]]  # its section's
-            raise InputError(f"{where}.{key}: unknown key; allowed: {', '.join(near or known)}")
+            raise InputError(f"{where}.{key}: unknown key; {choices(key, near or known)}")
         found.append((key, value))
 
 
@@ -189,7 +189,7 @@ def _range(key: str, given: Any, where: str) -> Range:
     if not isinstance(given, Mapping):
         raise InputError(f"{where}: should be a list of values or {{low, high, log}} (got {given!r})")
     if unknown := [name for name in given if name not in _RANGE]:
-        raise InputError(f"{where}.{unknown[0]}: unknown key; allowed: {', '.join(_RANGE)}")
+        raise InputError(f"{where}.{unknown[0]}: unknown key; {choices(unknown[0], _RANGE)}")
     bounds = [given.get("low"), given.get("high")]
     log = given.get("log", False)
     if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in bounds):

@@ -7,6 +7,7 @@ from gallery.picture import svg
 from ngpd_fl.cli.keys import variants
 from ngpd_fl.config import Config
 from ngpd_fl.report.split import count_labels, split_figure
+from ngpd_fl.report.style import drawing
 
 _GIVEN = "given"
 """The split that divides nothing."""
@@ -21,6 +22,7 @@ def gallery() -> str:
     )
 
 
+@drawing()
 def pictures() -> dict[str, bytes]:
     """Return each split's picture, as SVG, by its name in the site."""
     configs = {name: Config.model_validate({"partition": name}) for name in _splits()}

@@ -7,6 +7,7 @@ from gallery.picture import svg
 from ngpd_fl.cli.topology import measures
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.report.graph import graph_figure
+from ngpd_fl.report.style import drawing
 from topologies import TOPOLOGIES
 
 _NODES = 16
@@ -31,6 +32,7 @@ def gallery() -> str:
     return "\n\n".join([overview, *(_section(name, measured.get(name)) for name in TOPOLOGIES)])
 
 
+@drawing()
 def pictures() -> dict[str, bytes]:
     """Return each family's picture, as SVG, by its name in the site."""
     return {_picture(name): svg(graph_figure(config, build_topology(config))) for name, config in drawn().items()}

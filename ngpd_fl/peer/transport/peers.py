@@ -22,7 +22,7 @@ from typing import Annotated, NamedTuple, Self
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ngpd_fl.config import InputError, Section, one_line, parse_toml, read_toml
+from ngpd_fl.config import InputError, Section, choices, one_line, parse_toml, read_toml
 
 _HOST = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -104,7 +104,7 @@ class Peers(Section):
         try:
             return cls(**read_toml(path, "peers file"))
         except ValidationError as error:
-            raise InputError(f"peers file {path}: {one_line(error, cls)}") from error
+            raise InputError(f"peers file {path}: {one_line(error, cls)}") from None
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -112,7 +112,7 @@ class Peers(Section):
         try:
             return cls(**parse_toml(text))
         except ValidationError as error:
-            raise InputError(f"peers: {one_line(error, cls)}") from error
+            raise InputError(f"peers: {one_line(error, cls)}") from None
         except ValueError as error:
             raise InputError(f"peers: not valid TOML ({error})") from error
 
@@ -139,9 +139,8 @@ class Peers(Section):
         for peer in self.peers:
             if peer.name == name:
                 return peer
-        raise InputError(
-            f"peer {name}: is not in the peers file; allowed: {', '.join(each.name for each in self.peers)}"
-        )
+        names = [str(each.name) for each in self.peers]
+        raise InputError(f"peer {name}: is not in the peers file; {choices(name, names)}")
 
     def require_nodes(self, number: int) -> None:
         """Raise ``InputError`` unless the nodes are 0 to ``number`` - 1."""

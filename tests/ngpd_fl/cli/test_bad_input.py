@@ -46,7 +46,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("run --rounds", "requires an argument"),
         ("run --nodes 1", "topology.nodes: input should be greater than or equal to 2 (got 1)"),
         ("run --rounds 0", "training.rounds: input should be greater"),
-        ("run --strategy sgd", "strategy.name: 'sgd' is not known; allowed: ngpd"),
+        ("run --strategy sgd", "strategy.name: 'sgd' is not known; did you mean 'dsgd'? allowed: ngpd"),
         ("run --topology cube", "topology.name: 'cube' is not known; allowed: ring"),
         ("run --partition x", "partition.name: 'x' is not known; allowed: iid"),
         ("run --model x", "model.name: 'x' is not known; allowed: softmax"),

@@ -31,9 +31,9 @@ SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, clas
 
 INVALID = [
     # Unknown keys and names.
-    Bad({"trainig.rounds": 3}, f"trainig: unknown key; allowed: {keys(Config)}"),
-    Bad({"training.round": 3}, f"training.round: unknown key; allowed: {keys(TrainingConfig)}"),
-    Bad({"strategy.lrr": 0.1}, f"strategy.lrr: unknown key; allowed: {keys(NGPDOptions)}"),
+    Bad({"trainig.rounds": 3}, f"trainig: unknown key; did you mean 'training'? allowed: {keys(Config)}"),
+    Bad({"training.round": 3}, f"training.round: unknown key; did you mean 'rounds'? allowed: {keys(TrainingConfig)}"),
+    Bad({"strategy.lrr": 0.1}, f"strategy.lrr: unknown key; did you mean 'lr'? allowed: {keys(NGPDOptions)}"),
     Bad({"topology.size": 4}, f"topology.size: unknown key; allowed: {keys(TOPOLOGIES['ring'])}"),
     Bad(
         {"partition.name": "iid", "partition.alpha": 1}, f"partition.alpha: unknown key; allowed: {keys(IIDPartition)}"

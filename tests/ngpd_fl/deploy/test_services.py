@@ -127,7 +127,7 @@ def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
     data, state = tmp_path / "my 'data'", tmp_path / 'my "state"'
     data.mkdir()
     services.serve_supernode(made / "node1", "10.0.0.1:9092", data, state, None, None)
-    words = dict(zip(seen["command"][4::2], seen["command"][5::2], strict=True))
+    words = dict(zip(seen["command"][5::2], seen["command"][6::2], strict=True))
     assert parse_config_args([words["--node-config"]]) == {
         "partition-id": 1,
         "data-dir": str(data),

@@ -73,8 +73,8 @@ def test_where_kfac_cannot_follow_it_names_the_layer() -> None:
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("resnet19", "model.name: torchvision has no classification model 'resnet19'; did you mean resnet"),
-        ("ResNet18", "did you mean resnet18"),
+        ("resnet19", "model.name: torchvision has no classification model 'resnet19'; did you mean 'resnet"),
+        ("ResNet18", "did you mean 'resnet18'?"),
         ("xyz", "python -m pydoc torchvision.models"),
         ("fasterrcnn_resnet50_fpn", "no classification model"),
         ("list_models", "no classification model"),

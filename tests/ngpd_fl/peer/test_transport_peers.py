@@ -27,7 +27,9 @@ def test_the_file_says_who_hosts_what_and_where(tmp_path: Path) -> None:
     assert peers["node0"].listens_at == Address("192.168.1.10", 7447)
     assert Address.of(peers["shelf"].address) == Address("fd00::2", 7447)
     assert peers["shelf"].listens_at == Address("0.0.0.0", 80)
-    with pytest.raises(InputError, match="peer node1: is not in the peers file; allowed: node0, shelf"):
+    with pytest.raises(
+        InputError, match="peer node1: is not in the peers file; did you mean 'node0'. allowed: node0, shelf"
+    ):
         peers["node1"]
 
 

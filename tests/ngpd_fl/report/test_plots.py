@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from ngpd_fl.config import Config, InputError
@@ -11,6 +15,7 @@ from ngpd_fl.report import write_plots
 from ngpd_fl.running import run
 
 CURVES = {"accuracy_rounds.png", "accuracy_bytes.png", "accuracy_seconds.png", "consensus.png"}
+ROOT = Path(__file__).resolve().parents[3]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -25,6 +30,46 @@ def test_a_run(tmp_path: Path) -> None:
     assert all(path.parent == tmp_path / "plots" and path.read_bytes().startswith(PNG) for path in written)
     before = {path: path.read_bytes() for path in written}
     assert {path: path.read_bytes() for path in write_plots(str(tmp_path))} == before
+
+
+UGLY = """
+savefig.bbox: tight
+savefig.transparent: True
+font.family: monospace
+font.size: 17
+axes.facecolor: yellow
+axes.titlesize: 30
+axes.prop_cycle: cycler('color', ['red'])
+lines.linewidth: 7
+figure.facecolor: green
+grid.linestyle: dotted
+path.sketch: 1, 100, 2
+text.usetex: True
+"""
+
+
+@pytest.mark.parametrize("named", ["nonsense", "module://nowhere.to_be_found", ""])
+def test_settings_of_matplotlib_change_nothing(named: str, tmp_path: Path) -> None:
+    """Neither a file of settings in the working folder nor a backend, be it one that is not there."""
+    run(short(model="softmax"), tmp_path / "run")
+    expected = {path.name: path.read_bytes() for path in write_plots(tmp_path / "run")}
+    (tmp_path / "matplotlibrc").write_text(UGLY)
+    code = "import os, sys; from ngpd_fl.report import write_plots; write_plots('run')\n"
+    code += "import matplotlib; assert matplotlib.rcParams['font.size'] == 17\n"
+    code += f"assert os.environ['MPLBACKEND'] == {named!r} and matplotlib.rcParams._get_backend_or_none() != 'agg'\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": named}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run" / "plots").iterdir()} == expected
+
+
+def test_a_callers_settings_of_matplotlib_stay(tmp_path: Path) -> None:
+    run(short(model="softmax"), tmp_path)
+    expected = {path: path.read_bytes() for path in write_plots(tmp_path)}
+    with matplotlib.rc_context({"font.size": 3, "axes.facecolor": "red", "savefig.bbox": "tight"}):
+        before = dict(matplotlib.rcParams)
+        assert {path: path.read_bytes() for path in write_plots(tmp_path)} == expected
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_runs_side_by_side(tmp_path: Path) -> None:

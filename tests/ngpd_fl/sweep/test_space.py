@@ -26,10 +26,10 @@ def plan(folder: Path, text: str) -> Plan:
     [
         ("", "has no section [sweep]"),
         ("[sweep]\n", "nothing to sweep"),
-        ("[sweep]\ntrails = 3\n", "sweep.trails: unknown key; allowed: sampler, trials"),
+        ("[sweep]\ntrails = 3\n", "sweep.trails: unknown key; did you mean 'trials'? allowed: sampler, trials"),
         (
             "[sweep.keys]\n'strategy.lt' = [1]\n",
-            "sweep.keys.strategy.lt: unknown key; allowed: strategy, strategy.name, ",
+            "sweep.keys.strategy.lt: unknown key; did you mean 'strategy.lr'? allowed: strategy, strategy.name, ",
         ),
         ("[sweep.keys]\nstrategy.lr = []\n", "strategy.lr: the list is empty"),
         ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: there twice"),
@@ -41,7 +41,10 @@ def plan(folder: Path, text: str) -> Plan:
         ("[sweep]\nsampler = 'tpe'\n[sweep.keys]\nstrategy.lr = [0.1]\n", "needs the number of trials"),
         ("[sweep]\nobjective = 'mean_rmse'\n[sweep.keys]\nstrategy.lr = [0.1]\n", "allowed: mean_accuracy"),
         ("[sweep.keys]\nstrategy.lr = {low = 1.0, high = 0.1}\n", "low must be less than high (got 1.0 and 0.1)"),
-        ("[sweep.keys]\nstrategy.lr = {low = 0.1, hihg = 1}\n", "hihg: unknown key; allowed: low, high, log"),
+        (
+            "[sweep.keys]\nstrategy.lr = {low = 0.1, hihg = 1}\n",
+            "hihg: unknown key; did you mean 'high'?",
+        ),
         ("[sweep.keys]\nstrategy.lr = {low = -0.1, high = 1}\n", "greater than 0 (got -0.1)"),
         ("[sweep.keys]\nseed = {low = 0, high = 9, log = true}\n", "low must be above 0 (got 0)"),
         ("[sweep.keys]\nseed = {low = 0.5, high = 9}\n", "takes whole numbers only"),

@@ -1,0 +1,90 @@
+"""Keeps a run and the process that it is in out of each other's way: what a process has once, or once a thread.
+
+However many runs go on in threads, each is what it would be alone, and the settings and random numbers of whoever
+called stay theirs.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+_lock = threading.RLock()
+"""Held by whoever uses what there is once for all threads."""
+
+_runs = 0
+_threads_before = 0
+_own = threading.local()
+
+
+@contextmanager
+def own_settings(threads: int) -> Iterator[None]:
+    """Let torch compute in this thread for a while as a run has it, whatever the caller has set.
+
+    So many CPU threads, gradients where they are asked for, no automatic precision, tensors on the CPU if nothing else
+    is said. Torch keeps the number of CPU threads for each thread that has ever asked for it, and a default for those
+    to come, which is what it was again when the last run is over.
+    """
+    global _runs, _threads_before
+    outer = getattr(_own, "threads", None)
+    with _lock:
+        default = torch.get_num_threads()
+        if _runs == 0:
+            _threads_before = default
+        _runs += 1
+        torch.set_num_threads(threads)
+    _own.threads = threads
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            yield
+    finally:
+        _own.threads = outer
+        with _lock:
+            _runs -= 1
+            torch.set_num_threads(outer or _threads_before)
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Let nobody else use the generators for a while that torch, NumPy and Python have once in a process.
+
+    They start from the seed, and are in the end where they were before. What is called here draws the same, whatever
+    was drawn before it; new parameters are float32. This is for what a user wrote and for torch's own start of
+    parameters: all else draws by key.
+
+    Args:
+        seed: 63 bits, of which NumPy takes 32.
+    """
+    with _lock, torch.random.fork_rng(devices=[]):
+        python, legacy, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed: CUDA's as well
+            torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
+            torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Let nobody be warned for a while; no other run changes meanwhile what is warned of."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
