@@ -4,6 +4,9 @@ On a GPU 1,024 nodes with a ResNet-20 each, on a CPU a few with a ResNet-8. Rand
 them. Printed are the device's measured matrix rate and memory rate, node-steps a second, the share of the matrix rate
 that they make (counting the multiplications and additions of the network's forward and backward pass only, so NGPD's
 curvature counts as time and not as work), the peak of memory, and the ratio of the two algorithms.
+
+After that, how often the host waits for a GPU in a round: copies between the two, and what else needs the end of all
+work that is queued. That is counted on a pretended device, with or without a GPU.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from ngpd_fl.data import Split
 from ngpd_fl.engines import DataFeed, VectorisedEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, NGPDOptions, make_strategy
+from tests.support.pretend_device import Counts, PretendDevice
 from topologies import parse_topology
 
 IMAGE, BATCH, STEPS, REPEATS = (3, 32, 32), 32, 10, 2
@@ -73,20 +77,27 @@ def work_of_a_step() -> int:
     return int(counter.get_total_flops())
 
 
-def engine(options: DSGDOptions | NGPDOptions) -> VectorisedEngine:
+def engine(
+    options: DSGDOptions | NGPDOptions,
+    device: torch.device = DEVICE,
+    nodes: int = NODES,
+    steps: int = STEPS,
+    model: str = MODEL,
+    image: tuple[int, int, int] = IMAGE,
+) -> VectorisedEngine:
     """Return an engine on random images."""
     generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(10000, *IMAGE, generator=generator), torch.randint(10, (10000,), generator=generator)
-    network = build_model(ModelConfig(name=MODEL), IMAGE, 10, 0, torch.float32)
-    network.module.to(DEVICE)
+    images, labels = torch.randn(10000, *image, generator=generator), torch.randint(10, (10000,), generator=generator)
+    network = build_model(ModelConfig(name=model), image, 10, 0, torch.float32)
+    network.module.to(device)
     if isinstance(options, NGPDOptions):
-        strategy = make_strategy(options, KFAC(network, Categorical(), IMAGE, options))
+        strategy = make_strategy(options, KFAC(network, Categorical(), image, options))
     else:
         strategy = make_strategy(options, SupervisedObjective(network, Categorical()))
-    parts = [torch.randint(10000, (400,), generator=generator).numpy() for _ in range(NODES)]
-    feed = DataFeed(Split(images.to(DEVICE), labels.to(DEVICE)), parts, BATCH, seed=0)
-    topology = parse_topology({"name": "ring", "nodes": NODES}).build(0)
-    return VectorisedEngine(strategy, topology, feed, network.start(), local_steps=STEPS, chunk_size=CHUNK)
+    parts = [torch.randint(10000, (400,), generator=generator).numpy() for _ in range(nodes)]
+    feed = DataFeed(Split(images.to(device), labels.to(device)), parts, BATCH, seed=0)
+    topology = parse_topology({"name": "ring", "nodes": nodes}).build(0)
+    return VectorisedEngine(strategy, topology, feed, network.start(), local_steps=steps, chunk_size=CHUNK)
 
 
 def measure(name: str, options: DSGDOptions | NGPDOptions, flops: int, rate: float) -> float:
@@ -109,6 +120,29 @@ def measure(name: str, options: DSGDOptions | NGPDOptions, flops: int, rate: flo
     return per_step
 
 
+def waits(options: DSGDOptions | NGPDOptions, nodes: int, steps: int) -> Counts:
+    """Return how often the host waits for a GPU in one round of a small network."""
+    with PretendDevice() as device:
+        running = engine(options, torch.device("cuda"), nodes, steps, "softmax", (1, 8, 8))
+        running.run_round()
+        device.reset()
+        info = running.run_round()
+        float(info.loss), float(info.shrink)  # as a run does
+        return device.counts
+
+
+def print_waits() -> None:
+    """Print how often the host waits in a round."""
+    print(f"\n{'waits in a round':<22}{'uploads':>10}{'downloads':>12}{'others':>9}{'eigenbases':>13}")
+    for name, options in (("SGD", DSGDOptions(momentum=0.0)), ("NGPD", NGPDOptions())):
+        for nodes, steps in ((8, 8), (64, 8), (8, 16)):
+            uploads, downloads, others, bases = waits(options, nodes, steps)
+            print(
+                f"{f'{name}, {nodes} x {steps} steps':<22}{uploads:>10}{downloads:>12}{others:>9}{bases:>13}",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Print the figures."""
     torch.set_num_threads(1)
@@ -122,6 +156,7 @@ def main() -> None:
     ngpd = measure("NGPD", NGPDOptions.model_validate(SCHEDULE), flops, rate)
     factors = f"factors every {SCHEDULE['factor_every']} steps from {SCHEDULE['factor_batch']} of {BATCH} examples"
     print(f"NGPD / SGD {ngpd / sgd:.2f}, with {factors} and bases every {BASIS_EVERY}")
+    print_waits()
 
 
 if __name__ == "__main__":

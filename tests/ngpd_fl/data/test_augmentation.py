@@ -94,6 +94,13 @@ def test_a_node_gets_the_same_images_alone_and_among_others() -> None:
             assert torch.equal(images[row], alone(torch.tensor([node]), [steps[row]], Phase())[0][0][0])
 
 
+def test_a_round_drawn_at_once_moves_each_step_as_alone() -> None:
+    drawn = make_feed(crop=2, flip=True).draw([2, 0, 1], [3, 0, 7], [Phase()] * 3)
+    for step in range(3):
+        expected = make_feed(crop=2, flip=True)(torch.tensor([0, 1]), [step, 7 + step], Phase())[0][0]
+        assert torch.equal(drawn(step, slice(1, 3))[0][0], expected)
+
+
 def test_a_shift_must_leave_a_part_of_the_image() -> None:
     with pytest.raises(InputError, match=r"^data.crop: 8 pixels is all of an image \(1, 8, 8\); allowed: below 8$"):
         load_dataset(DataConfig(crop=8), seed=0)
