@@ -20,7 +20,7 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import StillGoing, lock, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import StillGoing, alone_in, lock, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, parse_metrics
 from ngpd_fl.records.tensorboard import EventFiles
 
@@ -81,10 +81,11 @@ class RunFolder:
         folder = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            require_empty(path)
             text = config.to_toml()
-            write_text(path / "config.toml", text)
-            folder._lock = lock(path / "config.toml")
+            with alone_in(path):
+                require_empty(path)
+                write_text(path / "config.toml", text)
+                folder._lock = lock(path / "config.toml")
             write_text(path / "environment.json", _json({**environment, "config": _fingerprint(text)}))
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
