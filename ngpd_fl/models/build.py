@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import nn
@@ -72,7 +73,7 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
 
 
 def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Module:
-    """Call the user's ``factory(input_shape, num_classes)``."""
+    """Call the user's ``factory(input_shape, num_classes)``; return a copy: another run may get the same module."""
     factory = import_object(path, "model.name")
     try:
         module = factory(tuple(input_shape), num_classes)
@@ -82,4 +83,7 @@ def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Modul
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")
-    return module
+    try:
+        return deepcopy(module)
+    except Exception:  # not every module can be copied, and one that is made anew each time need not be
+        return module

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -55,16 +55,27 @@ def _scratch(path: Path) -> Iterator[Path]:
     """Make a folder beside ``path`` that is locked and, in the end, removed."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}{_PARTIAL}", dir=path.parent))
-        held = os.open(folder, os.O_RDONLY)
+        with ExitStack() as stack:
+            with suppress(FileNotFoundError):
+                stack.enter_context(alone_in(folder))
+            if not folder.exists():  # it was taken for a dead writer's before it was locked
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Have a folder locked for a while, against every process and thread that locks it as well."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(held, fcntl.LOCK_EX)
-        if folder.exists():
-            break
-        os.close(held)  # it was taken for a dead writer's before it was locked
-    try:
-        yield folder
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
 
 

@@ -17,7 +17,7 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import StillGoing, lock, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import StillGoing, alone_in, lock, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.tensorboard import EventFiles
@@ -80,10 +80,11 @@ class RunFolder:
         folder = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            require_empty(path)
             text = config.to_toml()
-            write_text(path / "config.toml", text)
-            folder._lock = lock(path / "config.toml")
+            with alone_in(path):
+                require_empty(path)
+                write_text(path / "config.toml", text)
+                folder._lock = lock(path / "config.toml")
             write_text(path / "environment.json", _json({**environment, "config": _fingerprint(text)}))
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,12 @@ def test_what_earlier_versions_left_is_removed_where_nobody_else_writes(tmp_path
     assert len(list(tmp_path.iterdir())) == 4
     remove_partial(tmp_path, is_ours=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp", "notes.tmp"]
+
+
+def test_writers_and_removers_in_one_folder(tmp_path: Path) -> None:
+    """None takes another's unfinished file for that of a dead one, however their steps fall together."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_text(tmp_path / str(number % 5), str(number)), range(400)))
+    assert {path.name: int(path.read_text()) % 5 for path in tmp_path.iterdir()} == {
+        str(name): name for name in range(5)
+    }

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from ngpd_fl.config import Config
+from ngpd_fl.config import Config, InputError
 from ngpd_fl.isolation import own_settings
 from ngpd_fl.records import Progress, RunFolder
 from ngpd_fl.running import Result, resume, run
@@ -41,6 +41,14 @@ def own_model(shape: tuple[int, ...], classes: int) -> nn.Module:
     return module
 
 
+SHARED = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def shared_model(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The same module for every run."""
+    return SHARED
+
+
 CASES: dict[str, dict[str, Any]] = {
     "softmax": {"strategy": "dsgd", "model": "softmax"},
     "mlp": {"strategy": "ngpd", "partition": {"name": "dirichlet", "alpha": 5.0}},
@@ -52,6 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "resnet": {"strategy": "kfac-gossip", "model": "resnet8", "data": {"crop": 1, "flip": True, "noise": 0.1}},
     "own": {"strategy": "ngpd", "model": f"{OWN}:own_model", "data": {"dataset": f"{OWN}:own_data"}},
+    "shared": {"strategy": "ngpd", "model": f"{OWN}:shared_model"},
     "regression": {"strategy": "ngpd", "model": "softmax", "data": {"dataset": "diabetes"}},
     "clock": {"strategy": "dsgd", "devices": {"step_sigma": 0.5}, "network": {"message_loss": 0.1}},
 }
@@ -64,7 +73,8 @@ def config(name: str, seed: int = 0) -> Config:
 
 @pytest.fixture(scope="module")
 def alone() -> dict[tuple[str, int], Result]:
-    return {(name, seed): run(config(name, seed)) for name in CASES for seed in range(2)}
+    keys = [*((name, 0) for name in CASES), ("softmax", 1), ("mlp", 1), ("own", 1), ("clock", 1)]
+    return {key: run(config(*key)) for key in keys}
 
 
 def state() -> list[Any]:
@@ -158,6 +168,22 @@ def test_threads_of_torch_while_runs_begin_and_end_in_turn() -> None:
     later.start()
     later.join(60)
     assert fresh == [default]
+
+
+def test_of_runs_into_one_folder_one_goes_and_the_others_are_refused(tmp_path: Path) -> None:
+    def attempt(seed: int) -> int | InputError:
+        try:
+            run(config("softmax", seed), tmp_path / "out")
+        except InputError as error:
+            return error
+        return seed
+
+    with ThreadPoolExecutor(4) as pool:
+        ends = list(pool.map(attempt, range(4)))
+    (seed,) = (each for each in ends if isinstance(each, int))
+    assert all("is not empty" in str(each) for each in ends if isinstance(each, InputError))
+    assert RunFolder.open(tmp_path / "out").config().seed == seed
+    assert len(RunFolder.open(tmp_path / "out").metrics()) == 3
 
 
 def test_the_working_folder_may_change_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
