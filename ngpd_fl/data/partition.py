@@ -24,6 +24,7 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.data.classes import absent
 from ngpd_fl.randomness import Purpose, generator
 
 Parts = list[NDArray[np.int64]]
@@ -92,6 +93,12 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
     pieces: list[Parts] = [[] for _ in range(num_nodes)]
     for label, nodes in enumerate(owners):
         images = np.flatnonzero(labels == label)
+        if nodes and not len(images):
+            raise InputError(
+                f"partition.name: classes gives each node some of the classes 0 to {num_classes - 1}, but "
+                f"{absent(np.unique(labels).tolist(), num_classes)} never occur among the training images; number the "
+                "classes from 0 without gaps, or use another partition, such as dirichlet"
+            )
         if len(images) < len(nodes):
             raise InputError(
                 f"topology.nodes: class {label} has {len(images)} training images for {len(nodes)} nodes; use fewer "

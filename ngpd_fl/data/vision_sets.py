@@ -104,9 +104,8 @@ def read_vision_set(config: DataConfig) -> RawDataset:
         else:
             problem = f"cannot be read from {files} ({one_line(error)}); delete the files and set data.download=true"
         raise InputError(f"data.data_dir: {name} {problem}") from error
-    return RawDataset(
-        train, test, known.num_classes, white=255, mean=torch.tensor(known.mean), std=torch.tensor(known.std)
-    )
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (known.mean, known.std))
+    return RawDataset(train, test, known.num_classes, 255, mean, std)
 
 
 def _split(part: Any, known: VisionSet) -> Split:

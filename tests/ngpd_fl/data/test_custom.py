@@ -104,7 +104,7 @@ OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
         (returning(f"{OK}, [[0.5]], np.arange(1)"), "test_inputs are a list; expected a tensor or a NumPy array"),
         (returning(f"np.zeros((3, 2), int), np.arange(3), {OK}"), "train_inputs are int64; expected a floating-point"),
         (returning(f"np.full((3, 2), 'a'), np.arange(3), {OK}"), "train_inputs are <U1; expected numbers"),
-        (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (images, ...)"),
+        (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (examples, ...)"),
         (returning(f"{OK}, np.zeros((0, 1, 2, 2)), np.arange(0)"), "test_inputs have shape (0, 1, 2, 2); expected"),
         (returning(f"np.full((3, 1, 2, 2), np.nan), np.arange(3), {OK}"), "train_inputs have values that are infinite"),
         (returning(f"np.zeros((3, 1, 2, 2)), np.arange(4), {OK}"), "3 train_inputs but 4 train_labels"),
@@ -118,7 +118,7 @@ OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
         ),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.eye(3, dtype=int)"), "test_labels have shape (3, 3); expected"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) - 1"), "test_labels go down to -1; expected classes"),
-        (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float32 of shape (1, 2, 2) but test_inputs float32 of"),
+        (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float64 of shape (1, 2, 2) but test_inputs float64 of"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2), np.uint8), np.arange(3)"), "but test_inputs uint8 of shape"),
     ],
 )

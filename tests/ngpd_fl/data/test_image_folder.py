@@ -26,9 +26,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     roots: list[str] = []
     decode = image_folder._decode
 
-    def spy(listing: Any, size: int) -> torch.Tensor:
-        roots.append(Path(listing.root).name)
-        return decode(listing, size)
+    def spy(root: Path, paths: list[str], sizes: dict[str, int], size: int) -> dict[str, torch.Tensor]:
+        roots.extend(sizes)
+        return decode(root, paths, sizes, size)
 
     monkeypatch.setattr(image_folder, "_decode", spy)
     yield roots
