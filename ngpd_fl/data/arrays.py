@@ -51,6 +51,8 @@ def _inputs(given: Any, name: str) -> Tensor:
         )
     if values.ndim < 2 or values.numel() == 0:
         raise ValueError(f"{name} have shape {tuple(values.shape)}; expected (examples, ...), none of them 0")
+    if values.itemsize < 4 and values.is_floating_point():
+        values = values.to(torch.float32)  # exact; NumPy does not know all of the small types
     _check_finite(values, name)
     return values
 

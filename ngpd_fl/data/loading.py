@@ -136,7 +136,8 @@ def normalised(inputs: Tensor, white: int, mean: Tensor, std: Tensor, dtype: tor
         return result
     low, high = (torch.full(inputs.shape[1:], sign * torch.inf, dtype=torch.float64) for sign in (1, -1))
     error = torch.zeros(inputs.shape[1:], dtype=torch.float64)
-    for given, scaled in zip(inputs.split(_AT_ONCE), result.split(_AT_ONCE), strict=True):
+    for start in range(0, len(inputs), _AT_ONCE):
+        given, scaled = (values[start : start + _AT_ONCE] for values in (inputs, result))
         exact = (given.double() / white - mean.view(of_channel)) / std.view(of_channel)
         scaled.copy_(exact)
         if not scaled.isfinite().all():

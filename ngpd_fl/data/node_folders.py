@@ -61,10 +61,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
         except InputError as error:
             raise InputError(f"{error} (node{node})") from error
         own[node] = {name: _as_learned(split, description, dtype) for name, split in found.items()}
-    train, validation = (_joined([each[name] for each in own.values()]) for name in (_DEPTHS = {torch.uint8: "8 bits", torch.float32: "16 bits", torch.float64: "signed, 32 bits or floating-point"}
-"""Of pictures, by the type of their pixels; see ``picture``."""
-
-TRAIN, VALIDATION))
+    train, validation = (_joined([each[name] for each in own.values()]) for name in (TRAIN, VALIDATION))
     check_shape(config.data, tuple(train.inputs.shape[1:]))
     own_tests = [each[TEST] for each in own.values() if TEST in each]
     tests = [_as_learned(common, description, dtype)] if common else own_tests

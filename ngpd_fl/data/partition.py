@@ -65,7 +65,7 @@ def _check(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig) -
     """Raise ``InputError`` for what is impossible whatever is drawn."""
     num_images = len(labels)
     if isinstance(config, ClassesPartition | PathologicalPartition):
-        num_classes = int(labels.max()) + 1
+        num_classes = len(np.unique(labels))
         if config.classes_per_node > num_classes:
             raise InputError(
                 f"partition.classes_per_node: {config.classes_per_node} classes on each node, but the data set has "

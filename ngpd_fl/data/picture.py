@@ -4,7 +4,8 @@ The numbers are RGB, of the type that tells their depth, so that no picture lose
 
 * uint8: at most 8 bits a channel, gray, palette, RGB or CMYK; 255 is white.
 * float32: gray of 9 to 16 bits without a sign, as a share of the largest value of the file's type (65535 for 16 bits).
-* float64: signed or 32-bit integers, and floating-point numbers, which have no white: as they are.
+* float64: signed or 32-bit integers, and floating-point numbers, which have no white: as they are,
+  to a 24th bit of their range.
 
 Pillow keeps 8 bits of colors of 16, and 32 of floating-point numbers of 64: such files are refused. So are
 files of several pictures, since nothing says which is meant; in a camera's MPO the others are previews of the first.
@@ -55,31 +56,35 @@ def pixels(image: ImageFile, size: int) -> NDArray[Any]:
     Raises:
         ValueError: the picture is refused.
     """
-    from PIL import Image, ImageOps  # slow to import
+    from PIL import Image, ImageOps, TiffImagePlugin  # slow to import
 
     kind, (_, largest) = depth(image), _stored(image)
     # Pillow reads 32 bits without a sign as if they had one.
-    wraps = image.format == "TIFF" and image.mode == "I" and image.tag_v2.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    wraps = (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.mode == "I"
+        and image.tag_v2.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    )
     image.load()
     upright = ImageOps.exif_transpose(image)  # as the camera was held
     if kind == BYTES:
         values = np.asarray(upright.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
         return values.transpose(2, 0, 1)
-    if kind == SHARES:  # in whole numbers, Pillow would round what it resizes
-        upright = Image.fromarray(np.asarray(upright).astype(np.float32))
-    else:
-        given = np.asarray(upright)
-        if not np.isfinite(given).all():
-            raise ValueError(f"mode {image.mode} with values that are infinite or not a number")
-        if wraps and given.min() < 0:
-            raise ValueError("mode I without a sign, with values from 2^31 on; allowed: values below")
-    gray = np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR)).astype(np.float64)
+    given = np.asarray(upright)
+    if not np.isfinite(given).all():
+        raise ValueError(f"mode {image.mode} with values that are infinite or not a number")
+    low = float(given.min())
+    if wraps and low < 0:
+        raise ValueError("mode I without a sign, with values from 2^31 on; allowed: values below")
+    # Whole numbers would be rounded where they are resized, and float32 has digits for the range only.
+    above = Image.fromarray((given - low).astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+    gray = low + np.asarray(above).astype(np.float64)
     return np.broadcast_to((gray / largest if largest else gray).astype(kind), (3, size, size))
 
 
 def is_transparent(image: ImageFile) -> bool:
     """Return whether a picture of at most 8 bits a channel has a pixel that is not opaque."""
-    return image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255
+    return image.has_transparency_data and bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def _stored(image: ImageFile) -> tuple[str, int | None]:

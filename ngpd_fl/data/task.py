@@ -163,5 +163,8 @@ class Regression:
 def column_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each column of ``[M, d]``, float64 ``[d]``; 1 for a constant column."""
     values = values.double()
-    constant = (values == values[:1]).all(0)
-    return values.mean(0), values.std(0, correction=0).masked_fill(constant, 1.0)
+    spread = (values - values[:1]).abs().amax(0)
+    # By a power of two, which rounds nothing, so that no square overflows or vanishes.
+    scale = torch.exp2(torch.frexp(spread).exponent.double())
+    std = (values / scale).std(0, correction=0) * scale
+    return values.mean(0), std.masked_fill(spread == 0, 1.0)

@@ -58,7 +58,7 @@ def add_in_place(net: Run, inputs: Tensor) -> Tensor:
 
 
 def standardised(net: Run, inputs: Tensor) -> Tensor:
-    return net.layer((inputs - inputs.mean(0)) / (1 + inputs.std(0)))
+    return net.layer((inputs - inputs.mean(0)) / (1 + inputs.std(0, correction=0)))
 
 
 def counting(net: Run, inputs: Tensor) -> Tensor:
@@ -95,6 +95,14 @@ REFUSED = {
     "error without a message": (lambda: Run(lambda net, x: net.nothing()), ("fails on inputs", "AttributeError")),
     "empty message": (lambda: Run(lambda net, x: next(iter(()))), ("fails on inputs", "StopIteration")),
     "examples mixed": (lambda: Run(standardised), ("the others of its batch",)),
+    "no batch axis for one": (
+        lambda: Run(lambda net, x: net.layer(x).squeeze()),
+        ("for a batch of 1 it returns shape (3,); expected (1, 3)",),
+    ),
+    "batches of three": (
+        lambda: Run(lambda net, x: net.layer(x) + (len(x) == 3)),
+        ("the others of its batch",),
+    ),
     "counter": (lambda: Run(counting), ("'count'", "all nodes would share")),
     "data-dependent branch": (
         lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
@@ -146,3 +154,19 @@ def test_other_networks_are_taken(case: str, dtype: torch.dtype) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one, other) for one, other in zip(net.parameters(), kept, strict=True))
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_network_is_tried_on_what_it_will_get() -> None:
+    """Token ids are no numbers around 0, and there are no more of them than the table has rows."""
+    net = Run(lambda net, x: net.layer(net.table(x.long()).flatten(1)))
+    net.table = nn.Embedding(5, 8)
+    ids = torch.tensor([[0, 4, 2, 1], [3, 3, 0, 2], [1, 0, 4, 4]], dtype=torch.float32)
+    check_model(net, ids, 3)
+    with pytest.raises(InputError, match=r"^model: it fails on inputs of shape \(4,\), 1 at once \(IndexError"):
+        check_model(net, ids + 1, 3)
+
+
+def test_mixing_is_noticed_however_small_the_inputs_are() -> None:
+    with pytest.raises(InputError, match="the others of its batch"):
+        check_model(Run(lambda net, x: (x - x.mean(0))[:, :3] * net.layer.weight[0, 0]), EXAMPLES * 1e-6, 3)
