@@ -46,8 +46,8 @@ def _inputs(given: Any, name: str) -> Tensor:
     values = _tensor(given, name)
     if values.dtype != torch.uint8 and not values.is_floating_point():
         raise ValueError(
-            f"{name} are {_dtype(given)}; expected a floating-point type, taken as it is, or uint8, divided by 255: "
-            "convert measurements to float64, and token ids in the network's forward, from float32"
+            f"{name} are {_dtype(given)}; expected a floating-point type, taken as it is, or uint8, divided by 255; "
+            "astype('float64') converts measurements, and token ids, which the network turns back by .long()"
         )
     if values.ndim < 2 or values.numel() == 0:
         raise ValueError(f"{name} have shape {tuple(values.shape)}; expected (examples, ...), none of them 0")

@@ -121,13 +121,21 @@ def _decode(root: Path, paths: Sequence[str], sizes: Mapping[str, int], size: in
             return _opened(path, read)
 
         transparent = [path for path, found in zip(paths, pool.map(fill, paths, rows), strict=True) if found]
+    if unread := _not_listed(root, paths, list(sizes)):
+        logger.warning("%d files are not read, by their names no images (first: %s)", len(unread), unread[0])
     if transparent:
         logger.warning(
-            "%d images have transparent pixels: the transparency is dropped, the color kept (first: %s)",
+            "%d images have transparent pixels; the transparency is dropped, the color kept (first: %s)",
             len(transparent),
             transparent[0],
         )
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _not_listed(root: Path, paths: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return which files of the splits, hidden ones aside, torchvision left out for their names' endings."""
+    files = (path for name in names for path in (root / name).glob("*/**/*") if path.name[0] != "." and path.is_file())
+    return sorted(set(map(str, files)) - set(paths))
 
 
 def _opened(path: str, use: Callable[[ImageFile], Result]) -> Result:

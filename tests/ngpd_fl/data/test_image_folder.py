@@ -136,8 +136,19 @@ def test_transparency_is_dropped_with_a_line_said(make_folder: Any, caplog: pyte
     assert "transparen" not in caplog.text
     Image.new("LA", (8, 8), (1, 100)).save(root / "train" / "cat" / "glass.png")
     load(root)
-    assert "1 images have transparent pixels: the transparency is dropped, the color kept (first: " in caplog.text
+    assert "1 images have transparent pixels; the transparency is dropped, the color kept (first: " in caplog.text
     assert "train/cat/glass.png" in caplog.text
+
+
+def test_files_that_are_not_read_are_told_of(make_folder: Any, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_folder()
+    (root / "train" / "cat" / ".DS_Store").touch()
+    load(root)
+    assert "not read" not in caplog.text
+    Image.new("RGB", (8, 8)).save(root / "train" / "cat" / "9.gif")
+    (root / "train" / "cat" / "8.bmp").write_bytes((root / "train" / "cat" / "0.bmp").read_bytes())
+    load(root)
+    assert "1 files are not read, by their names no images (first: " in caplog.text and "cat/9.gif" in caplog.text
 
 
 def test_a_cache_of_an_earlier_version_is_not_read(make_folder: Any) -> None:
