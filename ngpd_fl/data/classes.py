@@ -31,7 +31,7 @@ def count_classes(name: str, labels: Sequence[Tensor]) -> int:
         words = f"the largest label is {found[-1]}, but {absent(found.tolist(), num_classes)} {verb}"
         if missing > len(found):
             raise ValueError(f"{words}; expected classes 0 to C - 1: {RENUMBER}")
-        logger.warning("%s: %s and still get outputs of the network; %s", name, words, RENUMBER)
+        logger.warning("%s: %s; the network gets outputs for all of them. %s", name, words, RENUMBER)
     return num_classes
 
 

@@ -95,9 +95,9 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
         images = np.flatnonzero(labels == label)
         if nodes and not len(images):
             raise InputError(
-                f"partition.name: classes gives each node some of the classes 0 to {num_classes - 1}, but "
-                f"{absent(np.unique(labels).tolist(), num_classes)} never occur among the training images; number the "
-                "classes from 0 without gaps, or use another partition, such as dirichlet"
+                f"partition.name: classes gives each node some of the classes 0 to {num_classes - 1}, but no "
+                f"training image is of {absent(np.unique(labels).tolist(), num_classes)}; number the classes from 0 "
+                "without gaps, or use another partition, such as dirichlet"
             )
         if len(images) < len(nodes):
             raise InputError(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DATASETS, DataConfig
@@ -150,10 +151,35 @@ def test_labels_of_any_integer_type_are_classes(write: WriteModule, kind: str) -
     assert data.task.num_outputs == 250 and data.train.labels.tolist() == list(range(250))
 
 
+def test_token_ids_reach_a_network_that_is_tried_on_them(write: WriteModule) -> None:
+    path = write(
+        "from torch import nn\n"
+        "def make():\n"
+        "    ids = np.arange(120.0).reshape(40, 3) % 7\n"
+        "    return ids, np.arange(40) % 4, ids, np.arange(40) % 4\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.table, self.last = nn.Embedding(7, 2), nn.Linear(6, classes)\n"
+        "    def forward(self, ids):\n"
+        "        return self.last(self.table(ids.long()).flatten(1))\n"
+    )
+    config = Config(
+        data={"dataset": path},
+        model=path.replace(":make", ":Net"),
+        strategy="dsgd",
+        topology={"name": "path", "nodes": 2},
+    )
+    assert compose(config).model.num_params == 7 * 2 + 6 * 4 + 4
+
+
 def test_labels_that_never_occur_are_named(write: WriteModule, caplog: pytest.LogCaptureFixture) -> None:
     data = load(write(returning("np.zeros((4, 2)), np.array([1, 2, 3, 5]), np.zeros((2, 2)), np.array([6, 9])")))
     assert data.task.num_outputs == 10
-    assert "the largest label is 9, but 0, 4, 7 to 8 never occur and still get outputs" in caplog.text
+    assert (
+        "the largest label is 9, but 0, 4, 7 to 8 never occur; the network gets outputs for all of them. np.unique("
+        in caplog.text
+    )
     assert "np.unique(labels, return_inverse=True)[1] numbers the classes" in caplog.text
 
 
