@@ -142,12 +142,13 @@ def _load(
 
 def _load_dataset(folder: RunFolder, config: Config, data_config: DataConfig) -> Dataset:
     if data_config.dataset == config.data.dataset:
-        return load_dataset(data_config, config.seed)
+        return load_dataset(data_config, config.seed, dtype=DTYPES[config.engine.dtype])
     recorded = folder.metrics()
     if not recorded:
         raise InputError(f"--dataset {data_config.dataset}: {folder.path} ended before its first evaluation")
     own = recorded[0].measure
-    data = load_dataset(data_config, config.seed, trained_on=config.data if own is RMSE else None)
+    trained_on = config.data if own is RMSE else None
+    data = load_dataset(data_config, config.seed, trained_on, DTYPES[config.engine.dtype])
     if data.task.measure is not own:
         raise InputError(
             f"--dataset {data.name}: is judged by {data.task.measure.name}, the models in {folder.path} by {own.name}"
@@ -169,7 +170,7 @@ def _restore(
         raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {found}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
-    model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype)
+    model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype, data.train.inputs)
     known = model.state_dict(model.start())
     for name, saved in models.items():
         _require_fit(

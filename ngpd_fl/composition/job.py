@@ -149,7 +149,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
             f"training.until_accuracy: {config.data.dataset} has real-valued targets, which have no accuracy; unset it"
         )
     input_shape = tuple(dataset.train.inputs.shape[1:])
-    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype)
+    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
     model.module.to(device)
     likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
     train = skew_features(

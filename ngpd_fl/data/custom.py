@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.arrays import check_alike, split_of
+from ngpd_fl.data.classes import count_classes
 from ngpd_fl.data.dataset import RawDataset
 from ngpd_fl.data.task import column_statistics
 from ngpd_fl.isolation import own_randomness
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 
@@ -18,12 +23,12 @@ PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 def read_custom(config: DataConfig) -> RawDataset:
     """Call the user's ``factory()``, which returns ``(train_inputs, train_labels, test_inputs, test_labels)``.
 
-    Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are taken
-    as they are (in float32), uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus
-    one, is the number of classes. Or they are floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
-    targets, and inputs that are vectors ``[M, d]``, are then standardised by the training examples. The factory is to
-    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start
-    from the same seed each time.
+    Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
+    taken as they are, uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus one,
+    is the number of classes, most of which have to occur. Or they are floating-point targets, ``[M]`` or
+    ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardised by
+    the training examples. The factory is to return the same at every call, since runs are repeated by it; torch's,
+    NumPy's and Python's own generators start from the same seed each time.
 
     Raises:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.
@@ -41,13 +46,16 @@ def read_custom(config: DataConfig) -> RawDataset:
     try:
         train, test = split_of("train", *returned[:2]), split_of("test", *returned[2:])
         check_alike(train, test)
+        real_valued = train.labels.is_floating_point()
+        num_classes = None if real_valued else count_classes(path, [train.labels, test.labels])
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
     white = 255 if train.inputs.dtype == torch.uint8 else 1
-    mean, std = torch.zeros(1, dtype=torch.float32), torch.ones(1, dtype=torch.float32)
-    if not train.labels.is_floating_point():
-        num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-        return RawDataset(train, test, num_classes, white, mean, std)
-    if train.inputs.ndim == 2:
-        mean, std = (each.float() for each in column_statistics(train.inputs / white))
-    return RawDataset(train, test, None, white, mean, std)
+    mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    if real_valued and (train.labels == train.labels.round()).all():
+        logger.warning(
+            "%s: labels are whole numbers of a floating-point type: targets; for classes give integers", path
+        )
+    if real_valued and train.inputs.ndim == 2:
+        mean, std = column_statistics(train.inputs.double() / white)
+    return RawDataset(train, test, num_classes, white, mean, std)

@@ -24,10 +24,10 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); float32 and normalised in a
-            ``Dataset``, uint8 (a user's own: or float32) as a reader returns them.
-        labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``; in regression the targets, ``[M, T]``, float32
-            and standardised in a ``Dataset``, in their own unit as a reader returns them.
+        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalised in a ``Dataset``, float32
+            if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them.
+        labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``; in regression the targets, ``[M, T]``: in a
+            ``Dataset`` standardised and in the run's type, as a reader returns them float64 in their own unit.
     """
 
     inputs: Tensor
@@ -116,9 +116,9 @@ class RawDataset:
         train: training and validation images.
         test: test images.
         num_classes: C, the classes of the problem; None where the labels are real-valued targets.
-        white: the largest value that a pixel can have.
-        mean: of ``pixel / white`` in each channel, float32 ``[C]``; 0 leaves the values as they are.
-        std: likewise the standard deviation, float32 ``[C]``; 1 leaves the values as they are.
+        white: the largest value that a pixel can have; 1 where values are not bytes.
+        mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
+        std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
     """
 
     train: Split

@@ -20,7 +20,7 @@ def read_diabetes(config: DataConfig) -> RawDataset:
     from sklearn.datasets import load_diabetes  # slow to import
 
     bunch = load_diabetes(scaled=False)
-    inputs, targets = torch.from_numpy(bunch.data).float(), torch.from_numpy(bunch.target)[:, None]
+    inputs, targets = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)[:, None]
     is_test = torch.arange(len(targets)) % TEST_EVERY == TEST_EVERY - 1
     mean, std = column_statistics(inputs[~is_test])
     return RawDataset(
@@ -28,6 +28,6 @@ def read_diabetes(config: DataConfig) -> RawDataset:
         test=Split(inputs[is_test], targets[is_test]),
         num_classes=None,
         white=1,
-        mean=mean.float(),
-        std=std.float(),
+        mean=mean,
+        std=std,
     )

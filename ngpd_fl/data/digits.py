@@ -32,6 +32,6 @@ def read_digits(config: DataConfig) -> RawDataset:
         test=Split(images[test], targets[test]),
         num_classes=10,
         white=16,
-        mean=torch.zeros(1, dtype=torch.float32),
-        std=torch.ones(1, dtype=torch.float32),
+        mean=torch.zeros(1, dtype=torch.float64),
+        std=torch.ones(1, dtype=torch.float64),
     )

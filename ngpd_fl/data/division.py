@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ngpd_fl.config import Config, build_topology
@@ -30,7 +31,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Division:
     """
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
-    dataset = load_dataset(config.data, config.seed)
+    dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
     parts = deal(dataset.train_groups, config)
     return Division(dataset, parts, dataset.split(config.evaluation.split))
 

@@ -19,7 +19,7 @@ def fingerprint(dataset: Dataset) -> str:
     for split in (dataset.train, dataset.validation, dataset.test):
         inputs = split.inputs.contiguous().numpy()
         rows = inputs.reshape(len(split), math.prod(inputs.shape[1:]))  # -1 would not do where there are none
-        bits = rows.view(np.uint8 if inputs.itemsize == 1 else np.uint32)
+        bits = rows.view({4: np.uint32, 8: np.uint64}[inputs.itemsize])
         digest.update(repr((inputs.shape, split.labels.shape)).encode())
         digest.update(bits.sum(1, dtype=np.uint64).tobytes() + split.labels.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

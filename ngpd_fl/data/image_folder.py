@@ -1,29 +1,37 @@
-"""A folder of images: ``train/CLASS/*`` and ``test/CLASS/*``, any size, any format that Pillow reads."""
+"""A folder of images: ``train/CLASS/*`` and ``test/CLASS/*``, any size; ``picture`` says how each is read."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
+from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
+from ngpd_fl.data.task import column_statistics
 from ngpd_fl.data.tensor_cache import cached_tensors
 from ngpd_fl.data.vision import one_line, vision_datasets
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 logger = logging.getLogger(__name__)
 
 WHITE = 255
+
+Result = TypeVar("Result")
 
 
 def read_image_folder(config: DataConfig) -> RawDataset:
@@ -39,25 +47,32 @@ def read_image_folder(config: DataConfig) -> RawDataset:
         raise InputError("data.data_dir: image-folder needs the folder that holds train/ and test/; give --data-dir")
     root, size = expanded(config.data_dir).resolve(), config.image_size
     train, test = list_images(root)
-    pixels = read_images(root, {"train": train, "test": test}, size)
-    mean, std = _channel_statistics(pixels["train"])
+    images = read_images(root, {"train": train, "test": test}, size)
+    mean, std = _channel_statistics(images["train"])
     return RawDataset(
-        train=Split(pixels["train"], torch.tensor(train.targets)),
-        test=Split(pixels["test"], torch.tensor(test.targets)),
+        train=Split(images["train"], torch.tensor(train.targets)),
+        test=Split(images["test"], torch.tensor(test.targets)),
         num_classes=len(train.classes),
-        white=WHITE,
+        white=WHITE if images["train"].dtype == torch.uint8 else 1,
         mean=mean,
         std=std,
     )
 
 
 def read_images(root: Path, listings: Mapping[str, Any], size: int) -> dict[str, Tensor]:
-    """Return the pixels of listed images below ``root``, uint8 ``[M, 3, size, size]`` each, cached."""
+    """Return the pixels of listed images below ``root``, ``[M, 3, size, size]`` each, cached.
+
+    All have one type, that of the deepest among them (see ``picture``): uint8, or float32 in shares of white, or
+    float64 as they are.
+
+    Raises:
+        InputError: an image cannot be read, is refused, or has no white where others have one.
+    """
     samples = [path for listing in listings.values() for path, _ in listing.samples]
     return cached_tensors(
         _cache_paths(root, size),
         _fingerprint(root, size, samples),
-        lambda: {name: _decode(listing, size) for name, listing in listings.items()},
+        lambda: _decode(root, samples, {name: len(listing.samples) for name, listing in listings.items()}, size),
     )
 
 
@@ -83,41 +98,75 @@ def list_classes(folder: Path) -> Any:
         raise InputError(f"data.data_dir: {folder} does not hold images as CLASS/IMAGE ({one_line(error)})") from error
 
 
-def _decode(listing: Any, size: int) -> Tensor:
-    """Return the pixels of all images, uint8 ``[M, 3, size, size]``."""
+def _decode(root: Path, paths: Sequence[str], sizes: Mapping[str, int], size: int) -> dict[str, Tensor]:
+    """Return the pixels of all images, by the name of the split, of which each has so many of ``paths``."""
+    logger.info("decoding %d images from %s, once", len(paths), root)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
+        kinds = list(pool.map(lambda path: _opened(path, depth), paths))
+        deepest = max(kinds, key=lambda kind: kind.itemsize)
+        bounded = [path for path, kind in zip(paths, kinds, strict=True) if kind != AS_THEY_ARE]
+        if deepest == AS_THEY_ARE and bounded:
+            raise InputError(
+                f"data.data_dir: image {paths[kinds.index(deepest)]} has signed, 32-bit or floating-point values, "
+                f"which have no white, but {bounded[0]} has one; allowed: all images of one of these sorts"
+            )
+        arrays = {name: np.empty((count, 3, size, size), dtype=deepest) for name, count in sizes.items()}
+        rows = [row for array in arrays.values() for row in array]
+
+        def fill(path: str, row: NDArray[Any]) -> bool:
+            def read(image: ImageFile) -> bool:
+                values = pixels(image, size)
+                row[:] = values / WHITE if values.dtype == BYTES != deepest else values
+                return values.dtype == BYTES and is_transparent(image)
+
+            return _opened(path, read)
+
+        transparent = [path for path, found in zip(paths, pool.map(fill, paths, rows), strict=True) if found]
+    if unread := _not_listed(root, paths, list(sizes)):
+        logger.warning("%d files are not read, by their names no images (first: %s)", len(unread), unread[0])
+    if transparent:
+        logger.warning(
+            "%d images have transparent pixels; the transparency is dropped, the color kept (first: %s)",
+            len(transparent),
+            transparent[0],
+        )
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _not_listed(root: Path, paths: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return which files of the splits, hidden ones aside, torchvision left out for their names' endings."""
+    files = (path for name in names for path in (root / name).glob("*/**/*") if path.name[0] != "." and path.is_file())
+    return sorted(set(map(str, files)) - set(paths))
+
+
+def _opened(path: str, use: Callable[[ImageFile], Result]) -> Result:
+    """Return what ``use`` makes of an open image."""
     from PIL import Image  # slow to import
 
-    pixels = np.empty((len(listing.samples), 3, size, size), dtype=np.uint8)
-
-    def decode(row: int) -> None:
-        path, _ = listing.samples[row]
-        try:
-            image = listing.loader(path).resize((size, size), Image.Resampling.BILINEAR)  # RGB
-        except Exception as error:  # Pillow's decoders raise many kinds
-            raise InputError(f"data.data_dir: image {path} cannot be read ({one_line(error)})") from error
-        pixels[row] = np.asarray(image).transpose(2, 0, 1)
-
-    logger.info("decoding %d images from %s, once", len(pixels), listing.root)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside the interpreter's lock
-        for _ in pool.map(decode, range(len(pixels))):
-            pass  # raises what decode raised
-    return torch.from_numpy(pixels)
+    try:
+        with Image.open(path) as image:
+            return use(image)
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise InputError(f"data.data_dir: image {path} cannot be read ({one_line(error)})") from error
 
 
-def _channel_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and std of ``pixels / WHITE`` in each channel, float32 ``[C]`` each, from the channel's histogram."""
+def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and std of ``pixels / white`` in each channel, float64 ``[C]`` each; 1 for a constant channel."""
+    if images.dtype != torch.uint8:
+        each = [column_statistics(channel.reshape(-1, 1)) for channel in images.unbind(1)]
+        mean, std = (torch.cat(values) for values in zip(*each, strict=True))
+        return mean, std
     levels = torch.arange(WHITE + 1, dtype=torch.float64) / WHITE
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=len(levels)) for channel in pixels.unbind(1)])
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=len(levels)) for channel in images.unbind(1)])
     share = counts.double() / counts.sum(1, keepdim=True)
     mean = share @ levels
     std = (share * (levels - mean[:, None]) ** 2).sum(1).sqrt()
-    std[std == 0] = 1.0  # a channel of one value becomes 0 everywhere
-    return mean.float(), std.float()
+    return mean, std.masked_fill(std == 0, 1.0)  # a channel of one value becomes 0 everywhere
 
 
 def _fingerprint(root: Path, size: int, paths: Sequence[str]) -> str:
     """Return a digest of the image size and of every file's path, length and time of change."""
-    digest = hashlib.sha256(f"1 {size}\n".encode())  # 1: the version of the decoding above
+    digest = hashlib.sha256(f"2 {size}\n".encode())  # 2: the version of the decoding above
     for path in paths:
         try:
             stat = os.stat(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -24,6 +26,14 @@ def _refuse(config: DataConfig) -> RawDataset:
     raise InputError(f"data.dataset: {config.dataset} lies at its nodes; only a run of these nodes can read it")
 
 
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 1024
+"""Examples; bounds the memory."""
+
+_MERGED = 1e-3
+"""Of the range of a feature: an error of rounding above which its values count as merged."""
+
 READERS = {
     "diabetes": read_diabetes,
     "digits": read_digits,
@@ -33,7 +43,9 @@ READERS = {
 }
 
 
-def load_dataset(config: DataConfig, seed: int, trained_on: DataConfig | None = None) -> Dataset:
+def load_dataset(
+    config: DataConfig, seed: int, trained_on: DataConfig | None = None, dtype: torch.dtype = torch.float32
+) -> Dataset:
     """Read the data set that ``config`` names.
 
     Args:
@@ -41,6 +53,7 @@ def load_dataset(config: DataConfig, seed: int, trained_on: DataConfig | None = 
         seed: keys which training images are kept apart. Training images and test images do not depend on it.
         trained_on: the data set of the models that are to be judged on this one, where targets are real-valued: what
             its training examples say of unit, bins and scale holds here as well. None: this one's own do.
+        dtype: what inputs and targets are rounded to once they are scaled; see ``normalised``.
 
     Raises:
         InputError: the data are not there or cannot be read; the message says where they were looked for. Or
@@ -55,13 +68,21 @@ def load_dataset(config: DataConfig, seed: int, trained_on: DataConfig | None = 
         raw = replace(raw, mean=scale.mean, std=scale.std)
     train_labels, test_labels, task = learned(raw, scale)
     kept, held = hold_out(task.groups(train_labels).numpy(), config.validation_fraction, seed)
-    return Dataset(
-        name=config.dataset,
-        train=_chosen(raw, Split(raw.train.inputs, train_labels), torch.from_numpy(kept)),
-        validation=_chosen(raw, Split(raw.train.inputs, train_labels), torch.from_numpy(held)),
-        test=_chosen(raw, Split(raw.test.inputs, test_labels), torch.arange(len(raw.test))),
-        task=task,
-    )
+
+    def chosen(split: Split, labels: Tensor, rows: Tensor) -> Split:
+        inputs = normalised(split.inputs[rows], raw.white, raw.mean, raw.std, dtype)
+        return Split(inputs, labels[rows].to(dtype) if labels.is_floating_point() else labels[rows])
+
+    try:
+        return Dataset(
+            name=config.dataset,
+            train=chosen(raw.train, train_labels, torch.from_numpy(kept)),
+            validation=chosen(raw.train, train_labels, torch.from_numpy(held)),
+            test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
+            task=task,
+        )
+    except ValueError as error:
+        raise InputError(f"data.dataset: {config.dataset}: {error}") from error
 
 
 def read_raw(config: DataConfig) -> RawDataset:
@@ -97,11 +118,42 @@ def check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:
         raise InputError(f"data.crop: {config.crop} pixels is all of an image {shape}; allowed: below {min(shape[1:])}")
 
 
-def normalised(inputs: Tensor, white: int, mean: Tensor, std: Tensor) -> Tensor:
-    """Return inputs ``[M, ...]`` of a reader as a network gets them; see ``RawDataset``."""
+def normalised(inputs: Tensor, white: int, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return inputs ``[M, ...]`` of a reader as a network gets them; see ``RawDataset``.
+
+    Bytes are scaled in float32, in which all 256 stay apart, whatever ``dtype`` is. All other inputs are scaled in
+    float64 and then rounded to ``dtype``.
+
+    Raises:
+        ValueError: a value is too large for ``dtype``.
+    """
     of_channel = (-1, *[1] * (inputs.ndim - 2))
-    return inputs.to(torch.float32, copy=True).div_(white).sub_(mean.view(of_channel)).div_(std.view(of_channel))
+    if inputs.dtype == torch.uint8:
+        mean, std = mean.float().view(of_channel), std.float().view(of_channel)
+        return inputs.to(torch.float32, copy=True).div_(white).sub_(mean).div_(std)
+    result = torch.empty(inputs.shape, dtype=dtype)
+    if not len(inputs):
+        return result
+    low, high = (torch.full(inputs.shape[1:], sign * torch.inf, dtype=torch.float64) for sign in (1, -1))
+    error = torch.zeros(inputs.shape[1:], dtype=torch.float64)
+    for start in range(0, len(inputs), _AT_ONCE):
+        given, scaled = (values[start : start + _AT_ONCE] for values in (inputs, result))
+        exact = (given.double() / white - mean.view(of_channel)) / std.view(of_channel)
+        scaled.copy_(exact)
+        if not scaled.isfinite().all():
+            raise ValueError(f"inputs have values that are too large for {str(dtype).removeprefix('torch.')}")
+        low, high = torch.minimum(low, exact.amin(0)), torch.maximum(high, exact.amax(0))
+        error = torch.maximum(error, (scaled.double() - exact).abs().amax(0))
+    noise = 1e-14 * torch.maximum(low.abs(), high.abs())  # what computing in float64 adds to equal values
+    if (error > torch.maximum(_MERGED * (high - low), noise)).logical_and(high - low > noise).any():
+        _say_that_inputs_merge(str(dtype).removeprefix("torch."))
+    return result
 
 
-def _chosen(raw: RawDataset, split: Split, indices: Tensor) -> Split:
-    return Split(normalised(split.inputs[indices], raw.white, raw.mean, raw.std), split.labels[indices])
+@cache  # once, however many splits and nodes there are
+def _say_that_inputs_merge(dtype: str) -> None:
+    logger.warning(
+        "some inputs vary too little, for how large they are, to be told apart in %s; subtract their mean and divide "
+        "by their standard deviation, or set engine.dtype=float64",
+        dtype,
+    )

@@ -28,6 +28,9 @@ from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision import one_line
 from topologies import TopologyOptions
 
+_DEPTHS = {torch.uint8: "8 bits", torch.float32: "16 bits", torch.float64: "signed, 32 bits or floating-point"}
+"""Of pictures, by the type of their pixels; see ``picture``."""
+
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
@@ -46,7 +49,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
     """
     assert config.data.data_dir is not None  # checked with the configuration
     root, num_nodes = expanded(config.data.data_dir).resolve(), config.topology.nodes
-    description = Description.read(root)
+    description, dtype = Description.read(root), getattr(torch, config.engine.dtype)
     reader = _Reader(description, config.data.image_size)
     nodes = range(num_nodes) if hosted is None else sorted(hosted)
     folders = _labelled_folders(root, nodes, config.topology) or _node_folders(root, nodes, config.topology)
@@ -60,10 +63,11 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
             found[TRAIN], found[VALIDATION] = _held_out(found[TRAIN], description.task, config, node)
         except InputError as error:
             raise InputError(f"{error} (node{node})") from error
-        own[node] = {name: _as_learned(split, description) for name, split in found.items()}
+        own[node] = {name: _as_learned(split, description, dtype) for name, split in found.items()}
     train, validation = (_joined([each[name] for each in own.values()]) for name in (TRAIN, VALIDATION))
     check_shape(config.data, tuple(train.inputs.shape[1:]))
-    tests = [_as_learned(common, description)] if common else [each[TEST] for each in own.values() if TEST in each]
+    own_tests = [each[TEST] for each in own.values() if TEST in each]
+    tests = [_as_learned(common, description, dtype)] if common else own_tests
     test = _joined(tests or [Split(train.inputs[:0], train.labels[:0])])
     judged: Split | dict[int, Split] = test
     if config.evaluation.split == VALIDATION:
@@ -83,6 +87,7 @@ class _Reader:
         self._description = description
         self._image_size = image_size
         self._first: tuple[str, Split] | None = None
+        self._pictures: dict[torch.dtype, Path] = {}
 
     def read(self, folder: Path, names: Sequence[str]) -> dict[str, Split]:
         """Return those of the splits that ``folder`` holds, by name."""
@@ -129,6 +134,11 @@ class _Reader:
                     f"allowed: {_some(classes)}"
                 )
         pixels = read_images(folder, listings, self._image_size)
+        for each in pixels.values():
+            self._pictures.setdefault(each.dtype, folder)
+        if len(self._pictures) > 1:
+            found = ", ".join(f"{where} {_DEPTHS[dtype]}" for dtype, where in self._pictures.items())
+            raise InputError(f"data.data_dir: the nodes' images differ in their depth ({found}); allowed: one for all")
         return {
             name: Split(pixels[name], torch.tensor([classes.index(each) for each in listing.classes])[listing.targets])
             for name, listing in listings.items()
@@ -139,12 +149,15 @@ class _Reader:
         says, labels = self._description, split.labels
         where = f"data.data_dir: {path}"
         if labels.is_floating_point() != (says.targets is not None):
-            has, wanted = ("real-valued targets", "classes") if says.targets is None else ("classes", "targets")
+            has, wanted = "real-valued targets", "classes, which are integers"
+            if says.targets is not None:
+                has, wanted = "classes", "targets"
             raise InputError(f"{where} has {has}, but dataset.toml has {wanted}")
         if says.classes is not None and int(labels.max()) >= len(says.classes):
             last = len(says.classes) - 1
             raise InputError(
                 f"{where} has class {int(labels.max())}; dataset.toml has {last + 1}, allowed: 0 to {last}"
+                + (", not from 1" if int(labels.min()) == 1 and int(labels.max()) == last + 1 else "")
             )
         if says.targets is not None and labels.shape[1] != len(says.targets.mean):
             raise InputError(f"{where} has {labels.shape[1]} targets, dataset.toml {len(says.targets.mean)}")
@@ -205,13 +218,16 @@ def _held_out(split: Split, task: Task, config: Config, node: int) -> tuple[Spli
     return Split(split.inputs[kept], split.labels[kept]), Split(split.inputs[held], split.labels[held])
 
 
-def _as_learned(split: Split, description: Description) -> Split:
-    """Return examples as the network gets them."""
+def _as_learned(split: Split, description: Description, dtype: torch.dtype) -> Split:
+    """Return examples as the network gets them; see ``normalised``."""
     task = description.task
-    labels = task.standardised(split.labels) if isinstance(task, Regression) else split.labels
+    labels = task.standardised(split.labels).to(dtype) if isinstance(task, Regression) else split.labels
     white = description.white if split.inputs.dtype == torch.uint8 else 1
-    mean, std = (torch.tensor(each, dtype=torch.float32) for each in (description.mean, description.std))
-    return Split(normalised(split.inputs, white, mean, std), labels)
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (description.mean, description.std))
+    try:
+        return Split(normalised(split.inputs, white, mean, std, dtype), labels)
+    except ValueError as error:
+        raise InputError(f"data.data_dir: {error}") from error
 
 
 def _joined(splits: Sequence[Split]) -> Split:

@@ -24,6 +24,7 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.data.classes import absent
 from ngpd_fl.isolation import no_warnings
 from ngpd_fl.randomness import Purpose, generator
 
@@ -67,7 +68,7 @@ def _check(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig) -
     """Raise ``InputError`` for what is impossible whatever is drawn."""
     num_images = len(labels)
     if isinstance(config, ClassesPartition | PathologicalPartition):
-        num_classes = int(labels.max()) + 1
+        num_classes = len(np.unique(labels))
         if config.classes_per_node > num_classes:
             raise InputError(
                 f"partition.classes_per_node: {config.classes_per_node} classes on each node, but the data set has "
@@ -95,6 +96,12 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
     pieces: list[Parts] = [[] for _ in range(num_nodes)]
     for label, nodes in enumerate(owners):
         images = np.flatnonzero(labels == label)
+        if nodes and not len(images):
+            raise InputError(
+                f"partition.name: classes gives each node some of the classes 0 to {num_classes - 1}, but no "
+                f"training image is of {absent(np.unique(labels).tolist(), num_classes)}; number the classes from 0 "
+                "without gaps, or use another partition, such as dirichlet"
+            )
         if len(images) < len(nodes):
             raise InputError(
                 f"topology.nodes: class {label} has {len(images)} training images for {len(nodes)} nodes; use fewer "

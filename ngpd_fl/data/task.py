@@ -106,7 +106,7 @@ class Regression:
     Attributes:
         mean: of the training targets, float64 ``[T]``.
         std: their standard deviation, float64 ``[T]``; 1 for a target that never changes.
-        edges: G - 1 of them, of the standardised first target, ascending.
+        edges: G - 1 of them, of the standardised first target, float32, ascending.
     """
 
     mean: Tensor
@@ -135,8 +135,8 @@ class Regression:
         return len(self.edges) + 1
 
     def standardised(self, targets: Tensor) -> Tensor:
-        """Return targets ``[M, T]`` in their own unit as the network learns them, float32."""
-        return ((targets.double() - self.mean) / self.std).float()
+        """Return targets ``[M, T]`` in their own unit as the network learns them, float64."""
+        return (targets.double() - self.mean) / self.std
 
     def restored(self, outputs: Tensor) -> Tensor:
         """Return outputs of the network ``[B, T]`` in the targets' own unit, float64 on the CPU."""
@@ -144,8 +144,8 @@ class Regression:
 
     def groups(self, labels: Tensor) -> Tensor:
         """Return the bin of each first target."""
-        edges = self.edges.to(labels)  # float32 as the targets were: equal ones stay equal in float64
-        return torch.searchsorted(edges, labels[:, 0].contiguous())
+        first = labels[:, 0].float().contiguous()  # as the edges are: the bins are the same in every type
+        return torch.searchsorted(self.edges.to(first), first)
 
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the squared errors ``[B, T]``."""
@@ -166,5 +166,8 @@ class Regression:
 def column_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each column of ``[M, d]``, float64 ``[d]``; 1 for a constant column."""
     values = values.double()
-    constant = (values == values[:1]).all(0)
-    return values.mean(0), values.std(0, correction=0).masked_fill(constant, 1.0)
+    spread = (values - values[:1]).abs().amax(0)
+    # By a power of two, which rounds nothing, so that no square overflows or vanishes.
+    scale = torch.exp2(torch.frexp(spread).exponent.double())
+    std = (values / scale).std(0, correction=0) * scale
+    return values.mean(0), std.masked_fill(spread == 0, 1.0)

@@ -105,14 +105,8 @@ def read_vision_set(config: DataConfig) -> RawDataset:
         else:
             problem = f"cannot be read from {files} ({one_line(error)}); delete the files and set data.download=true"
         raise InputError(f"data.data_dir: {name} {problem}") from error
-    return RawDataset(
-        train,
-        test,
-        known.num_classes,
-        white=255,
-        mean=torch.tensor(known.mean, dtype=torch.float32),
-        std=torch.tensor(known.std, dtype=torch.float32),
-    )
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in (known.mean, known.std))
+    return RawDataset(train, test, known.num_classes, 255, mean, std)
 
 
 def _split(part: Any, known: VisionSet) -> Split:

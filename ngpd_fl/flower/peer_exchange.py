@@ -7,13 +7,13 @@ lost, counts, and asks now and then how good the models are. It has no model, an
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Array, MessageType, RecordDict
 
+from ngpd_fl.config import parse_json
 from ngpd_fl.flower import wire
 from ngpd_fl.flower.clients import Clients
 from ngpd_fl.flower.router import Router
@@ -147,7 +147,7 @@ class PeerExchange:
         for client, answer in answers.items():
             said = wire.noted(answer)
             self._known[client], self._read[client] = said["worked"], said["read"]
-            self._ledger.add_retries(json.loads(said["retries"]))
+            self._ledger.add_retries(parse_json(said["retries"]))
             if said["lost-curvature"]:
                 self._clients.note(number, client, "had lost its curvature and estimates it anew")
         if not answers:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
@@ -25,7 +25,12 @@ _RESNET_DEPTHS = {"resnet8": 8, "resnet20": 20, "resnet32": 32}
 
 
 def build_model(
-    config: ModelConfig, input_shape: Sequence[int], num_classes: int, seed: int, dtype: torch.dtype
+    config: ModelConfig,
+    input_shape: Sequence[int],
+    num_classes: int,
+    seed: int,
+    dtype: torch.dtype,
+    inputs: Tensor | None = None,
 ) -> FlatModel:
     """Return the network, started by ``seed`` or a file: the same at every node, in every dtype up to rounding.
 
@@ -35,6 +40,7 @@ def build_model(
         num_classes: width of the output: classes, or targets where these are real-valued.
         seed: the run's seed.
         dtype: the parameters' type.
+        inputs: that it will get, ``[M, ...]``; some are tried. None: random numbers are, of shape ``input_shape``.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
@@ -47,10 +53,17 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        check(module, input_shape, num_classes)
+        check(module, _examples(input_shape, inputs).to(dtype), num_classes)
     if config.init is not None:
         load_start(module, config.init)
     return FlatModel(module)
+
+
+def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
+    """Return three inputs ``[3, ...]``, as different as the first, the middle and the last of those that are given."""
+    if inputs is None or not len(inputs):
+        return torch.randn((3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
 
 
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Module:

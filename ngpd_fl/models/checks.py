@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
@@ -16,8 +14,14 @@ from ngpd_fl.config.importing import reason
 from ngpd_fl.models.functional import FlatModel
 
 
-def check_model(module: nn.Module, input_shape: Sequence[int], num_classes: int) -> None:
-    """Raise ``InputError`` with one line that names the layer where the network cannot be used."""
+def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
+    """Raise ``InputError`` with one line that names the layer where the network cannot be used.
+
+    Args:
+        module: the network.
+        examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type.
+        num_classes: width of the output.
+    """
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
             raise InputError(
@@ -39,36 +43,44 @@ def check_model(module: nn.Module, input_shape: Sequence[int], num_classes: int)
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
-    check_forward(module, input_shape, num_classes)
-    _check_vmap(module, input_shape)
+    check_forward(module, examples, num_classes)
+    _check_vmap(module, examples)
 
 
-def check_forward(module: nn.Module, input_shape: Sequence[int], num_classes: int) -> None:
-    """Raise ``InputError`` with one line where the network does not take such images, or keeps or mixes anything."""
-    dtype = next(module.parameters()).dtype
-    inputs = torch.randn((3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=dtype)
+def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> None:
+    """Raise ``InputError`` where the network does not take such inputs in batches of 1, 2 and 3, or keeps or mixes any.
+
+    Args as for ``check_model``.
+    """
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     random_state = torch.get_rng_state()
-    try:
-        with torch.no_grad():
-            outputs = module(inputs[:2].clone())
-            of_three = module(inputs)
-    except Exception as error:
-        raise InputError(f"model: it fails on images of shape {tuple(input_shape)} ({reason(error)})") from error
-    if not isinstance(outputs, Tensor):
-        raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor (2, {num_classes})")
-    if outputs.shape != (2, num_classes):
-        raise InputError(f"model: for 2 images it returns shape {tuple(outputs.shape)}; expected (2, {num_classes})")
+    by_size: list[Tensor] = []
+    for size in (1, 2, 3):
+        try:
+            with torch.no_grad():
+                outputs = module(examples[:size].clone())
+        except Exception as error:
+            raise InputError(
+                f"model: it fails on inputs of shape {tuple(examples.shape[1:])}, {size} at once ({reason(error)})"
+            ) from error
+        if not isinstance(outputs, Tensor):
+            raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor ({size}, {num_classes})")
+        if outputs.shape != (size, num_classes):
+            shape = tuple(outputs.shape)
+            raise InputError(f"model: for a batch of {size} it returns shape {shape}; expected ({size}, {num_classes})")
+        by_size.append(outputs)
     if not torch.equal(torch.get_rng_state(), random_state):
         raise InputError("model: its forward pass draws random numbers, which cannot be keyed by node and step")
-    if not torch.allclose(outputs, of_three[:2], rtol=1e-2, atol=1e-4, equal_nan=True):
-        raise InputError("model: an image's output depends on the other images of its batch, as with BatchNorm")
+    rounding = 1e-4 * float(by_size[-1].nan_to_num(0, 0, 0).abs().max())
+    for outputs in by_size[:-1]:
+        if not torch.allclose(outputs, by_size[-1][: len(outputs)], rtol=1e-2, atol=rounding, equal_nan=True):
+            raise InputError("model: an example's output depends on the others of its batch, as with BatchNorm")
     for name, buffer in module.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
 
 
-def _check_vmap(module: nn.Module, input_shape: Sequence[int]) -> None:
+def _check_vmap(module: nn.Module, examples: Tensor) -> None:
     model = FlatModel(module)
     start = model.start()
 
@@ -80,7 +92,7 @@ def _check_vmap(module: nn.Module, input_shape: Sequence[int]) -> None:
         return by_name
 
     try:
-        vmap(gradient)(start.repeat(2, 1), start.new_zeros((2, 2, *input_shape)))
+        vmap(gradient)(start.repeat(2, 1), torch.stack([examples[:2], examples[1:]]))
     except Exception as error:
         raise InputError(
             f"model: its gradient cannot be computed for several nodes at once by torch.func.vmap ({reason(error)})"

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data import Dataset, load_dataset
-from ngpd_fl.data.loading import READERS
+from ngpd_fl.data.loading import READERS, _say_that_inputs_merge
 
 WriteModule = Callable[[str], str]
 
@@ -92,6 +94,102 @@ def test_it_needs_no_folder_in_a_whole_configuration() -> None:
 OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
 
 
+STAMPS = "1_700_000_000.0 + np.arange(300.0)[:, None]"
+
+
+def test_inputs_keep_their_digits_in_a_run_in_float64(write: WriteModule) -> None:
+    data = load_dataset(
+        DataConfig(dataset=write(returning(f"{STAMPS}, np.arange(300) % 3, {STAMPS}, np.arange(300) % 3"))),
+        seed=0,
+        dtype=torch.float64,
+    )
+    assert data.train.inputs.dtype == torch.float64
+    assert data.test.inputs[:, 0].tolist() == [1_700_000_000 + number for number in range(300)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_are_standardised_before_they_are_rounded(write: WriteModule, dtype: torch.dtype) -> None:
+    path = write(returning(f"{STAMPS}, np.arange(300) / 7, {STAMPS}, np.arange(300) / 7"))
+    data = load_dataset(DataConfig(dataset=path, validation_fraction=0), seed=0, dtype=dtype)
+    numbers, eps = np.arange(300.0), torch.finfo(dtype).eps
+    for found in (data.train.inputs, data.train.labels):
+        assert found.dtype == dtype and len(found.unique()) == 300
+        np.testing.assert_allclose(found[:, 0], (numbers - numbers.mean()) / numbers.std(), rtol=4 * eps, atol=4 * eps)
+
+
+def test_inputs_that_merge_when_they_are_rounded_are_told_of(
+    write: WriteModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    _say_that_inputs_merge.cache_clear()
+    fine = "np.linspace(-1, 1, 300)[:, None] * np.ones((1, 2)) + np.array([0.1, 1000])"
+    load(write(returning(f"{fine}, np.arange(300) % 3, {fine}, np.arange(300) % 3")))
+    assert not caplog.text
+    load(write_again(write, f"{STAMPS}, np.arange(300) % 3, {STAMPS}[:1], np.arange(1)"))
+    assert caplog.text.count("vary too little, for how large they are, to be told apart in float32; subtract") == 1
+
+
+def write_again(write: WriteModule, expression: str) -> str:
+    path = write(returning(expression))
+    sys.modules.pop(path.partition(":")[0], None)
+    return path
+
+
+def test_values_too_large_for_the_type_are_refused(write: WriteModule) -> None:
+    path = write(returning("np.full((4, 2), 1e300), np.arange(4), np.full((4, 2), 1e300), np.arange(4)"))
+    with pytest.raises(InputError, match=r"inputs have values that are too large for float32$"):
+        load(path)
+    assert (
+        load_dataset(DataConfig(dataset=path, validation_fraction=0), 0, dtype=torch.float64).train.inputs.max()
+        == 1e300
+    )
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint64"])
+def test_labels_of_any_integer_type_are_classes(write: WriteModule, kind: str) -> None:
+    labels = f"np.arange(250, dtype='{kind}')" if kind == "uint8" else f"np.arange(250).astype('{kind}')"
+    data = load(write(returning(f"np.zeros((250, 2)), {labels}, np.zeros((250, 2)), {labels}")))
+    assert data.task.num_outputs == 250 and data.train.labels.tolist() == list(range(250))
+
+
+def test_token_ids_reach_a_network_that_is_tried_on_them(write: WriteModule) -> None:
+    path = write(
+        "from torch import nn\n"
+        "def make():\n"
+        "    ids = np.arange(120.0).reshape(40, 3) % 7\n"
+        "    return ids, np.arange(40) % 4, ids, np.arange(40) % 4\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.table, self.last = nn.Embedding(7, 2), nn.Linear(6, classes)\n"
+        "    def forward(self, ids):\n"
+        "        return self.last(self.table(ids.long()).flatten(1))\n"
+    )
+    config = Config(
+        data={"dataset": path},
+        model=path.replace(":make", ":Net"),
+        strategy="dsgd",
+        topology={"name": "path", "nodes": 2},
+    )
+    assert compose(config).model.num_params == 7 * 2 + 6 * 4 + 4
+
+
+def test_labels_that_never_occur_are_named(write: WriteModule, caplog: pytest.LogCaptureFixture) -> None:
+    data = load(write(returning("np.zeros((4, 2)), np.array([1, 2, 3, 5]), np.zeros((2, 2)), np.array([6, 9])")))
+    assert data.task.num_outputs == 10
+    assert (
+        "the largest label is 9, but 0, 4, 7 to 8 never occur; the network gets outputs for all of them. np.unique("
+        in caplog.text
+    )
+    assert "np.unique(labels, return_inverse=True)[1] numbers the classes" in caplog.text
+
+
+def test_whole_floating_point_labels_are_told_to_be_targets(
+    write: WriteModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = load(write(returning("np.eye(4), np.arange(4.0), np.eye(4), np.arange(4.0)")))
+    assert data.task.num_outputs == 1 and "for classes give integers" in caplog.text
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -104,9 +202,31 @@ OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
         (returning(f"{OK}, [[0.5]], np.arange(1)"), "test_inputs are a list; expected a tensor or a NumPy array"),
         (returning(f"np.zeros((3, 2), int), np.arange(3), {OK}"), "train_inputs are int64; expected a floating-point"),
         (returning(f"np.full((3, 2), 'a'), np.arange(3), {OK}"), "train_inputs are <U1; expected numbers"),
-        (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (images, ...)"),
+        (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (examples, ...)"),
         (returning(f"{OK}, np.zeros((0, 1, 2, 2)), np.arange(0)"), "test_inputs have shape (0, 1, 2, 2); expected"),
         (returning(f"np.full((3, 1, 2, 2), np.nan), np.arange(3), {OK}"), "train_inputs have values that are infinite"),
+        (
+            returning(f"np.array([[1.0], [np.inf], [2.0]]), np.arange(3), {OK}"),
+            "or not a number, in 1 of 3 examples, first in train_inputs[1]; fill them in or leave",
+        ),
+        (returning(f"np.zeros((3, 2)) > 1, np.arange(3), {OK}"), "train_inputs are bool; expected a floating-point"),
+        (returning(f"np.ma.masked_less(np.eye(3), 1), np.arange(3), {OK}"), "train_inputs are masked in part; fill"),
+        (
+            returning(f"torch.eye(3).to_sparse(), np.arange(3), {OK}"),
+            "train_inputs are sparse; give them as to_dense()",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), np.array([0, 1, 1_000_000]), {OK}"),
+            "the largest label is 1000000, but 3 to 999999 never occur; expected classes 0 to C - 1: np.unique(",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), np.array([2**64 - 1] * 3, np.uint64), {OK}"),
+            "train_labels go up to 18446744073709551615; expected classes 0 to C - 1: np.unique(",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), np.array(list('abc')), {OK}"),
+            "train_labels are <U1; expected numbers: cla",
+        ),
         (returning(f"np.zeros((3, 1, 2, 2)), np.arange(4), {OK}"), "3 train_inputs but 4 train_labels"),
         (
             returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3.0)"),
@@ -118,7 +238,7 @@ OK = "np.zeros((3, 1, 2, 2)), np.arange(3)"
         ),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.eye(3, dtype=int)"), "test_labels have shape (3, 3); expected"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) - 1"), "test_labels go down to -1; expected classes"),
-        (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float32 of shape (1, 2, 2) but test_inputs float32 of"),
+        (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float64 of shape (1, 2, 2) but test_inputs float64 of"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2), np.uint8), np.arange(3)"), "but test_inputs uint8 of shape"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import Dataset, image_folder, load_dataset
+from ngpd_fl.data.tensor_cache import cached_tensors
 
 
 def load(root: Path, size: int = 8) -> Dataset:
@@ -26,9 +28,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     roots: list[str] = []
     decode = image_folder._decode
 
-    def spy(listing: Any, size: int) -> torch.Tensor:
-        roots.append(Path(listing.root).name)
-        return decode(listing, size)
+    def spy(root: Path, paths: list[str], sizes: dict[str, int], size: int) -> dict[str, torch.Tensor]:
+        roots.extend(sizes)
+        return decode(root, paths, sizes, size)
 
     monkeypatch.setattr(image_folder, "_decode", spy)
     yield roots
@@ -70,6 +72,96 @@ def test_odd_sizes_and_modes_become_rgb_of_image_size(make_folder: Any) -> None:
     raw = image_folder.read_image_folder(DataConfig(dataset="image-folder", data_dir=root, image_size=12))
     assert torch.all(raw.train.inputs[5] == 200)  # sorted by name: 0 to 3, alpha, grey
     assert raw.train.inputs[4, :, 6, 6].tolist() == [200, 0, 0]
+
+
+def fill(root: Path, values: Any, suffix: str = "tif") -> None:
+    """Put one image more into each class of each split."""
+    for index, folder in enumerate(sorted(root.glob("t*/*"))):
+        Image.fromarray(values + index).save(folder / f"deep.{suffix}")
+
+
+def only_deep(root: Path) -> None:
+    for path in root.rglob("*.bmp"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_deep_images_keep_their_levels_and_are_standardised_in_float64(make_folder: Any, kind: type) -> None:
+    root = make_folder()
+    only_deep(root)
+    levels = (30_000 + np.arange(64).reshape(8, 8)).astype(kind)
+    fill(root, levels)
+    config = DataConfig(dataset="image-folder", data_dir=root, image_size=8, validation_fraction=0)
+    data = load_dataset(config, 0, dtype=torch.float64)
+    raw = levels.astype(np.float64) + np.array([2, 3])[:, None, None]  # as fill numbers train/cat and train/dog
+    pixels = (raw / 65535).astype(np.float32).astype(np.float64) if kind == np.uint16 else raw
+    expected = (pixels - pixels.mean()) / pixels.std()
+    np.testing.assert_allclose(data.train.inputs[:, 1], expected, rtol=0, atol=1e-12)
+    assert len(data.train.inputs[0, 0].unique()) == 64
+    again = load(root)  # from the cache
+    np.testing.assert_allclose(again.train.inputs[:, 1], expected, atol=1e-6)
+
+
+def test_gray_of_16_bits_lies_beside_8_bits_on_one_scale(make_folder: Any) -> None:
+    root = make_folder()
+    fill(root, np.full((8, 8), 200 * 257, dtype=np.uint16), "png")
+    images = image_folder.read_image_folder(DataConfig(dataset="image-folder", data_dir=root, image_size=8))
+    assert images.white == 1 and images.train.inputs.dtype == torch.float32
+    torch.testing.assert_close(images.train.inputs[0, 0, 0, 0], torch.tensor(200 / 255))  # a red cat
+    torch.testing.assert_close(images.train.inputs[4, 0, 0, 0], torch.tensor(200 / 255), rtol=1e-3, atol=0)
+
+
+def test_values_without_a_white_do_not_lie_beside_others(make_folder: Any) -> None:
+    root = make_folder()
+    fill(root, np.full((8, 8), 0.5, dtype=np.float32))
+    with pytest.raises(InputError, match=r"deep.tif has signed, 32-bit or .* no white, but .*0.bmp has one; allowed: "):
+        load(root)
+
+
+def test_a_refused_image_is_named_with_its_mode(make_folder: Any) -> None:
+    root = make_folder()
+    frames = [Image.new("RGB", (8, 8)), Image.new("RGB", (8, 8), (9, 9, 9))]
+    frames[0].save(root / "train" / "dog" / "moving.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(
+        InputError, match=r"image .*/train/dog/moving.webp cannot be read \(it holds 2 pictures; allowed"
+    ):
+        load(root)
+    assert not (root / ".ngpd_fl-cache").exists()
+
+
+def test_transparency_is_dropped_with_a_line_said(make_folder: Any, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_folder()
+    Image.new("RGBA", (8, 8), (1, 2, 3, 255)).save(root / "test" / "cat" / "opaque.png")
+    load(root)
+    assert "transparen" not in caplog.text
+    Image.new("LA", (8, 8), (1, 100)).save(root / "train" / "cat" / "glass.png")
+    load(root)
+    assert "1 images have transparent pixels; the transparency is dropped, the color kept (first: " in caplog.text
+    assert "train/cat/glass.png" in caplog.text
+
+
+def test_files_that_are_not_read_are_told_of(make_folder: Any, caplog: pytest.LogCaptureFixture) -> None:
+    root = make_folder()
+    (root / "train" / "cat" / ".DS_Store").touch()
+    load(root)
+    assert "not read" not in caplog.text
+    Image.new("RGB", (8, 8)).save(root / "train" / "cat" / "9.gif")
+    (root / "train" / "cat" / "8.bmp").write_bytes((root / "train" / "cat" / "0.bmp").read_bytes())
+    load(root)
+    assert "1 files are not read, by their names no images (first: " in caplog.text and "cat/9.gif" in caplog.text
+
+
+def test_a_cache_of_an_earlier_version_is_not_read(make_folder: Any) -> None:
+    """The first version kept what Pillow had made of pictures, clipped to 8 bits and unturned."""
+    root = make_folder()
+    paths = [path for listing in image_folder.list_images(root) for path, _ in listing.samples]
+    digest = hashlib.sha256(b"1 8\n")
+    for path in paths:
+        stat = os.stat(path)
+        digest.update(f"{os.path.relpath(path, root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    stale = {name: torch.zeros((8, 3, 8, 8), dtype=torch.uint8) for name in ("train", "test")}
+    cached_tensors([root / ".ngpd_fl-cache" / "8px.safetensors"], digest.hexdigest(), lambda: stale)
+    assert load(root).train.inputs.any()
 
 
 def test_second_load_reads_the_cache(make_folder: Any, decoded: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,73 @@ def test_images_get_the_labels_and_the_scale_of_dataset_toml(tmp_path: Path) -> 
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3, "each folder has its own cache"
 
 
+def test_inputs_keep_their_digits_until_they_are_standardised(tmp_path: Path) -> None:
+    """Time stamps of one second each: float32 knows one in 128."""
+    describe(tmp_path, 'classes = ["a", "b"]\nmean = [1700000049.5]\nstd = [28.9]\n')
+    for node in range(2):
+        stamps = 1_700_000_000.0 + np.arange(100)[:, None]
+        write(tmp_path / f"node{node}" / "train.npz", stamps, np.arange(100) % 2)
+    for dtype, kind in (("float32", torch.float32), ("float64", torch.float64)):
+        settings = on_folders(
+            tmp_path, topology={"name": "path", "nodes": 2}, engine={"dtype": dtype}, data={"validation_fraction": 0.1}
+        )
+        train = divide(settings).dataset.train.inputs
+        assert train.dtype == kind and len(train[:90].unique()) == 90
+        assert set(train[:90].double().mul(28.9).add(49.5).round().flatten().tolist()) <= set(range(100))
+
+
+def test_an_export_of_inputs_in_float64_is_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "stamps_of_mine.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    inputs = np.stack([1.7e9 + np.arange(200.0), np.linspace(0, 1, 200)], 1)\n"
+        "    return inputs, 1e9 + np.sqrt(np.arange(200)), inputs, 1e9 + np.sqrt(np.arange(200))\n"
+    )
+    for dtype in ("float32", "float64"):
+        values: dict[str, Any] = {"topology": {"nodes": 4}, "engine": {"dtype": dtype}, "model": "softmax"}
+        config = Config(data={"dataset": "stamps_of_mine:make"}, **values)
+        export_nodes(config, tmp_path / dtype)
+        moved = {"dataset": "node-folders", "data_dir": tmp_path / dtype, "validation_fraction": 0}
+        whole, apart = divide(config), divide(Config(data=moved, **values))
+        for ours, theirs in zip(apart.parts, whole.parts, strict=True):
+            for name in ("inputs", "labels"):
+                one, other = getattr(apart.dataset.train, name)[ours], getattr(whole.dataset.train, name)[theirs]
+                assert one.dtype == getattr(torch, dtype) and torch.equal(one, other)
+        assert len(whole.dataset.train.inputs[:, 0].unique()) == 180
+
+
+def test_nodes_whose_pictures_differ_in_depth_are_refused(tmp_path: Path) -> None:
+    describe(tmp_path, 'classes = ["a", "b"]\n')
+    for node, kind in enumerate((np.uint16, np.float32)):
+        for name in "ab":
+            folder = tmp_path / f"node{node}" / "train" / name
+            folder.mkdir(parents=True)
+            Image.fromarray(np.full((4, 4), 3, dtype=kind)).save(folder / "1.tif")
+    settings = on_folders(tmp_path, topology={"name": "path", "nodes": 2}, data={"validation_fraction": 0.5})
+    with pytest.raises(
+        InputError, match=r"differ in their depth \(.*node0 16 bits, .*node1 signed, 32 bits or floating"
+    ):
+        divide(settings)
+    for name in "ab":
+        Image.fromarray(np.full((4, 4), 6, dtype=np.uint16)).save(tmp_path / "node1" / "train" / name / "1.tif")
+    found = divide(settings).dataset.train.inputs
+    assert found[:, 0, 0, 0].tolist() == pytest.approx([3 / 65535, 6 / 65535])
+
+
 def wrong_class(root: Path) -> None:
     write(root / "node1" / "train.npz", *examples(20, 0, classes=4))
+
+
+def from_one(root: Path) -> None:
+    inputs, labels = examples(20, 0)
+    write(root / "node1" / "train.npz", inputs, labels + 1)
+
+
+def floating_classes(root: Path) -> None:
+    inputs, labels = examples(20, 0)
+    write(root / "node1" / "train.npz", inputs, labels.astype(float))
 
 
 def wrong_shape(root: Path) -> None:
@@ -215,6 +281,8 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: (root / "node4").mkdir(), "holds node4, but 4 nodes have node0 to node3"),
     (emptied, "node1 holds no training data; expected train/CLASS/* or train.npz"),
     (wrong_class, "node1/train has class 3; dataset.toml has 3, allowed: 0 to 2"),
+    (from_one, "node1/train has class 3; dataset.toml has 3, allowed: 0 to 2, not from 1"),
+    (floating_classes, "node1/train has real-valued targets, but dataset.toml has classes, which are integers"),
     (wrong_shape, "inputs are uint8 of shape (1, 4, 4) but"),
     (unreadable, "node1/train.npz cannot be read"),
     (pickled, "node1/train.npz cannot be read (Object arrays cannot be loaded"),

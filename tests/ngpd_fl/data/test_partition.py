@@ -263,3 +263,16 @@ def test_one_node_gets_everything() -> None:
     for config in (IIDPartition(), ClassesPartition(classes_per_node=10), ShardsPartition(), QuantityPartition()):
         (part,) = partition_labels(LABELS, 1, config, seed=0)
         np.testing.assert_array_equal(part, np.arange(len(LABELS)))
+
+
+def test_classes_that_never_occur_are_named_rather_than_the_number_of_nodes() -> None:
+    labels = np.array([1, 2, 3, 5] * 20)
+    with pytest.raises(InputError) as raised:
+        partition_labels(labels, 4, ClassesPartition(classes_per_node=2), seed=0)
+    assert str(raised.value) == (
+        "partition.name: classes gives each node some of the classes 0 to 5, but no training image is of 0, 4; "
+        "number the classes from 0 without gaps, or use another partition, such as dirichlet"
+    )
+    with pytest.raises(InputError, match="5 classes on each node, but the data set has only 4"):
+        partition_labels(labels, 4, PathologicalPartition(classes_per_node=5), seed=0)
+    assert sum(map(len, partition_labels(labels, 4, DirichletPartition(alpha=10.0), seed=0))) == len(labels)

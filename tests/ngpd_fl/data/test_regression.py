@@ -15,6 +15,7 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.partitions import ClassesPartition, ShardsPartition
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import Dataset, Regression, load_dataset, partition_labels
+from ngpd_fl.data.task import column_statistics
 
 DIABETES = DataConfig(dataset="diabetes", validation_fraction=0.1)
 
@@ -112,6 +113,25 @@ def test_a_large_offset_does_not_cost_digits(tmp_path: Path, monkeypatch: pytest
     targets = "1e12 + np.arange(6.0)"
     data = load_dataset(own(f"{VECTORS}, {targets}, {VECTORS}, {targets}", tmp_path, monkeypatch), seed=0)
     np.testing.assert_allclose(data.train.labels[:, 0].diff().std(), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_statistics_neither_overflow_nor_vanish(size: float) -> None:
+    values = size * torch.arange(6.0, dtype=torch.float64)[:, None]
+    mean, std = column_statistics(values)
+    np.testing.assert_allclose([float(mean), float(std)], [2.5 * size, np.arange(6).std() * size], rtol=1e-14)
+
+
+def test_targets_and_inputs_have_the_digits_of_the_run() -> None:
+    inputs, targets = load_diabetes(scaled=False, return_X_y=True)
+    is_test = np.arange(442) % 5 == 4
+    data = load_dataset(DIABETES, 0, dtype=torch.float64)
+    scaler = StandardScaler().fit(inputs[~is_test])
+    np.testing.assert_allclose(data.test.inputs, scaler.transform(inputs[is_test]), rtol=0, atol=1e-13)
+    of_targets = StandardScaler().fit(targets[~is_test, None])
+    np.testing.assert_allclose(data.test.labels, of_targets.transform(targets[is_test, None]), rtol=0, atol=1e-13)
+    other = load_dataset(DIABETES, 0)
+    assert torch.equal(data.task.groups(data.train.labels), other.task.groups(other.train.labels))
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_the_trial_runs_in_the_dtype_of_the_run(write: WriteModule) -> None:
         "        return super().forward(x.flatten(1).float())\n"
     )
     assert build(f"{mine}:Net").num_params == 650
-    assert "fails on images" in refusal(f"{mine}:Net", torch.float64)
+    assert "fails on inputs" in refusal(f"{mine}:Net", torch.float64)
 
 
 @pytest.mark.parametrize(

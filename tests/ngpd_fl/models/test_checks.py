@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.models.checks import check_model
 
-SHAPE = (2, 4, 4)
+EXAMPLES = torch.randn((3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
 
 
 class Run(nn.Module):
@@ -63,7 +63,7 @@ def add_in_place(net: Run, inputs: Tensor) -> Tensor:
 
 
 def standardised(net: Run, inputs: Tensor) -> Tensor:
-    return net.layer((inputs - inputs.mean(0)) / (1 + inputs.std(0)))
+    return net.layer((inputs - inputs.mean(0)) / (1 + inputs.std(0, correction=0)))
 
 
 def counting(net: Run, inputs: Tensor) -> Tensor:
@@ -101,13 +101,21 @@ REFUSED = {
     "frozen": (frozen, ("'1.bias'", "frozen")),
     "no parameters": (lambda: nn.Flatten(), ("no parameters",)),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), ("'1.weight'", "sizes")),
-    "too many outputs": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)), ("(2, 4)", "expected (2, 3)")),
-    "an axis more": (lambda: Run(lambda net, x: net.layer(x)[..., None]), ("(2, 3, 1)", "expected (2, 3)")),
-    "a tuple": (lambda: Run(lambda net, x: (net.layer(x), x)), ("returns a tuple", "(2, 3)")),
-    "wrong size": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(31, 3)), ("fails on images of shape (2, 4, 4)",)),
-    "error without a message": (lambda: Run(lambda net, x: net.nothing()), ("fails on images", "AttributeError")),
-    "empty message": (lambda: Run(lambda net, x: next(iter(()))), ("fails on images", "StopIteration")),
-    "examples mixed": (lambda: Run(standardised), ("other images of its batch",)),
+    "too many outputs": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)), ("(1, 4)", "expected (1, 3)")),
+    "an axis more": (lambda: Run(lambda net, x: net.layer(x)[..., None]), ("(1, 3, 1)", "expected (1, 3)")),
+    "a tuple": (lambda: Run(lambda net, x: (net.layer(x), x)), ("returns a tuple", "(1, 3)")),
+    "wrong size": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(31, 3)), ("fails on inputs of shape (2, 4, 4)",)),
+    "error without a message": (lambda: Run(lambda net, x: net.nothing()), ("fails on inputs", "AttributeError")),
+    "empty message": (lambda: Run(lambda net, x: next(iter(()))), ("fails on inputs", "StopIteration")),
+    "examples mixed": (lambda: Run(standardised), ("the others of its batch",)),
+    "no batch axis for one": (
+        lambda: Run(lambda net, x: net.layer(x).squeeze()),
+        ("for a batch of 1 it returns shape (3,); expected (1, 3)",),
+    ),
+    "batches of three": (
+        lambda: Run(lambda net, x: net.layer(x) + (len(x) == 3)),
+        ("the others of its batch",),
+    ),
     "counter": (lambda: Run(counting), ("'count'", "all nodes would share")),
     "data-dependent branch": (
         lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
@@ -126,7 +134,7 @@ REFUSED = {
 def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> None:
     make, words = REFUSED[case]
     with pytest.raises(InputError) as raised:
-        check_model(make(), SHAPE, 3)
+        check_model(make(), EXAMPLES, 3)
     message = str(raised.value)
     assert "\n" not in message and message.startswith("model: ")
     assert all(word in message for word in words), message
@@ -155,7 +163,23 @@ def test_other_networks_are_taken(case: str, dtype: torch.dtype) -> None:
     net = TAKEN[case]().to(dtype)
     kept = [parameter.clone() for parameter in net.parameters()]
     before = torch.get_rng_state()
-    check_model(net, SHAPE, 3)
+    check_model(net, EXAMPLES.to(dtype), 3)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one, other) for one, other in zip(net.parameters(), kept, strict=True))
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_network_is_tried_on_what_it_will_get() -> None:
+    """Token ids are no numbers around 0, and there are no more of them than the table has rows."""
+    net = Run(lambda net, x: net.layer(net.table(x.long()).flatten(1)))
+    net.table = nn.Embedding(5, 8)
+    ids = torch.tensor([[0, 4, 2, 1], [3, 3, 0, 2], [1, 0, 4, 4]], dtype=torch.float32)
+    check_model(net, ids, 3)
+    with pytest.raises(InputError, match=r"^model: it fails on inputs of shape \(4,\), 1 at once \(IndexError"):
+        check_model(net, ids + 1, 3)
+
+
+def test_mixing_is_noticed_however_small_the_inputs_are() -> None:
+    with pytest.raises(InputError, match="the others of its batch"):
+        check_model(Run(lambda net, x: (x - x.mean(0))[:, :3] * net.layer.weight[0, 0]), EXAMPLES * 1e-6, 3)

@@ -85,7 +85,7 @@ def test_unknown_names(name: str, words: str) -> None:
 
 
 def test_images_of_the_wrong_size() -> None:
-    assert "fails on images of shape (3, 8, 8)" in refusal("alexnet", (3, 8, 8))
+    assert "fails on inputs of shape (3, 8, 8)" in refusal("alexnet", (3, 8, 8))
 
 
 def test_a_broken_torchvision_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

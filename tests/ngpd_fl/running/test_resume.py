@@ -212,8 +212,8 @@ def test_what_changed_since_is_said_and_recorded(runs: Path, cut: Path) -> None:
 def test_other_data_are_noticed(runs: Path, cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ngpd_fl.data import load_dataset
 
-    def altered(*words: Any) -> Any:
-        dataset = load_dataset(*words)
+    def altered(*words: Any, **more: Any) -> Any:
+        dataset = load_dataset(*words, **more)
         dataset.train.inputs[100, 0, 3, 3] += 1e-3
         return dataset
 
