@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import accuracy, faults, modes, report
+from benchmarks import accuracy, device, faults, modes, report
 from ngpd_fl import Config
 from ngpd_fl.report.page import write_page
+from strategies import DSGDOptions, NGPDOptions
 
 LINE = {"round": 10, "mean_accuracy": 0.9, "averaged_model_accuracy": 0.95}
 
@@ -45,6 +46,13 @@ def test_modes_small(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert min(modes.cost(modes.ALGORITHMS["DSGD, 1 local step"], nodes=4, repeats=1, steps=1)) > 0
     assert min(modes.size(modes.SIZES["ecl"][0], 6, rounds=1)) > 0
+
+
+def test_a_gpu_is_waited_for_as_often_in_large_rounds_as_in_small_ones() -> None:
+    for options in (DSGDOptions(momentum=0.0), NGPDOptions(basis_every=100)):
+        small, large = device.waits(options, 4, 2), device.waits(options, 9, 5)
+        assert small._replace(uploads=0) == large._replace(uploads=0) == (0, 2, 0, 0)
+        assert small.uploads <= large.uploads <= 9  # a round of few steps may have none that needs draws
 
 
 def test_the_matrix_of_faults_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

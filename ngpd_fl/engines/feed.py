@@ -128,7 +128,7 @@ class DataFeed:
         moves = draw_moves(
             self._seed, [*nodes] * count, steps, self._batch_size, crop=self._crop, flip=self._flip, device=device
         )
-        return Moves(*(each.unflatten(0, (count, len(nodes))) for each in moves))
+        return Moves(*(each.view(count, len(nodes), -1) for each in moves))
 
     def _placed(self, array: NDArray[Any], dtype: torch.dtype | None = None) -> Tensor:
         return torch.as_tensor(array, dtype=dtype, device=self.split.inputs.device)

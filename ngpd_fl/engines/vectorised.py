@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ngpd_fl.engines.crew import Crew, Feed
+from ngpd_fl.engines.crew import Crew
+from ngpd_fl.engines.feed import Feed
 from strategies import Strategy
 from topologies import Topology
 

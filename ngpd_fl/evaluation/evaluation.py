@@ -72,11 +72,10 @@ def _judge(model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], 
     groups = torch.split(task.groups(torch.cat([split.labels for split in distinct])), [len(each) for each in distinct])
     groups_of = dict(zip(distinct, groups, strict=True))
     # Whatever the number of models, one copy from the device.
-    found = torch.stack(
+    totals = torch.stack(
         [_totals(model, each, split, groups_of[split], task) for each, split in zip(params, splits, strict=True)]
-    )
-    of_all, of_group = np.split(np.ascontiguousarray(found.cpu().numpy()), [-1], axis=1)
-    of_group = of_group[:, 0].astype(np.int64)
+    ).cpu()
+    of_all, of_group = totals[:, :-1].numpy(), totals[:, -1].long().numpy()
     with np.errstate(invalid="ignore"):
         others = [
             task.others(total.sum(-1) / sizes.sum(), split.labels_on_host)

@@ -262,3 +262,13 @@ def test_an_evaluation_waits_as_often_for_many_nodes_as_for_few(data: dict[str, 
                 job.judge(params)
             found.append(device.counts)
     assert found[0] == found[1] and found[0].downloads == 3 and found[0].waits == 0
+
+
+@pytest.mark.parametrize("mode", ["asynchronous", "local"])
+def test_no_local_step_waits_where_nodes_are_in_rounds_of_their_own(mode: str) -> None:
+    found = []
+    for local_steps in (2, 7):
+        with PretendDevice() as device:
+            run(config("dsgd", training={"mode": mode, "local_steps": local_steps}))
+            found.append(device.counts)
+    assert found[0] == found[1]

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 from unittest.mock import patch
 
@@ -36,7 +35,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 _ATEN = torch.ops.aten
 _ROOT = Path(__file__).resolve().parents[2]
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
-_CREATE_FROM_SCALAR = {"fill", "fill_", "masked_fill", "masked_fill_", "index_put", "index_put_"}
+_TAKING_NUMBERS = {"fill", "fill_", "masked_fill", "masked_fill_", "index_put", "index_put_", "where"}
+"""Besides elementwise operations: what takes a number in a CPU tensor without dimensions."""
 _WAITING = {
     "nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc",
     "repeat_interleave", "equal", "_linalg_eigh", "_linalg_svd", "_linalg_solve_ex", "linalg_inv_ex", "linalg_eig",
@@ -61,11 +61,6 @@ class Counts(NamedTuple):
     downloads: int
     waits: int
     factorizations: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(self)
 
 
 class PretendTensor(Tensor):
@@ -221,7 +216,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if pretended:
         if not is_copy:
             _check_devices(func, name, args, tensors)
-        _count(func, name, args, kwargs, target)
+        _count(name, args, kwargs, target)
     elif is_copy and target is not None:
         _note("uploads", name)
     results = func(*tree_map(_on_host, args), **tree_map(_on_host, kwargs))
@@ -249,7 +244,7 @@ def _check_devices(func: Any, name: str, args: Any, tensors: list[Tensor]) -> No
         if any(each.device.type != "cpu" and each.device != args[0].device for each in indices):
             raise RuntimeError(f"indices should be on cpu or on the device of the indexed tensor ({args[0].device})")
         used = [args[0], *(each for each in tree_leaves(args[2:]) if isinstance(each, Tensor))]
-    if torch.Tag.pointwise in func.tags or name in _CREATE_FROM_SCALAR or name.startswith("where"):
+    if torch.Tag.pointwise in func.tags or name in _TAKING_NUMBERS:
         used = [each for each in used if isinstance(each, PretendTensor) or each.dim() > 0]
     found = sorted({str(each.device) for each in used})
     if len(found) > 1:
@@ -259,7 +254,7 @@ def _check_devices(func: Any, name: str, args: Any, tensors: list[Tensor]) -> No
         )
 
 
-def _count(func: Any, name: str, args: Any, kwargs: dict[str, Any], target: int | None) -> None:
+def _count(name: str, args: Any, kwargs: dict[str, Any], target: int | None) -> None:
     """Count what an operation on a pretended device makes the host wait for."""
     if name == "_local_scalar_dense" or (name == "_to_copy" and kwargs.get("device") is not None and target is None):
         _note("downloads", name)
@@ -286,17 +281,13 @@ def _note(kind: str, operation: str) -> None:
 
 def _place() -> str:
     """Return the innermost line of the project's own code that is running."""
-    for path, line in _frames():
-        if path.is_relative_to(_ROOT) and path.parts[len(_ROOT.parts)] in ("ngpd_fl", "strategies", "topologies"):
-            return f"{path.relative_to(_ROOT)}:{line}"
-    return "elsewhere"
-
-
-def _frames() -> Iterator[tuple[Path, int]]:
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
-        yield Path(frame.f_code.co_filename), frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
+        path = Path(frame.f_code.co_filename)
+        if any(path.is_relative_to(_ROOT / package) for package in ("ngpd_fl", "strategies", "topologies")):
+            return f"{path.relative_to(_ROOT)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "elsewhere"
 
 
 def _pretended_index(device: Any) -> int | None:

@@ -160,4 +160,4 @@ def test_everything_is_as_before_afterwards() -> None:
         kept = here()
         assert device.counts == Counts(0, 0, 1, 0)
     assert torch.cuda.is_available() == before and torch.tensor([1.0]).device.type == "cpu"
-    assert (kept + 1).device == torch.device("cuda:0") and device.counts.total == 1
+    assert (kept + 1).device == torch.device("cuda:0") and device.counts == Counts(0, 0, 1, 0)
