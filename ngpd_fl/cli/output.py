@@ -23,7 +23,7 @@ class _Output(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write what can be written."""
         try:
             return super().write(data)
