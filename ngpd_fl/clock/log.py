@@ -60,7 +60,7 @@ class Replay:
             if not _fits(event, num_nodes, num_edges):
                 raise InputError(f"event log {path}: line {number} belongs to another network")
             if not _follows(event, on_their_way):
-                raise InputError(f"event log {path}: line {number} is about a message that is not on its way")
+                raise InputError(f"event log {path}: line {number} cannot come after what is before it")
             open_round.append(event)
 
     @property

@@ -54,7 +54,7 @@ def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:
             courses[event.node].spells["computes"].append((event.began, event.time - event.began))
             sent[event.node] = event.time
         elif isinstance(event, Read):
-            begin = sent.pop(event.node)
+            begin = sent.pop(event.node, event.time)  # of a log that was not made by a run it may have sent nothing
             courses[event.node].spells["waits"].append((begin, event.time - begin))
             courses[event.node].ends.append(event.time)
         elif isinstance(event, Notice) and event.what == "leaves":

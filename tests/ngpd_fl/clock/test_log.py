@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,26 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for name, words in (("gone", "cannot be read"), ("binary", "line 1 is damaged .is UTF-16 text")):
         with pytest.raises(InputError, match=words):
             Replay(tmp_path / name, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("time", "1"), ("time", True), ("node", 0.0), ("round", -1), ("renew", 1), ("sends", [[0]]), ("began", None)],
+)
+def test_a_field_of_another_type_is_found_when_the_log_is_read(log: Path, field: str, value: object) -> None:
+    lines = log.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if '"work"' in line)
+    lines[place] = json.dumps(json.loads(lines[place]) | {field: value}) + "\n"
+    log.write_text("".join(lines))
+    with pytest.raises(InputError, match=rf"line {place + 1} is not an event \({field}"):
+        Replay(log, 2, 1)
+
+
+@pytest.mark.parametrize("kind", ["work", "read"])
+def test_an_event_that_cannot_come_there_is_found_when_the_log_is_read(log: Path, kind: str) -> None:
+    """What sends a message twice, or takes one in that is not on its way any more."""
+    lines = log.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if f'"{kind}"' in line)
+    log.write_text("".join([*lines[: place + 1], lines[place], *lines[place + 1 :]]))
+    with pytest.raises(InputError, match=f"line {place + 2} cannot come after what is before it"):
+        Replay(log, 2, 1)
