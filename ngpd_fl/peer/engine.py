@@ -37,6 +37,9 @@ from strategies import wire_type
 _GREETING = 0.5
 """Seconds between two greetings, until all neighbours have been heard."""
 
+_LOOKED_AT = 1000
+"""Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
+
 _SILENCE = 10.0
 """Seconds after which a start that still waits for somebody says so."""
 
@@ -226,7 +229,8 @@ class PeerEngine:
 
     def _is_left(self, edge: int, round: int) -> bool:
         """Return whether an edge's sender, which is in ``round``, did not wait for a message from here before."""
-        return any(edge in self._crew.awaits(number) for number in range(self.round, round))
+        rounds = range(self.round, min(round, self.round + _LOOKED_AT))
+        return any(edge in self._crew.awaits(number) for number in rounds)
 
     def _name(self, edge: int) -> str:
         """Return the name of the process that hosts an edge's sender."""
@@ -247,9 +251,7 @@ class PeerEngine:
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
-            if (
-                0 < named < self._number(edge) and edge not in self._known
-            ):  # it knows this process, whose records are lost
+            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier life, whose records are lost
                 self._crew.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
@@ -294,7 +296,7 @@ class PeerEngine:
         return self._crew.read(number, Parcel(letters, slips))
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
-        """Return the messages that acknowledge what was sent only; count the others and wait for their senders no more."""
+        """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
         found = {}
         for edge, frame in frames.items():
             head = frame.head
