@@ -37,7 +37,8 @@ def few_files(number: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_silent_connections_use_up_nothing_and_keep_nobody_out() -> None:
+def test_silent_connections_use_up_nothing_and_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngpd_fl.peer.watching._SILENCE", 600.0)
     (port,) = free_ports(1)
     with closing(MetricsServer(Address("127.0.0.1", port))), ExitStack() as stack:
         before = files_open()
