@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ngpd_fl.deploy.authority import Authority, certificate_pem, new_key, private_pem
+from ngpd_fl.peer.transport import MemoryNetwork, Routes
 
 
 class Shelf:
@@ -28,6 +29,21 @@ class Shelf:
         with self._change:
             assert self._change.wait_for(lambda: len(self.frames) >= number, seconds), self.frames
             return list(self.frames)
+
+
+class Caller:
+    """What speaks for a process: it is the only other end of its edges, and says what it likes."""
+
+    def __init__(self, network: MemoryNetwork, routes: Routes) -> None:
+        self.heard = Shelf()
+        self._transport = network.transport(routes)
+        self._transport.start(self.heard)
+
+    def send(self, edge: int, frame: Sequence[bytes | memoryview]) -> None:
+        self._transport.send(edge, frame)
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 def free_ports(number: int) -> list[int]:

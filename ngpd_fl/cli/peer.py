@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,14 @@ def peer(
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="answer Prometheus at this port", rich_help_panel=_HOW)
     ] = None,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST",
+            help="this machine's address for that; 0.0.0.0: all, for anyone who reaches them",
+            rich_help_panel=_HOW,
+        ),
+    ] = "127.0.0.1",
     assignments: flags.Assignments = None,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -67,8 +76,8 @@ def peer(
     from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
     from ngpd_fl.peer.engine import Waits
     from ngpd_fl.peer.running import run_peer
-    from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
-    from ngpd_fl.peer.watching import serve_metrics
+    from ngpd_fl.peer.transport import Address, Credentials, HttpTransport, Insecure, Peers, Routes
+    from ngpd_fl.peer.watching import MetricsServer
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
     settings = Config.load(config, own | parse_assignments(assignments or ()))
@@ -92,11 +101,14 @@ def peer(
     def say(line: str) -> None:
         print(f"{own_peer.name}: {line}", file=sys.stderr, flush=True)
 
-    def begun(engine: Any, ledger: Any) -> None:
-        if metrics_port is not None:
-            serve_metrics(metrics_port, engine, ledger)
+    with reporting(own_peer.name, quiet) as report, stopping() as stop, ExitStack() as stack:
+        metrics = None if metrics_port is None else MetricsServer(Address(metrics_address, metrics_port))
+        if metrics is not None:
+            stack.callback(metrics.close)
 
-    with reporting(own_peer.name, quiet) as report, stopping() as stop:
+        def on_start(engine: Any, ledger: Any) -> None:
+            if metrics is not None:
+                metrics.watch(engine, ledger)
 
         def on_progress(progress: Any) -> None:
             nonlocal done
@@ -111,7 +123,7 @@ def peer(
             waits=Waits(start_patience, patience),
             checkpoint_every=checkpoint_every,
             is_over=stop.is_set,
-            on_start=begun,
+            on_start=on_start,
             on_progress=on_progress,
             on_event=say,
         )

@@ -223,7 +223,7 @@ def _run(files: _Files, order: Order) -> None:
                 partial.write_text(json.dumps(values))
 
     with stopping() as told:
-        run_peer(
+        summary = run_peer(
             config,
             flower.hosted(order.client, config.topology.nodes),
             HttpTransport(identity, everyone, routes),
@@ -234,6 +234,9 @@ def _run(files: _Files, order: Order) -> None:
             on_progress=on_progress,
             on_event=files.add_event,
         )
+    if summary["status"] == "failed":  # another process would not mend that
+        skipped = summary["peer"]["rounds_skipped"]
+        raise RuntimeError(f"{skipped} of {summary['rounds_planned']} rounds were left out to join the neighbors")
 
 
 def _watch(lease: Path, seconds: float) -> Callable[[], bool]:

@@ -4,13 +4,16 @@ A round is the crew's: local steps, a frame over every edge that is active, and 
 for whom is said by ``training.mode``:
 
     synchronous, local   a node waits for its neighbours' messages of its own round, up to ``patience``. A message that
-                         has not come by then is lost, and its sender is waited for no more until it is heard again. A
-                         node whose neighbours have given up on it leaves out rounds and joins them in theirs.
+                         has not come by then is lost, and its sender is waited for no more until it is heard again
+                         (``Inbox.gone``). A node whose neighbours have given up on it leaves out rounds and joins them
+                         in theirs, as far as what they say of it is believed (``Claims``).
     asynchronous         a node never waits: it takes in the newest message of each neighbour.
 
 **Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbours have seen of it. Every
-start of a process is a new life with a number of its own. Frames say whose life their acknowledgements are about, those
-of an earlier life count for nothing, and the algorithm is told that the edge was reset (``Headers.reset``).
+start of a process is a new life with a number of its own (``incarnation.py``). Frames say whose life their
+acknowledgements are about, those of an earlier life count for nothing, and the algorithm is told that the edge was
+reset (``Headers.reset``). A neighbor that knows a later life than this one refuses what comes from here and says so;
+then a number above it is taken, on the edges to that neighbor alone.
 """
 
 from __future__ import annotations
@@ -24,13 +27,18 @@ from torch import Tensor
 
 from ngpd_fl.composition import Job
 from ngpd_fl.engines import Crew, Parcel, RoundInfo, Slip, example_letter
+from ngpd_fl.peer.claims import Claims
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
 from ngpd_fl.peer.inbox import Inbox
+from ngpd_fl.peer.incarnation import is_credible
 from ngpd_fl.peer.transport import Counts, Transport
 from strategies import wire_type
 
 _GREETING = 0.5
 """Seconds between two greetings, until all neighbours have been heard."""
+
+_LOOKED_AT = 1000
+"""Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
 
 _SILENCE = 10.0
 """Seconds after which a start that still waits for somebody says so."""
@@ -59,9 +67,10 @@ class PeerEngine:
         round: rounds done or left out.
         nodes: the nodes, as ``Crew.nodes`` orders them.
         life: which start of this process' state this is, from 1.
+        incarnation: number of this life in frames.
         inbox: what comes.
         lost: messages that were waited for in vain.
-        skipped: rounds that were left out to join the neighbours.
+        skipped: rounds of the run that were left out to join the neighbours.
         ages: messages that were taken in, by their age in rounds.
         waited: seconds spent waiting for messages.
     """
@@ -89,7 +98,7 @@ class PeerEngine:
             on_event: called with a line for whatever does not go as it should.
         """
         self.round = 0
-        self.life = 1
+        self.life = self.incarnation = 1
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
@@ -105,17 +114,26 @@ class PeerEngine:
         self._waits = waits
         self._is_over = is_over
         self._on_event = on_event
-        self._known: dict[int, int] = {}  # directed edge to here -> life of its sender, 1 where none is noted
+        # By directed edge to here: the life of its sender that messages were taken in of, a number of this life above
+        # ``incarnation`` that its sender made necessary, and the life that its sender was told to be outdated by.
+        self._known: dict[int, int] = {}
+        self._raised: dict[int, int] = {}
+        self._outdated: dict[int, int] = {}
+        self._doubted: set[str] = set()  # neighbors whose round is not believed, until they are met
+        self._claims = Claims(waits.round)
         self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds)
 
     def start(self) -> None:
         """Open the transport and wait for the neighbours, where rounds are behind it only as long as for a round."""
-        self._transport.start(self.inbox.receive, kept=2 if self._waits_for_all else 1)
+        kept = 2 if self._waits_for_all else 1
+        self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
+        self._claims.start(self.round)
         everyone = set(self._crew.incoming)
         patience = self._waits.start if self.round == 0 else self._waits.round
         began, told = time.monotonic(), False
         until = began + patience
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
+            self._settle_lives()
             self._tell(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
             silent = everyone - self.inbox.heard()
@@ -124,11 +142,13 @@ class PeerEngine:
                 self._on_event(self._awaited(silent, patience))
         if missing and not self._is_over():
             self._note_gone(sorted(missing), "has not been heard", patience)
-        self.inbox.give_up(missing)
+        self.inbox.give_up(missing, 0.0)
         self._tell(Kind.HELLO)
 
     def run_round(self) -> RoundInfo:
         """Take K local steps at every node, send, take in what has come, and return what it gave."""
+        self._settle_lives()
+        self._claims.begin_round()
         if self._waits_for_all:
             self._join_the_neighbours()
         number = self.round
@@ -159,26 +179,48 @@ class PeerEngine:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
         seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
-        return self._crew.state(), {"round": self.round, "known": sorted(self._known.items()), "seen": seen}
+        return self._crew.state(), {
+            "round": self.round,
+            "skipped": self.skipped,
+            "known": sorted(self._known.items()),
+            "seen": seen,
+            "claims": self._claims.state(),
+        }
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
         self._crew.load(tensors)
-        self.round = values["round"]
+        self.round, self.skipped = values["round"], values["skipped"]
+        self._claims.load(values["claims"])
         self._known = {edge: life for edge, life in values["known"]}
         seen = {edge: (life, sequence) for edge, life, sequence in values["seen"]}
         self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds, seen)
 
-    def begin_life(self, number: int) -> None:
-        """Note that this is a later life than the first; call after ``load``, if there was something to load."""
+    def begin_life(self, number: int, incarnation: int | None = None) -> None:
+        """Note that this is a later life than the first; call after ``load``, if there was something to load.
+
+        Args:
+            number: which start this is.
+            incarnation: number of this life in frames; none: the same.
+        """
         self.life = number
+        self.incarnation = number if incarnation is None else incarnation
         self._crew.reset()
 
     def _join_the_neighbours(self) -> None:
         """Go to the round of neighbours that have gone on without these nodes, as far as there are any."""
-        ahead = max(
-            (round for edge, round in self.inbox.newest_rounds().items() if self._is_left(edge, round)), default=0
-        )
+        claims: dict[str, int] = {}
+        for edge, round in self.inbox.newest_rounds().items():
+            if round > self.round and self._is_left(edge, round):
+                name = self._name(edge)
+                claims[name] = max(round, claims.get(name, 0))
+        ahead = self._claims.believed(claims, self.round)
+        for name, round in claims.items():
+            if round > max(ahead, self.round) and name not in self._doubted:
+                self._doubted.add(name)
+                self._on_event(
+                    f"round {self.round}: {name} says that it is in round {round}, which is not believed yet"
+                )
         if ahead > self.round:
             self._on_event(f"round {self.round}: the neighbours are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
@@ -187,7 +229,37 @@ class PeerEngine:
 
     def _is_left(self, edge: int, round: int) -> bool:
         """Return whether an edge's sender, which is in ``round``, did not wait for a message from here before."""
-        return any(edge in self._crew.awaits(number) for number in range(self.round, round))
+        rounds = range(self.round, min(round, self.round + _LOOKED_AT))
+        return any(edge in self._crew.awaits(number) for number in rounds)
+
+    def _name(self, edge: int) -> str:
+        """Return the name of the process that hosts an edge's sender."""
+        return self._transport.routes.incoming[edge]
+
+    def _number(self, edge: int) -> int:
+        """Return this life's number as the sender of an edge that leads here is told it."""
+        return self._raised.get(edge, self.incarnation)
+
+    def _settle_lives(self) -> None:
+        """Tell senders that were refused why, and take a higher number where this end was."""
+        for edge, life in self.inbox.take_outdated().items():
+            self._send(Kind.HELLO, edge ^ 1)
+            if self._outdated.get(edge) != life:
+                self._outdated[edge] = life
+                self._on_event(
+                    f"node {self._crew.incoming[edge]} is refused: a later start of it is known (were its records lost"
+                    " and its clock set back?); it is told"
+                )
+        for edge, named in list(self.inbox.named.items()):
+            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier life, whose records are lost
+                self._crew.reset([edge])
+            if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
+                self._raised[edge] = named + 1
+                self._crew.reset([edge])
+                self._on_event(
+                    f"node {self._crew.incoming[edge]} knows a later start of this process (were its records lost and"
+                    " its clock set back?); takes a higher number there"
+                )
 
     def _wait(self, number: int) -> dict[int, Frame]:
         """Wait for the messages of a round; return those that came."""
@@ -196,19 +268,26 @@ class PeerEngine:
         missing = self.inbox.wait(awaited, number, began + self._waits.round, self._is_over)
         self.waited += time.monotonic() - began
         found = self.inbox.take_round(number)
+        if missing:
+            self._claims.waited_in_vain()
         self._note_gone(missing, f"did not send its message of round {number}", self._waits.round)
         self.lost += len(set(awaited) - found.keys())
         return found
 
     def _take(self, number: int, frames: Mapping[int, Frame]) -> int:
         """Take in messages; return the payload in bytes of what was sent in the round."""
-        frames = {edge: frame for edge, frame in frames.items() if self._is_possible(edge, frame.head)}
-        reset = [edge for edge, frame in frames.items() if frame.head.life != self._known.get(edge, 1)]
-        self._known |= {edge: frames[edge].head.life for edge in reset}
+        frames = self._possible(frames)
+        if self._waits_for_all:  # all frames are of this round
+            met = {self._name(edge) for edge in frames}
+            self._claims.meet(met, number)
+            self._doubted -= met
+        frames = {edge: frame for edge, frame in frames.items() if self._crew.arrives(frame.head.round, edge)}
+        reset = [edge for edge, frame in frames.items() if self._is_reset(edge, frame.head)]
+        self._known |= {edge: frame.head.life for edge, frame in frames.items()}
         self._crew.reset(reset)
         slips, letters = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
-            applied = (head.newest, head.bitmap) if head.heard == self.life else (-1, 0)
+            applied = (head.newest, head.bitmap) if head.heard == self._number(edge) else (-1, 0)
             slips[edge] = Slip(head.sequence, *applied, head.round)
             self.ages[max(0, number - head.round)] += 1
             for name, value in fields.items():
@@ -216,26 +295,43 @@ class PeerEngine:
                 letters.setdefault(name, {})[source] = value
         return self._crew.read(number, Parcel(letters, slips))
 
-    def _is_possible(self, edge: int, head: Head) -> bool:
-        """Return whether a message arrives by the run's seed, and says what may be; else count it."""
-        if head.heard == self.life and (head.newest >= self._crew.sent(edge ^ 1) or head.newest < -1):
-            self.inbox.refused["header"] += 1
-            return False
-        return self._crew.arrives(head.round, edge)
+    def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
+        """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
+        found = {}
+        for edge, frame in frames.items():
+            head = frame.head
+            if head.heard == self._number(edge) and head.newest >= self._crew.sent(edge ^ 1):
+                self.inbox.refused["header"] += 1
+                self.inbox.give_up([edge], self._waits.round)
+            else:
+                found[edge] = frame
+        self.inbox.trust(found)
+        return found
+
+    def _is_reset(self, edge: int, head: Head) -> bool:
+        """Return whether an end of an edge has gone back: its sender, or this process, if that knew another life."""
+        if edge in self._known:
+            return head.life != self._known[edge]
+        return head.heard not in (0, self._number(edge))
 
     def _frame(self, edge: int, slip: Slip, parcel: Parcel) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._crew.outgoing[edge]]
             for name, values in parcel.letters.items()
         }
-        heard = self._known.get(edge ^ 1, 1)
+        life, heard = self._number(edge ^ 1), self._known.get(edge ^ 1, 0)
         sequence, newest, bitmap, number = slip
-        return self._codec.write(Head(Kind.MESSAGE, edge, number, sequence, newest, bitmap, self.life, heard), fields)
+        return self._codec.write(Head(Kind.MESSAGE, edge, number, sequence, newest, bitmap, life, heard), fields)
 
     def _tell(self, kind: Kind) -> None:
         for edge in self._crew.outgoing:
-            head = Head(kind, edge, min(self.round, self._rounds - 1), 0, life=self.life)
-            self._transport.send(edge, self._codec.write(head))
+            self._send(kind, edge)
+
+    def _send(self, kind: Kind, edge: int) -> None:
+        """Send a frame without a message."""
+        life, (heard, _) = self._number(edge ^ 1), self.inbox.seen.get(edge ^ 1, (0, -1))
+        head = Head(kind, edge, min(self.round, self._rounds - 1), 0, life=life, heard=heard)
+        self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], patience: float) -> str:
         """Return who is waited for at the start, and why some were not reached."""

@@ -24,10 +24,11 @@ from torch import Tensor
 from strategies import sent_type
 from strategies.contract import Message
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"NGPD"
 _CHECKSUM = struct.Struct("<I")
-_HEAD = struct.Struct("<4sBBH16sIIQqQII")
+_HEAD = struct.Struct("<4sBBH16sIIIiQQQ")
+_WIDTH = 63  # bits of a bitmap that are used
 HEADER_BYTES = _CHECKSUM.size + _HEAD.size
 """Length of a frame without a message."""
 
@@ -64,8 +65,10 @@ class Head(NamedTuple):
         sequence: frames of this life that its sender had sent over the edge before.
         newest: number of the newest message that its sender has applied of those that came the other way; -1: none.
         bitmap: bit k says that the one numbered ``newest - k`` was applied.
-        life: how often its sender's process has been started. One that was killed may go back to an earlier state.
-        heard: the life of the receiver that ``newest`` and ``bitmap`` are about.
+        life: number of its sender's life, the start of its process (``incarnation.py``). One that was killed may go
+            back to an earlier state.
+        heard: in a message the life of the receiver that ``newest`` and ``bitmap`` are about, in other frames the
+            latest that is known; 0: none.
     """
 
     kind: Kind
@@ -75,7 +78,14 @@ class Head(NamedTuple):
     newest: int = -1
     bitmap: int = 0
     life: int = 1
-    heard: int = 1
+    heard: int = 0
+
+    def is_consistent(self) -> bool:
+        """Return whether the numbers fit each other: a round has one message, and only what was sent is applied."""
+        if self.newest < 0:
+            return self.newest == -1 and self.bitmap == 0 and self.sequence <= self.round
+        width = min(_WIDTH, self.newest + 1)
+        return self.sequence <= self.round and self.bitmap & 1 == 1 and self.bitmap < 1 << width
 
 
 class Frame(NamedTuple):
@@ -86,7 +96,11 @@ class Frame(NamedTuple):
 
 
 class Codec:
-    """Writes and reads the frames of one run."""
+    """Writes and reads the frames of one run.
+
+    Attributes:
+        message_bytes: length of a frame with a message; no frame is longer.
+    """
 
     def __init__(self, run: bytes, message: Message, wire: torch.dtype | None = None) -> None:
         """Take what all frames have in common.
@@ -101,7 +115,7 @@ class Codec:
         self._wire = {name: sent_type(value, wire) for name, value in self._like.items()}
         self._shapes = b"".join(_shape(value.shape, self._wire[name]) for name, value in self._like.items())
         self._sizes = {name: value.numel() * self._wire[name].itemsize for name, value in self._like.items()}
-        self._message_size = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())
+        self.message_bytes = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
         """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
@@ -131,7 +145,7 @@ class Codec:
             raise Refusal("run")
         if said != edge:
             raise Refusal("edge")
-        if len(frame) != (self._message_size if is_message else HEADER_BYTES):
+        if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
             raise Refusal("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
             raise Refusal("checksum")

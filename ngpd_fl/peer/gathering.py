@@ -14,7 +14,7 @@ from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.judging import add_average
 from ngpd_fl.peer.joining import Account, add_up, join
-from ngpd_fl.peer.running import read_self, run_id
+from ngpd_fl.peer.running import is_mostly_skipped, read_self, run_id
 from ngpd_fl.records import Ledger, Metrics, RunFolder
 
 
@@ -34,7 +34,7 @@ class Part(Account):
     def open(cls, path: Path) -> Part:
         """Read a peer's folder; raise ``InputError`` where it is none."""
         folder = RunFolder.open(path)
-        nodes, _ = read_self(path)
+        nodes, *_ = read_self(path)
         has_ended = (path / "summary.json").exists()
         metrics = {metrics.round: metrics for metrics in folder.metrics()}
         summary, models = (folder.summary(), folder.models()) if has_ended else ({}, {})
@@ -121,8 +121,20 @@ def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
 
 
 def _status(parts: Sequence[Part]) -> str:
-    """Return the worst of the peers' statuses."""
-    found = {part.summary.get("status", "interrupted") for part in parts}
+    """Return the worst of the peers' statuses; one that was away for most rounds spoils the run of others only as far.
+
+    A peer that came to the end, but left out most rounds, has failed. The network has, where all nodes together have
+    left out most of theirs.
+    """
+    found, skipped, nodes = set(), 0, 0
+    for part in parts:
+        summary, of_part = part.summary, part.summary.get("peer", {}).get("rounds_skipped", 0)
+        planned = summary.get("rounds_planned", 0)
+        skipped, nodes = skipped + of_part * len(part.nodes), nodes + len(part.nodes)
+        is_at_end = summary.get("rounds") == planned and is_mostly_skipped(of_part, planned)
+        found.add("finished" if is_at_end else summary.get("status", "interrupted"))
+    if is_mostly_skipped(skipped / nodes, parts[0].folder.config().training.rounds):
+        found.add("failed")
     return next(status for status in ("diverged", "failed", "interrupted", "finished") if status in found)
 
 

@@ -8,12 +8,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ngpd_fl.peer.frame import Codec, Frame, Kind, Refusal
+from ngpd_fl.peer.incarnation import is_credible
 
 _KEPT = 2
 """Messages of an edge: where nodes wait for each other, a neighbour is at most one round ahead."""
 
 _LOOK = 0.2
 """Seconds after which whoever waits looks whether it is to stop."""
+
+
+_DOUBLINGS = 20
+"""Waits in vain from which on the pause grows no more."""
 
 
 class Inbox:
@@ -24,7 +29,11 @@ class Inbox:
         replaced: messages that nobody took in, since newer ones came.
         late: messages of rounds that were over here.
         seen: by directed edge, life and number of the newest message that came.
-        gone: directed edges whose sender has said that it leaves, or was waited for in vain and not heard since.
+        outdated: by directed edge, the latest life of a sender that sends as an earlier one: it was refused.
+        named: by directed edge, the latest life of the receiver that its sender has named.
+        gone: directed edges whose sender is not waited for: it has said that it leaves, or was waited for in vain. What
+            comes from it lets it be waited for again, after one wait in vain at once, after each further one without a
+            message in time only after a pause, which doubles.
     """
 
     def __init__(
@@ -34,7 +43,11 @@ class Inbox:
         self.refused: Counter[str] = Counter()
         self.replaced = self.late = 0
         self.seen = dict(seen or {})
+        self.outdated: dict[int, int] = {}
+        self.named: dict[int, int] = {}
         self.gone: set[int] = set()
+        self._vain: Counter[int] = Counter()  # waits, since a message came in time
+        self._closed_until: dict[int, float] = {}  # before that what comes does not end a sender's being gone
         self._codec = codec
         self._rounds = rounds
         self._messages: dict[int, deque[Frame]] = {edge: deque() for edge in edges}
@@ -59,10 +72,24 @@ class Inbox:
         with self._change:
             return set(self._heard)
 
-    def give_up(self, edges: Iterable[int]) -> None:
-        """Wait for the senders of these directed edges no more until they are heard."""
+    def give_up(self, edges: Iterable[int], seconds: float) -> None:
+        """Wait for the senders of these directed edges no more, since they cost ``seconds`` and sent nothing of use."""
         with self._change:
-            self.gone.update(edges)
+            self._give_up(edges, seconds)
+
+    def trust(self, edges: Iterable[int]) -> None:
+        """Wait for the senders of these directed edges from now on: they have sent what was taken in in time."""
+        with self._change:
+            for edge in edges:
+                self.gone.discard(edge)
+                self._vain.pop(edge, None)
+                self._closed_until.pop(edge, None)
+
+    def take_outdated(self) -> dict[int, int]:
+        """Return ``outdated``, and begin it anew."""
+        with self._change:
+            found, self.outdated = self.outdated, {}
+            return found
 
     def wait(self, edges: Iterable[int], round: int, until: float, is_over: Callable[[], bool]) -> list[int]:
         """Wait until each of ``edges`` has a message of a round or a later one, or its sender is gone.
@@ -81,10 +108,11 @@ class Inbox:
             return [edge for edge in edges if edge not in self.gone and self._newest(edge) < round]
 
         with self._change:
+            began = time.monotonic()
             while (left := until - time.monotonic()) > 0 and missing() and not is_over():
                 self._change.wait(min(left, _LOOK))
             given_up = missing() if not is_over() else []
-            self.gone.update(given_up)
+            self._give_up(given_up, time.monotonic() - began)
             return given_up
 
     def wait_for_change(self, seconds: float) -> None:
@@ -119,21 +147,35 @@ class Inbox:
                 messages.clear()
             return found
 
+    def _give_up(self, edges: Iterable[int], seconds: float) -> None:
+        now = time.monotonic()
+        for edge in edges:
+            self.gone.add(edge)
+            self._closed_until[edge] = now + seconds * ((1 << min(self._vain[edge], _DOUBLINGS)) - 1)
+            self._vain[edge] += 1
+
     def _newest(self, edge: int) -> int:
         return max((message.head.round for message in self._messages[edge]), default=-1)
 
     def _take(self, edge: int, frame: Frame) -> None:
         head = frame.head
         life, sequence = self.seen.get(edge, (0, -1))
-        if head.round >= self._rounds or head.life < 1:
+        if head.round >= self._rounds or not is_credible(head.life, life):
             raise Refusal("header")
-        if head.life < life or (head.kind is Kind.MESSAGE and (head.life, head.sequence) <= (life, sequence)):
+        if head.life < life:
+            self.outdated[edge] = life
             raise Refusal("replayed")
+        if head.kind is Kind.MESSAGE and (head.life, head.sequence) <= (life, sequence):
+            raise Refusal("replayed")
+        if not head.is_consistent():
+            raise Refusal("header")
         self._heard.add(edge)
+        self.named[edge] = max(head.heard, self.named.get(edge, 0))
         if head.kind is Kind.BYE:
             self.gone.add(edge)
             return
-        self.gone.discard(edge)
+        if time.monotonic() >= self._closed_until.get(edge, 0.0):
+            self.gone.discard(edge)
         if head.kind is Kind.MESSAGE:
             self.seen[edge] = head.life, head.sequence
             messages = self._messages[edge]

@@ -16,6 +16,7 @@ from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, read
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.isolation import own_settings
 from ngpd_fl.peer.engine import WAITS, PeerEngine, Waits
+from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.transport import Transport
 from ngpd_fl.records import (
     Ledger,
@@ -27,6 +28,9 @@ from ngpd_fl.records import (
 )
 from ngpd_fl.records.shapes import PeerLife
 from topologies import DirectedOptions
+
+EVENTS = "peer_events.jsonl"
+"""In a peer's folder: what did not go as it should, a line each with the round; all lives are in it."""
 
 CHECKPOINT_EVERY = 10
 """Rounds from one checkpoint to the next, unless said otherwise."""
@@ -77,10 +81,15 @@ def run_peer(
             raise InputError(f"patience: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
     with own_settings(config.engine.threads):
         job = compose(config, nodes)
+        events = out / EVENTS
+
+        def note(what: str) -> None:
+            with events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"round": engine.round, "what": what}) + "\n")
+            on_event(what)
+
         environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
-        engine = PeerEngine(
-            job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=on_event
-        )
+        engine = PeerEngine(job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=note)
         is_new = not RunFolder.holds_run(out)
         folder = (
             RunFolder.create(out, config, environment, checkpoint_every=checkpoint_every)
@@ -93,10 +102,11 @@ def run_peer(
             )
             if is_new:
                 folder.add_counts(job.counts)
-                write_self(out, nodes, engine.life)
+                engine.incarnation = next_incarnation()
+                write_self(out, nodes, engine.life, engine.incarnation)
             else:
-                _go_back(folder, engine, ledger, environment, on_event)
-            peer = _Peer(job, engine, ledger, folder, checkpoint_every, is_over)
+                _go_back(folder, engine, ledger, environment, note)
+            peer = _Peer(job, engine, ledger, folder, checkpoint_every, is_over, note)
             on_start(engine, ledger)
             return peer.complete()
 
@@ -137,6 +147,7 @@ class _Peer:
         folder: RunFolder,
         checkpoint_every: int,
         is_over: Callable[[], bool],
+        note: Callable[[str], None],
     ) -> None:
         self.job = job
         self.engine = engine
@@ -144,6 +155,7 @@ class _Peer:
         self.folder = folder
         self.checkpoint_every = checkpoint_every
         self.is_over = is_over
+        self.note = note
 
     def complete(self) -> dict[str, Any]:
         """Go to the end, whatever it is, and write the summary."""
@@ -179,6 +191,10 @@ class _Peer:
                 return
             if self.engine.round % self.checkpoint_every == 0:
                 self.keep()
+        skipped, rounds = self.engine.skipped, self.job.config.training.rounds
+        if is_mostly_skipped(skipped, rounds):
+            ledger.status = "failed"
+            self.note(f"{skipped} of {rounds} rounds were left out to join the neighbors: not a finished run")
 
     def run_round(self) -> bool:
         """Run a round and count it; return whether it was lost."""
@@ -210,11 +226,12 @@ class _Peer:
 
 
 def account(engine: PeerEngine) -> dict[str, Any]:
-    """Return what the exchange with other processes was like, in this life."""
+    """Return what the exchange with other processes was like, in this life; rounds left out are those of the run."""
     counts = engine.counts()
     return {
         "nodes": engine.nodes,
         "life": engine.life,
+        "incarnation": engine.incarnation,
         "rounds_skipped": engine.skipped,
         "messages_taken": dict(sorted(engine.ages.items())),
         "messages_missed": engine.lost,
@@ -242,11 +259,11 @@ def _go_back(
     on_event: Callable[[str], None],
 ) -> None:
     """Take up the last checkpoint that is fit for it, in a new life."""
-    nodes, life = read_self(folder.path)
+    nodes, life, incarnation = read_self(folder.path)
     if nodes != sorted(engine.nodes):
         raise InputError(f"out: {folder.path} holds the records of other nodes ({', '.join(map(str, nodes))})")
-    life += 1
-    write_self(folder.path, nodes, life)
+    life, incarnation = life + 1, next_incarnation(incarnation)
+    write_self(folder.path, nodes, life, incarnation)
     checkpoint = last_checkpoint(folder, environment, on_event)
     if checkpoint is not None:
         try:
@@ -258,18 +275,26 @@ def _go_back(
         recorded = folder.path / "metrics.jsonl"  # not there where the life before ended before its first evaluation
         file.write(recorded.read_bytes()[checkpoint.recorded if checkpoint else 0 :] if recorded.exists() else b"")
     ledger.metrics = folder.rewind(checkpoint, environment)
-    engine.begin_life(life)
+    engine.begin_life(life, incarnation)
 
 
-def write_self(out: Path, nodes: Sequence[int], life: int) -> None:
-    """Note in a peer's folder which nodes it hosts, and how often it has been started."""
-    write_text(out / "peer.json", json.dumps({"nodes": sorted(nodes), "life": life}) + "\n")
+def is_mostly_skipped(skipped: float, rounds: int) -> bool:
+    """Return whether a run of some rounds is none, since more than half of them were left out."""
+    return 2 * skipped > rounds
 
 
-def read_self(out: Path) -> tuple[list[int], int]:
+def write_self(out: Path, nodes: Sequence[int], life: int, incarnation: int) -> None:
+    """Note in a peer's folder which nodes it hosts, how often it has been started, and the last start's number."""
+    noted = {"nodes": sorted(nodes), "life": life, "incarnation": incarnation}
+    write_text(out / "peer.json", json.dumps(noted) + "\n")
+
+
+def read_self(out: Path) -> tuple[list[int], int, int]:
     """Return what ``write_self`` noted; raise ``InputError`` where it is not there or damaged."""
     path = out / "peer.json"
     if not path.exists():
         raise InputError(f"{out}: not a peer's folder (it should hold peer.json)")
     found = read_record(path, PeerLife)
-    return found["nodes"], found["life"]
+    if not is_credible(found["incarnation"]):
+        raise InputError(f"{path}: damaged (incarnation {found['incarnation']})")
+    return found["nodes"], found["life"], found["incarnation"]

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ngpd_fl.config import InputError
 from ngpd_fl.peer.engine import PeerEngine
+from ngpd_fl.peer.transport import Address
+from ngpd_fl.peer.transport.server import BoundedServer
 from ngpd_fl.records import Ledger
+
+_CONNECTIONS = 8
+"""At most; the oldest of more are closed."""
+
+_SILENCE = 5.0
+"""Seconds after which a connection that says nothing, or takes nothing, is closed."""
 
 _AGES = (0, 1, 2, 4, 8, 16, 32, 64)
 
@@ -62,18 +70,26 @@ class PeerCollector(Collector):
         return histogram
 
 
-def serve_metrics(port: int, engine: PeerEngine, ledger: Ledger) -> None:
-    """Answer Prometheus on a port of this machine until the process ends.
+class MetricsServer:
+    """Answers Prometheus, about nothing until it is told what to watch."""
 
-    Raises:
-        InputError: the port is taken.
-    """
-    registry = CollectorRegistry()
-    registry.register(PeerCollector(engine, ledger))
-    try:
-        start_http_server(port, registry=registry)
-    except OSError as error:
-        raise InputError(f"metrics-port: {port} cannot be listened at ({error.strerror})") from error
+    def __init__(self, address: Address) -> None:
+        """Listen; raise ``InputError`` where that is not possible."""
+        self._registry = CollectorRegistry()
+        handler = type("Handler", (MetricsHandler,), {"registry": self._registry, "timeout": _SILENCE})
+        try:
+            self._server = BoundedServer(address, handler, _CONNECTIONS)
+        except OSError as error:
+            words = f"metrics-address, metrics-port: {address} cannot be listened at ({error.strerror or error})"
+            raise InputError(words) from error
+
+    def watch(self, engine: PeerEngine, ledger: Ledger) -> None:
+        """Answer from now on about a peer."""
+        self._registry.register(PeerCollector(engine, ledger))
+
+    def close(self) -> None:
+        """Stop."""
+        self._server.close()
 
 
 def _buckets() -> list[tuple[float, float]]:

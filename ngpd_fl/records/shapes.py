@@ -39,9 +39,10 @@ class PeerAccount(Shape):
 
 
 class PeerLife(PeerAccount):
-    """``peer.json``: which nodes a peer hosts, and how often it has been started."""
+    """``peer.json``: which nodes a peer hosts, how often it has been started, and the last start's number."""
 
     life: Count
+    incarnation: Count
 
 
 class Target(Shape):

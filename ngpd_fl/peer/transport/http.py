@@ -51,7 +51,7 @@ class HttpTransport:
         client = None if isinstance(identity, Insecure) else identity.client_context()
         self._context = None if isinstance(identity, Insecure) else identity.server_context()
         self._name = identity.name
-        self._routes = routes
+        self.routes = routes
         self._largest = largest_frame
         self._tally = Tally()
         hosts = sorted(set(routes.outgoing.values()) - {identity.name})
@@ -59,10 +59,11 @@ class HttpTransport:
         self._receive: Receive | None = None
         self._listener: Listener | None = None
 
-    def start(self, receive: Receive, kept: int = 1) -> None:
+    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
         """Begin; raise ``InputError`` where the address is taken or not this machine's."""
         self._receive = receive
-        incoming = {edge: name for edge, name in self._routes.incoming.items() if name != self._name}
+        self._largest = self._largest if largest is None else largest
+        incoming = {edge: name for edge, name in self.routes.incoming.items() if name != self._name}
         try:
             self._listener = Listener(self._listens_at, self._context, incoming, self._largest, receive, self._tally)
         except OSError as error:
@@ -73,11 +74,11 @@ class HttpTransport:
 
     def send(self, edge: int, frame: Frame) -> None:
         """Queue a frame; on an edge inside the process, hand it over."""
-        if edge not in self._routes.outgoing:
+        if edge not in self.routes.outgoing:
             raise ValueError(f"edge {edge}: begins at no node of this process")
         if (size := sum(memoryview(piece).nbytes for piece in frame)) > self._largest:
             raise ValueError(f"edge {edge}: {size} bytes are more than {self._largest}")
-        name = self._routes.outgoing[edge]
+        name = self.routes.outgoing[edge]
         if name != self._name:
             self._tally.add(replaced=int(self._senders[name].outbox.put(edge, frame)))
         elif self._receive is not None:

@@ -53,7 +53,12 @@ class Routes(NamedTuple):
 class Transport(Protocol):
     """Carries frames over the edges of one process. Any may be lost."""
 
-    def start(self, receive: Receive, kept: int = 1) -> None:
+    @property
+    def routes(self) -> Routes:
+        """The edges with an end in the process."""
+        ...
+
+    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
         """Begin to listen and to connect, and go on connecting until closed.
 
         Args:
@@ -62,6 +67,7 @@ class Transport(Protocol):
                 raise; the frame is its own to keep.
             kept: frames of an edge that wait at most. Where nodes keep step, neighbours may be one round apart and need
                 two.
+            largest: bytes of a frame at most; more is neither sent nor taken. None: as many as the transport allows.
         """
         ...
 

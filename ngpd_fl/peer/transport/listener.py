@@ -8,6 +8,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,12 +18,17 @@ from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Receive
 from ngpd_fl.peer.transport.peers import Address
 from ngpd_fl.peer.transport.sender import shut, watch
+from ngpd_fl.peer.transport.server import BoundedServer
 
 _HANDSHAKE = 5.0
 """Seconds that whoever connects has to prove who it is."""
 
 _STRANGERS = 64
-"""Connections at most that have not proved it yet; more are closed at once."""
+"""Connections at most that have not proved it yet; the oldest of more are closed."""
+
+_PIECE = 1 << 18
+_PROGRESS = 60.0
+"""Bytes of a frame, and seconds that they have to come in: as ``sender.py`` has to send them."""
 
 _PATIENCE = 5.0
 """Seconds that a connection has to end when it is asked to."""
@@ -35,12 +41,8 @@ class _Line(NamedTuple):
     thread: threading.Thread
 
 
-class Listener(socketserver.ThreadingTCPServer):
+class Listener(BoundedServer):
     """Takes ``PUT /edge/E`` from the peer that hosts the edge's sender."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = 128
 
     def __init__(
         self,
@@ -61,65 +63,54 @@ class Listener(socketserver.ThreadingTCPServer):
             receive: takes the frames.
             tally: what counts.
         """
-        family, _, _, _, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        self.address_family = family
         self.incoming = incoming
         self.largest_frame = largest_frame
         self.receive = receive
         self.tally = tally
         self._context = context
-        self._strangers = threading.BoundedSemaphore(_STRANGERS)
         self._lines: dict[object, _Line] = {}
         self._lock = threading.Lock()
         self._closed = False
-        super().__init__((str(where[0]), address.port), socketserver.BaseRequestHandler)  # see finish_request
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="listener", daemon=True)
-        self._thread.start()
+        most = _STRANGERS if context is not None else max(_STRANGERS, 4 * len(set(incoming.values())))
+        super().__init__(address, socketserver.BaseRequestHandler, most)  # see finish_request
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a new connection a thread, unless too many are there that nobody knows."""
-        if self._strangers.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.tally.add(refused=1)
-            self.shutdown_request(request)
+    def get_request(self) -> tuple[Any, Any]:
+        """Return a new connection; its handshake is left to its thread."""
+        request, client_address = super().get_request()
+        if self._context is not None:
+            request = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        return request, client_address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Find out who connects, and read its frames if it is a neighbour."""
         try:
             request.settimeout(_HANDSHAKE)
             watch(request)
+            names = set(self.incoming.values())
             if self._context is not None:
-                request = self._context.wrap_socket(request, server_side=True)
-            names = set(self.incoming.values()) if self._context is None else names_of(request)
+                request.do_handshake()
+                names &= names_of(request)
+                self.vouch_for(request)
         except OSError:
             self.tally.add(refused=1)
             return
-        finally:
-            self._strangers.release()
-        with request:
-            request.settimeout(None)
-            if names.isdisjoint(self.incoming.values()):
-                self.tally.add(refused=1)
-                return
-            key = object() if self._context is None else frozenset(names)
-            if self._enter(key, request):
-                try:
-                    _Handler(request, client_address, self, names)
-                finally:
-                    self._leave(key)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a connection has broken off, and its sender tries again."""
+        request.settimeout(None)
+        if not names:
+            self.tally.add(refused=1)
+            return
+        key = object() if self._context is None else frozenset(names)
+        if self._enter(key, request):
+            try:
+                _Handler(request, client_address, self, names)
+            finally:
+                self._leave(key)
 
     def close(self) -> None:
         """Stop, and receive nothing afterwards."""
         with self._lock:
             self._closed = True
             lines = list(self._lines.values())
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().close()
         for line in lines:
             _end(line)
 
@@ -160,12 +151,25 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
             frame = np.empty(size, np.uint8).data  # bytearray would write zeros first
-            if self.rfile.readinto(frame) < size:
+            if not self._read(frame):
                 self.close_connection = True
                 return
             self.server.receive(edge, frame)
             self.server.tally.add(received=1, received_bytes=size)
             self._answer(http.HTTPStatus.NO_CONTENT)
+
+    def _read(self, frame: memoryview) -> bool:
+        """Fill a frame; return whether it came, each piece in time."""
+        for begin in range(0, len(frame), _PIECE):
+            piece, until = frame[begin : begin + _PIECE], time.monotonic() + _PROGRESS
+            while piece:
+                self.connection.settimeout(max(until - time.monotonic(), 0.001))
+                taken = self.rfile.readinto1(piece)
+                if not taken:
+                    return False
+                piece = piece[taken:]
+        self.connection.settimeout(None)  # until the next there may be any time
+        return True
 
     def _refuse(self, status: http.HTTPStatus) -> None:
         self.server.tally.add(refused=1)

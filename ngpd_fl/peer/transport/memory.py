@@ -105,7 +105,7 @@ class MemoryTransport:
         self._receiving = threading.RLock()
         self._tally = Tally()
 
-    def start(self, receive: Receive, kept: int = 1) -> None:
+    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
         """Begin to receive."""
         self._receive = receive
         self._network.join(self)

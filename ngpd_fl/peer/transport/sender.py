@@ -97,9 +97,9 @@ class _Connection(http.client.HTTPConnection):
         size = sum(len(view) for view in views)
         self.request("PUT", f"/edge/{edge}", _pieces(views), {"Content-Length": str(size)})
         answer = self.getresponse()
-        answer.read()
         if answer.status != http.client.NO_CONTENT:
-            raise http.client.HTTPException(f"refused: {answer.status} {answer.reason}")
+            raise http.client.HTTPException(f"refused: {answer.status}")  # what else it says may be anything
+        answer.read()  # nothing, by its status
         return size
 
     def abort(self) -> None:
@@ -126,6 +126,6 @@ def watch(sock: socket.socket) -> None:
 def shut(sock: socket.socket) -> None:
     """End a connection from another thread than the one that waits on it."""
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would take away what the other thread uses
     except OSError:  # it has ended already
         pass

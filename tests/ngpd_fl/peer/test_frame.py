@@ -61,7 +61,7 @@ def test_a_frame_is_read_as_it_was_written() -> None:
 
 def test_the_layout_is_the_documented_one() -> None:
     """Built by hand from the description, so that another program can write one."""
-    head = struct.pack("<4sBBH16sIIQqQII", b"NGPD", 1, 0, 2, RUN, 3, 7, 5, 4, 0b1011, 2, 1)
+    head = struct.pack("<4sBBH16sIIIiQQQ", b"NGPD", 2, 0, 2, RUN, 3, 7, 5, 4, 0b1011, 2, 1)
     shapes = struct.pack("<BBII", 1, 2, 4, 3) + struct.pack("<BBI", 2, 1, 5)
     numbers = b"".join(value.numpy().tobytes() for value in fields().values())
     assert len(head) == 64
@@ -103,7 +103,7 @@ def changed(at: int, value: bytes) -> bytearray:
 
 def test_what_is_wrong_is_said() -> None:
     assert refusal(b"") == refusal(written()[:67]) == "format"
-    assert refusal(changed(4, b"NGPE")) == refusal(changed(8, b"\2")) == refusal(changed(9, b"\3")) == "format"
+    assert refusal(changed(4, b"NGPE")) == refusal(changed(8, b"\1")) == refusal(changed(9, b"\3")) == "format"
     assert refusal(changed(10, b"\1")) == "format"
     assert refusal(changed(12, b"x")) == refusal(written(codec=Codec(b"another run 0000", LIKE))) == "run"
     assert refusal(written(), edge=2) == refusal(changed(28, b"\2")) == "edge"

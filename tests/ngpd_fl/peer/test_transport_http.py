@@ -369,3 +369,73 @@ def test_a_neighbour_that_was_killed_is_taken_back_within_a_second(place: Place)
             sender.send(0, [b"replaced"])
             sender.send(0, [b"while away"])
             until(lambda: "refused" in sender.problems().get("node1", ""))
+
+
+def test_an_engine_bounds_frames_by_its_messages(place: Place) -> None:
+    transport, shelf = place.transport(0), Shelf()
+    transport.start(shelf, largest=100)
+    try:
+        attacker = Attacker(place.ports[0], place.credentials(1).client_context())
+        assert attacker.put("/edge/1", **{"Content-Length": "101"}) == TOO_LARGE
+        assert Attacker(place.ports[0], place.credentials(1).client_context()).put("/edge/1", bytes(100)) == 204
+        with pytest.raises(ValueError, match="edge 0: 101 bytes are more than 100"):
+            transport.send(0, [bytes(101)])
+    finally:
+        transport.close()
+
+
+@pytest.mark.parametrize("pause", [0.1, 60.0])
+def test_a_transfer_without_progress_is_cut(place: Place, pause: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether nothing comes any more or a byte now and then; a connection that is quiet between frames stays."""
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener._PROGRESS", 0.5)
+    with place.running(0) as (_, (shelf,)):
+        attacker = Attacker(place.ports[0], place.credentials(1).client_context())
+        assert attacker.put("/edge/1") == 204
+        time.sleep(1)
+        assert attacker.put("/edge/1") == 204
+        sock = attacker.connection.sock
+        sock.settimeout(min(pause, 20))
+        sock.sendall(b"PUT /edge/1 HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+        began, ended = time.monotonic(), False
+        while not ended and time.monotonic() < began + 20:
+            try:
+                sock.sendall(b"x")
+                ended = sock.recv(1) == b""
+            except TimeoutError:
+                pass
+            except OSError:
+                ended = True
+        assert ended and time.monotonic() < began + 15
+        assert len(shelf.frames) == 2
+
+
+def test_what_answers_a_frame_is_not_kept(place: Place) -> None:
+    """A neighbor that answers with a body of any size: nothing of it is read."""
+    with socket.create_server(("127.0.0.1", place.ports[1])) as server, ExitStack() as stack:
+        sender = place.transport(0, Insecure("node0"))
+        sender.start(Shelf())
+        stack.callback(sender.close)
+        sender.send(0, [b"frame"])
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(10)
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 200 \x1b[2J\r\nContent-Length: 1000000000\r\n\r\n")
+            with suppress(OSError):
+                while connection.recv(1000):
+                    pass
+        until(lambda: sender.counts().retried >= 1)
+        until(lambda: sender.problems().get("node1", "").startswith("refused: 200"))
+        assert sender.problems()["node1"] == "refused: 200"
+
+
+def test_strangers_keep_no_neighbor_out(place: Place) -> None:
+    """While hundreds of connections say nothing, a neighbor's new ones are taken."""
+    with place.running(0) as ((receiver,), (shelf,)), ExitStack() as stack:
+        for number in range(150):
+            stack.enter_context(socket.create_connection(("127.0.0.1", place.ports[0])))
+            if number % 50 == 49:
+                attacker = Attacker(place.ports[0], place.credentials(1).client_context())
+                assert attacker.put("/edge/1") == 204
+        assert len(shelf.frames) == 3
+        until(lambda: receiver.counts().refused >= 150 - 64)

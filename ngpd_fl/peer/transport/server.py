@@ -1,0 +1,78 @@
+"""What listens: a thread for each connection, and a bound on connections that nobody answers for."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import socketserver
+import threading
+from typing import Any
+
+from ngpd_fl.peer.transport.peers import Address
+from ngpd_fl.peer.transport.sender import shut
+
+_SHARE = 8
+"""A server's unknown connections take one of so many of the files that the process may have open: the rest is left for
+checkpoints, data, and connections to neighbors."""
+
+
+class BoundedServer(socketserver.ThreadingTCPServer):
+    """Listens in a thread of its own; of the connections that it does not vouch for it keeps the newest.
+
+    So whoever connects and says nothing, or very little at a time, uses up no files and keeps nobody out: with one
+    connection more than there is room for, the oldest is closed.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: Address, handler: type[socketserver.BaseRequestHandler], most: int) -> None:
+        """Listen; raise ``OSError`` where that is not possible.
+
+        Args:
+            address: where.
+            handler: deals with a connection.
+            most: connections to keep, fewer where the process may open few files.
+        """
+        try:
+            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except UnicodeError as error:
+            raise OSError(f"{address.host!r} is no host name") from error
+        self.address_family, _, _, _, where = found[0]
+        self._most = max(1, min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE))
+        self._unknown: dict[socket.socket, None] = {}  # the oldest first
+        self._unknown_lock = threading.Lock()
+        super().__init__(where, handler)  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="listener", daemon=True)
+        self._thread.start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a new connection a thread, in place of the oldest if there are too many."""
+        with self._unknown_lock:
+            self._unknown[request] = None
+            oldest = next(iter(self._unknown)) if len(self._unknown) > self._most else None
+            if oldest is not None:
+                del self._unknown[oldest]
+        if oldest is not None:
+            shut(oldest)
+        super().process_request(request, client_address)
+
+    def vouch_for(self, request: socket.socket) -> None:
+        """Let a connection stay whatever comes."""
+        with self._unknown_lock:
+            self._unknown.pop(request, None)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.vouch_for(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a connection has broken off, and whoever it was tries again."""
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
