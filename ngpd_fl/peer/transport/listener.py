@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ngpd_fl.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Receive
-from ngpd_fl.peer.transport.peers import Address
 from ngpd_fl.peer.transport.sender import shut, watch
 
 _HANDSHAKE = 5.0
@@ -72,7 +72,8 @@ class Listener(socketserver.ThreadingTCPServer):
         self._lines: dict[object, _Line] = {}
         self._lock = threading.Lock()
         self._closed = False
-        super().__init__((str(where[0]), address.port), socketserver.BaseRequestHandler)  # see finish_request
+        place: Any = where  # whole: of a link-local IPv6 address the zone is in its last field
+        super().__init__(place, socketserver.BaseRequestHandler)  # see finish_request
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="listener", daemon=True)
         self._thread.start()
 
