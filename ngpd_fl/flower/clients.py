@@ -132,7 +132,7 @@ class Clients:
             if now > began + timeout or (simulated and there and now > changed + _SETTLED):
                 remedy = f'run with --federation-config "num-supernodes={count}"' if simulated else "connect the others"
                 raise Unfit(
-                    f"{there} of {count} clients are there: {remedy}, or with more nodes to each, nodes-per-client"
+                    f"{there} of {count} clients are there: {remedy}, or give each more nodes (nodes-per-client)"
                 )
             if not simulated and (is_news or now > said + _REMIND):
                 said = now

@@ -65,7 +65,7 @@ def test_a_run_that_fails_leaves_no_scratch(tmp_path: Path) -> None:
 def test_a_run_that_is_over_stays_finished_when_flower_ends_it(tmp_path: Path) -> None:
     """The target is reached, and the signal comes while the models are collected."""
     main_thread = threading.Thread(target=lambda: exit_handler.trigger_exit_handlers(run_before_force_exit=True))
-    reached = SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"until_accuracy": 0.0})})
+    reached = SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"until_accuracy": 1e-6})})
 
     def fault(kind: str, number: int, client: int) -> str | None:
         if kind == "evaluate" and asked.count((kind, number, client)) and client == 1:
