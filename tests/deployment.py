@@ -19,7 +19,13 @@ import pytest
 from ngpd_fl.deploy.folders import make_keys
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+OWN = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+PROXIES = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "grpc")} | {
+    "all_proxy": "socks5://[::1]:9"
+}
+PROXIES |= {name.upper(): value for name, value in PROXIES.items()}
+"""Variables that name proxies where nobody is."""
 
 
 def free_port() -> int:
@@ -55,7 +61,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ngpd_fl", "deploy", *map(str, words)],
                 cwd=log.parent,
-                env=ENVIRONMENT,
+                env={**os.environ, **OWN},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -113,7 +119,7 @@ class Deployment:
         process = subprocess.Popen(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT,
+            env={**os.environ, **OWN},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

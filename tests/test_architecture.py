@@ -15,7 +15,7 @@ OURS = ("topologies", "strategies", "ngpd_fl")
 
 # The floors of ngpd_fl from the ground up; a part may import its own floor and those below.
 FLOORS = [
-    {"clock", "code", "config", "machine", "randomness", "records", "stacking", "traffic"}
+    {"address", "clock", "code", "config", "machine", "randomness", "records", "stacking", "traffic"}
     | {"fork_server", "isolation", "signals"},
     {"models", "curvature", "data", "devices", "evaluation", "faults"},
     {"engines"},

@@ -66,6 +66,16 @@ def stopping() -> Iterator[threading.Event]:
         yield stop
 
 
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Complete a run that is over: one SIGTERM or Ctrl-C changes nothing of that, a second one interrupts."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    with stopping():
+        yield
+
+
 def complain(error: Exception) -> int:
     """Say in one line on stderr what went wrong, and return the exit code."""
     if os.environ.get(DEBUG):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, cause
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, cause, finishing
 from ngpd_fl.cli.progress import reporting
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     if not quiet and (target := result.summary["target"]):
         end = f"reached in round {target['round']}" if target["reached"] else f"not reached in {done} rounds"
         print(f"{name}  mean {short_percent(target['mean_accuracy'])} {end}", file=sys.stderr)
-    write_plots(folder, trust_code=True)  # it has just run
+    with finishing():
+        write_plots(folder, trust_code=True)  # it has just run
     if result.summary["diverged"]:
         loss = result.metrics[-1].train_loss
         words = "it is not finite" if loss is None else f"{loss:.3g}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ngpd_fl.address import check_host
 from ngpd_fl.deploy import bad_input
 
 AUTHORITY_DAYS = 3650
@@ -20,8 +20,6 @@ AUTHORITY_DAYS = 3650
 
 _SKEW = timedelta(minutes=5)
 """Certificates begin this long ago: a device without a battery clock may be a little late."""
-
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
 
 
 class Authority:
@@ -89,13 +87,14 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 def alternative(host: str) -> x509.GeneralName:
     """Return a host as certificates name it; raise ``InputError`` where it is neither a DNS name nor an address."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        check_host(host)
+    except ValueError as error:
+        words = "should be a name such as laptop.local or an address such as 192.168.1.10"
+        raise bad_input(f"--host {host}: {words}; {error}") from error
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # a zone is a matter of each machine
     except ValueError:
-        pass
-    labels = host.split(".")
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
-        raise bad_input(f"--host {host}: should be a name such as laptop.local or an address such as 192.168.1.10")
-    return x509.DNSName(host)
+        return x509.DNSName(host)
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import tomli_w
 
-from ngpd_fl.deploy import PORT, bad_input
+from ngpd_fl.address import Address, check_host
+from ngpd_fl.deploy import bad_input
 from ngpd_fl.deploy.folders import NodeFolder, SuperLinkFolder
 from ngpd_fl.deploy.supervisor import keep_running, say
 from ngpd_fl.flower.link import Link, environment_of, program
@@ -25,20 +26,27 @@ _QUICK = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1", "FORWARDED_ALLOW_IPS": "12
 _PATIENCE = 5.0
 """Seconds that a connection may take, and that pass before something that failed is tried again."""
 
+_SLOW = 60.0
+"""Seconds that a SuperLink may take to start before it is said that it does not answer."""
+
 
 def serve_superlink(folder: Path, host: str, port: int) -> None:
     """Keep a SuperLink running, with the nodes of its folder registered, until SIGTERM or Ctrl-C.
 
     Args:
         folder: the ``superlink/`` that ``make_keys`` made.
-        host: address to listen at; ``0.0.0.0`` is every one of the machine.
+        host: address to listen at; ``0.0.0.0`` is every one of the machine. It listens on 127.0.0.1 in any case.
         port: for everything.
 
     Raises:
         InputError: the folder lacks something.
     """
     files = SuperLinkFolder.open(folder)
-    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.gate", "--host", host, "--port", str(port)]
+    try:
+        check_host(host)
+    except ValueError as error:
+        raise bad_input(f"--host {host}: should be an address of this machine; {error}") from error
+    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.gate", host, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--ssl-certfile", str(files.certificate), "--ssl-keyfile", str(files.key)]
     command += ["--ssl-ca-certfile", str(files.authority)]
     command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
@@ -73,12 +81,12 @@ def serve_supernode(
         InputError: the folder lacks something, or the address is none.
     """
     files = NodeFolder.open(folder)
-    _split(superlink)
+    there = _address(superlink)
     for option, named in (("--data-dir", data_dir), ("--peer-keys", peer_keys)):
         if named is not None and not named.is_dir():
             raise bad_input(f"{option} {named}: is not a folder")
     state = (state_dir or folder / "state").absolute()
-    environment = environment_of(_home(state), _QUICK)
+    environment = environment_of(_home(state), _QUICK, direct=(there.host,))
     settings = {"partition-id": files.number, "state-dir": str(state)}
     settings["peer-keys"] = str((peer_keys or folder).absolute())
     if data_dir is not None:
@@ -111,10 +119,10 @@ def refusal(address: str, authority: Path) -> str | None:
     """Return why there is no SuperLink that can be trusted at an address, in words; None: there is one."""
     try:
         context = ssl.create_default_context(cafile=str(authority))
-        host, port = _split(address)
+        there = _address(address)
         with (
-            socket.create_connection((host, port), _PATIENCE) as plain,
-            context.wrap_socket(plain, server_hostname=host),
+            socket.create_connection(there, _PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=there.host),
         ):
             return None
     except ssl.SSLCertVerificationError as error:
@@ -134,14 +142,19 @@ class Registrar:
         self._clock = clock
         self._admitted: dict[str, str] = {}
         self._not_before = 0.0
+        self._began = clock()
+        self._said: str | None = None
 
     def tend(self) -> None:
         """Compare the folder with what is registered, and make them equal."""
         wanted = {path.stem: path for path in self._files.public_keys()}
         if wanted.keys() == self._admitted.keys() or self._clock() < self._not_before:
             return
-        if refusal(self._address, self._files.authority):
-            return  # it has not begun to listen
+        if why := refusal(self._address, self._files.authority):
+            if self._clock() > self._began + _SLOW and why != self._said:  # before, it has not begun to listen
+                say(f"superlink registers no nodes yet: this machine {why}")
+                self._said = why
+            return
         try:
             for name in wanted.keys() - self._admitted.keys():
                 answer = self._link.ask("supernode", "register", str(wanted[name]), "own", "--name", name)
@@ -155,11 +168,16 @@ class Registrar:
             self._not_before = self._clock() + _PATIENCE
 
 
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise bad_input(f"--superlink {address}: should be HOST:PORT, e.g. 192.168.1.10:{PORT}")
-    return host.strip("[]"), int(port)
+def _address(text: str) -> Address:
+    try:
+        found = Address.of(text)
+    except ValueError as error:
+        raise bad_input(f"--superlink {text}: {error}") from error
+    if found.zone:
+        raise bad_input(
+            f"--superlink {text}: no certificate can say a zone (%{found.zone}); give a name or another address"
+        )
+    return found
 
 
 def _home(state: Path) -> Path:

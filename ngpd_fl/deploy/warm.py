@@ -35,6 +35,9 @@ _CLIENT = "flwr-clientapp"
 _NEEDED = ("flwr.supernode.cli", "ngpd_fl.flower.client_app")
 """What every message needs, with all that these import; what else one needed is imported after it, for the next."""
 
+_PATIENCE = 5.0
+"""Seconds that a knock has to say its words."""
+
 _GLANCE = 0.2
 """Seconds between two looks whether the SuperNode has ended."""
 
@@ -75,7 +78,11 @@ def _write_knock(folder: Path) -> None:
 def _answer(listener: socket.socket, folder: Path) -> None:
     """Let a copy of this process do what Flower's program was called for."""
     with listener.accept()[0] as line:
-        words = json.loads(b"".join(iter(lambda: line.recv(65536), b"")))
+        line.settimeout(_PATIENCE)
+        try:
+            words = json.loads(b"".join(iter(lambda: line.recv(65536), b"")))
+        except (OSError, ValueError):  # it was killed as it knocked, or was nobody's knock: the others wait
+            return
     parent = os.getpid()
     if os.fork() == 0:
         die_with(parent, signal.SIGKILL)

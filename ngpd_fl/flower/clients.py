@@ -18,6 +18,12 @@ from ngpd_fl.flower import wire
 _POLL = 0.02
 """Seconds between two looks for answers."""
 
+_SETTLED = 3.0
+"""Seconds after which no further client is expected where all are made at once."""
+
+_REMIND = 15.0
+"""Seconds between two lines that say who is still waited for."""
+
 _DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
 """What an error says whose message went to a process of Ray's that is gone, and which one."""
 
@@ -81,20 +87,18 @@ class Clients:
         self.notes: dict[int, Mapping[str, Any]] = {}
         self.events: list[Event] = []
 
-    def meet(self, count: int, timeout: float) -> None:
+    def meet(self, count: int, timeout: float, *, simulated: bool = False) -> None:
         """Wait until ``count`` clients are there, and ask who they are.
+
+        Args:
+            count: how many there must be.
+            timeout: seconds to wait for them, and for their answers.
+            simulated: whether they are all made at once, so that no further one comes later.
 
         Raises:
             Unfit: they do not come, answer with an error, run other code, or are not clients 0 to ``count - 1``.
         """
-        deadline = time.monotonic() + timeout
-        while len(node_ids := list(self._grid.get_node_ids())) < count:
-            if time.monotonic() > deadline:
-                raise Unfit(
-                    f"{len(node_ids)} clients are there, {count} are needed (in simulation: --federation-config "
-                    f'"num-supernodes={count}"; or set nodes-per-client)'
-                )
-            self.wait(0.1)
+        node_ids = self._gather(count, timeout, simulated)
         self._node_id = dict(enumerate(node_ids))  # any numbers, until they have said their own
         answers = self.ask(MessageType.QUERY, {each: RecordDict() for each in self._node_id}, -1, timeout)
         failed = [event for event in self.events if event.client not in answers]
@@ -116,6 +120,25 @@ class Clients:
             raise Unfit(f"partition-id: nobody is client {missing[0]}; allowed: 0 to {count - 1}, each once")
         self._node_id = found
         self._compare()
+
+    def _gather(self, count: int, timeout: float, simulated: bool) -> list[int]:
+        """Wait until ``count`` clients are there, and say meanwhile how many are; return Flower's ids of them."""
+        began = changed = said = time.monotonic()
+        there = -1
+        while len(node_ids := list(self._grid.get_node_ids())) < count:
+            now = time.monotonic()
+            is_news, there = len(node_ids) != there, len(node_ids)
+            changed = now if is_news else changed
+            if now > began + timeout or (simulated and there and now > changed + _SETTLED):
+                remedy = f'run with --federation-config "num-supernodes={count}"' if simulated else "connect the others"
+                raise Unfit(
+                    f"{there} of {count} clients are there: {remedy}, or give each more nodes (nodes-per-client)"
+                )
+            if not simulated and (is_news or now > said + _REMIND):
+                said = now
+                print(f"waiting for clients: {there} of {count} are there", flush=True)
+            self.wait(0.1)
+        return node_ids
 
     def label_counts(self) -> NDArray[np.int64]:
         """Return how many training images of each group each node holds, ``[N, G]``, as the clients say it."""

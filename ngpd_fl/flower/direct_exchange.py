@@ -69,6 +69,7 @@ class DirectExchange:
 
     Attributes:
         models: the nodes' final parameters by name, as far as they were collected.
+        is_over: whether the run has ended, so that at most models are still to be collected.
     """
 
     def __init__(self, clients: Clients, flower: FlowerConfig, ledger: Ledger) -> None:
@@ -81,6 +82,7 @@ class DirectExchange:
         self._told = [_Told(list(flower.hosted(client, nodes)), heard=now) for client in range(count)]
         self._recorded, self._reported = -1, 0  # rounds: of the last evaluation, and of the last progress
         self.models: dict[str, Array] = {}
+        self.is_over = False
 
     def go(self) -> None:
         """Look after the clients until all have ended, one has diverged, or none is there any more.
@@ -88,19 +90,19 @@ class DirectExchange:
         Raises:
             RuntimeError: no client came to its end.
         """
-        while not self._is_over():
+        while not self._all_ended():
             began = time.monotonic()
             self._look(min(_PATIENCE, self._flower.round_timeout / 4))
             self._record()
-            if not self._is_over():
+            if not self._all_ended():
                 self._clients.wait(max(_LOOK, time.monotonic() - began))  # whoever looks slowly looks less often
+        self._conclude()
         self._look(self._flower.round_timeout, last=True)
         self._record()
-        found = {each.summary.get("status") for each in self._told}
-        if not found & {"finished", "diverged"}:
+        self._conclude()
+        if not self.is_over:
             reasons = [event.what for event in self._clients.events]
             raise RuntimeError(f"no client came to its end: {reasons[-1] if reasons else 'no reason'}")
-        self._ledger.status = "diverged" if "diverged" in found else "finished"
 
     def account(self) -> dict[str, Any]:
         """Return what the summary says beside the ledger's: clients, their messages, and what went wrong."""
@@ -112,7 +114,13 @@ class DirectExchange:
             "events": [event._asdict() for event in self._clients.events],
         }
 
-    def _is_over(self) -> bool:
+    def _conclude(self) -> None:
+        """Find out from the clients how the run has ended."""
+        found = {each.summary.get("status") for each in self._told}
+        self.is_over = bool(found & {"finished", "diverged"})
+        self._ledger.status = "diverged" if "diverged" in found else "finished"
+
+    def _all_ended(self) -> bool:
         has_diverged = any(each.summary.get("status") == "diverged" for each in self._told)
         return has_diverged or all(map(self._has_ended, self._told))
 

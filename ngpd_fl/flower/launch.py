@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 import torch
 
+from ngpd_fl.cli.ending import finishing
 from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.flower.bundle import write_app
@@ -27,7 +28,7 @@ from ngpd_fl.records import Progress, RunFolder
 from ngpd_fl.running import Result
 
 _PROGRESS = re.compile(r"round (\d+)/(\d+)  (\d+) node-steps  ([\d.]+) s")
-_EVENT = re.compile(r"round \d+: client \d+ .*")
+_EVENT = re.compile(r"round \d+: client \d+ .*|waiting for clients: .*")
 _ERROR = re.compile(r"ngpd-fl: error: (.*)")
 _EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): .+")
 _STARTED = re.compile(r"Successfully started run (\d+)")
@@ -54,7 +55,8 @@ def run_flower(
         config: the whole run.
         out: folder for the records; none: nothing is kept.
         on_progress: called after each round.
-        on_event: called with a line for whatever does not go as it should, such as a client that fails.
+        on_event: called with a line for whatever does not go as it should, such as a client that fails, and while
+            clients are waited for.
         link: a SuperLink that has been started; none: the run gets its own, which is stopped after it.
         app: folder of another Flower app than that of this code.
         flower: the keys of ``FlowerConfig``, such as ``nodes_per_client``.
@@ -76,9 +78,10 @@ def run_flower(
     with nullcontext(link) if link else SuperLink() as up:
         path = Path(tempfile.mkdtemp(dir=up.home) if out is None else out).absolute()
         _follow(up, config, told.model_copy(update={"out": path}), on_progress, on_event, app)
-        folder = RunFolder.open(path)
-        params, summary = add_average(job, folder)
-        return Result(config, folder.metrics(), summary, params, job.model)
+        with finishing():
+            folder = RunFolder.open(path)
+            params, summary = add_average(job, folder)
+            return Result(config, folder.metrics(), summary, params, job.model)
 
 
 def _follow(
@@ -117,9 +120,10 @@ def _follow(
                 said.append(text)
         stream.wait()
     except KeyboardInterrupt:
-        if run_id is not None:
-            link.stop(run_id)
-        raise
+        if run_id is None or _status(flower.out) not in ("finished", "diverged"):  # else it was over already
+            if run_id is not None:
+                link.stop(run_id)
+            raise
     finally:
         stream.kill()
         stream.wait()
@@ -128,9 +132,12 @@ def _follow(
         raise InputError(error)
     if run_id is None:
         raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
-    if not _is_done(flower.out):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
+    if _status(flower.out) in (
+        "",
+        "failed",
+    ):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
         details = _details(link, run_id)
-        if not _is_done(flower.out):
+        if _status(flower.out) in ("", "failed"):
             raise RunFailed(cause or details)
 
 
@@ -153,10 +160,10 @@ def _details(link: Link, run_id: int) -> str:
         time.sleep(0.5)
 
 
-def _is_done(out: Path | None) -> bool:
-    """Return whether the run left a summary, and not that of a failure."""
+def _status(out: Path | None) -> str:
+    """Return how the run has ended by its summary; empty: it has left none."""
     assert out is not None
-    return (out / "summary.json").exists() and RunFolder(out).summary()["status"] != "failed"
+    return str(RunFolder(out).summary()["status"]) if (out / "summary.json").exists() else ""
 
 
 def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,14 @@ SETTINGS = {
 }
 """What keeps Flower and Ray from reaching outside and from installing what is installed, and clients from standing back
 behind everything else on the machine (Ray's default is a niceness of 15)."""
+
+_PROXY = re.compile(r"(http|https|all|grpc)_proxy", re.IGNORECASE)
+_OTHER = re.compile(r"\s*(?!https?:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+_EXEMPT = (("no_proxy", "NO_PROXY"), ("no_grpc_proxy", "NO_GRPC_PROXY"))
+"""Names of what says which hosts have no proxy; gRPC has its own, which goes before the other."""
+
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Link:
@@ -95,11 +104,34 @@ class Link:
         return found
 
 
-def environment_of(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of Flower's processes: with this ``FLWR_HOME``, and all of them found by name."""
-    found = {**os.environ, **SETTINGS, **(extra or {}), "FLWR_HOME": str(home)}
+def environment_of(home: Path, extra: Mapping[str, str] | None = None, direct: Sequence[str] = ()) -> dict[str, str]:
+    """Return the environment of Flower's processes: with this ``FLWR_HOME``, and all of them found by name.
+
+    Args:
+        home: the ``FLWR_HOME``.
+        extra: further variables.
+        direct: hosts that are reached without a proxy, besides this machine.
+    """
+    found = around_proxies({**os.environ, **SETTINGS, **(extra or {}), "FLWR_HOME": str(home)}, direct)
     programs = str(Path(sys.executable).parent)  # where Flower's commands lie that start each other by name
     return found | {"PATH": os.pathsep.join([programs, found.get("PATH", os.defpath)])}
+
+
+def around_proxies(environment: Mapping[str, str], direct: Sequence[str] = ()) -> dict[str, str]:
+    """Return an environment whose proxies are for other machines only: those that downloads need.
+
+    Args:
+        environment: the variables, such as ``http_proxy``.
+        direct: hosts that are reached without a proxy, besides this machine.
+    """
+    # A proxy that is not HTTP's own, say socks5://, stops Flower's client even where it is not for this address.
+    found = {name: value for name, value in environment.items() if not (_PROXY.fullmatch(name) and _OTHER.match(value))}
+    for names in _EXEMPT:
+        values = [found[name] for name in names if name in found]
+        given = [host.strip() for value in values for host in value.split(",") if host.strip()]
+        hosts = "*" if "*" in given else ",".join(dict.fromkeys([*given, *_THIS_MACHINE, *direct]))
+        found |= dict.fromkeys(names, hosts)
+    return found
 
 
 def program(name: str) -> str:

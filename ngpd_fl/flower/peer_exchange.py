@@ -30,6 +30,7 @@ class PeerExchange:
 
     Attributes:
         models: the nodes' final parameters by name, as far as they were collected.
+        is_over: whether the run has ended, so that at most models are still to be collected.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class PeerExchange:
         self._sent = [0] * (2 * len(topology.edges))
         self._relayed = 0
         self.models: dict[str, Array] = {}
+        self.is_over = False
 
     def go(self) -> None:
         """Evaluate the start, then run round after round until the end, the target or divergence."""
@@ -64,8 +66,11 @@ class PeerExchange:
             ledger.report(metrics)
             if lost:
                 ledger.status = "diverged"
-                return
-        if ledger.round < ledger.config.training.rounds:  # the clients did not know that this was the last round
+                break
+        self.is_over = True
+        if (
+            ledger.status != "diverged" and ledger.round < ledger.config.training.rounds
+        ):  # the clients did not know that this was the last round
             self._collect(self._ask(MessageType.EVALUATE, ledger.round, last=True, collect=self._flower.collect))
 
     def account(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from flwr.app import Array, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.exit import add_exit_handler
+from flwr.superlink.grid import InMemoryGrid
 from torch import Tensor
 
 from ngpd_fl.cli.folders import new_folder
@@ -55,7 +56,8 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
         check(config, flower)
         topology = build_topology(config)
         clients = Clients(grid, wire.code_version(), told)
-        clients.meet(flower.num_clients(topology.num_nodes), flower.register_timeout)
+        simulated = isinstance(grid, InMemoryGrid)
+        clients.meet(flower.num_clients(topology.num_nodes), flower.register_timeout, simulated=simulated)
     except (InputError, Unfit) as error:
         print(f"ngpd-fl: error: {error}", file=sys.stderr, flush=True)
         raise
@@ -73,10 +75,22 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
         try:
             exchange.go()
         except BaseException as error:
-            ledger.status = "interrupted" if isinstance(error, Interrupted | SystemExit) else "failed"
+            is_told = isinstance(error, Interrupted | SystemExit)
+            if not (is_told and exchange.is_over):  # else only what follows a run was cut short
+                ledger.status = "interrupted" if is_told else "failed"
             raise
         finally:
-            folder.finish(ledger.summary() | {"flower": exchange.account()}, _models(exchange.models))
+            _finish(folder, ledger, exchange)
+
+
+def _finish(folder: RunFolder, ledger: Ledger, exchange: PeerExchange | DirectExchange) -> None:
+    """Write how the run ended, also where Flower's signal comes while it is written."""
+    end = ledger.summary() | {"flower": exchange.account()}, _models(exchange.models)
+    try:
+        folder.finish(*end)
+    except SystemExit:
+        folder.finish(*end)
+        raise
 
 
 def _environment(clients: Clients) -> dict[str, Any]:

@@ -6,11 +6,11 @@ one runs under a guard, which ends it and all that it has started also when this
 
 from __future__ import annotations
 
+import http.client
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +55,8 @@ class SuperLink(Link):
         if self._guard is not None:
             assert self._guard.stdin is not None
             self._guard.stdin.close()
-            self._guard.wait()
+            with suppress(KeyboardInterrupt):  # whoever is in a hurry does not wait for it; how the run ended stays
+                self._guard.wait()
             self._guard = None
         super().__exit__(kind, error, trace)
 
@@ -95,8 +96,11 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=0.5)  # which knows no proxies
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=0.5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+        line.request("GET", "/health")
+        return line.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        line.close()

@@ -1,11 +1,12 @@
 """What carries frames between peers, who they are and where. See docs/transport.md."""
 
+from ngpd_fl.address import Address
 from ngpd_fl.peer.transport.counts import Counts
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
 from ngpd_fl.peer.transport.http import HttpTransport
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes, Transport
 from ngpd_fl.peer.transport.memory import MemoryNetwork, MemoryTransport, seeded
-from ngpd_fl.peer.transport.peers import Address, Peer, Peers
+from ngpd_fl.peer.transport.peers import Peer, Peers
 
 __all__ = [
     "Address",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 
+from ngpd_fl.address import Address
 from ngpd_fl.config import InputError
 from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
 from ngpd_fl.peer.transport.listener import Listener
-from ngpd_fl.peer.transport.peers import Address, Peers
+from ngpd_fl.peer.transport.peers import Peers
 from ngpd_fl.peer.transport.sender import Sender
 
 _PATIENCE = 1.0

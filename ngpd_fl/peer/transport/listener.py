@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ngpd_fl.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Receive
-from ngpd_fl.peer.transport.peers import Address
 from ngpd_fl.peer.transport.sender import shut, watch
 from ngpd_fl.peer.transport.server import BoundedServer
 

@@ -15,51 +15,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ngpd_fl.address import Address
 from ngpd_fl.config import InputError, Section, choices, one_line, parse_toml, read_toml
 
-_HOST = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-
-
-class Address(NamedTuple):
-    """Where a peer listens.
-
-    Attributes:
-        host: a DNS name or an IP address.
-        port: of TCP.
-    """
-
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """Read ``host:port``, an IPv6 address in brackets; raise ``ValueError`` with what is wrong."""
-        host, _, port = text.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        is_host = _is_ipv6(bare) if bare != host else _HOST.fullmatch(host)
-        if not is_host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            raise ValueError(f"should be HOST:PORT, such as 192.168.1.10:7447 (got {text!r})")
-        return cls(bare, int(port))
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is this machine's own, and reached by none other."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        """Return ``host:port``."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Peer(Section):
@@ -148,13 +113,6 @@ class Peers(Section):
             raise InputError(f"peers: node {unknown[0]} is not in the topology; allowed: 0 to {number - 1}")
         if missing := sorted(set(range(number)) - set(self.hosts)):
             raise InputError(f"peers: node {missing[0]} of the topology is hosted by none")
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return ip_address(text).version == 6
-    except ValueError:
-        return False
 
 
 def _once(what: str, values: Iterable[int | str]) -> None:

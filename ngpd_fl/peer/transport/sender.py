@@ -8,10 +8,10 @@ import ssl
 import threading
 from collections.abc import Iterator
 
+from ngpd_fl.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Frame
 from ngpd_fl.peer.transport.outbox import Outbox
-from ngpd_fl.peer.transport.peers import Address
 
 _PIECE = 1 << 18
 """Bytes written at once: time limits are for each."""

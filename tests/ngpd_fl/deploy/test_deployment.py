@@ -18,7 +18,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ngpd_fl import Config, RunFolder, run
-from tests.deployment import Deployment, Service, family, free_port, wait_for
+from tests.deployment import PROXIES, Deployment, Service, family, free_port, own_address, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 deploy = pytest.mark.deploy
@@ -58,15 +58,23 @@ def check(settings: Config, out: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plane", ["relay", "direct"])
-def test_two_nodes_follow_the_in_process_engine_and_leave_no_process(plane: str, tmp_path: Path) -> None:
+def test_two_nodes_follow_the_in_process_engine_and_leave_no_process(
+    plane: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where proxies are named that lead nowhere, and where the SuperLink listens at one address."""
+    for name, value in PROXIES.items():
+        monkeypatch.setenv(name, value)
     settings = config(2, 2, topology={"name": "path", "nodes": 2})
     words = ["--data-plane", plane]
     if plane == "direct":
         entries = [{"address": f"127.0.0.1:{free_port()}", "nodes": [node]} for node in range(2)]
         (tmp_path / "peers.toml").write_text(tomli_w.dumps({"peers": entries}))
         words += ["--peers", str(tmp_path / "peers.toml")]
-    with Deployment(tmp_path, 2) as place:
-        services = [place.superlink(), place.supernode("node0"), place.supernode("node1")]
+    with Deployment(tmp_path, 2, [own_address()]) as place:
+        services = [place.superlink(own_address())]
+        services[0].wait_for("superlink takes 2 nodes")
+        place.address = f"{own_address()}:{place.port}"
+        services += [place.supernode("node0"), place.supernode("node1")]
         process = start_run(place, settings, tmp_path / "out", *words)
         said, _ = process.communicate(timeout=240)
         assert process.returncode == 0, said

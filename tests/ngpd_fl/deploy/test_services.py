@@ -113,6 +113,21 @@ def test_nobody_is_registered_before_the_superlink_answers(made: Path) -> None:
     assert link.asked == []
 
 
+def test_it_is_said_where_a_superlink_does_not_answer(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link: Any = FakeLink()
+    now = 0.0
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+    registrar = Registrar(link, SuperLinkFolder.open(made / "superlink"), where, lambda: now)
+    registrar.tend()
+    assert capsys.readouterr().err == "", "it may be starting"
+    now = 61.0
+    registrar.tend()
+    registrar.tend()
+    words = f"this machine cannot reach the SuperLink at {where}: Connection refused"
+    assert capsys.readouterr().err == f"ngpd-fl: superlink registers no nodes yet: {words}\n", "once"
+
+
 def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,12 +151,19 @@ def test_a_supernode_is_told_who_it_is_and_where_its_things_are(
     }
     assert (seen["name"], words["--port"], words["--superlink"]) == ("node1", "9095", "10.0.0.1:9092")
     assert seen["environment"]["FLWR_HOME"] == str(state / "flower")
+    assert "10.0.0.1" in seen["environment"]["no_proxy"].split(","), "nor does it go through a proxy to the SuperLink"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["supernode", "NODE", "--superlink", "laptop"], "--superlink laptop: should be HOST:PORT"),
+        (["supernode", "NODE", "--superlink", "my_laptop:1"], "host 'my_laptop' has '_'; allowed are letters, digits"),
+        (
+            ["supernode", "NODE", "--superlink", "[fe80::1%eth0]:1"],
+            "no certificate can say a zone (%eth0)",
+        ),
+        (["superlink", "LINK", "--host", "my_laptop"], "--host my_laptop: should be an address of this machine; host"),
         (["supernode", "NODE", "--superlink", "laptop:0"], "--superlink laptop:0: should be HOST:PORT"),
         (["supernode", "NODE", "--superlink", "a:1", "--data-dir", "nowhere"], "--data-dir nowhere: is not a folder"),
         (["supernode", "NODE", "--superlink", "a:1", "--peer-keys", "nowhere"], "--peer-keys nowhere: is not a folder"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -311,9 +313,31 @@ def test_too_few_clients_are_told_in_one_line(count: int, monkeypatch: pytest.Mo
     fake = FakeRun(config())
     if count == 5:
         fake.grid.client_of.popitem()
-        with pytest.raises(Unfit, match=r"5 clients are there, 6 are needed .*num-supernodes=6"):
+        with pytest.raises(Unfit, match="5 of 6 clients are there: connect the others, or give each more nodes"):
             fake.clients.meet(6, 0.1)
     else:
         with pytest.raises(Unfit, match="other code"):
             monkeypatch.setattr(wire, "code_version", lambda: "else")
             fake.clients.meet(6, 0.1)
+
+
+def test_a_simulation_does_not_wait_for_clients_that_nobody_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeRun(config())
+    fake.grid.client_of.popitem()
+    began = time.monotonic()
+    with pytest.raises(Unfit, match=r'5 of 6 clients are there: run with --federation-config "num-supernodes=6", or'):
+        fake.clients.meet(6, 300.0, simulated=True)
+    assert time.monotonic() < began + 30
+    assert "waiting" not in capsys.readouterr().out
+
+
+def test_it_is_said_who_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeRun(config())
+    away = [fake.grid.client_of.popitem() for _ in range(2)]
+    threading.Timer(0.5, lambda: fake.grid.client_of.update(away[:1])).start()
+    threading.Timer(1.0, lambda: fake.grid.client_of.update(away[1:])).start()
+    fake.clients.meet(6, 60.0)
+    assert capsys.readouterr().out.splitlines() == [
+        "waiting for clients: 4 of 6 are there",
+        "waiting for clients: 5 of 6 are there",
+    ]

@@ -19,7 +19,7 @@ from ngpd_fl import Config, InputError, RunFolder, run, run_flower
 from ngpd_fl.flower.bundle import write_app
 from ngpd_fl.flower.launch import RunFailed
 from ngpd_fl.flower.superlink import SuperLink
-from tests.deployment import family
+from tests.deployment import PROXIES, family
 from tests.flower import faulty_app
 
 ROOT = Path(__file__).parents[3]
@@ -145,7 +145,7 @@ def test_flwr_run_from_the_root_needs_no_installation(link: SuperLink, tmp_path:
     for node, params in enumerate(expected.params):
         torch.testing.assert_close(expected.model.flatten(saved[f"node{node}"]), params, rtol=0, atol=1e-9)
     assert "ngpd-fl: error: training.rounds: input should be greater" in flwr(2, "training.rounds=0")
-    assert "ngpd-fl: error: 2 clients are there, 8 are needed" in flwr(2, "register-timeout=1")
+    assert 'ngpd-fl: error: 2 of 8 clients are there: run with --federation-config "num-supernodes=8"' in flwr(2, "")
     assert link.runs()[0]["status"] == "finished:failed"
 
 
@@ -194,12 +194,13 @@ def _started_in(folder: Path) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_the_command_leaves_records_and_no_process(tmp_path: Path) -> None:
+    """Also where proxies are named that lead nowhere."""
     words = "flower run --strategy dsgd --partition iid --rounds 2 --nodes-per-client 4 --out records".split()
     (tmp_path / "datasets.py").write_text("raise ImportError('not the library')\n")  # Ray looks here first
     done = subprocess.run(
         [sys.executable, "-m", "ngpd_fl", *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **PROXIES, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

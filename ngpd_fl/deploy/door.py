@@ -1,0 +1,133 @@
+"""Where the SuperLink listens, and how many connections of other machines it keeps.
+
+A connection costs a file descriptor before anyone has proved anything, also one that never says a word. So those that
+have not shown a node's key are few, have little time, and make room for the next. This machine's own are not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections import Counter
+from ipaddress import IPv6Address, ip_address
+from typing import Any, Self
+
+STRANGERS = 64
+"""Connections at most that have not shown a key."""
+
+PATIENCE = 20.0
+"""Seconds that a connection has for the handshake of TLS and to show a key."""
+
+_NODES = 2048
+"""Connections at most that have shown one, where the system allows so many open files."""
+
+Where = tuple[str, int]
+"""IP address and port of the other end."""
+
+
+class Connections:
+    """The connections of other machines.
+
+    Where there are too many, the oldest of whoever has the most has to go: a flood displaces itself.
+    """
+
+    def __init__(self, strangers: int = STRANGERS, nodes: int = _NODES, patience: float = PATIENCE) -> None:
+        """Take how many there may be that have shown no key, and that have, and the seconds to show one."""
+        self._limits = {False: strangers, True: nodes}
+        self._pools: dict[bool, dict[Where, socket.socket]] = {False: {}, True: {}}
+        self._patience = patience
+
+    def enter(self, connection: socket.socket, where: Where) -> None:
+        """Take a new connection; call this in the event loop that serves it."""
+        if not is_this_machine(where[0]):
+            self._keep(False, where, connection)
+            asyncio.get_running_loop().call_later(self._patience, self._expire, where, connection)
+
+    def trust(self, where: Where) -> None:
+        """Note that a connection has shown a key."""
+        if connection := self._pools[False].pop(where, None):
+            self._keep(True, where, connection)
+
+    def _keep(self, is_known: bool, where: Where, connection: socket.socket) -> None:
+        pool = {each: kept for each, kept in self._pools[is_known].items() if kept.fileno() != -1}  # the others ended
+        while len(pool) >= self._limits[is_known]:
+            ((busiest, _),) = Counter(host for host, _ in pool).most_common(1)
+            _end(pool.pop(next(each for each in pool if each[0] == busiest)))
+        self._pools[is_known] = pool | {where: connection}
+
+    def _expire(self, where: Where, connection: socket.socket) -> None:
+        if self._pools[False].get(where) is connection:
+            _end(self._pools[False].pop(where))
+
+
+class Door(socket.socket):
+    """A listening socket that tells ``Connections`` of each connection."""
+
+    def __init__(self, family: int, place: Any, connections: Connections) -> None:
+        """Take an address as ``getaddrinfo`` returns it; raise ``OSError`` where it cannot be taken."""
+        super().__init__(family, socket.SOCK_STREAM)
+        self._connections = connections
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place[0] != "::"))  # "::" is every address
+        try:
+            self.bind(place)
+        except OSError:
+            self.close()
+            raise
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, and count it."""
+        connection, address = super().accept()
+        self._connections.enter(connection, address[:2])
+        return connection, address
+
+    @classmethod
+    def at(cls, host: str, port: int, connections: Connections) -> list[Self]:
+        """Listen at an address and, where that leaves it out, on 127.0.0.1: there this machine finds its SuperLink.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = {place: family for family, _, _, _, place in found}
+        if not {place[0] for place in places} & {"0.0.0.0", "::", "127.0.0.1"}:
+            places[("127.0.0.1", port)] = socket.AF_INET
+        doors: list[Self] = []
+        try:
+            for place, family in places.items():
+                doors.append(cls(family, place, connections))
+        except OSError as error:
+            for door in doors:
+                door.close()
+            raise OSError(f"cannot listen at {place[0]}, port {port}: {error.strerror}") from error
+        return doors
+
+
+def is_this_machine(host: str) -> bool:
+    """Return whether an IP address is one of loopback; what is no address is not."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def raise_limit() -> int:
+    """Let this process open as many files as it may, and return how many connections of nodes that is enough for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * _NODES if hard == resource.RLIM_INFINITY else min(hard, 4 * _NODES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return _NODES if soft == resource.RLIM_INFINITY else min(_NODES, soft // 2)
+
+
+def _end(connection: socket.socket) -> None:
+    """End a connection that the event loop holds, which hears of it."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it has ended already
+        pass
