@@ -2,7 +2,7 @@
 
 `NGPD_FL_DATA_DIR=DIR python -m benchmarks.accuracy [OUT [TASK]]` with MNIST in DIR, as torchvision lays it out. Every
 method gets the same number of settings, each run once with seed 0; the one whose nodes have the highest mean accuracy
-on the validation split in the last round is run with seeds 1, 2 and 3 and judged on the test split. Every run is
+on the validation split in the last round is run with seeds 1, 2 and 3 and evaluated on the test split. Every run is
 recorded in OUT (runs/accuracy), and none is done twice: an interrupted search goes on where it stopped.
 """
 
@@ -146,8 +146,8 @@ def search(task: str, method: str, data_dir: str, out: Path) -> dict[str, Any]:
     return TRIALS[task][method][ends.index(max(ends))]
 
 
-def summarise(values: list[float]) -> str:
-    """Return mean and standard deviation over the seeds, in per cent."""
+def summarize(values: list[float]) -> str:
+    """Return mean and standard deviation over the seeds, in percent."""
     return f"{100 * statistics.mean(values):6.2f} +- {100 * statistics.stdev(values):.2f}"
 
 
@@ -173,7 +173,7 @@ def main() -> None:
             for round in rounds:
                 nodes, average = ([points[round][i] for points in curves] for i in (0, 1))
                 print(
-                    f"    round {round:>3}  nodes {summarise(nodes)}   averaged model {summarise(average)}", flush=True
+                    f"    round {round:>3}  nodes {summarize(nodes)}   averaged model {summarize(average)}", flush=True
                 )
 
 

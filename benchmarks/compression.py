@@ -21,17 +21,17 @@ HALF_STEP: dict[str, Any] = {"name": "ngpd", "theta": 0.5}
 QUARTER = {"name": "random-k", "keep": 0.25}
 WAYS: dict[str, dict[str, Any]] = {
     "ngpd": {"name": "ngpd"},
-    "ngpd, float16": {"name": "ngpd", "wire": "float16"},
+    "ngpd, float16": {"name": "ngpd", "message_dtype": "float16"},
     "ngpd, random-k 0.25": {"name": "ngpd", "compress": QUARTER},
-    "ngpd, random-k 0.25, float16": {"name": "ngpd", "compress": QUARTER, "wire": "float16"},
+    "ngpd, random-k 0.25, float16": {"name": "ngpd", "compress": QUARTER, "message_dtype": "float16"},
     "ngpd, theta 0.5": HALF_STEP,
-    "ngpd, theta 0.5, quantise 4": {**HALF_STEP, "compress": {"name": "quantise", "bits": 4}},
-    "ngpd, theta 0.5, quantise 2": {**HALF_STEP, "compress": {"name": "quantise", "bits": 2}},
+    "ngpd, theta 0.5, quantize 4": {**HALF_STEP, "compress": {"name": "quantize", "bits": 4}},
+    "ngpd, theta 0.5, quantize 2": {**HALF_STEP, "compress": {"name": "quantize", "bits": 2}},
     "ngpd, theta 0.5, top-k 0.1": {**HALF_STEP, "compress": {"name": "top-k", "keep": 0.1}},
     "c-ecl 0.25": {"name": "c-ecl", "compress": QUARTER},
     "dsgd": {"name": "dsgd"},
     "choco-sgd, top-k 0.1": {"name": "choco-sgd"},
-    "choco-sgd, momentum 0.9, quantise 4": {"name": "choco-sgd", "momentum": 0.9, "compress": "quantise"},
+    "choco-sgd, momentum 0.9, quantize 4": {"name": "choco-sgd", "momentum": 0.9, "compress": "quantize"},
 }
 """What is compared: options of the algorithm."""
 

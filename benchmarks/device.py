@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataFeed, VectorisedEngine
+from ngpd_fl.engines import DataMinibatches, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, NGPDOptions, make_strategy
 from tests.support.pretend_device import Counts, PretendDevice
@@ -84,7 +84,7 @@ def engine(
     steps: int = STEPS,
     model: str = MODEL,
     image: tuple[int, int, int] = IMAGE,
-) -> VectorisedEngine:
+) -> SynchronousEngine:
     """Return an engine on random images."""
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(10000, *image, generator=generator), torch.randint(10, (10000,), generator=generator)
@@ -95,9 +95,9 @@ def engine(
     else:
         strategy = make_strategy(options, SupervisedObjective(network, Categorical()))
     parts = [torch.randint(10000, (400,), generator=generator).numpy() for _ in range(nodes)]
-    feed = DataFeed(Split(images.to(device), labels.to(device)), parts, BATCH, seed=0)
+    feed = DataMinibatches(Split(images.to(device), labels.to(device)), parts, BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": nodes}).build(0)
-    return VectorisedEngine(strategy, topology, feed, network.start(), local_steps=steps, chunk_size=CHUNK)
+    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=steps, chunk_size=CHUNK)
 
 
 def measure(name: str, options: DSGDOptions | NGPDOptions, flops: int, rate: float) -> float:

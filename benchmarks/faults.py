@@ -134,7 +134,7 @@ def fill_liars(out: Path, data_dir: str | None, cells: list[LiarCell]) -> dict[s
         method, lie, clip = cell
         values = settings(("none", "none", 0.0, method), devices, data_dir, LIAR_ROUNDS)
         values["strategy"] = {**values["strategy"], "clip": clip}
-        values["faults"] = {"lie": [{"node": 0, **LIES[lie]}] if LIES[lie] else []}
+        values["faults"] = {"byzantine": [{"node": 0, **LIES[lie]}] if LIES[lie] else []}
         return Config(**values)
 
     def figures(result: Result) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def liar_name(cell: LiarCell) -> str:
 
 
 def liar_table(done: dict[str, dict[str, Any]]) -> list[str]:
-    """Return mean accuracies of the seven honest nodes in per cent as lines of Markdown."""
+    """Return mean accuracies of the seven honest nodes in percent as lines of Markdown."""
     lines = ["| method | clip | " + " | ".join(f"lie: {lie}" for lie in LIES) + " |", "| --- " * (2 + len(LIES)) + "|"]
     for method in METHODS:
         for clip in (None, CLIPS[method]):
@@ -168,7 +168,7 @@ def name(cell: Cell) -> str:
 
 
 def table(done: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the matrix as lines of Markdown: mean accuracy of the nodes' own models in per cent."""
+    """Return the matrix as lines of Markdown: mean accuracy of the nodes' own models in percent."""
     lines = ["| churn | staleness | method | " + " | ".join(f"{100 * loss:g} % lost" for loss in LOSSES) + " |"]
     lines.append("| --- " * (3 + len(LOSSES)) + "|")
     for churn, staleness, method in product(CHURN, LATENCIES, METHODS):

@@ -26,7 +26,7 @@ WARM = 3
 
 
 def random_images() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return 64 training images for each of up to 256 nodes, and a few to judge on; the same at every call."""
+    """Return 64 training images for each of up to 256 nodes, and a few to evaluate on; the same at every call."""
     generator = torch.Generator().manual_seed(0)
     counts = (16384, 100)
     inputs = [torch.randn(count, 1, 28, 28, generator=generator) for count in counts]

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from ngpd_fl import Config, run
-from ngpd_fl.composition import compose, make_engine, make_watch
+from ngpd_fl.training import compose, make_engine, make_watch
 
 SLOW, GOAL = {5: 10.0}, 0.95
 WAYS: dict[str, dict[str, Any]] = {
     "synchronous": {"mode": "synchronous"},
-    "local": {"mode": "local"},
-    "local, patience 0.5 rounds": {"mode": "local", "patience": 0.5},
+    "neighbor-synchronous": {"mode": "neighbor-synchronous"},
+    "local, timeout 0.5 rounds": {"mode": "neighbor-synchronous", "timeout_seconds": 0.5},
     "asynchronous": {"mode": "asynchronous"},
 }
 ALGORITHMS: dict[str, dict[str, Any]] = {

@@ -25,11 +25,11 @@ from torch import Tensor
 from benchmarks._fleet import Fleet
 from ngpd_fl import Config
 from ngpd_fl.cli.ending import terminated_like_interrupted
-from ngpd_fl.composition import compose
 from ngpd_fl.peer.engine import PeerEngine
-from ngpd_fl.peer.running import run_id
+from ngpd_fl.peer.run import run_id
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Peers, Routes
 from ngpd_fl.records import RunFolder
+from ngpd_fl.training import compose
 
 KILL_EVERY_S = 15.0
 

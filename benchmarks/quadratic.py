@@ -1,6 +1,6 @@
 """Rounds to a relative error of 1e-6 on the quadratic consensus problem: NGPD beside ECL.
 
-8 nodes on a ring, d = 20, exact curvature (see ``tests/quadratic.py``), in the papers' form (mixing 0) and with mixing.
+8 nodes on a ring, d = 20, exact curvature (``tests/support/quadratic.py``), in the papers' form (mixing 0) and mixed.
 Both methods get the same number of settings, every pair of 6 step sizes and 6 edge penalties around where each does
 best; the best is reported. ECL's penalties are factors on ECL-ISVR's choice.
 """
@@ -12,7 +12,7 @@ import itertools
 import torch
 
 from strategies import ECLOptions, NGPDOptions, StrategyOptions
-from tests.quadratic import make_quadratic, quadratic_engine, rounds_to
+from tests.support.quadratic import make_quadratic, quadratic_engine, rounds_to
 from topologies import parse_topology
 
 LIMIT = 2000

@@ -44,7 +44,7 @@ def make_runs(
                 topology={"name": graph, "nodes": 16},
                 strategy=strategy,
                 model="softmax",
-                training={"rounds": rounds, "local_steps": 2, "mode": "local"},
+                training={"rounds": rounds, "local_steps": 2, "mode": "neighbor-synchronous"},
             )
             run(config, first, event_log=True)
             for seed in range(1, SEEDS):

@@ -22,7 +22,7 @@ from torch import nn
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataFeed, VectorisedEngine
+from ngpd_fl.engines import DataMinibatches, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, NGPDOptions, make_strategy
 from topologies import parse_topology
@@ -48,7 +48,7 @@ CASES = {
 }
 
 
-def engine(case: Case, options: DSGDOptions | NGPDOptions) -> VectorisedEngine:
+def engine(case: Case, options: DSGDOptions | NGPDOptions) -> SynchronousEngine:
     """Return an engine on random images."""
     generator = torch.Generator().manual_seed(0)
     split = Split(
@@ -60,25 +60,25 @@ def engine(case: Case, options: DSGDOptions | NGPDOptions) -> VectorisedEngine:
     else:
         strategy = make_strategy(options, SupervisedObjective(network, Categorical()))
     parts = torch.arange(EXAMPLES).view(case.nodes, -1).numpy()
-    feed = DataFeed(split, list(parts), BATCH, seed=0)
+    feed = DataMinibatches(split, list(parts), BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": case.nodes}).build(0)
-    return VectorisedEngine(strategy, topology, feed, network.start(), local_steps=STEPS)
+    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=STEPS)
 
 
 def plain_loop(case: Case) -> Callable[[], None]:
     """Return SGD on separate ``nn.Module``s, one after the other, as a loop over nodes would do."""
     network = build_model(case.model, case.image, 10, 0, torch.float32).module
     networks = [copy.deepcopy(network) for _ in range(case.nodes)]
-    optimisers = [torch.optim.SGD(each.parameters(), lr=0.01) for each in networks]
+    optimizers = [torch.optim.SGD(each.parameters(), lr=0.01) for each in networks]
     inputs, labels, loss = torch.randn(EXAMPLES, *case.image), torch.randint(10, (EXAMPLES,)), nn.CrossEntropyLoss()
 
     def steps() -> None:
         for _ in range(STEPS):
-            for each, optimiser in zip(networks, optimisers, strict=True):
+            for each, optimizer in zip(networks, optimizers, strict=True):
                 batch = torch.randint(EXAMPLES, (BATCH,))
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss(each(inputs[batch]), labels[batch]).backward()
-                optimiser.step()
+                optimizer.step()
 
     return steps
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataFeed, VectorisedEngine
+from ngpd_fl.engines import DataMinibatches, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, make_strategy
 from topologies import parse_topology
@@ -41,25 +41,25 @@ def engine(split: Split, nodes: int) -> Callable[[], object]:
     network = build_model(MODEL, (1, 28, 28), 10, 0, torch.float32)
     strategy = make_strategy(DSGDOptions(lr=LR, momentum=0.0), SupervisedObjective(network, Categorical()))
     parts = torch.arange(EXAMPLES).tensor_split(nodes)
-    feed = DataFeed(split, [part.numpy() for part in parts], BATCH, seed=0)
+    feed = DataMinibatches(split, [part.numpy() for part in parts], BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": nodes}).build(0)
-    return VectorisedEngine(strategy, topology, feed, network.start(), local_steps=1).run_round
+    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=1).run_round
 
 
 def plain_loop(split: Split, nodes: int) -> Callable[[], None]:
-    """Return one round of a loop over separate networks: each takes a step, then averages with its two neighbours."""
+    """Return one round of a loop over separate networks: each takes a step, then averages with its two neighbors."""
     network = build_model(MODEL, (1, 28, 28), 10, 0, torch.float32).module
     networks = [copy.deepcopy(network) for _ in range(nodes)]
-    optimisers = [torch.optim.SGD(each.parameters(), lr=LR) for each in networks]
+    optimizers = [torch.optim.SGD(each.parameters(), lr=LR) for each in networks]
     parts = torch.arange(EXAMPLES).tensor_split(nodes)
     loss = nn.CrossEntropyLoss()
 
     def round() -> None:
-        for each, optimiser, part in zip(networks, optimisers, parts, strict=True):
+        for each, optimizer, part in zip(networks, optimizers, parts, strict=True):
             batch = part[torch.randint(len(part), (BATCH,))]
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss(each(split.inputs[batch]), split.labels[batch]).backward()
-            optimiser.step()
+            optimizer.step()
         with torch.no_grad():
             before = [[parameter.clone() for parameter in each.parameters()] for each in networks]
             for node, each in enumerate(networks):
@@ -89,7 +89,7 @@ def limits() -> tuple[float, float]:
     """Return the node-steps a second that a core's matrix products allow, and those that its copies allow.
 
     Products are timed at the shapes of one node, one node after another. Bytes are those that a node-step cannot do
-    without: its images read; parameters read, and written once; both neighbours' parameters read.
+    without: its images read; parameters read, and written once; both neighbors' parameters read.
     """
     inputs, weight = torch.randn(BATCH, 784), torch.randn(HIDDEN, 784)
     hidden, last = torch.randn(BATCH, HIDDEN), torch.randn(10, HIDDEN)

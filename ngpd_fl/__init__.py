@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config, InputError
-    from ngpd_fl.flower.launch import run_flower
+    from ngpd_fl.flower.launcher.run import run_flower
     from ngpd_fl.records import Progress, RunFolder
-    from ngpd_fl.running import Result, resume, run
+    from ngpd_fl.training.run import Result, resume, run
 
 _HOME = {
     "Config": "config",
     "InputError": "config",
     "Progress": "records",
-    "Result": "running",
+    "Result": "training.run",
     "RunFolder": "records",
-    "resume": "running",
-    "run": "running",
-    "run_flower": "flower.launch",
+    "resume": "training.run",
+    "run": "training.run",
+    "run_flower": "flower.launcher.run",
 }
 
 __all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "resume", "run", "run_flower"]

@@ -3,6 +3,7 @@
 from strategies.ad_psgd import ADPSGD, ADPSGDOptions
 from strategies.c_ecl import CECLOptions
 from strategies.choco_sgd import ChocoSGDOptions
+from strategies.compression.rounding import message_dtype, sent_dtype
 from strategies.contract import (
     Curvature,
     Headers,
@@ -28,7 +29,6 @@ from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
 from strategies.registry import STRATEGIES, make_strategy, parse_strategy
 from strategies.relay_sgd import RelaySGD, RelaySGDOptions
 from strategies.sgp import SGP, SGPOptions
-from strategies.wire import sent_type, wire_type
 
 __all__ = [
     "ADPSGD",
@@ -71,6 +71,6 @@ __all__ = [
     "View",
     "make_strategy",
     "parse_strategy",
-    "sent_type",
-    "wire_type",
+    "sent_dtype",
+    "message_dtype",
 ]

@@ -2,7 +2,7 @@
 
 Lian, Zhang, Zhang, Liu, "Asynchronous decentralized parallel stochastic gradient descent", ICML 2018:
 
-    g_i at w_i,    (w_i, w_j) <- (w_i + w_j) / 2 with a neighbour j,    w_i <- w_i - mu g_i
+    g_i at w_i,    (w_i, w_j) <- (w_i + w_j) / 2 with a neighbor j,    w_i <- w_i - mu g_i
 
 Here with the round's weights W and K local steps, on a path of the node's own:
 
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
-from strategies.gossip import GossipOptions, ParamsMessage, flow
-from strategies.unconstrained import Unconstrained
+from strategies.parts.gossip import GossipOptions, ParamsMessage, flow
+from strategies.parts.unconstrained import Unconstrained
 
 
 class ADPSGDOptions(GossipOptions):
@@ -60,7 +60,7 @@ class ADPSGD(Unconstrained):
         return ADPSGDState(params, state.start), StepInfo(loss, torch.ones_like(loss))
 
     def outgoing(self, state: ADPSGDState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send w to every neighbour."""
+        """Send w to every neighbor."""
         return ParamsMessage(state.start)
 
     def incoming(
@@ -72,7 +72,7 @@ class ADPSGD(Unconstrained):
         outbox: ParamsMessage,
         headers: Headers,
     ) -> ADPSGDState:
-        """Average w as it was sent with the neighbours that were heard, and add the round's steps."""
+        """Average w as it was sent with the neighbors that were heard, and add the round's steps."""
         moved = flow(outbox.params, inbox.params, round_view.weight_in, headers.received, self.options.clip)
         params = state.params + moved
         return ADPSGDState(params, params)

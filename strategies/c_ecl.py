@@ -10,7 +10,7 @@ without mixing, as in the paper; ``mixing`` > 0 averages the entries that have c
 
     eta_ij = 1 / (mu E (K / keep - 1))
 
-for nodes of E neighbours, with ECL's mean of both degrees where they differ: an entry is exchanged after K / keep local
+for nodes of E neighbors, with ECL's mean of both degrees where they differ: an entry is exchanged after K / keep local
 steps in the mean. It is that of ECL where all is kept.
 """
 
@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from strategies.compression import RandomK
+from strategies.compression.options import RandomK
 from strategies.contract import Spec
 from strategies.ecl import ECLOptions
 
@@ -30,7 +30,7 @@ class CECLOptions(ECLOptions):
 
     name: Literal["c-ecl"] = "c-ecl"  # type: ignore[assignment]
     mixing: float = Field(
-        0.0, ge=0, le=1, description="how far to average with the neighbours' parameters after an exchange; 0: not"
+        0.0, ge=0, le=1, description="how far to average with the neighbors' parameters after an exchange; 0: not"
     )
     compress: RandomK = Field(RandomK(), description="random-k: the share compress.keep of the entries")
 

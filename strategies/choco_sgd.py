@@ -4,7 +4,7 @@ Koloskova, Stich, Jaggi, "Decentralized stochastic optimization and gossip algor
 ICML 2019, algorithm 2. With Q a contraction and x^_i the public copy of x_i,
 
     x_i <- x_i - mu g_i                                               (K times a round)
-    q_i = Q(x_i - x^_i),   x^_i <- x^_i + q_i                         (once a round, q_i sent to all neighbours)
+    q_i = Q(x_i - x^_i),   x^_i <- x^_i + q_i                         (once a round, q_i sent to all neighbors)
     x_i <- x_i + gamma sum_j W_ij (x^_j - x^_i)
 
 The step is that of ``dsgd`` (momentum as there, 0 by default as in the paper), the messages are those of
@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from strategies.compression import AnyCompression, TopK
+from strategies.compression.options import AnyCompression, TopK
 from strategies.dsgd import DSGDOptions
 
 
@@ -30,5 +30,5 @@ class ChocoSGDOptions(DSGDOptions):
         TopK(),
         discriminator="name",
         description="short form of what is sent: top-k or random-k (the share compress.keep of the entries) or "
-        "quantise (compress.bits a number)",
+        "quantize (compress.bits a number)",
     )

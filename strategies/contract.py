@@ -11,8 +11,8 @@ Notation, shared by every file of this package
 symbol   name in code     meaning
 ======== ================ =============================================================
 N        ``num_nodes``    nodes of the network
-E_i      ``degree``       neighbours of node i on the union graph
-D        slots            places for neighbours at this node; D >= E_i (spare slots are masked)
+E_i      ``degree``       neighbors of node i on the union graph
+D        slots            places for neighbors at this node; D >= E_i (spare slots are masked)
 w_i      ``params``       parameters of node i, a flat vector of P floats
 a_ij     ``sign``         +1 if i < j else -1, so a_ij = -a_ji
 z_i|j    ``dual``         what node i holds for its edge to j, P floats
@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
-from strategies.compression import AnyCompression
+from strategies.compression.options import AnyCompression
 
 State = Any
 """What a node keeps between calls: a (nested) NamedTuple whose leaves are tensors, so that engines can stack it.
@@ -49,8 +49,8 @@ class Spec:
     """What an algorithm needs of the network and what it puts on the wire.
 
     Attributes:
-        per_edge: the message's fields that hold one value per neighbour, ``[D, ...]``.
-            The others hold one value that every neighbour receives.
+        per_edge: the message's fields that hold one value per neighbor, ``[D, ...]``.
+            The others hold one value that every neighbor receives.
         directed: which directed graphs it takes: none, those whose weights are doubly stochastic ("balanced"), or any.
         tree: the union graph must be a tree.
         static: the graph must not vary over time.
@@ -74,9 +74,9 @@ class View(NamedTuple):
     Attributes:
         node: this node's index in the graph, int64 ``[]``.
         num_nodes: N, int64 ``[]``.
-        exists: which slots hold a neighbour, bool ``[D]``; False marks padding.
-        neighbour: the neighbour's node index, int64 ``[D]`` (own index where padded).
-        reverse: this node's slot at that neighbour, int64 ``[D]`` (0 where padded).
+        exists: which slots hold a neighbor, bool ``[D]``; False marks padding.
+        neighbor: the neighbor's node index, int64 ``[D]`` (own index where padded).
+        reverse: this node's slot at that neighbor, int64 ``[D]`` (0 where padded).
         sign: a_ij, float ``[D]``, 0 where padded.
         edge_penalty: eta_ij, float ``[D]``, 0 where padded.
     """
@@ -84,7 +84,7 @@ class View(NamedTuple):
     node: Tensor
     num_nodes: Tensor
     exists: Tensor
-    neighbour: Tensor
+    neighbor: Tensor
     reverse: Tensor
     sign: Tensor
     edge_penalty: Tensor
@@ -96,10 +96,10 @@ class RoundView(NamedTuple):
     Attributes:
         round: the round's number from 0, int64 ``[]``.
         sends: slots on which this node sends now, bool ``[D]``.
-        receives: slots on which the neighbour sends now (its message may still be lost), bool ``[D]``.
+        receives: slots on which the neighbor sends now (its message may still be lost), bool ``[D]``.
         weight_own: W_ii, float ``[]``.
-        weight_in: W_ij, what node i gives to neighbour j's value, float ``[D]``.
-        weight_out: W_ji, what neighbour j gives to node i's value, float ``[D]``.
+        weight_in: W_ij, what node i gives to neighbor j's value, float ``[D]``.
+        weight_out: W_ji, what neighbor j gives to node i's value, float ``[D]``.
     """
 
     round: Tensor
@@ -115,12 +115,12 @@ class Headers(NamedTuple):
 
     Attributes:
         received: slots whose message arrived and is new, bool ``[D]``. Other slots of the inbox hold zeros.
-        applied: bitmap, int64 ``[D]``: bit k says that the neighbour, when it sent this message, had applied the
+        applied: bitmap, int64 ``[D]``: bit k says that the neighbor, when it sent this message, had applied the
             (k+1)-th last of the messages that this node has sent to it in earlier rounds. 0 for one that was lost,
-            dropped, or still on its way when the neighbour sent.
+            dropped, or still on its way when the neighbor sent.
         age: rounds between the message's sending and now, int64 ``[D]``; 0 in a synchronous engine.
         reset: slots on which one end has gone back to an earlier state since the last message that arrived there, bool
-            ``[D]``: what the neighbour had applied until then is not known.
+            ``[D]``: what the neighbor had applied until then is not known.
     """
 
     received: Tensor
@@ -158,7 +158,7 @@ class StepInfo(NamedTuple):
 
 
 class Objective(Protocol):
-    """What a node minimises: f_i on one minibatch, as a pure function of the flat parameters."""
+    """What a node minimizes: f_i on one minibatch, as a pure function of the flat parameters."""
 
     def gradient(self, params: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and its gradient ``[P]`` at ``params [P]``."""
@@ -197,14 +197,14 @@ class StrategyOptions(BaseModel):
 
     name: str
     lr: float = Field(0.05, gt=0, description="mu, the step size")
-    wire: Literal["float16", "bfloat16", "float32"] | None = Field(
+    message_dtype: Literal["float16", "bfloat16", "float32"] | None = Field(
         None, description="type to which the numbers in messages are rounded; unset: they go as they are"
     )
     compress: AnyCompression | None = Field(
         None,
         discriminator="name",
         description="short form of what is sent: top-k or random-k (the share compress.keep of the entries) or "
-        "quantise (compress.bits a number); unset: all of it",
+        "quantize (compress.bits a number); unset: all of it",
     )
 
     second_order: ClassVar[bool] = False
@@ -251,14 +251,14 @@ class StrategyOptions(BaseModel):
 
 
 class Strategy(Protocol):
-    """A decentralized algorithm, for one node, made from its options and what it minimises."""
+    """A decentralized algorithm, for one node, made from its options and what it minimizes."""
 
     @property
     def options(self) -> StrategyOptions:
         """The algorithm's parameters."""
         ...
 
-    def edge_penalty(self, degree: int, neighbour_degree: int, local_steps: int) -> float:
+    def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij, symmetric in the two degrees; 0 for an algorithm without edge constraints."""
         ...
 
@@ -281,10 +281,10 @@ class Strategy(Protocol):
     def incoming(
         self, state: State, view: View, round_view: RoundView, inbox: Message, outbox: Message, headers: Headers
     ) -> State:
-        """Take in what the neighbours sent.
+        """Take in what the neighbors sent.
 
         ``inbox`` has a slot axis on every field, ``[D, ...]``. ``outbox`` is this node's own message as it went over
-        the wire: with a lossy codec the neighbour has seen the decoded value, not the exact one.
+        the wire: with a lossy codec the neighbor has seen the decoded value, not the exact one.
         """
         ...
 

@@ -6,7 +6,7 @@ Tang, Lian, Yan, Zhang, Liu, "D^2: Decentralized training over decentralized dat
     w(t+1) = W~ (2 w(t) - w(t-1) - mu g(t) + mu g(t-1))                                                          (1)
 
 for all nodes at once, g(t) the gradients at w(t). At rest (1) is w = W~ w, so that all nodes agree, and the mean moves
-by the mean gradient alone: they rest at the minimiser of the sum, however much their data differ. Where W is not doubly
+by the mean gradient alone: they rest at the minimizer of the sum, however much their data differ. Where W is not doubly
 stochastic, or messages are lost, that is no longer so.
 
 (1) diverges where an eigenvalue of the matrix is -1/3 or less, as the paper assumes it is not. Here
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions, ParamsMessage, flow
-from strategies.unconstrained import Unconstrained
+from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
+from strategies.parts.unconstrained import Unconstrained
 
 
 class D2Options(CompressibleGossipOptions):
@@ -35,7 +35,7 @@ class D2Options(CompressibleGossipOptions):
 
     name: Literal["d2"] = "d2"
 
-    spec: ClassVar[Spec] = Spec(single_step=True, compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(single_step=True, compress=("top-k", "random-k", "quantize"))
 
 
 class D2State(NamedTuple):
@@ -65,7 +65,7 @@ class D2(Unconstrained):
         return D2State(params, state.params, change), StepInfo(loss, torch.ones_like(loss))
 
     def outgoing(self, state: D2State, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send the bracket in (1) to every neighbour."""
+        """Send the bracket in (1) to every neighbor."""
         return ParamsMessage(state.params)
 
     def incoming(
@@ -77,7 +77,7 @@ class D2(Unconstrained):
         outbox: ParamsMessage,
         headers: Headers,
     ) -> D2State:
-        """Average by (2) with the neighbours that were heard."""
+        """Average by (2) with the neighbors that were heard."""
         weights = round_view.weight_in / 2
         moved = flow(outbox.params, inbox.params, weights, headers.received, self.options.clip)
         return state._replace(params=state.params + moved)

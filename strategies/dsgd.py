@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Objective, Spec, View
-from strategies.gossip import CompressibleGossipOptions, GossipExchange
-from strategies.heavy_ball import HeavyBallStep, start_velocity
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange
+from strategies.parts.heavy_ball import HeavyBallStep, start_velocity
 
 
 class DSGDOptions(CompressibleGossipOptions):
@@ -28,7 +28,7 @@ class DSGDOptions(CompressibleGossipOptions):
     name: Literal["dsgd"] = "dsgd"
     momentum: float = Field(0.9, ge=0, lt=1, description="heavy-ball momentum on the local gradient")
 
-    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
 
 class DSGDState(NamedTuple):

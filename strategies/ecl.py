@@ -23,9 +23,9 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from strategies.compression import RandomK
+from strategies.compression.options import RandomK
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
-from strategies.edge_consensus import (
+from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
     EdgeState,
@@ -40,7 +40,7 @@ class ECLOptions(EdgeConsensusOptions):
 
     name: Literal["ecl"] = "ecl"
 
-    spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k", "top-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k", "top-k", "quantize"))
 
 
 class ECLState(NamedTuple):
@@ -57,11 +57,11 @@ class ECL(EdgeConsensusExchange):
     options: ECLOptions
     objective: Objective
 
-    def edge_penalty(self, degree: int, neighbour_degree: int, local_steps: int) -> float:
+    def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij by (2), or as given."""
         compress = self.options.compress
         between = local_steps / compress.keep if isinstance(compress, RandomK) else local_steps
-        return default_edge_penalty(self.options, 1.0, degree, neighbour_degree, between)
+        return default_edge_penalty(self.options, 1.0, degree, neighbor_degree, between)
 
     def phase(self, step: int) -> Phase:
         """Every step is the same."""

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions, ParamsMessage, flow
-from strategies.unconstrained import Unconstrained
+from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
+from strategies.parts.unconstrained import Unconstrained
 
 
 class ExactDiffusionOptions(CompressibleGossipOptions):
@@ -38,7 +38,7 @@ class ExactDiffusionOptions(CompressibleGossipOptions):
 
     name: Literal["exact-diffusion"] = "exact-diffusion"
 
-    spec: ClassVar[Spec] = Spec(compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(compress=("top-k", "random-k", "quantize"))
 
 
 class ExactDiffusionState(NamedTuple):
@@ -70,7 +70,7 @@ class ExactDiffusion(Unconstrained):
         return moved, StepInfo(loss, torch.ones_like(loss))
 
     def outgoing(self, state: ExactDiffusionState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send phi to every neighbour."""
+        """Send phi to every neighbor."""
         return ParamsMessage(state.params)
 
     def incoming(
@@ -82,7 +82,7 @@ class ExactDiffusion(Unconstrained):
         outbox: ParamsMessage,
         headers: Headers,
     ) -> ExactDiffusionState:
-        """Combine with the neighbours that were heard; correct by what that has changed."""
+        """Combine with the neighbors that were heard; correct by what that has changed."""
         weights = round_view.weight_in / 2
         moved = flow(outbox.params, inbox.params, weights, headers.received, self.options.clip)
         correction = state.correction - moved / state.steps.clamp(min=1)

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions
-from strategies.tracking import Tracker, TrackingExchange, start_tracker, tracked_step
+from strategies.parts.gossip import CompressibleGossipOptions
+from strategies.parts.tracking import Tracker, TrackingExchange, start_tracker, tracked_step
 
 
 class GradientTrackingOptions(CompressibleGossipOptions):
@@ -32,7 +32,7 @@ class GradientTrackingOptions(CompressibleGossipOptions):
 
     name: Literal["gradient-tracking"] = "gradient-tracking"
 
-    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
 
 class GradientTrackingState(NamedTuple):

@@ -1,4 +1,4 @@
-"""K-FAC with plain gossip: natural-gradient steps at every node, averaging with the neighbours, no edge constraints.
+"""K-FAC with plain gossip: natural-gradient steps at every node, averaging with the neighbors, no edge constraints.
 
 The ablation that shows what NGPD's primal-dual part does:
 
@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions, GossipExchange
-from strategies.natural_gradient import NaturalGradientOptions, trust_factor
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange
+from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
 
 
 class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
@@ -29,7 +29,7 @@ class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
     name: Literal["kfac-gossip"] = "kfac-gossip"
     damping: float = Field(0.03, gt=0, description="delta, added to the eigenvalues of the Fisher matrix")
 
-    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
 
 class KFACGossipState(NamedTuple):

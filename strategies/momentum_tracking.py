@@ -23,9 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions
-from strategies.heavy_ball import accelerated
-from strategies.tracking import Tracker, TrackingExchange, start_tracker, tracked_step
+from strategies.parts.gossip import CompressibleGossipOptions
+from strategies.parts.heavy_ball import accelerated
+from strategies.parts.tracking import Tracker, TrackingExchange, start_tracker, tracked_step
 
 
 class MomentumTrackingOptions(CompressibleGossipOptions):
@@ -34,7 +34,7 @@ class MomentumTrackingOptions(CompressibleGossipOptions):
     name: Literal["momentum-tracking"] = "momentum-tracking"
     momentum: float = Field(0.9, ge=0, lt=1, description="beta, heavy-ball momentum on the local gradient")
 
-    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
 
 class MomentumTrackingState(NamedTuple):

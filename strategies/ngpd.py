@@ -3,7 +3,7 @@
 Niwa, Ishii, Sawada, Fujino, Harada, Yokota, "Natural gradient primal-dual method for decentralized learning", IEEE
 Transactions on Signal and Information Processing over Networks 10, pp. 417-433, 2024, doi 10.1109/TSIPN.2024.3388948.
 
-Node i minimises f_i subject to the constraints of its edges. A local step, with g the gradient on a minibatch, is
+Node i minimizes f_i subject to the constraints of its edges. A local step, with g the gradient on a minibatch, is
 
     w <- argmin_v <g, v - w> + (1 / 2 mu) |v - w|^2_{F_i + delta I} + sum_j (eta_ij / 2) |a_ij v - z_i|j|^2
 
@@ -36,7 +36,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
-from strategies.edge_consensus import (
+from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
     EdgeState,
@@ -44,7 +44,7 @@ from strategies.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.natural_gradient import NaturalGradientOptions, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
@@ -56,7 +56,7 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )
 
-    spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k", "top-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k", "top-k", "quantize"))
 
     @model_validator(mode="after")
     def _damped(self) -> Self:
@@ -80,10 +80,10 @@ class NGPD(EdgeConsensusExchange):
     options: NGPDOptions
     curvature: Curvature
 
-    def edge_penalty(self, degree: int, neighbour_degree: int, local_steps: int) -> float:
+    def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij by (3), or as given."""
         weight = self.options.damping if self.options.edge_metric == "euclidean" else 1.0
-        return default_edge_penalty(self.options, weight, degree, neighbour_degree, local_steps)
+        return default_edge_penalty(self.options, weight, degree, neighbor_degree, local_steps)
 
     def phase(self, step: int) -> Phase:
         """Refresh the curvature as the options say."""

@@ -1,7 +1,7 @@
 """Quasi-global momentum: QG-DSGDm and, with Nesterov's step, QG-DSGDm-N.
 
 Lin, Karimireddy, Stich, Jaggi, "Quasi-global momentum: accelerating decentralized deep learning on heterogeneous data",
-ICML 2021. The momentum comes from a buffer m^ that follows how far the node has moved, neighbours included:
+ICML 2021. The momentum comes from a buffer m^ that follows how far the node has moved, neighbors included:
 
     m = beta m^ + g,    w <- w - mu m           or, Nesterov,    w <- w - mu (beta m + g)             (K times a round)
     w <- W w                                                                                          (once a round)
@@ -23,9 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
-from strategies.gossip import CompressibleGossipOptions, ParamsMessage, gossip
-from strategies.heavy_ball import accelerated
-from strategies.unconstrained import Unconstrained
+from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, gossip
+from strategies.parts.heavy_ball import accelerated
+from strategies.parts.unconstrained import Unconstrained
 
 
 class QGDSGDmOptions(CompressibleGossipOptions):
@@ -38,7 +38,7 @@ class QGDSGDmOptions(CompressibleGossipOptions):
     )
     nesterov: bool = Field(True, description="whether the momentum is applied as Nesterov does (QG-DSGDm-N)")
 
-    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantise"))
+    spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
 
 class QGDSGDmState(NamedTuple):
@@ -72,7 +72,7 @@ class QGDSGDm(Unconstrained):
         return state._replace(params=params, lr_sum=state.lr_sum + lr), StepInfo(loss, torch.ones_like(loss))
 
     def outgoing(self, state: QGDSGDmState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send the parameters to every neighbour."""
+        """Send the parameters to every neighbor."""
         return ParamsMessage(state.params)
 
     def incoming(
@@ -84,7 +84,7 @@ class QGDSGDm(Unconstrained):
         outbox: ParamsMessage,
         headers: Headers,
     ) -> QGDSGDmState:
-        """Average with the neighbours that were heard; let the buffer follow the whole round's move."""
+        """Average with the neighbors that were heard; let the buffer follow the whole round's move."""
         params = gossip(state.params, inbox.params, round_view.weight_in, headers.received, self.options.clip)
         decay = self.options.momentum if self.options.buffer_decay is None else self.options.buffer_decay
         # A step of length 0, at the end of a schedule, says nothing of the direction.

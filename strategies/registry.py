@@ -8,9 +8,11 @@ from typing import Any
 from strategies.ad_psgd import ADPSGD, ADPSGDOptions
 from strategies.c_ecl import CECLOptions
 from strategies.choco_sgd import ChocoSGDOptions
+from strategies.compression.error_feedback import ErrorFeedback
+from strategies.compression.rounding import Rounded, message_dtype
+from strategies.compression.shared_mask import SharedMask
 from strategies.contract import Curvature, Objective, Strategy, StrategyOptions
 from strategies.d2 import D2, D2Options
-from strategies.differences import Differences
 from strategies.dsgd import DSGD, DSGDOptions
 from strategies.ecl import ECL, ECLOptions
 from strategies.exact_diffusion import ExactDiffusion, ExactDiffusionOptions
@@ -21,8 +23,6 @@ from strategies.ngpd import NGPD, NGPDOptions
 from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
 from strategies.relay_sgd import RelaySGD, RelaySGDOptions
 from strategies.sgp import SGP, SGPOptions
-from strategies.shared_mask import SharedMask
-from strategies.wire import Rounded, wire_type
 
 STRATEGIES: dict[str, tuple[type[StrategyOptions], Any]] = {
     "ngpd": (NGPDOptions, NGPD),
@@ -57,12 +57,12 @@ def parse_strategy(value: str | Mapping[str, Any]) -> StrategyOptions:
     return STRATEGIES[name][0].model_validate(fields)
 
 
-def make_strategy(options: StrategyOptions, minimised: Objective | Curvature) -> Strategy:
+def make_strategy(options: StrategyOptions, minimized: Objective | Curvature) -> Strategy:
     """Return the algorithm of these options, on an objective or, if it is of second order, on a curvature."""
-    strategy: Strategy = STRATEGIES[options.name][1](options, minimised)
+    strategy: Strategy = STRATEGIES[options.name][1](options, minimized)
     if options.shares_mask:
         strategy = SharedMask(strategy)
     elif options.compress is not None:
-        strategy = Differences(strategy)
-    wire = wire_type(options)
+        strategy = ErrorFeedback(strategy)
+    wire = message_dtype(options)
     return strategy if wire is None else Rounded(strategy, wire)

@@ -1,22 +1,22 @@
 """RelaySGD: averages over a tree in which every node counts the same, some rounds late.
 
 Vogels, He, Koloskova, Karimireddy, Lin, Stich, Jaggi, "RelaySum for decentralized deep learning on heterogeneous data",
-NeurIPS 2021. After its local steps a node sends to each neighbour j the sum of what it knows from elsewhere, and how
+NeurIPS 2021. After its local steps a node sends to each neighbor j the sum of what it knows from elsewhere, and how
 many nodes that is:
 
-    m_i|j <- w_i + sum_k m_k|i,    c_i|j <- 1 + sum_k c_k|i       (k: neighbours but j; m_k|i, c_k|i of last round)
-    w_i   <- (w_i + sum_j m_j|i) / (1 + sum_j c_j|i)              (all neighbours j; m_j|i, c_j|i of this round)
+    m_i|j <- w_i + sum_k m_k|i,    c_i|j <- 1 + sum_k c_k|i       (k: neighbors but j; m_k|i, c_k|i of last round)
+    w_i   <- (w_i + sum_j m_j|i) / (1 + sum_j c_j|i)              (all neighbors j; m_j|i, c_j|i of this round)
 
 On a tree each node's parameters arrive at every other exactly once, a round late for each node between the two. At
-rest every node has the same average of w - mu g, hence all agree at the minimiser of the sum. With K local steps all
-agree where the moves of K local steps sum to 0, as in federated averaging: not the minimiser where data differ.
+rest every node has the same average of w - mu g, hence all agree at the minimizer of the sum. With K local steps all
+agree where the moves of K local steps sum to 0, as in federated averaging: not the minimizer where data differ.
 The weights W are not used.
 
 What travels of a sum is its mean m / c, and c as an integer, so that a message is rounded, and looks to whoever judges
 its size, as one of any node's own parameters does.
 
 Division is by the count, not by N: that is the paper's form for links that lose messages. What did not arrive in a
-round is neither averaged nor relayed in the next one, so that the average is over fewer nodes. A neighbour's message
+round is neither averaged nor relayed in the next one, so that the average is over fewer nodes. A neighbor's message
 speaks for many nodes, so there is no ``clip``.
 
 Momentum is heavy-ball momentum on the local gradient, as in decentralized SGD.
@@ -32,8 +32,8 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, RoundView, Spec, StrategyOptions, View
-from strategies.heavy_ball import HeavyBallStep, start_velocity
-from strategies.unconstrained import Unconstrained
+from strategies.parts.heavy_ball import HeavyBallStep, start_velocity
+from strategies.parts.unconstrained import Unconstrained
 
 
 class RelaySGDOptions(StrategyOptions):
@@ -46,7 +46,7 @@ class RelaySGDOptions(StrategyOptions):
 
 
 class RelayMessage(NamedTuple):
-    """For every neighbour j the mean m_i|j / c_i|j ``[D, P]``, and of how many nodes it is, c_i|j, int32 ``[D, 1]``."""
+    """For every neighbor j the mean m_i|j / c_i|j ``[D, P]``, and of how many nodes it is, c_i|j, int32 ``[D, 1]``."""
 
     mean: Tensor
     nodes: Tensor
@@ -74,7 +74,7 @@ class RelaySGD(HeavyBallStep, Unconstrained):
         return RelaySGDState(params, start_velocity(params, self.options.momentum), heard)
 
     def outgoing(self, state: RelaySGDState, view: View, round_view: RoundView) -> RelayMessage:
-        """Send each neighbour what is known from the others and from here."""
+        """Send each neighbor what is known from the others and from here."""
         sums, counts = state.heard.mean * state.heard.nodes, state.heard.nodes
         nodes = 1 + counts.sum(0) - counts
         return RelayMessage((state.params + sums.sum(0) - sums) / nodes, nodes.to(torch.int32))
@@ -88,6 +88,6 @@ class RelaySGD(HeavyBallStep, Unconstrained):
         outbox: RelayMessage,
         headers: Headers,
     ) -> RelaySGDState:
-        """Average over all nodes that were heard of; slots of neighbours that were not hold zeros."""
+        """Average over all nodes that were heard of; slots of neighbors that were not hold zeros."""
         params = (state.params + (inbox.mean * inbox.nodes).sum(0)) / (1 + inbox.nodes.sum(0))
         return state._replace(params=params, heard=inbox)

@@ -27,9 +27,9 @@ from pydantic import Field
 from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, State, Step, StepInfo, StrategyOptions, View
-from strategies.gossip import weighted_sum
-from strategies.heavy_ball import accelerated, start_velocity
-from strategies.unconstrained import Unconstrained
+from strategies.parts.gossip import weighted_sum
+from strategies.parts.heavy_ball import accelerated, start_velocity
+from strategies.parts.unconstrained import Unconstrained
 
 
 class SGPOptions(StrategyOptions):

@@ -246,7 +246,7 @@ def test_the_gallery_holds_every_algorithm_and_where_it_rests(site: Path) -> Non
     # As tests/strategies say of each: test_rest_points, test_baselines, test_push.
     assert {"dsgd", "kfac-gossip", "qg-dsgdm", "ad-psgd", "sgp"} <= biased
     exact = {"ngpd", "ecl", "d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "relay-sgd"}
-    assert {name for name, point in rests.items() if point.startswith("the exact minimiser")} >= exact
+    assert {name for name, point in rests.items() if point.startswith("the exact minimizer")} >= exact
 
 
 def test_the_galleries_hold_every_topology_and_their_pictures(site: Path) -> None:

@@ -17,7 +17,7 @@ from topologies.options import TopologyOptions
 
 
 class RingOptions(TopologyOptions):
-    """A cycle: node i has the neighbours i - 1 and i + 1 modulo N. Two nodes share a single edge."""
+    """A cycle: node i has the neighbors i - 1 and i + 1 modulo N. Two nodes share a single edge."""
 
     name: Literal["ring"] = "ring"
 
@@ -27,7 +27,7 @@ class RingOptions(TopologyOptions):
 
 
 class CirculantOptions(TopologyOptions):
-    """A ring with chords: node i has the neighbours i - o and i + o modulo N for every offset o.
+    """A ring with chords: node i has the neighbors i - o and i + o modulo N for every offset o.
 
     The default is the double ring.
     """
@@ -57,12 +57,12 @@ class CirculantOptions(TopologyOptions):
 
 
 class ExponentialOptions(TopologyOptions):
-    """Node i has the neighbours i - 2^k and i + 2^k modulo N for every 2^k below N.
+    """Node i has the neighbors i - 2^k and i + 2^k modulo N for every 2^k below N.
 
-    In the literature an edge leads from i to i + 2^k only, with ceil(log2 N) neighbours each (Assran, Loizou, Ballas,
+    In the literature an edge leads from i to i + 2^k only, with ceil(log2 N) neighbors each (Assran, Loizou, Ballas,
     Rabbat, "Stochastic gradient push for distributed deep learning", ICML 2019; Ying, Yuan, Chen, Hu, Pan, Yin,
     "Exponential graph is provably efficient for decentralized deep training", NeurIPS 2021). Here every edge runs
-    both ways, since methods with a dual on each edge need that: about twice as many neighbours, 2 log2(N) - 1 where N
+    both ways, since methods with a dual on each edge need that: about twice as many neighbors, 2 log2(N) - 1 where N
     is a power of two, and symmetric weights.
     """
 
@@ -76,8 +76,8 @@ class ExponentialOptions(TopologyOptions):
 class TorusOptions(TopologyOptions):
     """A grid that wraps around in both directions; node r * columns + c has its place in row r and column c.
 
-    Four neighbours each, where there are three rows and three columns or more; in a direction of size 2 both ways
-    round lead to the same neighbour, by one edge; a single row is a ring.
+    Four neighbors each, where there are three rows and three columns or more; in a direction of size 2 both ways
+    round lead to the same neighbor, by one edge; a single row is a ring.
     """
 
     name: Literal["torus"] = "torus"
@@ -101,7 +101,7 @@ class TorusOptions(TopologyOptions):
 
 
 class HypercubeOptions(TopologyOptions):
-    """Nodes whose indices differ in one binary digit are neighbours: log2(N) each, and as many steps across."""
+    """Nodes whose indices differ in one binary digit are neighbors: log2(N) each, and as many steps across."""
 
     name: Literal["hypercube"] = "hypercube"
     nodes: int = Field(8, ge=2, description="N, the number of nodes, a power of two")
@@ -119,7 +119,7 @@ class HypercubeOptions(TopologyOptions):
 
 
 class CompleteOptions(TopologyOptions):
-    """Every node is a neighbour of every other."""
+    """Every node is a neighbor of every other."""
 
     name: Literal["complete"] = "complete"
 
@@ -129,7 +129,7 @@ class CompleteOptions(TopologyOptions):
 
 
 class StarOptions(TopologyOptions):
-    """Node 0 is the neighbour of all others, which have no other."""
+    """Node 0 is the neighbor of all others, which have no other."""
 
     name: Literal["star"] = "star"
 
@@ -139,7 +139,7 @@ class StarOptions(TopologyOptions):
 
 
 class PathOptions(TopologyOptions):
-    """A line: node i has the neighbours i - 1 and i + 1, where they exist."""
+    """A line: node i has the neighbors i - 1 and i + 1, where they exist."""
 
     name: Literal["path"] = "path"
 
@@ -166,7 +166,7 @@ class BarbellOptions(TopologyOptions):
     """Two complete clusters of N/2 nodes, 0 to N/2 - 1 and the others, joined by edges that share no node.
 
     One edge (the barbell graph) is the narrowest bridge that there is, N/2 edges the widest: then every node has one
-    neighbour in the other cluster.
+    neighbor in the other cluster.
     """
 
     name: Literal["barbell"] = "barbell"

@@ -1,6 +1,6 @@
 """Sequences of sparse graphs after which every node holds the exact mean of all.
 
-In each round a node has k neighbours at most, and the product of the rounds' symmetric weight matrices is 11^T / n.
+In each round a node has k neighbors at most, and the product of the rounds' symmetric weight matrices is 11^T / n.
 Takezawa, Sato, Bao, Niwa, Yamada, "Beyond exponential graph: communication-efficient topologies for decentralized
 learning via finite-time convergence", NeurIPS 2023: ``hyper_hypercube`` is its algorithm 1, ``simple_base_graph``
 algorithm 2 and ``base_graph`` algorithm 3. A single node needs no round.

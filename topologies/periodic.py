@@ -81,7 +81,7 @@ class HyperHypercubeOptions(PeriodicOptions):
 
     name: Literal["hyper-hypercube"] = "hyper-hypercube"
     nodes: int = Field(8, ge=2, description="N, the number of nodes, without a prime factor above max_degree + 1")
-    max_degree: int = Field(1, ge=1, description="k, the most neighbours of a node in a round")
+    max_degree: int = Field(1, ge=1, description="k, the most neighbors of a node in a round")
 
     @model_validator(mode="after")
     def _smooth(self) -> Self:
@@ -102,7 +102,7 @@ class SimpleBaseGraphOptions(PeriodicOptions):
     """The simple Base-(k+1) graph: as ``base-graph``, by a plainer rule, in as many rounds or more."""
 
     name: Literal["simple-base-graph"] = "simple-base-graph"
-    max_degree: int = Field(1, ge=1, description="k, the most neighbours of a node in a round")
+    max_degree: int = Field(1, ge=1, description="k, the most neighbors of a node in a round")
 
     def rounds(self) -> list[Edges]:
         """Return the edges and weights of each round of a period."""
@@ -117,7 +117,7 @@ class BaseGraphOptions(PeriodicOptions):
     """
 
     name: Literal["base-graph"] = "base-graph"
-    max_degree: int = Field(1, ge=1, description="k, the most neighbours of a node in a round")
+    max_degree: int = Field(1, ge=1, description="k, the most neighbors of a node in a round")
 
     def rounds(self) -> list[Edges]:
         """Return the edges and weights of each round of a period."""

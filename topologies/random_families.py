@@ -37,10 +37,10 @@ class ErdosRenyiOptions(TopologyOptions):
 
 
 class RandomRegularOptions(TopologyOptions):
-    """Every node has the same number of neighbours, drawn uniformly among all such graphs (in the limit of large N)."""
+    """Every node has the same number of neighbors, drawn uniformly among all such graphs (in the limit of large N)."""
 
     name: Literal["random-regular"] = "random-regular"
-    degree: int = Field(3, ge=1, description="neighbours of a node; below nodes, and nodes * degree must be even")
+    degree: int = Field(3, ge=1, description="neighbors of a node; below nodes, and nodes * degree must be even")
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -64,34 +64,34 @@ class RandomRegularOptions(TopologyOptions):
 
 
 class WattsStrogatzOptions(TopologyOptions):
-    """A small world: a ring of wide neighbourhoods, some of whose edges lead anywhere.
+    """A small world: a ring of wide neighborhoods, some of whose edges lead anywhere.
 
-    Node i is joined to the ``neighbours`` / 2 next nodes on either side; then each edge keeps one end and, with the
+    Node i is joined to the ``neighbors`` / 2 next nodes on either side; then each edge keeps one end and, with the
     same probability and independently, gets another node, drawn uniformly, as its other end. Watts, Strogatz,
     "Collective dynamics of 'small-world' networks", Nature 393, 1998.
     """
 
     name: Literal["watts-strogatz"] = "watts-strogatz"
-    neighbours: int = Field(4, ge=2, multiple_of=2, description="neighbours on the ring, an even number below nodes")
+    neighbors: int = Field(4, ge=2, multiple_of=2, description="neighbors on the ring, an even number below nodes")
     probability: float = Field(0.1, ge=0, le=1, description="probability that an edge is led elsewhere")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.neighbours >= self.nodes:
-            raise ValueError(f"neighbours: must be less than nodes = {self.nodes} (got {self.neighbours})")
+        if self.neighbors >= self.nodes:
+            raise ValueError(f"neighbors: must be less than nodes = {self.nodes} (got {self.neighbors})")
         return self
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the first connected graph of the draws; raise ``ValueError`` where there is none."""
         return _connected(
-            lambda draw: nx.watts_strogatz_graph(self.nodes, self.neighbours, self.probability, seed=draw),
+            lambda draw: nx.watts_strogatz_graph(self.nodes, self.neighbors, self.probability, seed=draw),
             seed,
-            f"neighbours: must be larger for probability = {self.probability:g} (got {self.neighbours})",
+            f"neighbors: must be larger for probability = {self.probability:g} (got {self.neighbors})",
         )
 
 
 class BarabasiAlbertOptions(TopologyOptions):
-    """A network with hubs: it grows node by node, and the more neighbours a node has the more it gets.
+    """A network with hubs: it grows node by node, and the more neighbors a node has the more it gets.
 
     Nodes 0 to ``attachments`` form a star around node 0; each node after them is joined to ``attachments`` of those
     before it, with probabilities that are proportional to their degrees. Barabasi, Albert, "Emergence of scaling in

@@ -1,4 +1,4 @@
-"""Mixing weights W of a graph: what each node gives to its own value and to its neighbours' when it averages.
+"""Mixing weights W of a graph: what each node gives to its own value and to its neighbors' when it averages.
 
 Every rule makes W nonnegative with rows that sum to one, from the degrees of the graph that is *active* in a round or,
 ``own_weights``, from what the graph's edges carry. The symmetric ones (``DOUBLY_STOCHASTIC``) have columns that sum to
@@ -53,10 +53,10 @@ def max_degree(edges: NDArray[np.int64], active: NDArray[np.bool_], num_nodes: i
     return _with_own(edges, active, num_nodes, 1 / (1 + degrees.max()))
 
 
-def uniform_neighbour(edges: NDArray[np.int64], active: NDArray[np.bool_], num_nodes: int) -> Weights:
+def uniform_neighbor(edges: NDArray[np.int64], active: NDArray[np.bool_], num_nodes: int) -> Weights:
     """Return W_ij = 1 / (1 + d_i) for ``edges [E, 2]`` and ``active [E]``.
 
-    Each node averages itself and its neighbours evenly: doubly stochastic only where neighbours' degrees are equal.
+    Each node averages itself and its neighbors evenly: doubly stochastic only where neighbors' degrees are equal.
     """
     degrees = degrees_of(edges[active], num_nodes)
     return _with_own(edges, active, num_nodes, 1 / (1 + degrees[edges]))
@@ -95,7 +95,7 @@ WeightsName = Literal["metropolis", "max-degree", "uniform", "own", "push-sum"]
 WEIGHTS: dict[WeightsName, WeightRule] = {
     "metropolis": metropolis_hastings,
     "max-degree": max_degree,
-    "uniform": uniform_neighbour,
+    "uniform": uniform_neighbor,
 }
 """The rules that need no more than the graph, by name."""
 

@@ -45,8 +45,8 @@ def calibrate(
 
     from rich.console import Console
 
-    from ngpd_fl.calibration import calibrate as measured
     from ngpd_fl.devices import class_toml
+    from ngpd_fl.profiling.calibration import calibrate as measured
     from ngpd_fl.records import write_text
     from ngpd_fl.report.units import size
 

@@ -114,7 +114,7 @@ def _folder_name(name: str | None, out: Path | None) -> str | None:
 
 def _compose_all(configs: Mapping[str, Config]) -> None:
     """Raise ``InputError`` before anything is computed if any of the runs is not possible."""
-    from ngpd_fl.composition import compose
+    from ngpd_fl.training import compose
 
     for config in configs.values():
         compose(config)

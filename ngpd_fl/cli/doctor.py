@@ -13,7 +13,7 @@ from ngpd_fl.cli.ending import FAILED, Ended
 from ngpd_fl.cli.folders import RUNS
 
 if TYPE_CHECKING:
-    from ngpd_fl.diagnosis import Finding
+    from ngpd_fl.profiling.doctor import Finding
 
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="look here for data sets")]
 AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON, for a bug report")]
@@ -30,7 +30,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     from rich.table import Table
 
     from ngpd_fl.cli.console import results
-    from ngpd_fl.diagnosis import diagnose
+    from ngpd_fl.profiling.doctor import diagnose
 
     if data_dir is not None and not data_dir.is_dir():
         from ngpd_fl.config import InputError

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ngpd_fl.signals import ENDING, handled
+from ngpd_fl.core.signals import ENDING, handled
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C; SIGTERM and SIGHUP are the same."""

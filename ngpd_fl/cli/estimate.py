@@ -10,7 +10,7 @@ from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_table
 
 if TYPE_CHECKING:
-    from ngpd_fl.estimation import Estimate
+    from ngpd_fl.profiling import Estimate
 
 _KINDS = {
     "params": "parameters",
@@ -53,7 +53,7 @@ def estimate(
     from rich.console import Console
     from rich.table import Table
 
-    from ngpd_fl.estimation import estimate as estimated
+    from ngpd_fl.profiling import estimate as estimated
     from ngpd_fl.report.setting import setting_words
 
     with Console(stderr=True).status("timing rounds of a part of the network"):

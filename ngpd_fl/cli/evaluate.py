@@ -1,4 +1,4 @@
-"""``ngpd-fl evaluate``: the saved models of a run, or of a comparison, judged again."""
+"""``ngpd-fl evaluate``: the saved models of a run, or of a comparison, evaluated again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_lines, print_table
 
 if TYPE_CHECKING:
-    from ngpd_fl.judging import Judgement
+    from ngpd_fl.evaluation.saved_models import SavedModelEvaluation
 
 _SHOWN = 20
 """Up to this many classes each has a row; of more, those on which the nodes are worst."""
 
 
 class SplitName(StrEnum):
-    """What models can be judged on."""
+    """What models can be evaluated on."""
 
     test = "test"
     validation = "validation"
@@ -42,9 +42,8 @@ def evaluate(
     out: Out = None,
     trust_code: flags.TrustCode = False,
 ) -> None:
-    """Judge the saved models of a run: each node's and the averaged one, also on other data than the run's."""
+    """Evaluate the saved models of a run: each node's and the averaged one, also on other data than the run's."""
     from ngpd_fl.config import InputError
-    from ngpd_fl.judging import judge
     from ngpd_fl.records import RunFolder
     from ngpd_fl.report import read_outcomes
 
@@ -53,7 +52,7 @@ def evaluate(
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
     found = [
-        judge(
+        evaluate(
             RunFolder.open(folder),
             split=split.value,
             dataset=dataset,
@@ -72,7 +71,7 @@ def evaluate(
         _print_several(found, foot)
 
 
-def _write(found: list[Judgement], single: bool, out: Path) -> None:
+def _write(found: list[SavedModelEvaluation], single: bool, out: Path) -> None:
     from ngpd_fl.config import InputError
     from ngpd_fl.records import write_text
 
@@ -84,7 +83,7 @@ def _write(found: list[Judgement], single: bool, out: Path) -> None:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error
 
 
-def _print_one(found: Judgement, foot: str) -> None:
+def _print_one(found: SavedModelEvaluation, foot: str) -> None:
     """Print the figures as they stand at a run's end, and a table of the classes or bins."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -102,7 +101,7 @@ def _print_one(found: Judgement, foot: str) -> None:
     ends = {word: ranks.index(end(ranks)) for word, end in (("worst", min), ("best", max))}
     nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {names[node]})" for word, node in ends.items())
     lines = [
-        ("judged on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
+        ("evaluated on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
         (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),
         (f"on {measure.groups} as their own", f"mean {_own(found)}"),
         ("averaged model", text(average.value)),
@@ -119,8 +118,8 @@ def _print_one(found: Judgement, foot: str) -> None:
         column.justify = "right"
     order, title = list(range(len(sizes))), f"{measure.group} by {measure.group}"
     if len(sizes) > _SHOWN:
-        judged = (group for group in order if sizes[group])
-        order = sorted(judged, key=lambda group: measure.rank(float(values.groups[group])))[: _SHOWN // 2]
+        evaluated = (group for group in order if sizes[group])
+        order = sorted(evaluated, key=lambda group: measure.rank(float(values.groups[group])))[: _SHOWN // 2]
         title = f"the {len(order)} {measure.groups} on which the nodes are worst"
     for group in order:
         of_group = (each[group] for each in (values.groups, average.groups))
@@ -130,7 +129,7 @@ def _print_one(found: Judgement, foot: str) -> None:
     results().print(f"\n{foot}", soft_wrap=True, markup=False)
 
 
-def _print_several(found: list[Judgement], foot: str) -> None:
+def _print_several(found: list[SavedModelEvaluation], foot: str) -> None:
     """Print a line per run, the best first."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -142,7 +141,7 @@ def _print_several(found: list[Judgement], foot: str) -> None:
     table.add_column("")
     for head in ("mean", "worst", "best", "as own", "averaged", "consensus"):
         table.add_column(head.replace(" ", "\n"), justify="right", vertical="bottom")
-    judged = set()
+    evaluated = set()
     for each in sorted(found, key=_rank, reverse=True):
         values, measure = each.evaluation, each.evaluation.measure
         ranked = sorted(values.nodes.tolist(), key=measure.rank)
@@ -150,20 +149,20 @@ def _print_several(found: list[Judgement], foot: str) -> None:
         assert values.average is not None
         distance = units.distance(null_if_not_finite(values.average.consensus_distance))
         table.add_row(each.name, *shares, _own(each), measure.text(values.average.value), distance)
-        judged.add(f"{_examples(each)} ({measure.name})")
-    print_table(f"judged on {' and '.join(sorted(judged))}", table, foot)
+        evaluated.add(f"{_examples(each)} ({measure.name})")
+    print_table(f"evaluated on {' and '.join(sorted(evaluated))}", table, foot)
 
 
-def _examples(found: Judgement) -> str:
-    """Return what was judged on, e.g. ``the 359 test images of digits``."""
-    apart = ", each model on its node's own" if found.judged_on == "own" else ""
+def _examples(found: SavedModelEvaluation) -> str:
+    """Return what was evaluated on, e.g. ``the 359 test images of digits``."""
+    apart = ", each model on its node's own" if found.evaluated_on == "own" else ""
     return f"the {found.sizes.sum():,} {found.split} {found.evaluation.measure.examples} of {found.dataset}{apart}"
 
 
-def _own(found: Judgement) -> str:
+def _own(found: SavedModelEvaluation) -> str:
     """Return the nodes' mean on examples as their own; ``-`` where it is not known what these are."""
     return found.evaluation.measure.text(found.evaluation.own.mean()) if found.own_known else "-"
 
 
-def _rank(found: Judgement) -> float:
+def _rank(found: SavedModelEvaluation) -> float:
     return found.evaluation.measure.rank(float(found.evaluation.nodes.mean()))

@@ -48,7 +48,7 @@ Init = Annotated[
     Path | None,
     typer.Option("--init", metavar="FILE", help="start from these weights (.safetensors)", rich_help_panel=_WHAT),
 ]
-Rounds = Annotated[int | None, typer.Option(help="exchanges with the neighbours; default: 30", rich_help_panel=_HOW)]
+Rounds = Annotated[int | None, typer.Option(help="exchanges with the neighbors; default: 30", rich_help_panel=_HOW)]
 UntilAccuracy = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="stop once the nodes' mean accuracy is so high, e.g. 0.9", rich_help_panel=_HOW),

@@ -83,7 +83,7 @@ def train_with_flower(settings: Config, out: Path | None, quiet: bool, given: Ma
     """Train through Flower and record it; ``given`` goes to ``run_flower``, what is None left out."""
 
     def runner(*words: Any) -> Any:
-        from ngpd_fl.flower.launch import run_flower
+        from ngpd_fl.flower.launcher.run import run_flower
 
         told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         return run_flower(*words, **told, on_event=lambda line: print(line, file=sys.stderr, flush=True))

@@ -42,8 +42,8 @@ def partition(
     settings = flags.load_config(context.params)
     path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
 
+    from ngpd_fl.report.partition import count_labels, split_figure
     from ngpd_fl.report.setting import split_words
-    from ngpd_fl.report.split import count_labels, split_figure
     from ngpd_fl.report.style import drawing, save
 
     counts, measure = count_labels(settings)
@@ -98,11 +98,11 @@ def _measures(counts: NDArray[np.int64], measure: Measure) -> list[tuple[str, st
 def _on_graph(counts: NDArray[np.int64], settings: Config) -> list[tuple[str, str]]:
     """Return how the skew lies on the graph."""
     from ngpd_fl.config import build_topology
-    from ngpd_fl.data import neighbourhood_skew
+    from ngpd_fl.data import neighborhood_skew
     from ngpd_fl.report.setting import graph_words
 
-    skew = neighbourhood_skew(counts, build_topology(settings))
+    skew = neighborhood_skew(counts, build_topology(settings))
     return [
-        ("between neighbours", f"{skew.between_neighbours:.3f} total variation on a {graph_words(settings)}"),
-        ("of neighbourhoods", f"{skew.of_neighbourhoods:.3f} total variation from all nodes' labels together"),
+        ("between neighbors", f"{skew.between_neighbors:.3f} total variation on a {graph_words(settings)}"),
+        ("of neighborhoods", f"{skew.of_neighborhoods:.3f} total variation from all nodes' labels together"),
     ]

@@ -1,4 +1,4 @@
-"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbours directly. See docs/edge.md."""
+"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbors directly. See docs/edge.md."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ def peer(
     assignments: flags.Assignments = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train this machine's nodes together with those of its neighbours, without any server.
+    """Train this machine's nodes together with those of its neighbors, without any server.
 
     Start it on every machine. SIGTERM and Ctrl-C stop it with a checkpoint; started again, it goes on, after a crash
-    as well, and joins its neighbours in their round.
+    as well, and joins its neighbors in their round.
     """
     from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
     from ngpd_fl.peer.engine import Waits
-    from ngpd_fl.peer.running import run_peer
+    from ngpd_fl.peer.prometheus import MetricsServer
+    from ngpd_fl.peer.run import run_peer
     from ngpd_fl.peer.transport import Address, Credentials, HttpTransport, Insecure, Peers, Routes
-    from ngpd_fl.peer.watching import MetricsServer
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
     settings = Config.load(config, own | parse_assignments(assignments or ()))
@@ -106,9 +106,9 @@ def peer(
         if metrics is not None:
             stack.callback(metrics.close)
 
-        def on_start(engine: Any, ledger: Any) -> None:
+        def on_start(engine: Any, recorder: Any) -> None:
             if metrics is not None:
-                metrics.watch(engine, ledger)
+                metrics.watch(engine, recorder)
 
         def on_progress(progress: Any) -> None:
             nonlocal done
@@ -147,7 +147,7 @@ def gather(
     """
     from ngpd_fl.cli.folders import new_folder
     from ngpd_fl.cli.show import print_run
-    from ngpd_fl.peer.gathering import gather
+    from ngpd_fl.peer.merge import gather
     from ngpd_fl.report import write_plots
 
     with new_folder(out, "gathered") as folder:

@@ -14,7 +14,7 @@ from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
 if TYPE_CHECKING:
-    from ngpd_fl.running import Result
+    from ngpd_fl.training.run import Result
 
 
 def resume(
@@ -30,7 +30,7 @@ def resume(
     from ngpd_fl.records import RunFolder
 
     def runner(config: Any, folder: Path, on_progress: Any) -> Result:
-        from ngpd_fl.running import resume as go_on
+        from ngpd_fl.training.run import resume as go_on
 
         return go_on(folder, on_progress, checkpoint_every, on_event=_warn, trust_code=trust_code)
 

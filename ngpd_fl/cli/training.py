@@ -13,7 +13,7 @@ from ngpd_fl.cli.progress import reporting
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
     from ngpd_fl.records import Progress
-    from ngpd_fl.running import Result
+    from ngpd_fl.training.run import Result
 
 
 Runner = Callable[..., "Result"]
@@ -36,7 +36,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     from ngpd_fl.config import InputError
     from ngpd_fl.report import write_plots
     from ngpd_fl.report.units import short_percent
-    from ngpd_fl.running import run
+    from ngpd_fl.training.run import run
 
     name, done = config.method, 0
     try:

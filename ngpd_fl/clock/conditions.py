@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.traffic import traffic
+from ngpd_fl.core.message_loss import traffic
 from topologies import Topology
 
 

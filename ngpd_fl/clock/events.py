@@ -84,7 +84,7 @@ class Drop(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A node leaves (at 0: it is not there yet), returns, or leaves rounds out to be where its neighbours are.
+    """A node leaves (at 0: it is not there yet), returns, or leaves rounds out to be where its neighbors are.
 
     Attributes:
         time: when, in seconds.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
 from ngpd_fl.clock.events import Event, Notice
-from ngpd_fl.clock.letter import Letter
+from ngpd_fl.clock.message import Letter
 from ngpd_fl.clock.timeline import Doing, Timeline
 from topologies import Topology
 
@@ -50,11 +50,11 @@ class Synchronous(Timeline):
 
 
 class Local(Timeline):
-    """A node waits for its own neighbours: it reads once their messages of its round have come or are known to be lost.
+    """A node waits for its own neighbors: it reads once their messages of its round have come or are known to be lost.
 
-    It does not wait for a neighbour that is away, nor, with ``patience``, for longer than that: then it reads without.
-    A node whose neighbours have gone on without it takes in their newest messages and leaves out the rounds that it has
-    missed. Where nobody is away and patience suffices, every node reads the very messages that it reads synchronously.
+    It does not wait for a neighbor that is away, nor, with ``timeout``, for longer than that: then it reads without.
+    A node whose neighbors have gone on without it takes in their newest messages and leaves out the rounds that it has
+    missed. Where nobody is away and timeout suffices, every node reads the very messages that it reads synchronously.
     """
 
     keeps_all: ClassVar[bool] = True
@@ -65,10 +65,10 @@ class Local(Timeline):
         rounds: int,
         costs: Costs,
         conditions: Conditions,
-        patience: float | None = None,
+        timeout: float | None = None,
     ) -> None:
         """Take the longest wait in seconds, none: as long as it takes; the rest is as for ``Timeline``."""
-        self._patience = patience
+        self._patience = timeout
         self._heard = [-1] * (2 * len(topology.edges))  # the newest round whose message has come or is known to be lost
         self._progress = 0
         super().__init__(topology, rounds, costs, conditions)
@@ -88,8 +88,8 @@ class Local(Timeline):
         self._see_whether_it_is_over()
 
     def _is_back(self, node: int) -> None:
-        neighbours = [self._receiver[edge] for edge in self._out[node]]
-        around = [self._own_round[other] for other in neighbours if self._doing[other] != Doing.AWAY]
+        neighbors = [self._receiver[edge] for edge in self._out[node]]
+        around = [self._own_round[other] for other in neighbors if self._doing[other] != Doing.AWAY]
         self._begin_next(node, max([self._worked[node] + 1, *around]))
 
     def _has_read(self, node: int, newest: int) -> Iterator[Event]:
@@ -152,7 +152,7 @@ class Local(Timeline):
 
 
 class Asynchronous(Timeline):
-    """Nobody waits: a node reads what has come as soon as it has sent, and of each neighbour the newest message only.
+    """Nobody waits: a node reads what has come as soon as it has sent, and of each neighbor the newest message only.
 
     The network's round is over when its nodes have done N rounds together, whichever did them: fast nodes do more.
     """
@@ -178,15 +178,15 @@ class Asynchronous(Timeline):
 
 MODES: dict[str, type[Timeline]] = {
     "synchronous": Synchronous,
-    "local": Local,
+    "neighbor-synchronous": Local,
     "asynchronous": Asynchronous,
 }
 """By their names in the configuration."""
 
 
 def make_timeline(
-    mode: str, topology: Topology, rounds: int, costs: Costs, conditions: Conditions, patience: float | None = None
+    mode: str, topology: Topology, rounds: int, costs: Costs, conditions: Conditions, timeout: float | None = None
 ) -> Timeline:
-    """Return the timeline of a mode; ``patience`` is for ``local`` alone."""
-    settings: dict[str, Any] = {"patience": patience} if mode == "local" else {}
+    """Return the timeline of a mode; ``timeout`` is for ``neighbor-synchronous`` alone."""
+    settings: dict[str, Any] = {"timeout": timeout} if mode == "neighbor-synchronous" else {}
     return MODES[mode](topology, rounds, costs, conditions, **settings)

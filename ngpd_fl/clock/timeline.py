@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
 from ngpd_fl.clock.events import Drop, Event, Notice, Read, Taken, Work
-from ngpd_fl.clock.letter import Letter
+from ngpd_fl.clock.message import Letter
 from topologies import Topology
 
 
@@ -144,8 +144,8 @@ class Timeline(ABC):
         """A node has taken in what had come, the newest from round ``newest`` (-1: nothing had)."""
 
     def _give_up(self, node: int) -> None:
-        """A node's patience is at its end."""
-        raise AssertionError("only a node that waits loses patience")
+        """A node's timeout is at its end."""
+        raise AssertionError("only a node that waits loses timeout")
 
     def _choose(self, edge: int, round: int) -> Letter | None:
         """Return which of the messages that came over an edge is taken in at the end of ``round``: the newest."""

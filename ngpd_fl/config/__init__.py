@@ -2,7 +2,7 @@
 
 from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
-from ngpd_fl.config.faults import Cut, FaultsConfig, Garbage, Lie
+from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
 from ngpd_fl.config.graph import build_topology
 from ngpd_fl.config.listing import all_fields, all_keys
 from ngpd_fl.config.partitions import (
@@ -50,11 +50,11 @@ __all__ = [
     "EngineConfig",
     "EvaluationConfig",
     "FaultsConfig",
-    "Garbage",
+    "Corrupt",
     "GivenPartition",
     "IIDPartition",
     "InputError",
-    "Lie",
+    "Byzantine",
     "ModelConfig",
     "NetworkConfig",
     "PartitionConfig",

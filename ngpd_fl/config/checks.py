@@ -22,47 +22,47 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
     """Raise ``InputError`` with one line where the network or the training is not what the algorithm needs."""
     if strategy.needs.reliable and network.message_loss > 0:
         raise InputError(f"network.message_loss: {strategy.title} needs every message to arrive; allowed: 0")
-    if strategy.needs.reliable and (training.mode == "asynchronous" or training.patience is not None):
+    if strategy.needs.reliable and (training.mode == "asynchronous" or training.timeout_seconds is not None):
         raise InputError(f"training.mode: {strategy.title} needs every message; allowed: synchronous, local")
     if strategy.needs.single_step and training.local_steps > 1:
         raise InputError(f"training.local_steps: {strategy.title} exchanges after every step; allowed: 1")
 
 
-def check_reference(
+def check_baseline(
     strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig, *, has_clock: bool
 ) -> None:
     """Raise ``InputError`` with one line where a reference is asked for what only peers have."""
-    if training.reference is None:
+    if training.baseline is None:
         return
     if strategy.name not in REFERENCE_STEPS:
         raise InputError(
-            f"strategy.name: training.reference = {training.reference} takes the local steps of an algorithm that has "
+            f"strategy.name: training.baseline = {training.baseline} takes the local steps of an algorithm that has "
             f"them apart from its exchange; allowed: {', '.join(REFERENCE_STEPS)} (got {strategy.name})"
         )
     for key, given in (
         ("strategy.clip", getattr(strategy, "clip", None)),
-        ("strategy.wire", strategy.wire),
+        ("strategy.message_dtype", strategy.message_dtype),
         ("strategy.compress", strategy.compress),
         ("network.message_loss", network.message_loss),
     ):
         if given:
-            raise InputError(f"{key}: training.reference = {training.reference} has no messages of peers; unset it")
+            raise InputError(f"{key}: training.baseline = {training.baseline} has no messages of peers; unset it")
     if has_clock:
         raise InputError(
-            f"training.reference: {training.reference} does not go by the virtual clock; leave training.mode, devices "
+            f"training.baseline: {training.baseline} does not go by the virtual clock; leave training.mode, devices "
             "and faults unset"
         )
 
 
 def check_faults(strategy: StrategyOptions, faults: FaultsConfig) -> None:
     """Raise ``InputError`` with one line where faults lose messages that the algorithm needs."""
-    for key in ("burst_begin", "leave", "cut", "garbage", "lie") if strategy.needs.reliable else ():
+    for key in ("burst_begin", "leave", "cut", "corrupt", "byzantine") if strategy.needs.reliable else ():
         if getattr(faults, key):
             raise InputError(f"faults.{key}: {strategy.title} needs every message; unset it")
 
 
 def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
-    """Raise ``InputError`` with one line where the data's folder or the split to judge on is missing."""
+    """Raise ``InputError`` with one line where the data's folder or the split to evaluate on is missing."""
     if data.needs_data_dir and data.data_dir is None:
         raise InputError(f"data.data_dir: {data.dataset} needs the folder that holds it (--data-dir)")
     if evaluation.split == "validation" and data.validation_fraction == 0:

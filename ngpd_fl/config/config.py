@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from ngpd_fl.config.checks import check_data, check_division, check_faults, check_reference, check_strategy
+from ngpd_fl.config.checks import check_baseline, check_data, check_division, check_faults, check_strategy
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.node_names import by_number
@@ -132,7 +132,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _combination(self) -> Config:
         check_strategy(self.strategy, self.training, self.network)
-        check_reference(self.strategy, self.training, self.network, has_clock=self.has_clock)
+        check_baseline(self.strategy, self.training, self.network, has_clock=self.has_clock)
         check_faults(self.strategy, self.faults)
         check_data(self.data, self.evaluation)
         check_division(self.data, self.partition)
@@ -141,13 +141,13 @@ class Config(Section):
     @property
     def method(self) -> str:
         """What trains, in a word: the strategy or, e.g. ``fedavg (dsgd)``, the reference that takes its steps."""
-        reference = self.training.reference
+        reference = self.training.baseline
         return self.strategy.name if reference is None else f"{reference} ({self.strategy.name})"
 
     @property
     def num_models(self) -> int:
         """How many models are trained: one at each node, or one in all (an all-reduce, a single node)."""
-        return self.topology.nodes if self.training.reference in (None, "fedavg") else 1
+        return self.topology.nodes if self.training.baseline in (None, "fedavg") else 1
 
     @property
     def has_clock(self) -> bool:

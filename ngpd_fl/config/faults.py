@@ -59,14 +59,14 @@ class Cut(Spell):
         return self
 
 
-class Garbage(Spell):
+class Corrupt(Spell):
     """What a node sends then is no message."""
 
     node: Node = Field(description="which one")
     kind: Literal["nan", "shape", "huge"] = Field(description="no numbers, arrays of another shape, or huge numbers")
 
 
-class Lie(Spell):
+class Byzantine(Spell):
     """What a node sends then is a message, but not its own."""
 
     node: Node = Field(description="which one")
@@ -109,8 +109,8 @@ class FaultsConfig(Section):
     cut: tuple[Cut, ...] = Field(
         (), description="edges that lose all when, e.g. [{edges = [[0, 1]]}] or [{groups = [[0, 1, 2]], until_s = 5}]"
     )
-    garbage: tuple[Garbage, ...] = Field((), description='who sends garbage when, e.g. [{node = 3, kind = "nan"}]')
-    lie: tuple[Lie, ...] = Field(
+    corrupt: tuple[Corrupt, ...] = Field((), description='who sends garbage when, e.g. [{node = 3, kind = "nan"}]')
+    byzantine: tuple[Byzantine, ...] = Field(
         (), description='who lies when, e.g. [{node = 3, kind = "sign-flip", scale = 1}]; only the first counts'
     )
     refuse_above: float = Field(
@@ -128,5 +128,5 @@ class FaultsConfig(Section):
 
     def nodes(self) -> dict[str, set[int]]:
         """Return the nodes that each schedule names."""
-        named = {key: {each.node for each in getattr(self, key)} for key in ("leave", "slow", "garbage", "lie")}
+        named = {key: {each.node for each in getattr(self, key)} for key in ("leave", "slow", "corrupt", "byzantine")}
         return {**named, "cut": {node for cut in self.cut for ends in (*cut.edges, *cut.groups) for node in ends}}

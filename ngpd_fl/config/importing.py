@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.isolation import own_randomness
+from ngpd_fl.core.isolation import own_randomness
 
 
 def is_import_path(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from ngpd_fl.config.errors import InputError
 from topologies import TopologyOptions
 
-_SCHEDULES = ("leave", "slow", "cut", "garbage", "lie")
+_SCHEDULES = ("leave", "slow", "cut", "corrupt", "byzantine")
 _NODES = ("node", "edges", "groups")
 """Keys of ``faults`` that are lists, and those of their entries that name nodes."""
 

@@ -59,7 +59,7 @@ class PathologicalPartition(Section):
 
 
 class ClassesPartition(Section):
-    """Node i holds the classes (i n + k) mod C for k < n: neighbours on a ring hold neighbouring classes.
+    """Node i holds the classes (i n + k) mod C for k < n: neighbors on a ring hold neighboring classes.
 
     Every class is divided evenly among its owners.
     """

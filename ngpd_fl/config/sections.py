@@ -61,7 +61,7 @@ class DataConfig(Section):
     batch_size: int = Field(32, ge=1, description="images of one node in one local step")
     placement: Literal["alike", "different", "random"] | None = Field(
         None,
-        description="which node gets which part of the division: neighbours on the graph as alike or as different in "
+        description="which node gets which part of the division: neighbors on the graph as alike or as different in "
         "their labels as can be found, or random; unset: as the division numbers them",
     )
     crop: int = Field(
@@ -77,7 +77,7 @@ class DataConfig(Section):
     noise: float = Field(
         0.0,
         ge=0,
-        description="standard deviation of Gaussian noise on the last node's normalised training images; on node i's: "
+        description="standard deviation of Gaussian noise on the last node's normalized training images; on node i's: "
         "i/(N-1) of it",
     )
 
@@ -136,7 +136,7 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """How long and how a node trains."""
 
-    rounds: int = Field(30, ge=1, description="exchanges with the neighbours")
+    rounds: int = Field(30, ge=1, description="exchanges with the neighbors")
     local_steps: int = Field(8, ge=1, description="K, minibatch steps between two exchanges")
     lr_schedule: Literal["constant", "cosine", "step"] = Field(
         "constant",
@@ -151,19 +151,19 @@ class TrainingConfig(Section):
         0, ge=0, description="rounds in which the factor first rises linearly to 1; cosine falls over those that remain"
     )
     weight_decay: float = Field(0.0, ge=0, description="weight of the penalty 1/2 |w|^2 in every node's loss")
-    mode: Literal["synchronous", "local", "asynchronous"] = Field(
+    mode: Literal["synchronous", "neighbor-synchronous", "asynchronous"] = Field(
         "synchronous",
         description="when a node stops waiting for messages: synchronous (once everyone has everything), local (once "
-        "it has its own neighbours'), asynchronous (at once: it takes in what has come)",
+        "it has its own neighbors'), asynchronous (at once: it takes in what has come)",
     )
-    patience: float | None = Field(
+    timeout_seconds: float | None = Field(
         None, gt=0, description="for local: seconds of the virtual clock that a node waits at most; unset: no bound"
     )
-    reference: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
+    baseline: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
         None,
         description="for comparison, what no peer can have: fedavg (a server averages all nodes' parameters after each "
         "round), all-reduce (every step is on the mean of all gradients) or single-node (one node has all data); the "
-        "strategy gives the local step; unset: nodes exchange with their neighbours",
+        "strategy gives the local step; unset: nodes exchange with their neighbors",
     )
     until_accuracy: float | None = Field(
         None,
@@ -175,8 +175,8 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _patience_fits(self) -> TrainingConfig:
-        if self.patience is not None and self.mode != "local":
-            raise ValueError(f"patience: only mode = local waits with patience, not {self.mode}; unset it")
+        if self.timeout_seconds is not None and self.mode != "neighbor-synchronous":
+            raise ValueError(f"timeout_seconds: is for mode = neighbor-synchronous, not {self.mode}; unset it")
         return self
 
     @model_validator(mode="after")
@@ -250,7 +250,7 @@ class DevicesConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """When and on what the models are judged."""
+    """When and on what the models are evaluated."""
 
     every: int = Field(1, ge=1, description="rounds between two evaluations; the last round is always evaluated")
     split: Literal["test", "validation"] = Field("test", description="choose settings on validation, report on test")

@@ -59,7 +59,7 @@ class Kronecker(NamedTuple):
 
 
 class Diagonal(NamedTuple):
-    """The diagonal of a normalisation's Fisher matrix; both of the same age after ``decompose``.
+    """The diagonal of a normalization's Fisher matrix; both of the same age after ``decompose``.
 
     Attributes:
         running: running average of the diagonal, ``[d]``.

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ngpd_fl.stacking import call_stacked
+from ngpd_fl.core.batching import call_stacked
 
 logger = logging.getLogger(__name__)
 

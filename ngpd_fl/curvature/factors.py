@@ -48,9 +48,9 @@ def output_vectors(layer: nn.Module, gradients: Tensor) -> Tensor:
 
 
 def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
-    """Return each example's gradient for a normalisation's weight and (where it has one) bias, ``[B, d]`` each.
+    """Return each example's gradient for a normalization's weight and (where it has one) bias, ``[B, d]`` each.
 
-    The output is weight * normalised + bias, so they are g * normalised, and g, summed over the example's positions.
+    The output is weight * normalized + bias, so they are g * normalized, and g, summed over the example's positions.
 
     Args:
         layer: a ``nn.GroupNorm`` or a ``nn.LayerNorm``.
@@ -58,22 +58,22 @@ def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple
         gradients: g, of the same shape.
     """
     if isinstance(layer, nn.GroupNorm):
-        normalised = F.group_norm(inputs, layer.num_groups, eps=layer.eps)
+        normalized = F.group_norm(inputs, layer.num_groups, eps=layer.eps)
         shape, positions = (inputs.shape[0], layer.num_channels, -1), 2
     else:
         assert isinstance(layer, nn.LayerNorm)
-        normalised = F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
+        normalized = F.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
         shape, positions = (inputs.shape[0], -1, prod(layer.normalized_shape)), 1
-    of_weight = (gradients * normalised).reshape(shape).sum(positions)
+    of_weight = (gradients * normalized).reshape(shape).sum(positions)
     of_bias = gradients.reshape(shape).sum(positions)
     return (of_weight,) if layer.bias is None else (of_weight, of_bias)
 
 
 def moment_vectors(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalisation, F itself.
+    """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalization, F itself.
 
     Args:
-        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as ``layer_inputs`` takes it, or a normalisation.
+        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as ``layer_inputs`` takes it, or a normalization.
         inputs: what the layer was given.
         gradients: the output gradients, once for each score of an example.
     """
@@ -99,7 +99,7 @@ def average_moment(running: Tensor, vectors: Tensor, decay: float, share: Tensor
 def parameter_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
     """Return the batch's gradient for the layer's weight and (where it has one) bias, summed over the examples.
 
-    The weight's has shape ``[d_out, d_in]``, or ``[d]`` for a normalisation.
+    The weight's has shape ``[d_out, d_in]``, or ``[d]`` for a normalization.
     """
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
         return tuple(part.sum(0) for part in norm_gradients(layer, inputs, gradients))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ngpd_fl.core.batching import call_stacked, over_nodes
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.curvature.eigen import Retries
@@ -27,9 +28,8 @@ from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.stacking import call_stacked, over_nodes
 from strategies import Phase
-from strategies.natural_gradient import NaturalGradientOptions
+from strategies.parts.natural_gradient import NaturalGradientOptions
 
 logger = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ def find_layers(model: FlatModel) -> dict[str, Layer]:
 
 
 def matrix_shape(layer: Layer) -> tuple[int, int]:
-    """Return (d_out, d_in) of a layer's matrix form; a normalisation is one row: weight, then bias."""
+    """Return (d_out, d_in) of a layer's matrix form; a normalization is one row: weight, then bias."""
     has_bias = layer.bias is not None
     d_out = layer.weight.shape[0] if isinstance(layer.module, KRONECKER_LAYERS) else 1
     width = (layer.weight.stop - layer.weight.start) // d_out

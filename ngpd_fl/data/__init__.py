@@ -10,11 +10,11 @@ from ngpd_fl.data.loading import load_dataset
 from ngpd_fl.data.partition import partition_labels
 from ngpd_fl.data.sampler import BatchSampler
 from ngpd_fl.data.skew import (
-    NeighbourhoodSkew,
+    NeighborhoodSkew,
     Skew,
     label_counts,
     label_skew,
-    neighbourhood_skew,
+    neighborhood_skew,
     unused_classes,
 )
 from ngpd_fl.data.task import Classification, Regression, Task
@@ -25,7 +25,7 @@ __all__ = [
     "Dataset",
     "Division",
     "Moves",
-    "NeighbourhoodSkew",
+    "NeighborhoodSkew",
     "Regression",
     "Skew",
     "Split",
@@ -38,7 +38,7 @@ __all__ = [
     "label_skew",
     "load_dataset",
     "move",
-    "neighbourhood_skew",
+    "neighborhood_skew",
     "partition_labels",
     "skew_features",
     "unused_classes",

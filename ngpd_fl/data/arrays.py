@@ -15,7 +15,7 @@ from ngpd_fl.data.dataset import Split
 def split_of(name: str, inputs: Any, labels: Any) -> Split:
     """Return a split of inputs uint8 or floating-point ``[M, ...]`` and of classes or real-valued targets.
 
-    Floating-point numbers keep their type, so that nothing is lost before they are standardised.
+    Floating-point numbers keep their type, so that nothing is lost before they are standardized.
 
     Args:
         name: of the split; the arrays go by ``NAME_inputs`` and ``NAME_labels``.

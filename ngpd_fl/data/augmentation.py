@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.core.randomness import Purpose, generator
 
 
 class Moves(NamedTuple):
@@ -61,8 +61,8 @@ def draw_moves(
 def move(images: Tensor, moves: Moves) -> Tensor:
     """Return the windows of images ``[n, B, C, H, W]``, each as large as its image; what lies outside is 0.
 
-    That is torchvision's ``RandomCrop(size, padding)`` and ``RandomHorizontalFlip`` of normalised images, in which 0
-    is the mean colour. Numbers are moved, not computed: the result is exact on every device.
+    That is torchvision's ``RandomCrop(size, padding)`` and ``RandomHorizontalFlip`` of normalized images, in which 0
+    is the mean color. Numbers are moved, not computed: the result is exact on every device.
     """
     num_nodes, batch_size, channels, height, width = images.shape
     rows = torch.arange(height, device=images.device) + moves.down[..., None]  # [n, B, H]

@@ -9,11 +9,11 @@ import torch
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.classes import count_classes
 from ngpd_fl.data.dataset import RawDataset
 from ngpd_fl.data.task import column_statistics
-from ngpd_fl.isolation import own_randomness
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def read_custom(config: DataConfig) -> RawDataset:
     Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
     taken as they are, uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus one,
     is the number of classes, most of which have to occur. Or they are floating-point targets, ``[M]`` or
-    ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardised by
+    ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardized by
     the training examples. The factory is to return the same at every call, since runs are repeated by it; torch's,
     NumPy's and Python's own generators start from the same seed each time.
 

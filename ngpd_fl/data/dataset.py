@@ -24,10 +24,10 @@ class Split:
     """Images with their labels.
 
     Attributes:
-        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalised in a ``Dataset``, float32
+        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
             if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them.
         labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``; in regression the targets, ``[M, T]``: in a
-            ``Dataset`` standardised and in the run's type, as a reader returns them float64 in their own unit.
+            ``Dataset`` standardized and in the run's type, as a reader returns them float64 in their own unit.
     """
 
     inputs: Tensor
@@ -79,7 +79,7 @@ class Dataset:
         return np.asarray(self.task.groups(self.train.labels).numpy())
 
     def split(self, name: Literal["test", "validation"]) -> Split:
-        """Return the images that models are judged on."""
+        """Return the images that models are evaluated on."""
         return self.test if name == "test" else self.validation
 
 
@@ -90,13 +90,14 @@ class Division:
     Attributes:
         dataset: the data set; where each node has its own, that of the nodes of this process, one after the other.
         parts: per node, the sorted indices of its training images, int64 ``[M_i]``; none of a node elsewhere.
-        judged: what models are judged on: a split for all of them or, by its index, one for each node of this process.
+        evaluated: data that models are evaluated on: a split for all of them or, by index, one for each node of this
+            process.
         origin: fingerprint of what every process must know alike of data that lie at their nodes, else empty.
     """
 
     dataset: Dataset
     parts: Sequence[NDArray[np.int64]]
-    judged: Split | Mapping[int, Split]
+    evaluated: Split | Mapping[int, Split]
     origin: str = ""
 
     @property

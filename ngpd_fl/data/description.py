@@ -20,11 +20,11 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Targets(Section):
-    """How real-valued targets are standardised and binned, as ``Regression`` has it."""
+    """How real-valued targets are standardized and binned, as ``Regression`` has it."""
 
     mean: tuple[float, ...] = Field(min_length=1, description="of each target")
     std: tuple[Positive, ...] = Field(description="likewise, the standard deviation")
-    edges: tuple[float, ...] = Field((), description="between the bins of the standardised first target, ascending")
+    edges: tuple[float, ...] = Field((), description="between the bins of the standardized first target, ascending")
 
 
 class Description(Section):

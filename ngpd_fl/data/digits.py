@@ -12,7 +12,7 @@ TEST_EVERY = 5
 
 
 def read_digits(config: DataConfig) -> RawDataset:
-    """Return the digits with values in [0, 1], not normalised further.
+    """Return the digits with values in [0, 1], not normalized further.
 
     The set has no test split of its own: every fifth image of each class is one, whatever the seed or the version of
     any library.

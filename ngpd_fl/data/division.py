@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.config.sections import NODE_FOLDERS
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.dataset import Division
 from ngpd_fl.data.loading import load_dataset
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.partition import Parts, partition_labels
 from ngpd_fl.data.placement import place
 from ngpd_fl.data.skew import label_counts
-from ngpd_fl.randomness import Purpose, generator
 
 
 def divide(config: Config, hosted: Sequence[int] | None = None) -> Division:

@@ -3,7 +3,7 @@
 Node 0 keeps its images; from there to the last node the angle and the noise grow evenly. An image lies on one node and
 looks the same each time it is read, so the training images are changed once, before the run, rather than in each step.
 
-Only what nodes learn from is changed. They are all judged on the images of ``evaluation.split`` as these are, and
+Only what nodes learn from is changed. They are all evaluated on the images of ``evaluation.split`` as these are, and
 where evaluation tells of a node's "own distribution", that is the distribution of its labels, not of its angle or
 noise.
 """
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.dataset import Split
-from ngpd_fl.randomness import Purpose, generator
 
 AT_ONCE = 1024
 """Images; bounds the memory."""

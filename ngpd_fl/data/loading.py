@@ -51,9 +51,9 @@ def load_dataset(
     Args:
         config: which data set, where, and how much is kept apart for validation.
         seed: keys which training images are kept apart. Training images and test images do not depend on it.
-        trained_on: the data set of the models that are to be judged on this one, where targets are real-valued: what
+        trained_on: the data set of the models that are to be evaluated on this one, where targets are real-valued: what
             its training examples say of unit, bins and scale holds here as well. None: this one's own do.
-        dtype: what inputs and targets are rounded to once they are scaled; see ``normalised``.
+        dtype: what inputs and targets are rounded to once they are scaled; see ``normalized``.
 
     Raises:
         InputError: the data are not there or cannot be read; the message says where they were looked for. Or
@@ -70,7 +70,7 @@ def load_dataset(
     kept, held = hold_out(task.groups(train_labels).numpy(), config.validation_fraction, seed)
 
     def chosen(split: Split, labels: Tensor, rows: Tensor) -> Split:
-        inputs = normalised(split.inputs[rows], raw.white, raw.mean, raw.std, dtype)
+        inputs = normalized(split.inputs[rows], raw.white, raw.mean, raw.std, dtype)
         return Split(inputs, labels[rows].to(dtype) if labels.is_floating_point() else labels[rows])
 
     try:
@@ -95,7 +95,7 @@ def learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:
     if raw.num_classes is not None:
         return raw.train.labels, raw.test.labels, Classification(raw.num_classes)
     task = Regression.of(scale.train.labels)
-    return task.standardised(raw.train.labels), task.standardised(raw.test.labels), task
+    return task.standardized(raw.train.labels), task.standardized(raw.test.labels), task
 
 
 def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, own: RawDataset) -> None:
@@ -118,7 +118,7 @@ def check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:
         raise InputError(f"data.crop: {config.crop} pixels is all of an image {shape}; allowed: below {min(shape[1:])}")
 
 
-def normalised(inputs: Tensor, white: int, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+def normalized(inputs: Tensor, white: int, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
     """Return inputs ``[M, ...]`` of a reader as a network gets them; see ``RawDataset``.
 
     Bytes are scaled in float32, in which all 256 stay apart, whatever ``dtype`` is. All other inputs are scaled in

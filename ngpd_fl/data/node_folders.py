@@ -22,7 +22,7 @@ from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.dataset import Dataset, Division, Split
 from ngpd_fl.data.description import Description
 from ngpd_fl.data.image_folder import WHITE, list_classes, read_images
-from ngpd_fl.data.loading import check_shape, normalised
+from ngpd_fl.data.loading import check_shape, normalized
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision import one_line
@@ -37,8 +37,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Division:
     """Read the folders of some nodes.
 
-    Each node holds out its own validation images. Models are judged on a ``test`` for all where there is one and, where
-    not, each on its node's own, or on its validation images if it has no own.
+    Each node holds out its own validation images. Models are evaluated on a ``test`` for all where there is one and,
+    where     not, each on its node's own, or on its validation images if it has no own.
 
     Args:
         config: the run's configuration.
@@ -52,7 +52,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
     description, dtype = Description.read(root), getattr(torch, config.engine.dtype)
     reader = _Reader(description, config.data.image_size)
     nodes = range(num_nodes) if hosted is None else sorted(hosted)
-    folders = _labelled_folders(root, nodes, config.topology) or _node_folders(root, nodes, config.topology)
+    folders = _labeled_folders(root, nodes, config.topology) or _node_folders(root, nodes, config.topology)
     common = reader.read(root, [TEST]).get(TEST)
     own: dict[int, dict[str, Split]] = {}
     for node, folder in folders.items():
@@ -69,15 +69,15 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
     own_tests = [each[TEST] for each in own.values() if TEST in each]
     tests = [_as_learned(common, description, dtype)] if common else own_tests
     test = _joined(tests or [Split(train.inputs[:0], train.labels[:0])])
-    judged: Split | dict[int, Split] = test
+    evaluated: Split | dict[int, Split] = test
     if config.evaluation.split == VALIDATION:
-        judged = {node: each[VALIDATION] for node, each in own.items()}
+        evaluated = {node: each[VALIDATION] for node, each in own.items()}
     elif common is None:
-        judged = {node: each.get(TEST, each[VALIDATION]) for node, each in own.items()}
-        _check_judged(judged, root)
+        evaluated = {node: each.get(TEST, each[VALIDATION]) for node, each in own.items()}
+        _check_evaluated(evaluated, root)
     dataset = Dataset(config.data.dataset, train, validation, test, description.task)
     parts = _consecutive(num_nodes, {node: len(each[TRAIN]) for node, each in own.items()})
-    return Division(dataset, parts, judged, description.fingerprint)
+    return Division(dataset, parts, evaluated, description.fingerprint)
 
 
 class _Reader:
@@ -174,7 +174,7 @@ class _Reader:
             raise InputError(f"data.data_dir: {error}") from error
 
 
-def _labelled_folders(root: Path, nodes: Sequence[int], topology: TopologyOptions) -> dict[int, Path]:
+def _labeled_folders(root: Path, nodes: Sequence[int], topology: TopologyOptions) -> dict[int, Path]:
     """Return each node's folder where all are called by the graph's labels; empty where one is not."""
     there = {folder.name for folder in root.iterdir() if folder.is_dir()}  # a label is no path
     names = [topology.node_names[node] for node in nodes]
@@ -200,32 +200,32 @@ def _node_folders(root: Path, nodes: Sequence[int], topology: TopologyOptions) -
     return folders
 
 
-def _check_judged(judged: Mapping[int, Split], root: Path) -> None:
-    """Raise ``InputError`` where a node's model cannot be judged on anything."""
-    for node, split in judged.items():
+def _check_evaluated(evaluated: Mapping[int, Split], root: Path) -> None:
+    """Raise ``InputError`` where a node's model cannot be evaluated on anything."""
+    for node, split in evaluated.items():
         if not len(split):
             raise InputError(
                 f"data.data_dir: node{node} has no test data, and there are none for all in {root}; with "
-                "data.validation_fraction above 0 its model is judged on a part of its training data"
+                "data.validation_fraction above 0 its model is evaluated on a part of its training data"
             )
 
 
 def _held_out(split: Split, task: Task, config: Config, node: int) -> tuple[Split, Split]:
     """Return a node's training examples, as they lie on disk, without and with only its validation examples."""
-    labels = task.standardised(split.labels) if isinstance(task, Regression) else split.labels
+    labels = task.standardized(split.labels) if isinstance(task, Regression) else split.labels
     groups = task.groups(labels).numpy()
     kept, held = hold_out(groups, config.data.validation_fraction, config.seed, node)
     return Split(split.inputs[kept], split.labels[kept]), Split(split.inputs[held], split.labels[held])
 
 
 def _as_learned(split: Split, description: Description, dtype: torch.dtype) -> Split:
-    """Return examples as the network gets them; see ``normalised``."""
+    """Return examples as the network gets them; see ``normalized``."""
     task = description.task
-    labels = task.standardised(split.labels).to(dtype) if isinstance(task, Regression) else split.labels
+    labels = task.standardized(split.labels).to(dtype) if isinstance(task, Regression) else split.labels
     white = description.white if split.inputs.dtype == torch.uint8 else 1
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (description.mean, description.std))
     try:
-        return Split(normalised(split.inputs, white, mean, std, dtype), labels)
+        return Split(normalized(split.inputs, white, mean, std, dtype), labels)
     except ValueError as error:
         raise InputError(f"data.data_dir: {error}") from error
 

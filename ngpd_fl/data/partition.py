@@ -24,9 +24,9 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.core.isolation import no_warnings
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
-from ngpd_fl.isolation import no_warnings
-from ngpd_fl.randomness import Purpose, generator
 
 Parts = list[NDArray[np.int64]]
 

@@ -1,6 +1,6 @@
 """Which node gets which part: label skew laid out with the graph, or against it.
 
-The parts of a division are dealt to the nodes so that neighbours' label distributions are as alike, or as different, as
+The parts of a division are dealt to the nodes so that neighbors' label distributions are as alike, or as different, as
 can be found. With d the total variation between two parts' label distributions and s(i) the part of node i,
 
     cost(s) = sum over the graph's edges (i, j) of d(s(i), s(j))                                                 (1)
@@ -35,7 +35,7 @@ def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, 
     Args:
         counts: images of each class in each part, int64 ``[N, C]``.
         edges: of the union graph, int64 ``[E, 2]``.
-        goal: what neighbours are to be: ``"alike"``, ``"different"`` or ``"random"``.
+        goal: what neighbors are to be: ``"alike"``, ``"different"`` or ``"random"``.
         rng: draws the starts.
     """
     num_nodes = len(counts)

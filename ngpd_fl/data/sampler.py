@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.core.randomness import Purpose, generator
 
 
 class BatchSampler:

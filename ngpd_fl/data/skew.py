@@ -22,7 +22,7 @@ class Skew:
             pooled one; 0: all alike, below 1. Half of the distance with which Zhao et al., "Federated Learning with
             Non-IID Data", arXiv 1806.00582, explain the loss of accuracy.
         jensen_shannon: H(p) - sum_i (M_i / M) H(p_i), in bits; 0: all alike, at most log2 C. The divergence of the
-            nodes' label distributions, generalised to N of them and weighted by their sizes
+            nodes' label distributions, generalized to N of them and weighted by their sizes
             M_i (Lin, "Divergence Measures Based on the Shannon
             Entropy", IEEE Trans. Information Theory 37, 1991), which is also the information that a label
             gives about the node it lies on.
@@ -61,23 +61,23 @@ def label_skew(counts: NDArray[np.int64]) -> Skew:
 
 
 @dataclass(frozen=True)
-class NeighbourhoodSkew:
+class NeighborhoodSkew:
     """How label skew lies on a graph: what a node cannot see around it. Both are means of total variations, 0 to 1.
 
     Attributes:
-        between_neighbours: mean over the edges of the total variation between the label distributions of their ends.
-        of_neighbourhoods: mean over the nodes of that between sum_j W_ij p_j, what a node and its neighbours hold
+        between_neighbors: mean over the edges of the total variation between the label distributions of their ends.
+        of_neighborhoods: mean over the nodes of that between sum_j W_ij p_j, what a node and its neighbors hold
             together by the weights of averaging, and the pooled distribution. In the square of the Euclidean norm this
-            is the neighbourhood heterogeneity that Le Bars, Bellet, Tommasi, Lavoie, Kermarrec, "Refined convergence
+            is the neighborhood heterogeneity that Le Bars, Bellet, Tommasi, Lavoie, Kermarrec, "Refined convergence
             and topology learning for decentralized SGD with heterogeneous data", AISTATS 2023, bound the error by; for
             label skew they, too, reduce it to label distributions.
     """
 
-    between_neighbours: float
-    of_neighbourhoods: float
+    between_neighbors: float
+    of_neighborhoods: float
 
 
-def neighbourhood_skew(counts: NDArray[np.int64], topology: Topology) -> NeighbourhoodSkew:
+def neighborhood_skew(counts: NDArray[np.int64], topology: Topology) -> NeighborhoodSkew:
     """Return the measures for label counts ``[N, C]``; of a graph that varies, those of its union."""
     of_node = counts / counts.sum(axis=1, keepdims=True)
     pooled = counts.sum(axis=0) / counts.sum()
@@ -85,9 +85,9 @@ def neighbourhood_skew(counts: NDArray[np.int64], topology: Topology) -> Neighbo
     seen = union.weights(0).matrix() @ of_node
     seen /= seen.sum(axis=1, keepdims=True)  # rows of directed graphs' weights need not sum to one
     low, high = of_node[topology.edges[:, 0]], of_node[topology.edges[:, 1]]
-    return NeighbourhoodSkew(
-        between_neighbours=float(np.abs(low - high).sum(axis=1).mean() / 2),
-        of_neighbourhoods=float(np.abs(seen - pooled).sum(axis=1).mean() / 2),
+    return NeighborhoodSkew(
+        between_neighbors=float(np.abs(low - high).sum(axis=1).mean() / 2),
+        of_neighborhoods=float(np.abs(seen - pooled).sum(axis=1).mean() / 2),
     )
 
 

@@ -84,7 +84,7 @@ class Classification:
         return labels
 
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return 1 where the class is recognised, else 0; ``[B, 1]``."""
+        """Return 1 where the class is recognized, else 0; ``[B, 1]``."""
         return (outputs.argmax(-1) == labels).double()[:, None]
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,15 +98,15 @@ class Classification:
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """Labels are T real-valued targets, ``[M, T]``, standardised; the groups are quantile bins of the first target.
+    """Labels are T real-valued targets, ``[M, T]``, standardized; the groups are quantile bins of the first target.
 
-    A bin is (edge, next edge]; all but the first and the last have both. Scores are squared errors of the standardised
+    A bin is (edge, next edge]; all but the first and the last have both. Scores are squared errors of the standardized
     targets; measures are in the targets' own unit.
 
     Attributes:
         mean: of the training targets, float64 ``[T]``.
         std: their standard deviation, float64 ``[T]``; 1 for a target that never changes.
-        edges: G - 1 of them, of the standardised first target, float32, ascending.
+        edges: G - 1 of them, of the standardized first target, float32, ascending.
     """
 
     mean: Tensor
@@ -134,7 +134,7 @@ class Regression:
         """Return the number of bins."""
         return len(self.edges) + 1
 
-    def standardised(self, targets: Tensor) -> Tensor:
+    def standardized(self, targets: Tensor) -> Tensor:
         """Return targets ``[M, T]`` in their own unit as the network learns them, float64."""
         return (targets.double() - self.mean) / self.std
 

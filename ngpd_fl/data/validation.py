@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.core.randomness import Purpose, generator
 
 
 def hold_out(

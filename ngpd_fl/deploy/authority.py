@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ngpd_fl.address import check_host
+from ngpd_fl.core.address import check_host
 from ngpd_fl.deploy import bad_input
 
 AUTHORITY_DAYS = 3650

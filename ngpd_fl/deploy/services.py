@@ -11,11 +11,11 @@ from pathlib import Path
 
 import tomli_w
 
-from ngpd_fl.address import Address, check_host
+from ngpd_fl.core.address import Address, check_host
 from ngpd_fl.deploy import bad_input
 from ngpd_fl.deploy.folders import NodeFolder, SuperLinkFolder
 from ngpd_fl.deploy.supervisor import keep_running, say
-from ngpd_fl.flower.link import Link, environment_of, program
+from ngpd_fl.flower.launcher.superlink_client import Link, environment_of, program
 
 NODE_PORT = 9094
 """Where node 0's SuperNode listens for its own processes, on its own machine; node 1's has the next port, and so on."""
@@ -46,7 +46,17 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
         check_host(host)
     except ValueError as error:
         raise bad_input(f"--host {host}: should be an address of this machine; {error}") from error
-    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.gate", host, "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ngpd_fl.deploy.access_proxy",
+        host,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--ssl-certfile", str(files.certificate), "--ssl-keyfile", str(files.key)]
     command += ["--ssl-ca-certfile", str(files.authority)]
     command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
@@ -96,7 +106,7 @@ def serve_supernode(
         sys.executable,
         "-P",
         "-m",
-        "ngpd_fl.deploy.warm",
+        "ngpd_fl.deploy.warm_start",
         program("flower-supernode"),
         "--superlink",
         superlink,

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from ngpd_fl.signals import ENDING, handled
+from ngpd_fl.core.signals import ENDING, handled
 
 SHORTEST, LONGEST = 1.0, 20.0
 """Seconds of the first pause before another start, and bound of those that follow, each twice the one before."""

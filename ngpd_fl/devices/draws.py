@@ -12,9 +12,9 @@ from math import exp, inf
 import numpy as np
 
 from ngpd_fl.config import DevicesConfig, InputError, choices
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.devices.device import Device
 from ngpd_fl.devices.table import SHIPPED, read_table
-from ngpd_fl.randomness import Purpose, generator
 
 
 def draw_devices(config: DevicesConfig, num_nodes: int, seed: int) -> list[Device]:

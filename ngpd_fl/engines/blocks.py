@@ -1,4 +1,4 @@
-"""How nodes are stacked: blocks of nodes with about the same number of neighbours, and the numbering of edges.
+"""How nodes are stacked: blocks of nodes with about the same number of neighbors, and the numbering of edges.
 
 Every edge e = (i, j), i < j, is two directed edges: number 2 e from i to j and number 2 e + 1 from j to i. So the
 reverse of a directed edge is its number with the lowest bit flipped. One number more, 2 E, stands for "no edge": spare
@@ -18,7 +18,7 @@ from strategies import View
 from topologies import Topology
 
 EdgePenalty = Callable[[int, int], float]
-"""``(degree, neighbour_degree) -> eta_ij``."""
+"""``(degree, neighbor_degree) -> eta_ij``."""
 
 
 class Block(NamedTuple):
@@ -49,11 +49,11 @@ def make_blocks(
 
     A block holds nodes whose degrees lie within a factor of two, so that a hub does not give every leaf spare slots.
     """
-    neighbours = _neighbours(topology)
-    slot_of = {edge: slot for entries in neighbours for slot, (_, edge) in enumerate(entries)}
+    neighbors = _neighbors(topology)
+    slot_of = {edge: slot for entries in neighbors for slot, (_, edge) in enumerate(entries)}
     etas = _edge_penalties(topology, edge_penalty)
     return [
-        _block(chunk, neighbours, slot_of, etas, dtype, device)
+        _block(chunk, neighbors, slot_of, etas, dtype, device)
         for group in _by_degree(topology.degrees, np.arange(topology.num_nodes) if nodes is None else np.unique(nodes))
         for chunk in np.array_split(group, -(-len(group) // (chunk_size or len(group))))
     ]
@@ -66,8 +66,8 @@ def _by_degree(degrees: np.ndarray, nodes: np.ndarray) -> Iterator[np.ndarray]:
         yield nodes[classes == value]
 
 
-def _neighbours(topology: Topology) -> list[list[tuple[int, int]]]:
-    """Return each node's (neighbour, outgoing directed edge) by ascending neighbour: the order of its slots."""
+def _neighbors(topology: Topology) -> list[list[tuple[int, int]]]:
+    """Return each node's (neighbor, outgoing directed edge) by ascending neighbor: the order of its slots."""
     lists: list[list[tuple[int, int]]] = [[] for _ in range(topology.num_nodes)]
     for number, (low, high) in enumerate(topology.edges.tolist()):
         lists[low].append((high, 2 * number))
@@ -84,24 +84,24 @@ def _edge_penalties(topology: Topology, edge_penalty: EdgePenalty) -> list[float
 
 def _block(
     nodes: np.ndarray,
-    neighbours: list[list[tuple[int, int]]],
+    neighbors: list[list[tuple[int, int]]],
     slot_of: dict[int, int],
     etas: list[float],
     dtype: torch.dtype,
     device: torch.device,
 ) -> Block:
-    slots = max(len(neighbours[node]) for node in nodes)
+    slots = max(len(neighbors[node]) for node in nodes)
     shape = (len(nodes), slots)
     no_edge = 2 * len(etas)
     exists = np.zeros(shape, dtype=bool)
-    neighbour = np.repeat(nodes[:, None], slots, axis=1)
+    neighbor = np.repeat(nodes[:, None], slots, axis=1)
     reverse = np.zeros(shape, dtype=np.int64)
     sign, penalty = np.zeros(shape), np.zeros(shape)
     out_edge = np.full(shape, no_edge, dtype=np.int64)
     for row, node in enumerate(nodes.tolist()):
-        for slot, (other, edge) in enumerate(neighbours[node]):
+        for slot, (other, edge) in enumerate(neighbors[node]):
             exists[row, slot] = True
-            neighbour[row, slot] = other
+            neighbor[row, slot] = other
             reverse[row, slot] = slot_of[edge ^ 1]
             sign[row, slot] = 1.0 if node < other else -1.0
             penalty[row, slot] = etas[edge // 2]
@@ -113,9 +113,9 @@ def _block(
 
     view = View(
         node=tensor(nodes),
-        num_nodes=tensor(np.full(len(nodes), len(neighbours))),
+        num_nodes=tensor(np.full(len(nodes), len(neighbors))),
         exists=tensor(exists),
-        neighbour=tensor(neighbour),
+        neighbor=tensor(neighbor),
         reverse=tensor(reverse),
         sign=tensor(sign),
         edge_penalty=tensor(penalty),

@@ -17,20 +17,20 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Drop, Event, Read, Work
+from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import Block, make_blocks
-from ngpd_fl.engines.crew import REFRESH, default_chunk_size
+from ngpd_fl.engines.event_exchange import Mail
 from ngpd_fl.engines.example import example_message, message_bytes
-from ngpd_fl.engines.feed import Feed, draw
-from ngpd_fl.engines.graphs import Graphs
+from ngpd_fl.engines.in_flight import InFlightMessages, Key
 from ngpd_fl.engines.levels import levels_of
-from ngpd_fl.engines.mail import Mail
-from ngpd_fl.engines.post import Key, Post
+from ngpd_fl.engines.minibatches import Feed, draw
+from ngpd_fl.engines.node_group import REFRESH, default_chunk_size
+from ngpd_fl.engines.round_views import RoundViews
 from ngpd_fl.engines.snapshot import from_tensors, to_tensors
 from ngpd_fl.engines.stack import Rows, Selection, Stack, rows_of
 from ngpd_fl.engines.state_function import StateFunction
-from ngpd_fl.engines.vectorised import RoundInfo
+from ngpd_fl.engines.synchronous import RoundInfo
 from ngpd_fl.faults import Tampering
-from ngpd_fl.stacking import over_nodes
 from strategies import Phase, Step, StepInfo, Strategy
 from topologies import Topology
 
@@ -99,8 +99,8 @@ class EventEngine:
         self._local_steps = local_steps
         self._lr_scale = lr_scale
 
-        def edge_penalty(degree: int, neighbour_degree: int) -> float:
-            return strategy.edge_penalty(degree, neighbour_degree, local_steps)
+        def edge_penalty(degree: int, neighbor_degree: int) -> float:
+            return strategy.edge_penalty(degree, neighbor_degree, local_steps)
 
         chunk_size = chunk_size or default_chunk_size(start)
         self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device)
@@ -118,9 +118,9 @@ class EventEngine:
         self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
-        self._graphs = Graphs(topology, self._blocks, start.dtype, start.device)
+        self._graphs = RoundViews(topology, self._blocks, start.dtype, start.device)
         self._message_bytes = sum(message_bytes(strategy, start).values())
-        post = Post(strategy.options.needs.per_edge, example_message(strategy, start))
+        post = InFlightMessages(strategy.options.needs.per_edge, example_message(strategy, start))
         self._mail = Mail(self._blocks, len(topology.edges), post, tampering)
 
     def run_round(self) -> RoundInfo:

@@ -6,15 +6,15 @@ import networkx as nx
 import torch
 from torch import Tensor
 
+from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import make_blocks
-from ngpd_fl.stacking import over_nodes
-from strategies import RoundView, Strategy, sent_type, wire_type
+from strategies import RoundView, Strategy, message_dtype, sent_dtype
 from strategies.contract import Message
 from topologies import Topology
 
 
 def example_message(strategy: Strategy, start: Tensor) -> Message:
-    """Return what two neighbours at ``start [P]`` send each other: each field ``[2, 1, ...]`` or ``[2, ...]``."""
+    """Return what two neighbors at ``start [P]`` send each other: each field ``[2, 1, ...]`` or ``[2, ...]``."""
     (block,) = make_blocks(Topology([nx.path_graph(2)]), lambda *degrees: 1.0, None, start.dtype, start.device)
     ones = torch.ones(2, 1, dtype=start.dtype, device=start.device)
     yes = ones.bool()
@@ -34,5 +34,5 @@ def example_letter(strategy: Strategy, start: Tensor) -> Message:
 
 def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
     """Return the payload in bytes of one message over one directed edge, as it goes over the wire, by field."""
-    values, wire = example_letter(strategy, start)._asdict(), wire_type(strategy.options)
-    return {name: value.numel() * sent_type(value, wire).itemsize for name, value in values.items()}
+    values, wire = example_letter(strategy, start)._asdict(), message_dtype(strategy.options)
+    return {name: value.numel() * sent_dtype(value, wire).itemsize for name, value in values.items()}

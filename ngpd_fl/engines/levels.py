@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ngpd_fl.clock import Event, Read, Work
-from ngpd_fl.engines.post import Key
+from ngpd_fl.engines.in_flight import Key
 
 
 def levels_of(events: Iterable[Event]) -> Iterator[tuple[list[Work], list[Read]]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_leaves, tree_unflatten
 
-from ngpd_fl.stacking import over_nodes
+from ngpd_fl.core.batching import over_nodes
 from strategies.contract import State
 
 

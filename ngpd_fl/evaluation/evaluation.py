@@ -1,6 +1,6 @@
 """How good the nodes' models are: each node's own, the averaged one, and how far they agree.
 
-They are judged on common images or each on its node's own; then the averaged model is judged on each node's, and what
+They are evaluated on common images or each on its node's own; then so is the averaged model on each node's, and what
 is recorded of it is the mean over nodes, as of theirs.
 """
 
@@ -24,24 +24,24 @@ _IMAGES_AT_ONCE = 1000
 def evaluate(
     model: FlatModel,
     params: Tensor,
-    judged: Split | Sequence[Split],
+    evaluated: Split | Sequence[Split],
     counts: NDArray[np.int64],
     task: Task,
     *,
     average: bool = True,
 ) -> Evaluation:
-    """Judge models.
+    """Evaluate models.
 
     Args:
         model: the network.
         params: the nodes' parameters, ``[n, P]``.
-        judged: the images, common ones or those of each of these nodes.
+        evaluated: the images, common ones or those of each of these nodes.
         counts: how many training images of each group each of these nodes has, ``[n, G]``.
         task: what is learned.
-        average: whether the mean of these parameters is judged as well.
+        average: whether the mean of these parameters is evaluated as well.
     """
-    common = isinstance(judged, Split)
-    splits = [judged] if isinstance(judged, Split) else list(judged)
+    common = isinstance(evaluated, Split)
+    splits = [evaluated] if isinstance(evaluated, Split) else list(evaluated)
     found = _judge(model, params, splits * len(params) if common else splits, task)
     of_node = counts * (found.sizes > 0)
     weighted = np.where(found.sizes[:, None] > 0, found.per_group, 0) * of_node[:, None]
@@ -92,7 +92,7 @@ def _judge(model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], 
 
 
 def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Task) -> Average:
-    """Judge the averaged model on every split; the mean over these."""
+    """Evaluate the averaged model on every split; the mean over these."""
     mean = params.mean(0)
     found = _judge(model, [mean] * len(splits), splits, task)
     return Average(

@@ -8,7 +8,7 @@ from math import inf
 
 from ngpd_fl.clock import Conditions, Presence
 from ngpd_fl.config import Cut, FaultsConfig
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.core.randomness import Purpose, generator
 from topologies import Topology
 
 

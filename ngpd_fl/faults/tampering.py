@@ -3,7 +3,7 @@
     nan, shape    no number is one: a message that could not be read
     huge          every number is 1e30
     sign-flip     y <- -scale y
-    gaussian      y <- y + scale n, with n normal, the same for all neighbours
+    gaussian      y <- y + scale n, with n normal, the same for all neighbors
 
 A receiver refuses a message of which a part is no number, or has a norm above ``refuse_above`` times that of the same
 part of what the receiver itself has sent last.
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Work
-from ngpd_fl.config import FaultsConfig, Garbage, Lie
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.config import Byzantine, Corrupt, FaultsConfig
+from ngpd_fl.core.randomness import Purpose, generator
 from strategies.contract import Message
 
 _FILL = {"nan": float("nan"), "shape": float("nan"), "huge": 1e30}
@@ -29,25 +29,25 @@ class Tampering:
     """Changes what nodes send and finds what is to be refused: pure functions, the same seed the same."""
 
     def __init__(self, config: FaultsConfig, seed: int, per_edge: Sequence[str]) -> None:
-        """Take the schedules, the key of all draws, and the fields that hold a value for each neighbour."""
+        """Take the schedules, the key of all draws, and the fields that hold a value for each neighbor."""
         self._config = config
         self._seed = seed
         self._per_edge = per_edge
 
     def sent(self, message: Message, works: Sequence[Work]) -> Message:
         """Return the messages of n nodes, every field ``[n, ...]``, as they go over the wire."""
-        return self._changed(message, works, (*self._config.garbage, *self._config.lie))
+        return self._changed(message, works, (*self._config.corrupt, *self._config.byzantine))
 
     def believed(self, message: Message, works: Sequence[Work]) -> Message:
         """Return them as the nodes themselves go on with: a liar knows what it has said, garbage nobody applies."""
-        return self._changed(message, works, self._config.lie)
+        return self._changed(message, works, self._config.byzantine)
 
     def accepted(self, inbox: Message, outbox: Message) -> Tensor:
         """Return which messages are not refused, bool ``[n, D]``.
 
         Args:
             inbox: what has come, every field ``[n, D, ...]``.
-            outbox: what the receivers have sent last, fields for each neighbour ``[n, D, ...]``, others ``[n, ...]``.
+            outbox: what the receivers have sent last, fields for each neighbor ``[n, D, ...]``, others ``[n, ...]``.
         """
         verdicts = []
         for name, value in inbox._asdict().items():
@@ -60,7 +60,7 @@ class Tampering:
             verdicts.append(torch.isfinite(norm) & (norm <= bound))
         return torch.stack(verdicts).all(0)
 
-    def _changed(self, message: Message, works: Sequence[Work], faults: Sequence[Garbage | Lie]) -> Message:
+    def _changed(self, message: Message, works: Sequence[Work], faults: Sequence[Corrupt | Byzantine]) -> Message:
         changes = []
         for row, work in enumerate(works):
             here = (each for each in faults if each.node == work.node and each.covers(work.time))
@@ -74,7 +74,7 @@ class Tampering:
             for name, value in fields.items():
                 if not value.is_floating_point():
                     continue
-                if isinstance(fault, Garbage):
+                if isinstance(fault, Corrupt):
                     value[row] = _FILL[fault.kind]
                 elif fault.kind == "sign-flip":
                     value[row] *= -fault.scale

@@ -9,7 +9,7 @@ from typing import Any
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.flower.run_config import FlowerConfig, check_for_flower
-from ngpd_fl.peer.running import check_for_peers
+from ngpd_fl.peer.run import check_for_peers
 from ngpd_fl.peer.transport import Peer, Peers
 
 _PORTS = range(20_000, 32_000)

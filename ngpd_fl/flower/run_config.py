@@ -91,8 +91,8 @@ def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
 
 def check_for_flower(config: Config) -> None:
     """Raise ``InputError`` where a run is one that only a simulation can do: through Flower, time is what it takes."""
-    if config.training.reference is not None:
-        raise InputError("training.reference: through Flower nodes exchange with their neighbours; use ngpd-fl run")
+    if config.training.baseline is not None:
+        raise InputError("training.baseline: through Flower nodes exchange with their neighbors; use ngpd-fl run")
     if config.training.mode != "synchronous":
         raise InputError(f"training.mode: through Flower only synchronous is possible (got {config.training.mode})")
     for section, unset in (("devices", DevicesConfig()), ("faults", FaultsConfig())):

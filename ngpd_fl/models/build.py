@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, reason
 from ngpd_fl.config.sections import MODELS, ModelConfig
-from ngpd_fl.isolation import own_randomness
+from ngpd_fl.core.isolation import own_randomness
+from ngpd_fl.core.randomness import Purpose, torch_seed
 from ngpd_fl.models.checks import check_forward, check_model
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.lenet import lenet
@@ -19,7 +20,6 @@ from ngpd_fl.models.mlp import mlp
 from ngpd_fl.models.resnet import resnet
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
-from ngpd_fl.randomness import Purpose, torch_seed
 
 _RESNET_DEPTHS = {"resnet8": 8, "resnet20": 20, "resnet32": 32}
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.models.functional import FlatModel, Segment
 from ngpd_fl.models.likelihood import Likelihood
-from ngpd_fl.stacking import over_nodes
 
 
 class DenseLayer(NamedTuple):

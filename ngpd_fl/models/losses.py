@@ -12,7 +12,7 @@ from torch.func import grad, vmap
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import import_object, is_import_path, reason
 from ngpd_fl.config.sections import ModelConfig
-from ngpd_fl.isolation import own_randomness
+from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
 
 _METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root")

@@ -1,4 +1,4 @@
-"""Group normalisation (Wu and He, "Group normalization", ECCV 2018) in place of batch normalisation.
+"""Group normalization (Wu and He, "Group normalization", ECCV 2018) in place of batch normalization.
 
 Batch statistics depend on each node's own data, so that they break when these differ (Hsieh et al., "The non-IID data
 quagmire of decentralized machine learning", ICML 2020).

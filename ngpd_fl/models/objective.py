@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
+from ngpd_fl.core.batching import call_stacked
 from ngpd_fl.models.dense import dense_gradient, dense_layers
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
-from ngpd_fl.stacking import call_stacked
 
 
 class SupervisedObjective:

@@ -1,1 +1,1 @@
-"""A node as a process of its own, which talks to its neighbours directly."""
+"""A node as a process of its own, which talks to its neighbors directly."""

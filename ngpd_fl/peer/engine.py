@@ -1,15 +1,15 @@
-"""The peer engine: the nodes of one process, which exchange with the processes of their neighbours directly.
+"""The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
 
 A round is the crew's: local steps, a frame over every edge that is active, and whatever has come is taken in. Who waits
 for whom is said by ``training.mode``:
 
-    synchronous, local   a node waits for its neighbours' messages of its own round, up to ``patience``. A message that
+    synchronous, local   a node waits for its neighbors' messages of its own round, up to ``patience``. A message that
                          has not come by then is lost, and its sender is waited for no more until it is heard again
-                         (``Inbox.gone``). A node whose neighbours have given up on it leaves out rounds and joins them
+                         (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
                          in theirs, as far as what they say of it is believed (``Claims``).
-    asynchronous         a node never waits: it takes in the newest message of each neighbour.
+    asynchronous         a node never waits: it takes in the newest message of each neighbor.
 
-**Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbours have seen of it. Every
+**Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it. Every
 start of a process is a new life with a number of its own (``incarnation.py``). Frames say whose life their
 acknowledgements are about, those of an earlier life count for nothing, and the algorithm is told that the edge was
 reset (``Headers.reset``). A neighbor that knows a later life than this one refuses what comes from here and says so;
@@ -25,17 +25,17 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ngpd_fl.composition import Job
-from ngpd_fl.engines import Crew, Parcel, RoundInfo, Slip, example_letter
+from ngpd_fl.engines import EdgeHeader, NodeGroup, OutgoingMessages, RoundInfo, example_letter
 from ngpd_fl.peer.claims import Claims
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
 from ngpd_fl.peer.inbox import Inbox
 from ngpd_fl.peer.incarnation import is_credible
 from ngpd_fl.peer.transport import Counts, Transport
-from strategies import wire_type
+from ngpd_fl.training import Job
+from strategies import message_dtype
 
 _GREETING = 0.5
-"""Seconds between two greetings, until all neighbours have been heard."""
+"""Seconds between two greetings, until all neighbors have been heard."""
 
 _LOOKED_AT = 1000
 """Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
@@ -45,7 +45,7 @@ _SILENCE = 10.0
 
 
 class Waits(NamedTuple):
-    """How long a node waits for its neighbours, in seconds.
+    """How long a node waits for its neighbors, in seconds.
 
     Attributes:
         start: for all of them to be there before the first round; then it begins without those that are not.
@@ -65,12 +65,12 @@ class PeerEngine:
 
     Attributes:
         round: rounds done or left out.
-        nodes: the nodes, as ``Crew.nodes`` orders them.
+        nodes: the nodes, as ``NodeGroup.nodes`` orders them.
         life: which start of this process' state this is, from 1.
         incarnation: number of this life in frames.
         inbox: what comes.
         lost: messages that were waited for in vain.
-        skipped: rounds of the run that were left out to join the neighbours.
+        skipped: rounds of the run that were left out to join the neighbors.
         ages: messages that were taken in, by their age in rounds.
         waited: seconds spent waiting for messages.
     """
@@ -102,14 +102,14 @@ class PeerEngine:
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
-        self._crew = job.start(Crew, nodes=nodes)
+        self._crew = job.start(NodeGroup, nodes=nodes)
         self.nodes: list[int] = self._crew.nodes.tolist()
         self._waits_for_all = job.config.training.mode != "asynchronous"
         self._rounds = job.config.training.rounds
         self._steps = job.config.training.local_steps * len(self.nodes)
         self._transport = transport
         letter = example_letter(job.strategy, job.model.start())
-        self._codec = Codec(run, letter, wire_type(job.config.strategy))
+        self._codec = Codec(run, letter, message_dtype(job.config.strategy))
         self._per_edge = job.strategy.options.needs.per_edge
         self._waits = waits
         self._is_over = is_over
@@ -124,7 +124,7 @@ class PeerEngine:
         self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds)
 
     def start(self) -> None:
-        """Open the transport and wait for the neighbours, where rounds are behind it only as long as for a round."""
+        """Open the transport and wait for the neighbors, where rounds are behind it only as long as for a round."""
         kept = 2 if self._waits_for_all else 1
         self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
         self._claims.start(self.round)
@@ -150,7 +150,7 @@ class PeerEngine:
         self._settle_lives()
         self._claims.begin_round()
         if self._waits_for_all:
-            self._join_the_neighbours()
+            self._join_the_neighbors()
         number = self.round
         work = self._crew.work(number)
         # What has come by now was written before its sender could apply what is sent below: headers need that.
@@ -163,7 +163,7 @@ class PeerEngine:
         return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps, sent)
 
     def close(self) -> None:
-        """Close the transport; where rounds are left, tell the neighbours not to wait for their messages."""
+        """Close the transport; where rounds are left, tell the neighbors not to wait for their messages."""
         if self.round < self._rounds:
             self._tell(Kind.BYE)
         self._transport.close()
@@ -207,8 +207,8 @@ class PeerEngine:
         self.incarnation = number if incarnation is None else incarnation
         self._crew.reset()
 
-    def _join_the_neighbours(self) -> None:
-        """Go to the round of neighbours that have gone on without these nodes, as far as there are any."""
+    def _join_the_neighbors(self) -> None:
+        """Go to the round of neighbors that have gone on without these nodes, as far as there are any."""
         claims: dict[str, int] = {}
         for edge, round in self.inbox.newest_rounds().items():
             if round > self.round and self._is_left(edge, round):
@@ -222,7 +222,7 @@ class PeerEngine:
                     f"round {self.round}: {name} says that it is in round {round}, which is not believed yet"
                 )
         if ahead > self.round:
-            self._on_event(f"round {self.round}: the neighbours are in round {ahead}; joins them there")
+            self._on_event(f"round {self.round}: the neighbors are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
             self.round = ahead
             self._crew.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
@@ -288,12 +288,12 @@ class PeerEngine:
         slips, letters = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
             applied = (head.newest, head.bitmap) if head.heard == self._number(edge) else (-1, 0)
-            slips[edge] = Slip(head.sequence, *applied, head.round)
+            slips[edge] = EdgeHeader(head.sequence, *applied, head.round)
             self.ages[max(0, number - head.round)] += 1
             for name, value in fields.items():
                 source = edge if name in self._per_edge else self._crew.incoming[edge]
                 letters.setdefault(name, {})[source] = value
-        return self._crew.read(number, Parcel(letters, slips))
+        return self._crew.read(number, OutgoingMessages(letters, slips))
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
         """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
@@ -314,7 +314,7 @@ class PeerEngine:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))
 
-    def _frame(self, edge: int, slip: Slip, parcel: Parcel) -> list[bytes | memoryview]:
+    def _frame(self, edge: int, slip: EdgeHeader, parcel: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._crew.outgoing[edge]]
             for name, values in parcel.letters.items()
@@ -337,7 +337,7 @@ class PeerEngine:
         """Return who is waited for at the start, and why some were not reached."""
         nodes = ", ".join(str(node) for node in sorted({self._crew.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
-        return f"waits for its neighbours (nodes {nodes}), at most {patience:g} s{reasons}"
+        return f"waits for its neighbors (nodes {nodes}), at most {patience:g} s{reasons}"
 
     def _note_gone(self, edges: Sequence[int], what: str, seconds: float) -> None:
         for edge in edges:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from strategies import sent_type
+from strategies import sent_dtype
 from strategies.contract import Message
 
 VERSION = 2
@@ -112,7 +112,7 @@ class Codec:
         """
         self._run = run
         self._like: dict[str, Tensor] = {name: value.cpu() for name, value in message._asdict().items()}
-        self._wire = {name: sent_type(value, wire) for name, value in self._like.items()}
+        self._wire = {name: sent_dtype(value, wire) for name, value in self._like.items()}
         self._shapes = b"".join(_shape(value.shape, self._wire[name]) for name, value in self._like.items())
         self._sizes = {name: value.numel() * self._wire[name].itemsize for name, value in self._like.items()}
         self.message_bytes = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())

@@ -1,4 +1,4 @@
-"""What has come from the neighbours and has not been taken in yet: the two newest messages of each edge."""
+"""What has come from the neighbors and has not been taken in yet: the two newest messages of each edge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ngpd_fl.peer.frame import Codec, Frame, Kind, Refusal
 from ngpd_fl.peer.incarnation import is_credible
 
 _KEPT = 2
-"""Messages of an edge: where nodes wait for each other, a neighbour is at most one round ahead."""
+"""Messages of an edge: where nodes wait for each other, a neighbor is at most one round ahead."""
 
 _LOOK = 0.2
 """Seconds after which whoever waits looks whether it is to stop."""

@@ -5,9 +5,9 @@ from ngpd_fl.records.environment import describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
 from ngpd_fl.records.files import write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
-from ngpd_fl.records.ledger import Ledger, Progress
 from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
 from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metrics, null_if_not_finite
+from ngpd_fl.records.recorder import Progress, RunRecorder
 from ngpd_fl.records.resuming import last_checkpoint
 from ngpd_fl.records.retries import checked_retries
 from ngpd_fl.records.tensorboard import require_tensorboard
@@ -24,7 +24,7 @@ __all__ = [
     "Checkpoints",
     "Errors",
     "Evaluation",
-    "Ledger",
+    "RunRecorder",
     "Measure",
     "Metrics",
     "Progress",

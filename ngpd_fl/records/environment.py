@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ngpd_fl.code import code_version
+from ngpd_fl.core.code_version import code_version
 
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 

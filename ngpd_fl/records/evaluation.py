@@ -16,7 +16,7 @@ class Average(NamedTuple):
     """What takes all nodes' parameters in one place.
 
     Attributes:
-        value: of the mean of all parameters; mean over nodes where each has images of its own to judge on.
+        value: of the mean of all parameters; mean over nodes where each has images of its own to evaluate on.
         groups: the same per group, ``[G]``; nan for one without images.
         others: further measures of it by key.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
@@ -31,13 +31,13 @@ class Average(NamedTuple):
 class Evaluation(NamedTuple):
     """What the task's measure says; a group (a class, or a bin of targets) without images counts as nan.
 
-    Models are judged on common images or, where data lie at their nodes, each on its node's own.
+    Models are evaluated on common images or, where data lie at their nodes, each on its node's own.
 
     Attributes:
         measure: accuracy, or the error.
-        nodes: of each judged node's own model ("local accuracy"), ``[n]``.
+        nodes: of each evaluated node's own model ("local accuracy"), ``[n]``.
         own: the same, groups weighted by how often they occur among the node's training images, ``[n]``.
-        groups: per group, mean over those of these nodes whose model was judged on images of it, ``[G]``.
+        groups: per group, mean over those of these nodes whose model was evaluated on images of it, ``[G]``.
         judges: per group, how many nodes these are, ``[G]``.
         others: further measures by key, of each node's own model, ``[n]``.
         average: of the averaged model; None where the parameters never meet in one place.
@@ -83,8 +83,8 @@ class Evaluation(NamedTuple):
         """Return what ``Metrics`` holds of it.
 
         Args:
-            places: the judged nodes' indices in the graph; none: all, in order.
-            num_nodes: N; the values of nodes that were not judged are nan. None: as many as were.
+            places: the evaluated nodes' indices in the graph; none: all, in order.
+            num_nodes: N; the values of nodes that were not evaluated are nan. None: as many as were.
         """
         key, group, average = self.measure.key, self.measure.group, self.average
 

@@ -1,4 +1,4 @@
-"""What a run is judged by: accuracy where classes are learned, the error where real-valued targets are."""
+"""What a run is evaluated by: accuracy where classes are learned, the error where real-valued targets are."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Measure(NamedTuple):
 
 
 ACCURACY = Measure("accuracy", "accuracy", "acc.", "accuracy (%)", "class", "classes", "images", True, 100, ".1f", " %")
-"""Share of examples whose class is recognised, in [0, 1]."""
+"""Share of examples whose class is recognized, in [0, 1]."""
 
 RMSE = Measure("rmse", "RMSE", "RMSE", "RMSE (unit of the targets)", "bin", "bins", "examples", False, 1, "#.4g", "")
 """Root mean square error in the unit of the targets; of several targets the mean over them."""

@@ -90,7 +90,7 @@ class Metrics(BaseModel):
 
     @property
     def has_average(self) -> bool:
-        """Whether the parameters have met in one place, so that their mean was judged."""
+        """Whether the parameters have met in one place, so that their mean was evaluated."""
         return getattr(self, f"averaged_model_{self.measure.group}_{self.measure.key}") is not None
 
     @property
@@ -105,7 +105,7 @@ class Metrics(BaseModel):
 class Accuracies(Metrics):
     """One evaluation of networks that tell classes apart. Accuracies in [0, 1].
 
-    Models are judged on common images or, where the summary's ``judged_on`` is ``"own"``, each on its node's own.
+    Models are evaluated on common images or, where the summary's ``evaluated_on`` is ``"own"``, each on its node's own.
 
     Attributes:
         mean_accuracy: of the nodes' own models.
@@ -116,7 +116,7 @@ class Accuracies(Metrics):
             null where the parameters never meet in one place.
         accuracy: per node; null for one that did not answer.
         own_accuracy: per node.
-        class_accuracy: per class, mean over the nodes that judge on images of it.
+        class_accuracy: per class, mean over the nodes that evaluate on images of it.
         averaged_model_class_accuracy: per class.
     """
 
@@ -139,7 +139,7 @@ class Errors(Metrics):
     Of several targets the mean over them is taken, of R2 too.
 
     Attributes:
-        mean_rmse: of the nodes' own models, judged as in ``Accuracies``.
+        mean_rmse: of the nodes' own models, evaluated as in ``Accuracies``.
         min_rmse: of the best node.
         max_rmse: of the worst node.
         mean_own_rmse: of the nodes' own models on examples whose targets are distributed as their own.

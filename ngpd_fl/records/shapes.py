@@ -54,7 +54,7 @@ class Target(Shape):
 
 
 class Summary(Shape):
-    """``summary.json``, as ``Ledger.summary`` makes it."""
+    """``summary.json``, as ``RunRecorder.summary`` makes it."""
 
     status: Literal["finished", "diverged", "failed", "interrupted"]
     nodes: Count = 0
@@ -65,7 +65,7 @@ class Summary(Shape):
     evaluation_seconds: Amount = 0.0
     parameters: Count = 0
     unused_classes: list[Count] = []
-    judged_on: Literal["common", "own"] = "common"
+    evaluated_on: Literal["common", "own"] = "common"
     skew: dict[str, float | None] | None = None
     final: dict[str, float | None] | None = None
     target: Target | None = None

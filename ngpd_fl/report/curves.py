@@ -1,4 +1,4 @@
-"""Accuracy, or the error, and agreement over the course of runs: one line per run, in one colour each."""
+"""Accuracy, or the error, and agreement over the course of runs: one line per run, in one color each."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def measure_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
     measure = outcomes[0].measure
     figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
     with_bands = len(outcomes) <= _BANDS
-    for outcome, colour in zip(outcomes, _colours(outcomes), strict=True):
+    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
         spent = [cost.of(metrics) for metrics in outcome.metrics]
         worst = [measure.factor * metrics.worst for metrics in outcome.metrics]
         best = [measure.factor * metrics.best for metrics in outcome.metrics]
         if with_bands:
-            axes.fill_between(spent, worst, best, color=colour, alpha=0.14, linewidth=0)
+            axes.fill_between(spent, worst, best, color=color, alpha=0.14, linewidth=0)
         averaged = [measure.factor * metrics.averaged_model for metrics in outcome.metrics]
-        axes.plot(spent, averaged, color=colour, linewidth=1.4, linestyle=_DASHES)
+        axes.plot(spent, averaged, color=color, linewidth=1.4, linestyle=_DASHES)
         mean = [measure.factor * metrics.mean for metrics in outcome.metrics]
-        axes.plot(spent, mean, color=colour, linewidth=2, marker=_marker(outcome), markersize=3.5)
+        axes.plot(spent, mean, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
     splits = {outcome.config.evaluation.split for outcome in outcomes}
     axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
     if measure is ACCURACY:
@@ -87,10 +87,10 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     """
     figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
-    for outcome, colour in zip(outcomes, _colours(outcomes), strict=True):
+    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
         rounds, distances = [each for each, _ in known], [each for _, each in known]
-        axes.plot(rounds, distances, color=colour, linewidth=2, marker=_marker(outcome), markersize=3.5)
+        axes.plot(rounds, distances, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
         every += distances
     if every and max(every) > 20 * min(every):
         axes.set_yscale("log")
@@ -124,8 +124,8 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, 
     return figure, axes
 
 
-def _colours(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return a colour for each run by its name: not by its rank, which may change from picture to picture."""
+def _colors(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return a color for each run by its name: not by its rank, which may change from picture to picture."""
     names = sorted(outcome.name for outcome in outcomes)
     return [PALETTE[names.index(outcome.name) % len(PALETTE)] for outcome in outcomes]
 
@@ -135,11 +135,11 @@ def _marker(outcome: Outcome) -> str:
 
 
 def _legend(axes: Axes, outcomes: Sequence[Outcome], kinds: Sequence[Line2D | Patch]) -> None:
-    """Name the runs' colours beside the axes and the kinds of stroke below them, where no line is."""
+    """Name the runs' colors beside the axes and the kinds of stroke below them, where no line is."""
     if len(outcomes) > 1:
         runs = [
-            Line2D([], [], color=colour, linewidth=3, label=_name(outcome))
-            for outcome, colour in zip(outcomes, _colours(outcomes), strict=True)
+            Line2D([], [], color=color, linewidth=3, label=_name(outcome))
+            for outcome, color in zip(outcomes, _colors(outcomes), strict=True)
         ]
         axes.figure.legend(handles=runs, loc="outside right upper", frameon=False, fontsize=10.5)
     if kinds:

@@ -1,4 +1,4 @@
-"""The graph: nodes in the places that its family suggests, coloured by what was measured where that is known."""
+"""The graph: nodes in the places that its family suggests, colored by what was measured where that is known."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def graph_figure(
     Args:
         config: for the title and the places of the nodes.
         topology: the graph.
-        values: each node's, ``[N]``, as colours; they are shown where one is finite.
+        values: each node's, ``[N]``, as colors; they are shown where one is finite.
         measure: what they are.
     """
     positions = node_positions(config.topology, topology)
@@ -49,14 +49,14 @@ def graph_figure(
     if shown is not None and shown.count() == 0:
         shown = None
     title = "Graph" if shown is None else f"{config.method}: {measure.name} of the nodes"
-    unknown = "" if shown is None or shown.count() == len(shown) else "; grey: not judged"
+    unknown = "" if shown is None or shown.count() == len(shown) else "; gray: not evaluated"
     dress(axes, title, graph_words(config) + unknown)
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.margins(0.03)
     _draw_edges(axes, topology, positions, radius)
-    colours = _draw_nodes(axes, positions, radius, shown, measure)
-    _draw_labels(axes, config.topology.node_names, positions, colours, radius, size=0.85 * radius / inch * 72)
+    colors = _draw_nodes(axes, positions, radius, shown, measure)
+    _draw_labels(axes, config.topology.node_names, positions, colors, radius, size=0.85 * radius / inch * 72)
     axes.autoscale_view()
     return figure
 
@@ -77,7 +77,7 @@ def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float
     axes.add_collection(LineCollection(lines, colors=kinds[0][0], linewidths=width))
     now = [line for line, is_active in zip(lines, active, strict=True) if is_active]
     axes.add_collection(LineCollection(now, colors=kinds[1][0], linewidths=2 * width))
-    handles = [Line2D([], [], color=colour, linewidth=2, label=label) for colour, _, label in kinds]
+    handles = [Line2D([], [], color=color, linewidth=2, label=label) for color, _, label in kinds]
     axes.figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9.5)
 
 
@@ -97,34 +97,34 @@ def _draw_arrows(axes: Axes, topology: Topology, positions: Points, radius: floa
 def _draw_nodes(
     axes: Axes, positions: Points, radius: float, values: np.ma.MaskedArray[Any, Any] | None, measure: Measure
 ) -> Points:
-    """Draw the nodes and the scale of their colours; return these as ``[N, 4]``."""
-    colour_map = colormaps["viridis" if measure.higher_is_better else "viridis_r"]
-    scale = ScalarMappable(cmap=colour_map.with_extremes(bad=FAINT))
+    """Draw the nodes and the scale of their colors; return these as ``[N, 4]``."""
+    color_map = colormaps["viridis" if measure.higher_is_better else "viridis_r"]
+    scale = ScalarMappable(cmap=color_map.with_extremes(bad=FAINT))
     if values is None:
-        colours = np.tile(scale.cmap(0.3), (len(positions), 1))
+        colors = np.tile(scale.cmap(0.3), (len(positions), 1))
     else:
         # What differs little must not look as if it differed much: the scale spans five points, or 5 %, at least.
         middle = (values.max() + values.min()) / 2
         half = max((values.max() - values.min()) / 2, 2.5 if measure is ACCURACY else 0.025 * middle)
         scale.set_clim(middle - half, middle + half)
-        colours = np.asarray(scale.to_rgba(values))
+        colors = np.asarray(scale.to_rgba(values))
         bar = axes.figure.colorbar(scale, ax=axes, label=measure.label, shrink=0.75, pad=0.02)
         bar.outline.set_visible(False)
     circles = PatchCollection([Circle((x, y), radius) for x, y in positions], zorder=2)
-    circles.set(facecolor=colours, edgecolor="white", linewidth=1 if len(positions) <= 100 else 0)
+    circles.set(facecolor=colors, edgecolor="white", linewidth=1 if len(positions) <= 100 else 0)
     axes.add_collection(circles)
-    return colours
+    return colors
 
 
 def _draw_labels(
-    axes: Axes, names: Sequence[str], positions: Points, colours: Points, radius: float, size: float
+    axes: Axes, names: Sequence[str], positions: Points, colors: Points, radius: float, size: float
 ) -> None:
     """Write the nodes' names into them, in ``size`` points, if that can be read; below them where names are long."""
     if size < 4.5:
         return
     below = max(map(len, names)) > _INSIDE
     behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5} if below else None  # above edges
-    for name, (x, y), colour in zip(names, positions, colours, strict=True):
-        ink = "white" if np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55 and not below else INK
+    for name, (x, y), color in zip(names, positions, colors, strict=True):
+        ink = "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.55 and not below else INK
         where = {"y": y - 1.2 * radius, "va": "top"} if below else {"y": y, "va": "center_baseline"}
         axes.text(x, s=short_name(name), ha="center", fontsize=min(size, 11), color=ink, bbox=behind, zorder=3, **where)

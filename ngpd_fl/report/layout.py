@@ -82,7 +82,7 @@ def _grid(num_nodes: int, columns: int) -> Points:
 
 
 def _serpentine(num_nodes: int) -> Points:
-    """Back and forth in rows of up to ten, so that neighbours stay neighbours."""
+    """Back and forth in rows of up to ten, so that neighbors stay neighbors."""
     columns = max(min(num_nodes, 10), math.isqrt(num_nodes))
     grid = _grid(num_nodes, columns)
     odd = grid[:, 1] % 2 == 1

@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def averaged_model(self) -> float | None:
-        """What the averaged model is worth at the end, nan where that is not finite; None where it was never judged."""
+        """The averaged model's figure at the end, nan where that is not finite; None where it was never evaluated."""
         if self.last is not None and self.last.has_average:
             return self.last.averaged_model
         return self.final(f"averaged_model_{self.measure.key}")

@@ -13,7 +13,7 @@ from ngpd_fl.records import RunFolder
 from ngpd_fl.report.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
 from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.outcome import Outcome, read_outcomes
-from ngpd_fl.report.split import count_labels, split_figure
+from ngpd_fl.report.partition import count_labels, split_figure
 from ngpd_fl.report.staleness import staleness_figure
 from ngpd_fl.report.style import drawing, save
 from ngpd_fl.report.timeline import read_courses, timeline_figure
@@ -64,7 +64,7 @@ def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[t
     """
     yield from _curves([outcome])
     values, topology = outcome.last.nodes if outcome.last else None, build_topology(outcome.config)
-    if outcome.config.training.reference is None:
+    if outcome.config.training.baseline is None:
         yield "graph", graph_figure(outcome.config, topology, values, outcome.measure)
     if outcome.clock and any(age != "0" for age in outcome.clock["staleness"]):
         yield "staleness", staleness_figure(outcome.config, outcome.clock["staleness"])

@@ -66,17 +66,17 @@ def setting_words(config: Config) -> str:
         steps += f", {short_percent(config.network.message_loss)} of messages lost"
     if faults := config.faults.model_dump(exclude_defaults=True):
         steps += f", faults ({', '.join(faults)})"
-    nodes = graph_words(config) if training.reference is None else f"{config.topology.nodes} nodes"
+    nodes = graph_words(config) if training.baseline is None else f"{config.topology.nodes} nodes"
     return f"{nodes}; {split_words(config)}; {steps}; seed {config.seed}"
 
 
 def clock_words(config: Config) -> str:
-    """Return how rounds are run and what on, e.g. ``local, patience 2 s``; empty where a run has no clock."""
+    """Return how rounds are run and what on, e.g. ``local, timeout 2 s``; empty where a run has no clock."""
     training, devices, words = config.training, config.devices, list[str]()
     if config.has_clock:
         words.append(training.mode)
-    if training.patience is not None:
-        words.append(f"patience {training.patience:g} s")
+    if training.timeout_seconds is not None:
+        words.append(f"timeout {training.timeout_seconds:g} s")
     if devices.mix is not None:
         shares = sum(devices.mix.values())
         words.append(

@@ -1,4 +1,4 @@
-"""How every picture looks: colours that colour-blind readers can tell apart, sizes, titles, light grids.
+"""How every picture looks: colors that color-blind readers can tell apart, sizes, titles, light grids.
 
 Figures are made as objects and drawn by Agg, without pyplot. What makes and draws one does so within ``drawing``, so
 that the user's settings of matplotlib change nothing about it.

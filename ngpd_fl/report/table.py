@@ -84,9 +84,9 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
             ("training time", units.seconds(last.train_seconds) + speed),
         ]
     lines += clock_lines(outcome)
-    if outcome.summary.get("judged_on") == "own":
-        judged = f"each node's own {outcome.config.evaluation.split} {outcome.measure.examples}"
-        lines.append(("judged on", judged))
+    if outcome.summary.get("evaluated_on") == "own":
+        evaluated = f"each node's own {outcome.config.evaluation.split} {outcome.measure.examples}"
+        lines.append(("evaluated on", evaluated))
     if unused := outcome.summary.get("unused_classes"):
         group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
         lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))

@@ -22,7 +22,7 @@ _ROUNDS = 30
 """So many rounds of the fastest node are drawn; bars of more could not be told apart."""
 
 KINDS = {"computes": PALETTE[0], "computes in vain": "#a6cee3", "waits": "#dcdcdc", "is away": PALETTE[4]}
-"""What a node may be doing -> its colour."""
+"""What a node may be doing -> its color."""
 
 Spell = tuple[float, float]
 """(begin, length) in seconds."""
@@ -80,9 +80,9 @@ def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
     axes = figure.add_subplot()
     dress(axes, f"{config.method}: what the nodes do{part}", setting_words(config))
     for place, node in enumerate(shown):
-        for kind, colour in KINDS.items():
+        for kind, color in KINDS.items():
             spells = [(begin, min(length, end - begin)) for begin, length in courses[node].spells[kind] if begin < end]
-            axes.broken_barh(spells, (place - 0.36, 0.72), facecolors=colour, edgecolors="white", linewidth=0.5)
+            axes.broken_barh(spells, (place - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.5)
     names = config.topology.node_names
     axes.set_yticks(range(len(shown)), [short_name(names[node]) for node in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)

@@ -5,6 +5,6 @@ study(Plan.read("study.toml"), "runs/study", jobs=2)
 """
 
 from ngpd_fl.study.plan import PLAN, Plan
-from ngpd_fl.study.studying import Standing, standing, study
+from ngpd_fl.study.study import Standing, standing, study
 
 __all__ = ["PLAN", "Plan", "Standing", "standing", "study"]

@@ -9,7 +9,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.composition import compose
 from ngpd_fl.config import (
     Config,
     InputError,
@@ -26,6 +25,7 @@ from ngpd_fl.records import MEASURES, Measure
 from ngpd_fl.study.file import FinalSection, PaperSection, StrategySection, StudySection, TuningSection, section
 from ngpd_fl.sweep.plan import final_figure
 from ngpd_fl.sweep.space import Dimension, dotted, first_possible, parse_space
+from ngpd_fl.training import compose
 
 PLAN = "study.toml"
 """The file's name in a study's folder."""

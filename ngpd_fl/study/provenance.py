@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl import machine
-from ngpd_fl.code import code_version
+from ngpd_fl.core import machine
+from ngpd_fl.core.code_version import code_version
 from ngpd_fl.records import RunFolder
 
 

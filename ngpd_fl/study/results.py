@@ -16,7 +16,7 @@ from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED
 COSTS = ("round", "bytes_sent", "virtual_seconds", "joules", "train_seconds")
 """What it takes to reach a target, as evaluations have it."""
 
-SKEWS = ("total_variation", "between_neighbours", "of_neighbourhoods")
+SKEWS = ("total_variation", "between_neighbors", "of_neighborhoods")
 """How the nodes' labels differ, and how that lies on the graph; see ``data.skew``."""
 
 _TOTALS = ("rounds", "bytes_sent", "node_steps", "train_seconds")
@@ -98,7 +98,7 @@ def _row(schedule: Schedule, cell: Cell, strategy: Strategy, slots: Sequence[Slo
     row |= {"trials": len(trials), "tried": len(tried), "hopeless": (cell.name, strategy.label) in schedule.hopeless}
     for name in figures(plan):
         values = [value for record in finished if (value := record.figure(name)) is not None]
-        if len(values) < len(finished):  # one is not finite, or was never judged: there is no mean
+        if len(values) < len(finished):  # one is not finite, or was never evaluated: there is no mean
             values = []
         row[f"{name}_mean"] = fmean(values) if values else None
         row[f"{name}_sd"] = stdev(values) if len(values) > 1 else None

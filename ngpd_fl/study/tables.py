@@ -84,12 +84,12 @@ def skew_words(rows: Sequence[Row]) -> str:
 
     Of the first peer that knows: others may run on another graph.
     """
-    row = next((row for row in rows if row["of_neighbourhoods"] is not None), None)
+    row = next((row for row in rows if row["of_neighborhoods"] is not None), None)
     if row is None:
         return ""
     return (
-        f"Label skew, as total variation: of the nodes {row['total_variation']:.2f}, between neighbours "
-        f"{row['between_neighbours']:.2f}, of neighbourhoods {row['of_neighbourhoods']:.2f}."
+        f"Label skew, as total variation: of the nodes {row['total_variation']:.2f}, between neighbors "
+        f"{row['between_neighbors']:.2f}, of neighborhoods {row['of_neighborhoods']:.2f}."
     )
 
 

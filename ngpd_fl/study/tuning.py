@@ -17,7 +17,7 @@ from ngpd_fl.records import Measure
 from ngpd_fl.study.file import TuningSection
 from ngpd_fl.study.plan import Strategy
 from ngpd_fl.study.runs import Record
-from ngpd_fl.sweep.study import STATES, quiet_study, tpe
+from ngpd_fl.sweep.trials import STATES, quiet_study, tpe
 from ngpd_fl.sweep.workers import DIVERGED, FINISHED
 
 _MOST_AT_RANDOM = 10

@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError, Section, choices, one_line, read_text, read_toml, require_trust
 from ngpd_fl.records import MEASURES, METRICS, Measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
+from ngpd_fl.training import compose
 
 PLAN = "sweep.toml"
 """The file's name in a sweep's folder."""
@@ -58,12 +58,12 @@ class Plan:
     def read(cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None) -> Plan:
         """Read a sweep's file, and find that at least one trial is possible, data set included.
 
-        Trials are judged on the validation split, unless the file says otherwise.
+        Trials are evaluated on the validation split, unless the file says otherwise.
 
         Args:
             path: of the file.
             trust_code: whether code that the file names may run; a file in a folder of records may be anybody's.
-            measure: what its runs are judged by; none: that is found out by a trial, of which data are read.
+            measure: what its runs are evaluated by; none: that is found out by a trial, of which data are read.
 
         Raises:
             InputError: it cannot be used.
@@ -106,7 +106,7 @@ class Plan:
 
 
 def _measure(config: Config, path: Path, trust_code: bool) -> Measure:
-    """Return what a trial is judged by."""
+    """Return what a trial is evaluated by."""
     require_trust(config, path, trust_code)
     return compose(config).dataset.task.measure
 

@@ -10,7 +10,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.rows import Row, read_rows
 from ngpd_fl.sweep.plan import Plan
-from ngpd_fl.sweep.study import Trial
+from ngpd_fl.sweep.trials import Trial
 from ngpd_fl.sweep.workers import End
 
 TABLE = "trials"

@@ -20,7 +20,7 @@ from typing import Any
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import RunFolder
-from ngpd_fl.running import resume, run
+from ngpd_fl.training.run import resume, run
 
 FINISHED, DIVERGED, FAILED, INTERRUPTED, KILLED = "finished", "diverged", "failed", "interrupted", "killed"
 """How a run ends. The last two were cut short: they are run again."""
@@ -108,7 +108,9 @@ def run_tasks(
     """
     # A process is forked from a server that has imported what it needs but computed nothing: it starts at once.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ngpd_fl.fork_server", __name__, *(name for name in _SLOW if name in sys.modules)])
+    context.set_forkserver_preload(
+        ["ngpd_fl.core.fork_server", __name__, *(name for name in _SLOW if name in sys.modules)]
+    )
     coming = iter(tasks)
     running: dict[int, Worker] = {}
     try:

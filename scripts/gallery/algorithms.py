@@ -6,8 +6,8 @@ import sys
 
 from gallery.markdown import doc_text, options_table, table
 from strategies import STRATEGIES, Spec, StrategyOptions, parse_strategy
-from tests.naive import NaiveNetwork
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 _DIRECTED = {
@@ -32,7 +32,7 @@ def gallery() -> str:
                 _graphs(options.needs),
                 "must all arrive" if options.needs.reliable else "may be lost",
                 "yes" if options.second_order else "no",
-                "the minimiser" if errors[name] < _EXACT else f"a biased point ({100 * errors[name]:.0f} %)",
+                "the minimizer" if errors[name] < _EXACT else f"a biased point ({100 * errors[name]:.0f} %)",
             ]
             for name, options in usual.items()
         ),
@@ -63,21 +63,21 @@ def _graphs(spec: Spec) -> str:
 def _needs(options: StrategyOptions, error: float) -> str:
     """Return in words what an algorithm needs with its default options, and where it rests."""
     spec = options.needs
-    biased = f"a biased point, {100 * error:.0f} % away from the minimiser"
+    biased = f"a biased point, {100 * error:.0f} % away from the minimizer"
     lines = {
         "Graphs": _graphs(spec),
         "Local steps": "one a round" if spec.single_step else "any number a round",
         "Messages": f"{'all must arrive' if spec.reliable else 'may be lost'}; "
-        + ("one for each neighbour" if spec.per_edge else "the same for all neighbours"),
+        + ("one for each neighbor" if spec.per_edge else "the same for all neighbors"),
         "Compression": ", ".join(spec.compress) or "none",
         "Works with": "gradients and the Fisher matrix" if options.second_order else "gradients",
-        "Rests at": "the exact minimiser of the sum" if error < _EXACT else biased,
+        "Rests at": "the exact minimizer of the sum" if error < _EXACT else biased,
     }
     return "\n".join(f"* {what}: {value}" for what, value in lines.items())
 
 
 def _rest_error(name: str) -> float:
-    """Return how far a node is from the minimiser, relative to its norm, after many rounds with exact gradients.
+    """Return how far a node is from the minimizer, relative to its norm, after many rounds with exact gradients.
 
     The problem is the quadratic one of the tests: three nodes on a path, data that differ.
     """

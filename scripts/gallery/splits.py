@@ -6,7 +6,7 @@ from gallery.markdown import doc_text, options_table
 from gallery.picture import svg
 from ngpd_fl.cli.keys import variants
 from ngpd_fl.config import Config
-from ngpd_fl.report.split import count_labels, split_figure
+from ngpd_fl.report.partition import count_labels, split_figure
 from ngpd_fl.report.style import drawing
 
 _GIVEN = "given"

@@ -28,7 +28,7 @@ def gallery() -> str:
         ]
         for name, values in measured.items()
     )
-    overview = table(["family", "neighbours", "spectral gap", "consensus rate", "in time"], body)
+    overview = table(["family", "neighbors", "spectral gap", "consensus rate", "in time"], body)
     return "\n\n".join([overview, *(_section(name, measured.get(name)) for name in TOPOLOGIES)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ngpd_fl.address import Address, check_host
+from ngpd_fl.core.address import Address, check_host
 
 
 @pytest.mark.parametrize(

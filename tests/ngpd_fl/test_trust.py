@@ -12,18 +12,18 @@ import pytest
 
 from ngpd_fl.cli import main
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.judging import judge
-from ngpd_fl.peer.gathering import gather
-from ngpd_fl.peer.running import write_self
+from ngpd_fl.evaluation.saved_models import evaluate_saved
+from ngpd_fl.peer.merge import gather
+from ngpd_fl.peer.run import write_self
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report import write_plots
 from ngpd_fl.report.page import write_page
-from ngpd_fl.running import resume, run
 from ngpd_fl.study import Plan as StudyPlan
 from ngpd_fl.sweep import Plan as SweepPlan
 from ngpd_fl.sweep.workers import Task, run_tasks
-from tests.cut import interrupt
-from tests.studies import TEXT
+from ngpd_fl.training.run import resume, run
+from tests.support.interrupted_runs import interrupt
+from tests.support.studies import TEXT
 
 MODULE = "a_strangers_module"
 CODE = """
@@ -87,7 +87,7 @@ def recorded(stranger: Stranger, key: str, *, is_cut: bool = False) -> Path:
 
 
 LIBRARY: dict[str, Callable[..., Any]] = {
-    "evaluate": lambda folder, **trust: judge(RunFolder.open(folder), **trust),
+    "evaluate": lambda folder, **trust: evaluate_saved(RunFolder.open(folder), **trust),
     "resume": lambda folder, **trust: resume(folder, on_event=str, **trust),
     "gather": lambda folder, **trust: gather([folder], folder.parent / "all", **trust),
 }

@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 
 from strategies import D2, D2Options, StrategyOptions, parse_strategy
-from strategies.gossip import ParamsMessage
-from tests.naive import NaiveNetwork
-from tests.quadratic import Quadratic, QuadraticObjective, make_quadratic, quadratic_engine, rounds_to, run_rounds
+from strategies.parts.gossip import ParamsMessage
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import (
+    Quadratic,
+    QuadraticObjective,
+    make_quadratic,
+    quadratic_engine,
+    rounds_to,
+    run_rounds,
+)
 from topologies import Topology, parse_topology
 
 RING = {"name": "ring", "nodes": 4}
@@ -133,7 +140,7 @@ def test_d2_is_exact_diffusion_in_other_variables(message_loss: float, lr_scale:
         torch.testing.assert_close(run_rounds(d2, 1), run_rounds(diffusion, 1), rtol=1e-12, atol=1e-12)
 
 
-# They reach the minimiser of the sum, whatever the nodes' own minimisers are.
+# They reach the minimizer of the sum, whatever the nodes' own minimizers are.
 
 
 @pytest.mark.parametrize("topology", ["ring", "star", "matching"])
@@ -208,7 +215,7 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
     weights = torch.tensor(graph.weights(0).matrix().toarray())
     eye = torch.eye(16, dtype=torch.float64)
     assert torch.linalg.eigvalsh(weights)[0].item() == pytest.approx(-3 / 5)
-    # As fast as the largest eigenvalue says, in the one case to the minimiser and in the other away from it.
+    # As fast as the largest eigenvalue says, in the one case to the minimizer and in the other away from it.
     halved, plain = contraction((weights + eye) / 2, problem, 0.4), contraction(weights, problem, 0.4)
     assert halved < 1 < 1.3 < plain
     wrong = PlainD2(D2Options(lr=0.4), QuadraticObjective())
@@ -221,12 +228,12 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 # What is corrected here is owed there.
 
 
-@pytest.mark.parametrize("wire", [None, "bfloat16"])
+@pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking"])
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(name: str, clip: Any, wire: Any) -> None:
     problem, graph = make(STAR)
-    options = options_of(name, lr=0.1, clip=clip, wire=wire)
+    options = options_of(name, lr=0.1, clip=clip, message_dtype=wire)
     network = quadratic_engine(problem, options, graph, 2, NaiveNetwork)
     run_rounds(network, 30)
     states = [network.states[node] for node in network.nodes]
@@ -238,7 +245,7 @@ def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(name: s
 @pytest.mark.parametrize("name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "ad-psgd"])
 def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_rounded(name: str) -> None:
     problem, graph = make(STAR)
-    network = quadratic_engine(problem, options_of(name, lr=0.1, wire="bfloat16"), graph, 1, NaiveNetwork)
+    network = quadratic_engine(problem, options_of(name, lr=0.1, message_dtype="bfloat16"), graph, 1, NaiveNetwork)
     run_rounds(network, 3)
     for node in network.nodes:
         network.local_step(node, 3)

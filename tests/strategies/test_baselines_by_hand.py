@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
 from strategies import parse_strategy
-from tests.naive import NaiveNetwork
-from tests.quadratic import Quadratic, quadratic_engine, run_rounds
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import Quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 Values = tuple[float, float, float]
@@ -30,7 +30,7 @@ def network(name: str, local_steps: int = 1, engine: Any = NaiveNetwork, **optio
     return quadratic_engine(PROBLEM, strategy, path, local_steps, engine, start=start)
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 @pytest.mark.parametrize(
     ("name", "options", "local_steps", "first", "second"),
     [
@@ -57,7 +57,7 @@ def network(name: str, local_steps: int = 1, engine: Any = NaiveNetwork, **optio
             (7 / 4, 3 / 4, -1 / 4),
             (757 / 384, 79 / 128, -283 / 384),
         ),
-        # Neighbours' average; then w = 17/8, 5/12, -3/8, and 1 relays 0 to 0 and 2 to 2, which were sent before.
+        # Neighbors' average; then w = 17/8, 5/12, -3/8, and 1 relays 0 to 0 and 2 to 2, which were sent before.
         ("relay-sgd", {}, 1, (5 / 4, 5 / 6, 1 / 4), (61 / 72, 13 / 18, 49 / 72)),
         # v = -2, 1, 2; then g = -7/4, 5/6, 5/4, v = -11/4, 4/3, 9/4, w = 21/8, 1/6, -7/8.
         ("relay-sgd", HALF, 1, (5 / 4, 5 / 6, 1 / 4), (67 / 72, 23 / 36, 31 / 72)),
@@ -94,6 +94,6 @@ def test_relayed_means_are_as_long_as_a_nodes_own_parameters() -> None:
     problem = Quadratic(torch.zeros(300, 2, 2), torch.zeros(300, 2))
     star = parse_topology({"name": "star", "nodes": 300}).build(seed=0)
     start = torch.tensor([300.0, 0.1]).half().float()
-    options = parse_strategy({"name": "relay-sgd", "wire": "float16"})
+    options = parse_strategy({"name": "relay-sgd", "message_dtype": "float16"})
     engine = quadratic_engine(problem, options, star, start=start)
     torch.testing.assert_close(run_rounds(engine, 5), start.expand(300, -1))

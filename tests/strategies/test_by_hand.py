@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
 from strategies import DSGD, ECL, CECLOptions, DSGDOptions, ECLOptions, KFACGossipOptions, NGPDOptions
-from strategies.gossip import gossip
-from strategies.natural_gradient import trust_factor
-from tests.naive import NaiveNetwork
-from tests.quadratic import (
+from strategies.parts.gossip import gossip
+from strategies.parts.natural_gradient import trust_factor
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import (
     ExactCurvature,
     Quadratic,
     make_quadratic,
@@ -36,7 +36,7 @@ def graph(**options: Any) -> Any:
 # The step and the exchange of ECL, number by number: f_i(w) = 1/2 (w - b_i)^2, path 0 - 1 - 2, all at w = 1.
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 @pytest.mark.parametrize("theta", [1.0, 0.5])
 def test_two_rounds_of_ecl_on_three_nodes(theta: float, engine: Any) -> None:
     targets = torch.tensor([[3.0], [0.0], [-1.0]], dtype=torch.float64)
@@ -69,7 +69,7 @@ def test_two_rounds_of_ecl_on_three_nodes(theta: float, engine: Any) -> None:
 def argmin_by_definition(
     w: Tensor, fisher: Tensor, gradient: Tensor, edges: list[tuple[float, float, Tensor]], lr: float, damping: float
 ) -> Tensor:
-    """Minimise <g, v - w> + |v - w|^2_{F + damping I} / (2 lr) + sum eta/2 |a v - z|^2 by its normal equations."""
+    """Minimize <g, v - w> + |v - w|^2_{F + damping I} / (2 lr) + sum eta/2 |a v - z|^2 by its normal equations."""
     proximal = (fisher + damping * torch.eye(len(w), dtype=w.dtype)) / lr
     matrix = proximal + sum(eta * a * a for eta, a, _ in edges) * torch.eye(len(w), dtype=w.dtype)
     right = proximal @ w - gradient
@@ -78,7 +78,7 @@ def argmin_by_definition(
     return torch.linalg.solve(matrix, right)
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 def test_two_rounds_of_ngpd_on_three_nodes(engine: Any) -> None:
     problem = make_quadratic(10, nodes=3, dim=4)
     options = NGPDOptions(
@@ -108,10 +108,10 @@ def test_two_rounds_of_ngpd_on_three_nodes(engine: Any) -> None:
         torch.testing.assert_close(run_rounds(network, 1), torch.stack(w), rtol=1e-12, atol=1e-12)
 
 
-def test_with_the_hessian_as_curvature_a_step_lands_on_the_minimiser_of_loss_and_edge_terms() -> None:
+def test_with_the_hessian_as_curvature_a_step_lands_on_the_minimizer_of_loss_and_edge_terms() -> None:
     problem = make_quadratic(100, nodes=3, dim=4)
     params = run_rounds(quadratic_engine(problem, undamped(lr=1.0, edge_penalty=0.7), graph(schedule="matching")), 1)
-    # z = 0 at the start 0, hence the minimiser of f_i + E_i eta/2 |v|^2; no exchange follows at the unmatched node.
+    # z = 0 at the start 0, hence the minimizer of f_i + E_i eta/2 |v|^2; no exchange follows at the unmatched node.
     (pair,) = graph().edges[graph(schedule="matching").active(0)].tolist()
     (lone,) = {0, 1, 2} - set(pair)
     eta = 0.7 * graph().degrees[lone] * torch.eye(4, dtype=torch.float64)
@@ -185,10 +185,10 @@ def test_no_damping_needs_an_explicit_edge_penalty() -> None:
     assert NGPDOptions(damping=0, edge_penalty=0.1).damping == 0
 
 
-# Clipping: f_i(w) = 1/2 (w - b_i)^2, path 0 - 1 - 2, all at w = 1; a neighbour's message changes 1/4 at most.
+# Clipping: f_i(w) = 1/2 (w - b_i)^2, path 0 - 1 - 2, all at w = 1; a neighbor's message changes 1/4 at most.
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 def test_two_rounds_of_clipped_ecl_on_three_nodes(engine: Any) -> None:
     targets = torch.tensor([[3.0], [0.0], [-1.0]], dtype=torch.float64)
     problem = Quadratic(torch.ones(3, 1, 1, dtype=torch.float64), targets)
@@ -215,17 +215,17 @@ def test_two_rounds_of_clipped_ecl_on_three_nodes(engine: Any) -> None:
     torch.testing.assert_close(run_rounds(network, 1).flatten().tolist(), expected)
 
 
-def test_a_clip_shortens_the_change_of_each_neighbour_and_no_more() -> None:
-    params, neighbours = torch.tensor([1.0, 2.0]), torch.tensor([[4.0, 6.0], [1.5, 2.0]])  # 5 and 1/2 away
+def test_a_clip_shortens_the_change_of_each_neighbor_and_no_more() -> None:
+    params, neighbors = torch.tensor([1.0, 2.0]), torch.tensor([[4.0, 6.0], [1.5, 2.0]])  # 5 and 1/2 away
     weights, both = torch.tensor([0.25, 0.5]), torch.tensor([True, True])
-    clipped = gossip(params, neighbours, weights, both, 1.0)
+    clipped = gossip(params, neighbors, weights, both, 1.0)
     torch.testing.assert_close(clipped, params + 0.25 * torch.tensor([0.6, 0.8]) + 0.5 * torch.tensor([0.5, 0.0]))
-    assert torch.equal(gossip(params, neighbours, weights, both, 5.0), gossip(params, neighbours, weights, both))
+    assert torch.equal(gossip(params, neighbors, weights, both, 5.0), gossip(params, neighbors, weights, both))
     far = torch.tensor([[1e30, 0.0], [1.0, 2.0]])
     torch.testing.assert_close(gossip(params, far, weights, both, 1.0), params, atol=0.3, rtol=0)
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 @pytest.mark.parametrize(
     "options",
     [
@@ -249,14 +249,14 @@ def test_a_clip_that_nothing_reaches_changes_no_bit(options: Any, engine: Any) -
 # Gossip.
 
 
-def test_gossip_is_a_weighted_mean_and_a_missing_neighbours_weight_stays_at_home() -> None:
-    params, neighbours = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 5.0], [10.0, 20.0]])
+def test_gossip_is_a_weighted_mean_and_a_missing_neighbors_weight_stays_at_home() -> None:
+    params, neighbors = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 5.0], [10.0, 20.0]])
     weights = torch.tensor([0.25, 0.5])
-    everyone = gossip(params, neighbours, weights, torch.tensor([True, True]))
-    torch.testing.assert_close(everyone, 0.25 * params + 0.25 * neighbours[0] + 0.5 * neighbours[1])
-    first = gossip(params, neighbours, weights, torch.tensor([True, False]))
-    torch.testing.assert_close(first, 0.75 * params + 0.25 * neighbours[0])
-    assert torch.equal(gossip(params, neighbours, weights, torch.tensor([False, False])), params)
+    everyone = gossip(params, neighbors, weights, torch.tensor([True, True]))
+    torch.testing.assert_close(everyone, 0.25 * params + 0.25 * neighbors[0] + 0.5 * neighbors[1])
+    first = gossip(params, neighbors, weights, torch.tensor([True, False]))
+    torch.testing.assert_close(first, 0.75 * params + 0.25 * neighbors[0])
+    assert torch.equal(gossip(params, neighbors, weights, torch.tensor([False, False])), params)
     # Rows sum to one: where all agree, nothing moves, whoever is missing.
     for at_hand in ([True, True], [True, False], [False, True]):
         torch.testing.assert_close(gossip(params, params.expand(2, 2), weights, torch.tensor(at_hand)), params)

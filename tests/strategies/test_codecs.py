@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from strategies.codecs import kept, make_key, mixed, quantise, random_k, restore, spread, top_k
-from strategies.compression import AnyCompression, Quantise, RandomK, TopK
+from strategies.compression.codecs import kept, make_key, mixed, quantize, random_k, restore, spread, top_k
+from strategies.compression.options import AnyCompression, Quantize, RandomK, TopK
 
 CODECS: list[AnyCompression] = [
     TopK(keep=0.25),
     TopK(keep=1e-9),
     RandomK(keep=0.5),
-    Quantise(bits=2),
-    Quantise(bits=4),
-    Quantise(bits=8),
+    Quantize(bits=2),
+    Quantize(bits=4),
+    Quantize(bits=8),
 ]
 KEY = make_key(torch.tensor(3), torch.tensor(4))
 
@@ -96,26 +96,26 @@ def test_the_scrambling_is_splitmix64() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_quantise_takes_the_nearest_level(bits: int) -> None:
+def test_quantize_takes_the_nearest_level(bits: int) -> None:
     top = 2 ** (bits - 1) - 1
     for vector in vectors():
         levels = vector.abs().max() * torch.arange(-top, top + 1) / top
         nearest = (vector[:, None] - levels).abs().amin(1)
-        found = restore(quantise(vector, bits), bits, 13)
+        found = restore(quantize(vector, bits), bits, 13)
         torch.testing.assert_close((found - vector).abs(), nearest, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_quantise_contracts(bits: int) -> None:
+def test_quantize_contracts(bits: int) -> None:
     norms, largest = vectors().square().sum(-1), vectors().abs().amax(-1)
-    errors = error(Quantise.model_validate({"bits": bits}), vectors())
+    errors = error(Quantize.model_validate({"bits": bits}), vectors())
     assert (errors <= (1 - 1 / 13) * norms + 1e-12).all()
     assert (errors <= 13 * (largest / (2**bits - 2)) ** 2 + 1e-9).all()
 
 
 @pytest.mark.parametrize(("bits", "size"), [(2, 4), (4, 7), (8, 13)])
 def test_codes_are_packed(bits: int, size: int) -> None:
-    codes = quantise(vectors(), bits)
+    codes = quantize(vectors(), bits)
     assert codes.codes.shape == (len(vectors()), size) and codes.codes.dtype == torch.uint8
     assert codes.step.shape == (len(vectors()),)
 

@@ -1,4 +1,4 @@
-"""Every registered algorithm: the vectorised engine follows the naive loop's trajectory; what it cannot do is refused.
+"""Every registered algorithm: the vectorized engine follows the naive loop's trajectory; what it cannot do is refused.
 
 A new algorithm is covered as soon as it is registered; ``VARIANTS`` may add options that it should be run with.
 """
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.engines import VectorisedEngine, check_topology
+from ngpd_fl.engines import SynchronousEngine, check_topology
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
-from tests.naive import NaiveNetwork
-from tests.networks import convolutional, perceptron
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds
+from tests.support.naive import NaiveNetwork
+from tests.support.networks import convolutional, perceptron
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import Topology, parse_topology
 
 ROUNDS = 7
@@ -32,16 +32,16 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ngpd": [
         *EDGE_VARIANTS,
         {"edge_metric": "fisher", "penalty_scale": 1.0},
-        {"wire": "float16"},
-        {"compress": RANDOM, "theta": 0.5, "mixing": 0.5, "wire": "float16"},
-        {"compress": "quantise", "theta": 0.5},
+        {"message_dtype": "float16"},
+        {"compress": RANDOM, "theta": 0.5, "mixing": 0.5, "message_dtype": "float16"},
+        {"compress": "quantize", "theta": 0.5},
     ],
-    "ecl": [*EDGE_VARIANTS, {"wire": "bfloat16"}, {"compress": "top-k", "theta": 0.5}],
+    "ecl": [*EDGE_VARIANTS, {"message_dtype": "bfloat16"}, {"compress": "top-k", "theta": 0.5}],
     "dsgd": [
         {"momentum": 0.0},
         {"momentum": 0.9},
         {"momentum": 0.9, "clip": 1.0},
-        {"wire": "float32"},
+        {"message_dtype": "float32"},
         {"compress": RANDOM},
     ],
     "kfac-gossip": [{}, {"clip": 1.0}],
@@ -50,16 +50,16 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gradient-tracking": [{}, {"compress": RANDOM}],
     "momentum-tracking": [{"clip": 1.0}],
     "qg-dsgdm": [{"buffer_decay": 0.5, "clip": 1.0}],
-    "relay-sgd": [{"momentum": 0.5, "wire": "float32"}],
+    "relay-sgd": [{"momentum": 0.5, "message_dtype": "float32"}],
     "ad-psgd": [{"clip": 1.0}],
-    "choco-sgd": [{"gossip_step": 0.6, "wire": "float16"}],
+    "choco-sgd": [{"gossip_step": 0.6, "message_dtype": "float16"}],
     "c-ecl": [{"mixing": 1.0}],
 }
 
 SECOND_ORDER = {"damping": 0.1, "trust_radius": 0.02, "factor_every": 2, "basis_every": 3}
 
 WHEEL = [[0, 1], [1, 2], [2, 3], [0, 3], [0, 4], [1, 4], [2, 4], [3, 4]]
-"""Three neighbours at the rim and four at the hub: one block, where the rim has spare slots."""
+"""Three neighbors at the rim and four at the hub: one block, where the rim has spare slots."""
 
 CYCLE_WITH_CHORDS = [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [2, 0], [0, 3]]
 """Directed: nodes 0 and 2 send to two others."""
@@ -117,7 +117,7 @@ def assert_same(actual: Tensor, expected: Tensor, relative: float = 1e-12) -> No
 @pytest.mark.parametrize("message_loss", [0.0, 0.3])
 @pytest.mark.parametrize("graph", TOPOLOGIES)
 @pytest.mark.parametrize("case", CASES, ids=label)
-def test_vectorised_equals_naive_on_quadratics(
+def test_vectorized_equals_naive_on_quadratics(
     case: tuple[str, dict[str, Any]], graph: str, message_loss: float, local_steps: int
 ) -> None:
     options, topology = options_of(*case), parse_topology(TOPOLOGIES[graph]).build(seed=0)
@@ -131,10 +131,10 @@ def test_vectorised_equals_naive_on_quadratics(
     settings = {"message_loss": message_loss, "seed": 1, "lr_scale": lambda step: 1 / (1 + 0.1 * step), "start": START}
     engines = [
         quadratic_engine(problem, options, topology, local_steps, engine, **settings)
-        for engine in (VectorisedEngine, NaiveNetwork)
+        for engine in (SynchronousEngine, NaiveNetwork)
     ]
-    vectorised, naive = (run_rounds(engine, ROUNDS) for engine in engines)
-    assert_same(vectorised, naive)
+    vectorized, naive = (run_rounds(engine, ROUNDS) for engine in engines)
+    assert_same(vectorized, naive)
     assert (naive - naive.mean(0)).norm() > 1e-3  # nodes differ, so that a mixed-up node would be seen
 
 
@@ -144,7 +144,7 @@ NETWORK_TOPOLOGIES = ("ring", "star", "failing")
 @pytest.mark.parametrize("graph", NETWORK_TOPOLOGIES)
 @pytest.mark.parametrize("make_problem", [perceptron, convolutional])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_vectorised_equals_naive_on_networks(name: str, make_problem: Any, graph: str) -> None:
+def test_vectorized_equals_naive_on_networks(name: str, make_problem: Any, graph: str) -> None:
     topology = parse_topology(TOPOLOGIES[graph]).build(seed=0)
     options = options_of(name, {})
     allowed = itertools.product((0.3, 0.0), (3, 1))
@@ -153,7 +153,7 @@ def test_vectorised_equals_naive_on_networks(name: str, make_problem: Any, graph
         pytest.skip(f"{name} does not run on this graph; its refusal is tested above")
     problem = make_problem()
     start = problem.model.start()
-    vectorised, naive = (
+    vectorized, naive = (
         run_rounds(
             engine(
                 problem.strategy(options),
@@ -166,22 +166,22 @@ def test_vectorised_equals_naive_on_networks(name: str, make_problem: Any, graph
             ),
             4,
         )
-        for engine in (VectorisedEngine, NaiveNetwork)
+        for engine in (SynchronousEngine, NaiveNetwork)
     )
-    assert_same(vectorised, naive)
+    assert_same(vectorized, naive)
     assert (naive - start).norm() > 1e-2
 
 
 @pytest.mark.parametrize("fisher", ["empirical", "exact"])
-def test_vectorised_equals_naive_for_every_fisher(fisher: str) -> None:
+def test_vectorized_equals_naive_for_every_fisher(fisher: str) -> None:
     topology = parse_topology(TOPOLOGIES["star"]).build(seed=0)
     problem = perceptron()
     strategy = problem.strategy(options_of("ngpd", {"fisher": fisher}))
-    vectorised, naive = (
+    vectorized, naive = (
         run_rounds(engine(strategy, topology, problem.feed, problem.model.start(), local_steps=2), 3)
-        for engine in (VectorisedEngine, NaiveNetwork)
+        for engine in (SynchronousEngine, NaiveNetwork)
     )
-    assert_same(vectorised, naive)
+    assert_same(vectorized, naive)
 
 
 @pytest.mark.parametrize("graph", ["star", "matching"])

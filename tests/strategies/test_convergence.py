@@ -1,6 +1,6 @@
-"""NGPD reaches the exact minimiser of the quadratic problem, in a bounded number of rounds, whatever the network does.
+"""NGPD reaches the exact minimizer of the quadratic problem, in a bounded number of rounds, whatever the network does.
 
-With mu = 1, no damping and F_i = H_i a local step lands on the exact minimiser of f_i plus its edges' terms, so that
+With mu = 1, no damping and F_i = H_i a local step lands on the exact minimizer of f_i plus its edges' terms, so that
 only eta is left to choose: it goes with 1 / sqrt(condition). Bounds are the rounds that were measured and a tenth more.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from strategies import ECLOptions, StrategyOptions
-from tests.quadratic import Quadratic, make_quadratic, quadratic_engine, rounds_to, undamped
+from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, rounds_to, undamped
 from topologies import parse_topology
 
 MATCHINGS = [[[0, 1], [2, 3], [4, 5], [6, 7]], [[1, 2], [3, 4], [5, 6], [0, 7]]]
@@ -45,7 +45,7 @@ def rounds_needed(condition: float, network: str, factor: float, limit: int, los
         pytest.param(1000, 0.5, 2.0, 725, marks=pytest.mark.slow),
     ],
 )
-def test_ngpd_reaches_the_minimiser_on_a_ring(
+def test_ngpd_reaches_the_minimizer_on_a_ring(
     condition: float, theta: float, factor: float, bound: int, mixing: float
 ) -> None:
     assert rounds_needed(condition, "ring", factor, bound, theta=theta, mixing=mixing) is not None
@@ -67,7 +67,7 @@ def test_ngpd_reaches_the_minimiser_on_a_ring(
         ("ring", 0.3, 0.5, 1.5, 181),
     ],
 )
-def test_ngpd_reaches_the_minimiser_on_other_networks(
+def test_ngpd_reaches_the_minimizer_on_other_networks(
     network: str, loss: float, theta: float, factor: float, bound: int, mixing: float
 ) -> None:
     assert rounds_needed(10, network, factor, bound, loss, theta=theta, mixing=mixing) is not None
@@ -85,7 +85,7 @@ def test_ngpd_reaches_the_minimiser_on_other_networks(
         ("ring", 0.3, 1.5, 262),
     ],
 )
-def test_ngpd_reaches_the_minimiser_at_condition_100(
+def test_ngpd_reaches_the_minimizer_at_condition_100(
     network: str, loss: float, factor: float, bound: int, mixing: float
 ) -> None:
     assert rounds_needed(100, network, factor, bound, loss, mixing=mixing) is not None
@@ -132,7 +132,7 @@ def test_ngpd_needs_at_most_a_third_of_the_rounds_of_ecl(
     ("condition", "lr", "eta", "bound"),
     [(10, 1.0, 0.3, 160), pytest.param(100, 1.3, 0.2, 925, marks=pytest.mark.slow)],
 )
-def test_ecl_reaches_the_minimiser_too(condition: float, lr: float, eta: float, bound: int, mixing: float) -> None:
+def test_ecl_reaches_the_minimizer_too(condition: float, lr: float, eta: float, bound: int, mixing: float) -> None:
     problem, topology = make_quadratic(condition), parse_topology(NETWORKS["ring"]).build(seed=0)
     engine = quadratic_engine(problem, ECLOptions(lr=lr, edge_penalty=eta, mixing=mixing), topology)
     assert rounds_to(engine, problem, 1e-6, bound) is not None
@@ -140,7 +140,7 @@ def test_ecl_reaches_the_minimiser_too(condition: float, lr: float, eta: float, 
 
 @pytest.mark.slow
 def test_with_many_local_steps_ecl_catches_up() -> None:
-    """What is true and not in NGPD's favour: at K = 8 both need about the same number of rounds here."""
+    """What is true and not in NGPD's favor: at K = 8 both need about the same number of rounds here."""
     problem = make_quadratic(100)
     ours = best(problem, grid(undamped, (0.6, 1.0), (0.08, 0.1, 0.12)), 400, local_steps=8)
     theirs = best(problem, grid(ECLOptions, (0.5, 0.8), (0.06, 0.1)), 400, local_steps=8)

@@ -1,4 +1,4 @@
-"""Parameters that are decoded from a neighbour's message are those it had, whenever the mirror says that it is right.
+"""Parameters that are decoded from a neighbor's message are those it had, whenever the mirror says that it is right.
 
 The oracle is the network itself: what ``gossip`` is handed, slot by slot, is compared with the true parameters of the
 sender when it sent. A mirror that claims too much fails the comparison; one that claims too little fails the count.
@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import strategies.edge_consensus as edge_consensus
+import strategies.parts.edge_consensus as edge_consensus
 from strategies import ECLOptions, Headers, RoundView
 from strategies.contract import View
-from strategies.edge_consensus import start_edges
-from strategies.mirror import Mirror, catch_up, less_wrong, messages_to_forget, moved, remember
-from tests.clocks import Script, Table, by_the_clock
-from tests.naive import NaiveNetwork, Pair
-from tests.naive_events import NaiveEvents
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
+from strategies.parts.edge_consensus import start_edges
+from strategies.parts.mirror import Mirror, catch_up, less_wrong, messages_to_forget, moved, remember
+from tests.support.clocks import Script, Table, by_the_clock
+from tests.support.naive import NaiveNetwork, Pair
+from tests.support.naive_events import NaiveEvents
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import parse_topology
 
 PAIR = {"name": "path", "nodes": 2}
@@ -43,15 +43,15 @@ class Witness(NaiveNetwork):
             self.used, self.errors = [], []
         truth = {other: self.sent_params(node, other) for other in arrived}
 
-        def observe(params: Tensor, neighbours: Tensor, weights: Tensor, at_hand: Tensor, clip: float | None) -> Tensor:
-            for slot, other in enumerate(self.neighbours[node]):
+        def observe(params: Tensor, neighbors: Tensor, weights: Tensor, at_hand: Tensor, clip: float | None) -> Tensor:
+            for slot, other in enumerate(self.neighbors[node]):
                 here = at_hand[slot].expand(params.shape)  # of a masked message entry by entry
                 if here.any():
-                    self.errors.append(float((neighbours[slot] - truth[other])[here].norm() / truth[other].norm()))
+                    self.errors.append(float((neighbors[slot] - truth[other])[here].norm() / truth[other].norm()))
                 if other in arrived:
                     whole = at_hand[slot].dim() == 0
-                    self.used += [bool(at_hand[slot])] if whole else here[~neighbours[slot].isnan()].tolist()
-            return self.gossip(params, neighbours, weights, at_hand, clip)
+                    self.used += [bool(at_hand[slot])] if whole else here[~neighbors[slot].isnan()].tolist()
+            return self.gossip(params, neighbors, weights, at_hand, clip)
 
         edge_consensus.gossip = observe
         try:
@@ -93,7 +93,7 @@ MASK = {"name": "random-k", "keep": 0.67}
         (ECLOptions, 1.0, {"clip": CLIP}),
         (undamped, 0.5, {"clip": CLIP}),
         (ECLOptions, 0.5, {"compress": MASK}),
-        (undamped, 1.0, {"compress": MASK, "memory": 4, "wire": "float16"}),
+        (undamped, 1.0, {"compress": MASK, "memory": 4, "message_dtype": "float16"}),
     ],
 )
 def test_decoded_parameters_are_the_true_ones(method: Any, theta: float, network: str, more: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ def test_decoded_parameters_are_the_true_ones(method: Any, theta: float, network
         start=torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64),
     )
     run_rounds(witness, 90)
-    assert max(witness.errors) < (2e-3 if "wire" in more else 1e-12)
+    assert max(witness.errors) < (2e-3 if "message_dtype" in more else 1e-12)
     share = sum(witness.used) / len(witness.used)
     expected = {(1.0, 0.3): 0.85, (0.9, 0.3): 0.75, (0.5, 0.3): 0.6, (1.0, 0.6): 0.55}
     wanted = expected.get((theta, message_loss), 0) * (0.3 if more.get("compress") and "memory" not in more else 1)
@@ -167,7 +167,7 @@ def test_no_pattern_of_losses_makes_a_mirror_wrong(pattern: Any, theta: float, c
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(stretches, st.sampled_from([1.0, 0.9]))
 def test_no_pattern_of_losses_makes_an_entry_of_a_mirror_wrong(pattern: Any, theta: float) -> None:
-    """An entry is right again once it has travelled as often as it takes to forget; half of them do in a round."""
+    """An entry is right again once it has traveled as often as it takes to forget; half of them do in a round."""
     script = [each for each, count in pattern for _ in range(count)]
     quiet = 4 * messages_to_forget(theta, torch.float64) + 30
     network = scripted([*script, *[(True, True)] * quiet], theta, compress={"name": "random-k", "keep": 0.5})
@@ -179,7 +179,7 @@ def test_no_pattern_of_losses_makes_an_entry_of_a_mirror_wrong(pattern: Any, the
 @pytest.mark.parametrize(
     ("deaf", "clip"), [*((deaf, None) for deaf in (2, 5, 61, 62, 63, 64, 130)), (5, CLIP), (64, CLIP)]
 )
-def test_a_neighbour_that_is_not_heard_for_long(deaf: int, theta: float, clip: float | None) -> None:
+def test_a_neighbor_that_is_not_heard_for_long(deaf: int, theta: float, clip: float | None) -> None:
     """Node 0 hears nothing for a while but is heard itself; then the other way round."""
     quiet = messages_to_forget(theta, torch.float64) + 2
     quiet += 0 if clip is None else deaf + 20
@@ -250,13 +250,13 @@ class Delayed(Witness):
         out = {node: self.strategy.outgoing(self.states[node], self.views[node], views[node]) for node in self.nodes}
         for i, j in sorted(kept):
             delay = self.delays[int(torch.randint(len(self.delays), (), generator=self.random))]
-            message = self.addressed(out[i], self.neighbours[i].index(j))
+            message = self.addressed(out[i], self.neighbors[i].index(j))
             known = frozenset(self.taken[j, i])
             posted = Posted(self.round, self.round + delay, message, known, self.states[i].params)
             self.post[i, j].append(posted)
         states = {}
         for node in self.nodes:
-            self.news = {other: self.newest(other, node) for other in self.neighbours[node]}
+            self.news = {other: self.newest(other, node) for other in self.neighbors[node]}
             arrived = {other: posted.content for other, posted in self.news.items() if posted is not None}
             states[node] = self.incoming(node, views[node], arrived, out[node], self.delayed_headers())
         self.states = states
@@ -309,7 +309,7 @@ DELAYS = ((0,), (0, 1), (0, 0, 0, 5), (1, 2, 3))
 def test_delayed_messages_never_make_a_mirror_wrong(
     theta: float, clip: float | None, delays: tuple[int, ...], message_loss: float
 ) -> None:
-    """A message that the neighbour had not applied when it sent may still arrive there: its fate is not known yet."""
+    """A message that the neighbor had not applied when it sent may still arrive there: its fate is not known yet."""
     graph = parse_topology({"name": "ring", "nodes": 4}).build(seed=0)
     options = ECLOptions(lr=0.3, edge_penalty=0.3, theta=theta, mixing=0.5, clip=clip)
     network = quadratic_engine(
@@ -354,7 +354,7 @@ class Clocked(NaiveEvents, Witness):
 
 
 @pytest.mark.parametrize("theta", [1.0, 0.5])
-@pytest.mark.parametrize("mode", ["synchronous", "local"])
+@pytest.mark.parametrize("mode", ["synchronous", "neighbor-synchronous"])
 def test_a_node_that_leaves_while_it_waits_still_knows_what_it_has_sent(mode: str, theta: float) -> None:
     """Node 0 has sent at 5.1 and is gone at 5.3, before the others have; later headers count that message."""
     graph = parse_topology({"name": "ring", "nodes": 3}).build(seed=0)
@@ -475,7 +475,7 @@ def test_a_forgotten_message_may_have_moved_the_dual_by_the_clip() -> None:
     assert mirror.stale.item() == 1.0 + 2.0  # nobody knows of the first of these, and no header will tell
 
 
-def test_the_edge_of_a_neighbour_at_which_all_is_clipped_stays_out_of_the_mixing() -> None:
+def test_the_edge_of_a_neighbor_at_which_all_is_clipped_stays_out_of_the_mixing() -> None:
     """What was applied unheard of is not made good by messages that are all shortened."""
     script: list[Any] = [*[(True, True)] * 2, *[(True, False)] * 5, *[(True, True)] * 80]
     assert not any(scripted(script, 1.0, 1e-4).used[-2:-1])

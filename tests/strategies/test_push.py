@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.engines import VectorisedEngine, check_topology
+from ngpd_fl.engines import SynchronousEngine, check_topology
 from strategies import DSGDOptions, SGPOptions, parse_strategy
-from tests.naive import NaiveNetwork
-from tests.quadratic import Quadratic, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
 from topologies import parse_topology
 
 IRREGULAR = {"name": "directed-edges", "nodes": 5, "edges": [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [2, 0], [0, 3]]}
@@ -24,7 +24,7 @@ def build(options: dict[str, Any]) -> Any:
     return parse_topology(options).build(seed=0)
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 def test_one_round_on_three_nodes_by_hand(engine: Any) -> None:
     # f_i(w) = 1/2 (w - b_i)^2, all at 1; arcs 0 -> 1, 1 -> 2, 2 -> 0 and 0 -> 2.
     topology = build({"name": "directed-edges", "nodes": 3, "edges": [[0, 1], [1, 2], [2, 0], [0, 2]]})
@@ -79,7 +79,7 @@ def rest_point(problem: Quadratic, matrix: np.ndarray, lr: float) -> Tensor:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("topology", [IRREGULAR, {"name": "directed-ring", "nodes": 5}])
-def test_it_rests_at_its_biased_point_which_nears_the_minimiser_with_the_step(
+def test_it_rests_at_its_biased_point_which_nears_the_minimizer_with_the_step(
     topology: dict[str, Any], momentum: float
 ) -> None:
     graph = build(topology)

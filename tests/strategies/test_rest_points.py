@@ -18,8 +18,8 @@ from strategies import (
     QGDSGDmOptions,
     View,
 )
-from tests.naive import NaiveNetwork
-from tests.quadratic import ExactCurvature, Quadratic, make_quadratic, quadratic_engine, run_rounds, undamped
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import ExactCurvature, Quadratic, make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import Topology, parse_topology
 
 TWO_MATCHINGS = {"name": "sequence", "nodes": 4, "graphs": [[[0, 1], [2, 3]], [[1, 2], [0, 3]]]}
@@ -153,16 +153,16 @@ class ForceOverActiveEdgesOnly(NaiveNetwork):
 
     def local_view(self, node: int) -> View:
         view, sends = self.views[node], self.sends()
-        active = torch.tensor([(node, other) in sends for other in self.neighbours[node]])
+        active = torch.tensor([(node, other) in sends for other in self.neighbors[node]])
         return view._replace(edge_penalty=view.edge_penalty * active)
 
 
 class PenaltyOfOwnDegree(NaiveNetwork):
-    """eta is divided by the node's own number of neighbours, so that it differs at the two ends of an edge."""
+    """eta is divided by the node's own number of neighbors, so that it differs at the two ends of an edge."""
 
     def view(self, node: int) -> View:
         view = super().view(node)
-        return view._replace(edge_penalty=view.edge_penalty / len(self.neighbours[node]))
+        return view._replace(edge_penalty=view.edge_penalty / len(self.neighbors[node]))
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
 from strategies import CECLOptions, ECLOptions, NGPDOptions, StrategyOptions
-from strategies.codecs import make_key, random_k
-from strategies.compression import RandomK
-from tests.clocks import Table, by_the_clock
-from tests.naive import NaiveNetwork
-from tests.quadratic import Quadratic, make_quadratic, quadratic_engine, run_rounds, undamped
+from strategies.compression.codecs import make_key, random_k
+from strategies.compression.options import RandomK
+from tests.support.clocks import Table, by_the_clock
+from tests.support.naive import NaiveNetwork
+from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import parse_topology
 
 PATH = {"name": "path", "nodes": 3}
@@ -26,7 +26,7 @@ def build(topology: dict[str, Any]) -> Any:
     return parse_topology(topology).build(seed=0)
 
 
-@pytest.mark.parametrize("engine", [VectorisedEngine, NaiveNetwork])
+@pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
 @pytest.mark.parametrize(("theta", "mixing"), [(1.0, 0.0), (0.5, 0.0), (1.0, 0.6)])
 def test_rounds_of_c_ecl_on_three_nodes(theta: float, mixing: float, engine: Any) -> None:
     """f_i = 1/2 |w - b_i|^2; one entry of two travels over an edge. The equations, number by number."""
@@ -37,7 +37,7 @@ def test_rounds_of_c_ecl_on_three_nodes(theta: float, mixing: float, engine: Any
     w = {(i, p): 1.0 for i in range(3) for p in range(2)}
     sign = {(0, 1): 1.0, (1, 0): -1.0, (1, 2): 1.0, (2, 1): -1.0}
     z = {(i, j, p): a for (i, j), a in sign.items() for p in range(2)}
-    travelled = set()
+    traveled = set()
     for number in range(5):
         for i, p in w:
             pulls = [w[i, p] - a * z[i, j, p] for (node, j), a in sign.items() if node == i]
@@ -49,10 +49,10 @@ def test_rounds_of_c_ecl_on_three_nodes(theta: float, mixing: float, engine: Any
             if p in random_k(key, 1, 2).tolist():
                 z[i, j, p] = (1 - theta) * z[i, j, p] + theta * y[j, i, p]
                 w[i, p] += mixing / 3 * (before[j, p] - before[i, p])
-                travelled.add((i, j, p))
+                traveled.add((i, j, p))
         expected = [[w[i, 0], w[i, 1]] for i in range(3)]
         torch.testing.assert_close(run_rounds(network, 1), torch.tensor(expected, dtype=torch.float64))
-    assert travelled == set(z)
+    assert traveled == set(z)
 
 
 def c_ecl(**options: Any) -> StrategyOptions:
@@ -80,7 +80,7 @@ MATCHING = {**RING, "schedule": "matching"}
         ),
     ],
 )
-def test_the_minimiser_is_reached_whatever_the_network(
+def test_the_minimizer_is_reached_whatever_the_network(
     method: Any, topology: dict[str, Any], message_loss: float, mixing: float
 ) -> None:
     problem = make_quadratic(3, topology["nodes"], dim=8)
@@ -90,8 +90,8 @@ def test_the_minimiser_is_reached_whatever_the_network(
     assert problem.relative_error(run_rounds(network, rounds)) < 1e-9
 
 
-@pytest.mark.parametrize("mode", ["local", "asynchronous"])
-def test_the_minimiser_is_reached_by_nodes_out_of_step(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["neighbor-synchronous", "asynchronous"])
+def test_the_minimizer_is_reached_by_nodes_out_of_step(mode: str) -> None:
     problem = make_quadratic(3, 5, dim=8)
     engine = by_the_clock(mode, Table({0: 1.0, 1: 1.3, 2: 2.5}, default=0.4), rounds=220)
     options = undamped(lr=1.0, edge_penalty=0.4, memory=4, compress=HALF)
@@ -126,7 +126,7 @@ def test_both_directions_of_an_edge_carry_the_same_entries_and_edges_different_o
         view = network.round_view(node, network.sends())
         message = network.strategy.outgoing(state, network.views[node], view)
         whole = network.strategy.strategy.outgoing(state, network.views[node], view).dual
-        for slot, other in enumerate(network.neighbours[node]):
+        for slot, other in enumerate(network.neighbors[node]):
             values = message.dual_values[slot].tolist()
             places[node, other] = {whole[slot].tolist().index(value) for value in values}
             assert len(places[node, other]) == 20

@@ -116,7 +116,7 @@ def test_barbell_with_one_edge_is_the_barbell_graph():
 def test_watts_strogatz_leads_as_many_edges_elsewhere_as_said():
     lattice = CirculantOptions(nodes=100, offsets=(1, 2, 3)).graph(0)
     for probability in (0.2, 1):
-        options = WattsStrogatzOptions(nodes=100, neighbours=6, probability=probability)
+        options = WattsStrogatzOptions(nodes=100, neighbors=6, probability=probability)
         graphs = [options.graph(seed) for seed in range(10)]
         assert all(graph.number_of_edges() == 300 for graph in graphs)
         # an edge that is led elsewhere falls on a place of the lattice, of which some are free, only now and then
@@ -125,7 +125,7 @@ def test_watts_strogatz_leads_as_many_edges_elsewhere_as_said():
 
 
 def test_watts_strogatz_is_drawn_again_until_connected():
-    rewired = WattsStrogatzOptions(nodes=20, neighbours=2, probability=0.3)  # about one draw in five is not
+    rewired = WattsStrogatzOptions(nodes=20, neighbors=2, probability=0.3)  # about one draw in five is not
     assert all(nx.is_connected(rewired.graph(seed)) for seed in range(30))
 
 
@@ -140,7 +140,7 @@ def test_barabasi_albert_edges(nodes, attachments):
 
 def test_barabasi_albert_has_hubs():
     degrees = [BarabasiAlbertOptions(nodes=300, attachments=2).build(seed).degrees.max() for seed in range(5)]
-    assert min(degrees) > 20  # a random graph with as many edges, 4 neighbours in the mean, has no node above 14
+    assert min(degrees) > 20  # a random graph with as many edges, 4 neighbors in the mean, has no node above 14
 
 
 @pytest.mark.parametrize("branching, height", [(2, 3), (3, 2), (4, 1)])
@@ -235,7 +235,7 @@ def test_labels_that_cannot_be_compared_keep_the_order_of_the_graph():
     assert edges(EdgesOptions.from_graph(graph)) == [[0, 1], [0, 2], [2, 3]]
 
 
-def test_relabelling_keeps_the_graph():
+def test_relabeling_keeps_the_graph():
     graph = nx.petersen_graph()
     renamed = nx.relabel_nodes(graph, {node: f"node {7 * node % 10}" for node in graph})
     assert nx.is_isomorphic(EdgesOptions.from_graph(renamed).build(0).graph, graph)

@@ -1,4 +1,4 @@
-"""Every node holds the exact mean after the promised number of rounds, with the promised number of neighbours."""
+"""Every node holds the exact mean after the promised number of rounds, with the promised number of neighbors."""
 
 import math
 

@@ -70,7 +70,7 @@ def options(draw):
         extra = {"bridge": draw(st.integers(1, nodes // 2))}
     if name == "watts-strogatz":
         nodes = max(nodes, 3)
-        extra = {"neighbours": 2 * draw(st.integers(1, (nodes - 1) // 2)), "probability": draw(st.floats(0, 1))}
+        extra = {"neighbors": 2 * draw(st.integers(1, (nodes - 1) // 2)), "probability": draw(st.floats(0, 1))}
     if name == "barabasi-albert":
         extra = {"attachments": draw(st.integers(1, nodes - 1))}
     if name in ("simple-base-graph", "base-graph"):

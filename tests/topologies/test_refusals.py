@@ -35,7 +35,7 @@ def message(values):
         ({"name": "hypercube", "nodes": 6}, "nodes: must be a power of two: 2, 4, 8, 16, ... (got 6)"),
         ({"name": "barbell", "nodes": 7}, "nodes: must be even, for two clusters of the same size (got 7)"),
         ({"name": "barbell", "bridge": 5}, "bridge: must be at most nodes / 2 = 4 (got 5)"),
-        ({"name": "watts-strogatz", "nodes": 4}, "neighbours: must be less than nodes = 4 (got 4)"),
+        ({"name": "watts-strogatz", "nodes": 4}, "neighbors: must be less than nodes = 4 (got 4)"),
         ({"name": "barabasi-albert", "attachments": 8}, "attachments: must be less than nodes = 8 (got 8)"),
         (
             {"name": "hyper-hypercube", "nodes": 12},
@@ -73,8 +73,8 @@ def test_values_that_do_not_fit_together(values, words):
         ({"name": "erdos-renyi", "probability": float("nan")}, "probability"),
         ({"name": "random-regular", "degree": 0}, "degree"),
         ({"name": "barbell", "bridge": 0}, "bridge"),
-        ({"name": "watts-strogatz", "neighbours": 3}, "neighbours"),
-        ({"name": "watts-strogatz", "neighbours": 0}, "neighbours"),
+        ({"name": "watts-strogatz", "neighbors": 3}, "neighbors"),
+        ({"name": "watts-strogatz", "neighbors": 0}, "neighbors"),
         ({"name": "watts-strogatz", "probability": 1.1}, "probability"),
         ({"name": "barabasi-albert", "attachments": 0}, "attachments"),
         ({"name": "base-graph", "max_degree": 0}, "max_degree"),
@@ -191,8 +191,8 @@ def test_one_node_is_no_network_to_configure_but_a_topology():
             r"^degree: must be larger for nodes = 3000 \(got 2\)",
         ),
         (
-            {"name": "watts-strogatz", "nodes": 3000, "neighbours": 2, "probability": 1},
-            r"^neighbours: must be larger for probability = 1 \(got 2\)",
+            {"name": "watts-strogatz", "nodes": 3000, "neighbors": 2, "probability": 1},
+            r"^neighbors: must be larger for probability = 1 \(got 2\)",
         ),
     ],
 )

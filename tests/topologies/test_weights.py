@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from topologies import WEIGHTS
-from topologies.weights import max_degree, metropolis_hastings, uniform_neighbour
+from topologies.weights import max_degree, metropolis_hastings, uniform_neighbor
 
 EDGES = np.array([[0, 1], [0, 2], [1, 2], [2, 3], [3, 4]])
 ALL = np.ones(5, dtype=bool)
@@ -36,7 +36,7 @@ def test_max_degree_by_hand():
 
 def test_uniform_by_hand():
     third, quarter, half = 1 / 3, 1 / 4, 1 / 2
-    weights = uniform_neighbour(EDGES, ALL, 5)
+    weights = uniform_neighbor(EDGES, ALL, 5)
     # what i gives to j first, then what j gives to i
     np.testing.assert_allclose(
         weights.edge, [[third, third], [third, quarter], [third, quarter], [quarter, third], [third, half]]
@@ -46,7 +46,7 @@ def test_uniform_by_hand():
 
 def test_matrix_acts_as_each_node_averaging_what_it_hears():
     values = np.array([3.0, -1.0, 4.0, 1.0, -5.0])
-    mixed = uniform_neighbour(EDGES, ALL, 5).matrix() @ values
+    mixed = uniform_neighbor(EDGES, ALL, 5).matrix() @ values
     np.testing.assert_allclose(mixed, [2, 2, 7 / 4, 0, -2], atol=1e-12)
 
 

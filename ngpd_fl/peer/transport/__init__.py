@@ -1,6 +1,6 @@
 """What carries frames between peers, who they are and where. See docs/transport.md."""
 
-from ngpd_fl.address import Address
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Counts
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
 from ngpd_fl.peer.transport.http import HttpTransport

@@ -1,6 +1,6 @@
 """Frames over HTTP/1.1 with mutual TLS 1.3, by Python's own ``http`` and ``ssl``. See docs/transport.md.
 
-A process connects to each process that hosts a neighbour, with its certificate, and sends ``PUT /edge/E``; what comes
+A process connects to each process that hosts a neighbor, with its certificate, and sends ``PUT /edge/E``; what comes
 back on the same connection is an empty answer when the frame was taken. The other direction is a connection of its own.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from ngpd_fl.address import Address
 from ngpd_fl.config import InputError
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
@@ -37,14 +37,14 @@ class HttpTransport:
             identity: of this process, with a name in ``peers``.
             peers: everyone.
             routes: the edges with an end here.
-            largest_frame: bytes; more is neither sent nor taken, so that a neighbour cannot fill the memory.
+            largest_frame: bytes; more is neither sent nor taken, so that a neighbor cannot fill the memory.
 
         Raises:
             InputError: the name is not in ``peers``, or the identity is insecure and somebody is on another machine.
         """
-        neighbours = {*routes.outgoing.values(), *routes.incoming.values()} - {identity.name}
+        neighbors = {*routes.outgoing.values(), *routes.incoming.values()} - {identity.name}
         self._listens_at = peers[identity.name].listens_at
-        addresses = {name: Address.of(peers[name].address) for name in sorted(neighbours)}
+        addresses = {name: Address.of(peers[name].address) for name in sorted(neighbors)}
         if isinstance(identity, Insecure) and not identity.forced:
             for address in (self._listens_at, *addresses.values()):
                 if not address.is_loopback:
@@ -91,7 +91,7 @@ class HttpTransport:
         return self._tally.counts
 
     def problems(self) -> dict[str, str]:
-        """Return for each neighbour that was not reached when it was last tried the reason."""
+        """Return for each neighbor that was not reached when it was last tried the reason."""
         return {name: sender.problem for name, sender in self._senders.items() if sender.problem is not None}
 
     def close(self) -> None:

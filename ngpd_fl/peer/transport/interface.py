@@ -1,4 +1,4 @@
-"""What carries frames between the processes of neighbouring nodes: opaque bytes over directed, numbered edges."""
+"""What carries frames between the processes of neighboring nodes: opaque bytes over directed, numbered edges."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Transport(Protocol):
             receive: called with each frame that comes from the peer that hosts the edge's sender, from a thread of
                 the transport's (on an edge inside the process: from that of ``send``). It must be quick and must not
                 raise; the frame is its own to keep.
-            kept: frames of an edge that wait at most. Where nodes keep step, neighbours may be one round apart and need
+            kept: frames of an edge that wait at most. Where nodes keep step, neighbors may be one round apart and need
                 two.
             largest: bytes of a frame at most; more is neither sent nor taken. None: as many as the transport allows.
         """
@@ -86,7 +86,7 @@ class Transport(Protocol):
         ...
 
     def problems(self) -> Mapping[str, str]:
-        """Return for each neighbour that was not reached when it was last tried the reason."""
+        """Return for each neighbor that was not reached when it was last tried the reason."""
         ...
 
     def close(self) -> None:

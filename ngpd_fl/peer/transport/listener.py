@@ -1,4 +1,4 @@
-"""The side that receives: a thread for each neighbour's connection."""
+"""The side that receives: a thread for each neighbor's connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ngpd_fl.address import Address
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Receive
 from ngpd_fl.peer.transport.sender import shut, watch
@@ -82,7 +82,7 @@ class Listener(BoundedServer):
         return request, client_address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Find out who connects, and read its frames if it is a neighbour."""
+        """Find out who connects, and read its frames if it is a neighbor."""
         try:
             request.settimeout(_HANDSHAKE)
             watch(request)
@@ -115,7 +115,7 @@ class Listener(BoundedServer):
             _end(line)
 
     def _enter(self, key: object, connection: socket.socket) -> bool:
-        """Take a neighbour's connection in place of the one it had, once that has ended: frames stay in order."""
+        """Take a neighbor's connection in place of the one it had, once that has ended: frames stay in order."""
         mine = _Line(connection, threading.current_thread())
         with self._lock:
             if self._closed:

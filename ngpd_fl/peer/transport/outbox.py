@@ -1,4 +1,4 @@
-"""Frames that wait for one neighbour: of each edge the newest."""
+"""Frames that wait for one neighbor: of each edge the newest."""
 
 from __future__ import annotations
 

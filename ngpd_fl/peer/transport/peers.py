@@ -21,8 +21,8 @@ from typing import Annotated, Self
 import tomli_w
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ngpd_fl.address import Address
 from ngpd_fl.config import InputError, Section, choices, one_line, parse_toml, read_toml
+from ngpd_fl.core.address import Address
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
@@ -31,7 +31,7 @@ class Peer(Section):
     """A process that hosts nodes."""
 
     nodes: tuple[Annotated[int, Field(ge=0)], ...] = Field(description="the nodes that it hosts")
-    address: str = Field(description="HOST:PORT under which its neighbours reach it")
+    address: str = Field(description="HOST:PORT under which its neighbors reach it")
     listen: str | None = Field(
         None, description="HOST:PORT at which it listens, where that is not its address: 0.0.0.0:7447"
     )

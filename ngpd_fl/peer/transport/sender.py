@@ -1,4 +1,4 @@
-"""The side that sends: a thread and a connection for each neighbour."""
+"""The side that sends: a thread and a connection for each neighbor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 
-from ngpd_fl.address import Address
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.interface import Frame
 from ngpd_fl.peer.transport.outbox import Outbox
@@ -20,19 +20,19 @@ _CONNECT, _PROGRESS, _GONE = 5.0, 60.0, 10.0
 """Seconds to connect in, to send a piece or get an answer in, and after which a silent machine counts as gone."""
 
 _SHORTEST, _LONGEST = 0.05, 0.2
-"""Seconds between two attempts to reach a neighbour: the first, and what it doubles up to."""
+"""Seconds between two attempts to reach a neighbor: the first, and what it doubles up to."""
 
 
 class Sender(threading.Thread):
-    """Sends what waits for one neighbour, each frame until it has got through or a newer one waits.
+    """Sends what waits for one neighbor, each frame until it has got through or a newer one waits.
 
     Attributes:
         outbox: what waits.
-        problem: why the neighbour was not reached when it was last tried; None: it was.
+        problem: why the neighbor was not reached when it was last tried; None: it was.
     """
 
     def __init__(self, name: str, address: Address, context: ssl.SSLContext | None, tally: Tally) -> None:
-        """Take who the neighbour is, and where.
+        """Take who the neighbor is, and where.
 
         Args:
             name: that of its certificate.

@@ -8,7 +8,7 @@ import socketserver
 import threading
 from typing import Any
 
-from ngpd_fl.address import Address
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.sender import shut
 
 _SHARE = 8

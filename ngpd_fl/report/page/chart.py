@@ -20,7 +20,7 @@ class Line(NamedTuple):
     """One group in a picture, in its coordinates.
 
     Attributes:
-        look: its colour, dashes and marker.
+        look: its color, dashes and marker.
         strokes: the line, in pieces where values are missing: ``x,y x,y ...``.
         band: around it; empty where there is none.
         markers: where it has one.

@@ -127,7 +127,7 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
     members = list(gathered(runs, unseeded).values())
     labels = _labels([each[0].config.method for each in members], [flat(each[0].config) for each in members])
     return [
-        Group(label, sorted(each, key=lambda run: run.config.seed), each[0].config.training.reference is not None, {})
+        Group(label, sorted(each, key=lambda run: run.config.seed), each[0].config.training.baseline is not None, {})
         for label, each in zip(labels, members, strict=True)
     ]
 

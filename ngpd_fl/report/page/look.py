@@ -1,4 +1,4 @@
-"""How groups are told apart: by colour, and just as well without."""
+"""How groups are told apart: by color, and just as well without."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Look(NamedTuple):
     """Of a group's line.
 
     Attributes:
-        colour: as CSS has it.
+        color: as CSS has it.
         dash: as SVG has it; empty for a solid line.
         symbol: of its markers, as plotly calls it.
     """
 
-    colour: str
+    color: str
     dash: str
     symbol: str
 
@@ -30,7 +30,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangl
 def looks(cells: Sequence[Cell]) -> dict[str, Look]:
     """Return the look of each label, the same in all cells, so that a strategy is known again.
 
-    Colours begin again after the seventh label; with dashes and markers the next 28 differ all the same.
+    Colors begin again after the seventh label; with dashes and markers the next 28 differ all the same.
     """
     labels = list(dict.fromkeys(group.label for cell in cells for group in cell.groups))
     size = len(PALETTE)

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl import calibration
-from ngpd_fl.calibration import step_seconds
-from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, DevicesConfig
 from ngpd_fl.devices import draw_devices, read_table
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.profiling import calibration
+from ngpd_fl.profiling.calibration import step_seconds
+from ngpd_fl.training import compose
 
 SHORT = ("--strategy", "dsgd", "--model", "softmax", "--local-steps", "4")
 
 
 @pytest.fixture(autouse=True)
 def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngpd_fl.estimation.timing._REPEATS", 1)
+    monkeypatch.setattr("ngpd_fl.profiling.timing._REPEATS", 1)
     monkeypatch.setattr(calibration, "_BLOCKS", 1)
     monkeypatch.setattr(calibration, "_TURNS", 1)
 
@@ -47,11 +47,11 @@ def test_a_step_is_a_share_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
     def timed(job: Any, action: Callable[[], Any]) -> float:
-        engine: VectorisedEngine = action.__self__  # type: ignore[attr-defined]
+        engine: SynchronousEngine = action.__self__  # type: ignore[attr-defined]
         started.append([len(block.nodes) for block in engine._crew._blocks])
         return 0.002 * job.config.training.local_steps * 2
 
-    monkeypatch.setattr("ngpd_fl.estimation.timing._timed", timed)
+    monkeypatch.setattr("ngpd_fl.profiling.timing._timed", timed)
     assert step_seconds(compose(Config(model="softmax", training={"local_steps": 3}))) == pytest.approx(0.002)
     assert started and all(blocks == [1, 1] for blocks in started)
 
@@ -63,7 +63,7 @@ def test_the_cost_is_that_of_the_strategy(monkeypatch: pytest.MonkeyPatch, here:
         assert job.config.strategy.name == "ngpd" or job.config.strategy.momentum == 0
         return 0.3 if job.config.strategy.name == "ngpd" else 0.1
 
-    monkeypatch.setattr("ngpd_fl.estimation.timing._timed", timed)
+    monkeypatch.setattr("ngpd_fl.profiling.timing._timed", timed)
     found = calibration.calibrate(Config(model="softmax"), here)
     assert found.relative_cost == pytest.approx(3)
     assert found.sgd_seconds == pytest.approx(0.1 / 16)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.records import RunFolder
 
 SHORT = ("--rounds", "2", "--nodes", "4", "--local-steps", "2")
@@ -96,11 +96,11 @@ def test_a_target_is_each_runs_own_end_and_ranks_them(quick: Callable[..., Any],
     assert quick("show", "out") == (0, said.out, "")
 
 
-def stumbling(error: BaseException) -> Callable[[VectorisedEngine], Any]:
+def stumbling(error: BaseException) -> Callable[[SynchronousEngine], Any]:
     """Let the second round of NGPD raise."""
-    run_round = VectorisedEngine.run_round
+    run_round = SynchronousEngine.run_round
 
-    def stumble(engine: VectorisedEngine) -> Any:
+    def stumble(engine: SynchronousEngine) -> Any:
         if engine.round == 1 and engine._crew._strategy.options.name == "ngpd":
             raise error
         return run_round(engine)
@@ -111,7 +111,7 @@ def stumbling(error: BaseException) -> Callable[[VectorisedEngine], Any]:
 def test_one_that_fails_does_not_stop_the_others(
     quick: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(VectorisedEngine, "run_round", stumbling(RuntimeError("boom")))
+    monkeypatch.setattr(SynchronousEngine, "run_round", stumbling(RuntimeError("boom")))
     said = quick("compare", "--strategies", "ngpd,dsgd", *SHORT, "--out", "out", "--quiet")
     assert said.code == 1
     assert "ngpd failed in round 2: RuntimeError: boom; records are kept in out/ngpd" in said.err
@@ -121,7 +121,7 @@ def test_one_that_fails_does_not_stop_the_others(
 def test_an_interruption_stops_all_and_keeps_what_is_there(
     quick: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(VectorisedEngine, "run_round", stumbling(KeyboardInterrupt()))
+    monkeypatch.setattr(SynchronousEngine, "run_round", stumbling(KeyboardInterrupt()))
     said = quick("compare", "--strategies", "dsgd,ngpd,ecl", *SHORT, "--out", "out", "--quiet")
     assert said == (
         130,

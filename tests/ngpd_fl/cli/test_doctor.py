@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl import diagnosis
 from ngpd_fl.data.vision_sets import VISION_SETS, missing_files
+from ngpd_fl.profiling import doctor as diagnosis
 
 Json = dict[str, Any]
 
@@ -125,7 +125,7 @@ def test_a_run_that_fails(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPat
     def fail(config: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("ngpd_fl.running.run", fail)
+    monkeypatch.setattr("ngpd_fl.training.run.run", fail)
     found = findings(cli, code=1)
     assert (found["ngpd"]["found"], found["dsgd"]["found"]) == ("fails: boom", "fails: boom")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl import machine
+from ngpd_fl.core import machine
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report import units
 
@@ -18,7 +18,7 @@ SHORT = ("--rounds", "2", "--nodes", "4", "--local-steps", "2")
 @pytest.fixture(autouse=True)
 def few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a round takes is not looked at."""
-    monkeypatch.setattr("ngpd_fl.estimation.timing._REPEATS", 1)
+    monkeypatch.setattr("ngpd_fl.profiling.timing._REPEATS", 1)
 
 
 def row(out: str, name: str) -> str:
@@ -64,7 +64,7 @@ def test_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPa
     held = machine.resident()
     assert held is not None
     monkeypatch.setattr(machine, "memory", lambda: held)
-    monkeypatch.setattr("ngpd_fl.estimation.estimation.round_seconds", None)
+    monkeypatch.setattr("ngpd_fl.profiling.estimate.round_seconds", None)
     out = cli("estimate", *SHORT).out
     assert "WARNING: the memory is too little" in out and "engine.chunk_size" in out and "strategy.mixing=0" in out
     assert "too large to be measured" in row(out, "rounds")

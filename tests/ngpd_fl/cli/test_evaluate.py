@@ -19,7 +19,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.data import load_dataset
 from ngpd_fl.models import build_model
 from ngpd_fl.records import Accuracies, Errors, RunFolder
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 SHORT = ("--rounds", "1", "--nodes", "3", "--local-steps", "2")
 MINE = """
@@ -82,7 +82,7 @@ def last_of(folder: Path) -> Any:
     return RunFolder.open(folder).metrics()[-1]
 
 
-def judged(cli: Callable[..., Any], *words: str) -> dict[str, Any]:
+def evaluated(cli: Callable[..., Any], *words: str) -> dict[str, Any]:
     """What ``--out`` writes."""
     out = Path("figures.json")
     out.unlink(missing_ok=True)
@@ -114,17 +114,17 @@ def test_a_run_is_judged_as_it_was(
 ) -> None:
     run = ("run", *SHORT, *words.split(), "--set", f"evaluation.split={split}", "--out", "out", "--quiet")
     assert quick(*run).code == 0
-    figures = judged(quick, "out", "--split", split)
+    figures = evaluated(quick, "out", "--split", split)
     assert_recorded(figures, here / "out")
     assert (figures["split"], sum(figures[examples])) == (split, count)
 
 
 def test_a_comparison_is_judged_as_it_was(quick: Callable[..., Any], here: Path) -> None:
     assert quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--out", "out", "--quiet").code == 0
-    for figures in judged(quick, "out")["runs"]:
+    for figures in evaluated(quick, "out")["runs"]:
         assert_recorded(figures, here / "out" / figures["run"])
     said = quick("evaluate", "out")
-    assert "judged on the 355 test images of digits (accuracy)" in said.out
+    assert "evaluated on the 355 test images of digits (accuracy)" in said.out
     means = [last_of(here / "out" / name).mean_accuracy for name in ("dsgd", "ecl")]
     assert all(f"{100 * mean:.1f} %" in said.out for mean in means)
 
@@ -139,7 +139,7 @@ def test_of_several_runs_the_least_error_is_the_best(cli: Callable[..., Any], er
     std = load_diabetes(scaled=False).target[np.arange(442) % 5 != 4].std()
     zero = std * float(data.test.labels.square().mean().sqrt())
     said = cli("evaluate", "both")
-    assert last.mean_rmse < zero and "judged on the 88 test examples of diabetes (RMSE)" in said.out
+    assert last.mean_rmse < zero and "evaluated on the 88 test examples of diabetes (RMSE)" in said.out
     rows = [line.split() for line in said.out.splitlines() if line.startswith(("trained", "a-zero"))]
     means = [f"{value:.2f}" for value in (last.mean_rmse, last.max_rmse, last.min_rmse, last.mean_own_rmse)]
     assert rows[0][:5] == ["trained", *means]
@@ -164,7 +164,7 @@ def test_what_is_printed_in_regression(cli: Callable[..., Any], errors: Path) ->
     assert isinstance(last, Errors)
     out = cli("evaluate", "out").out
     worst, best = int(np.argmax(last.nodes)), int(np.argmin(last.nodes))
-    assert f"judged on              the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
+    assert f"evaluated on              the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
     assert (
         f"RMSE of the nodes      mean {last.mean:.2f}, worst {last.worst:.2f} (node {worst}), "
         f"best {last.best:.2f} (node {best})"
@@ -179,7 +179,7 @@ def test_what_is_printed_in_regression(cli: Callable[..., Any], errors: Path) ->
 
 def test_other_data(cli: Callable[..., Any], folder: Path) -> None:
     """Against the plain modules with the saved weights; the nodes' own classes are known without training data."""
-    figures = judged(cli, "out", "--dataset", "sets_of_mine:few")
+    figures = evaluated(cli, "out", "--dataset", "sets_of_mine:few")
     data = load_dataset(Config(data={"dataset": "sets_of_mine:few"}).data, 0)
     module = build_model(Config().model, (1, 8, 8), 10, seed=0, dtype=torch.float32).module
     counts = RunFolder.open(folder).label_counts()
@@ -198,10 +198,10 @@ def test_other_data_in_the_scale_of_the_run(cli: Callable[..., Any], errors: Pat
 
     The nodes' own bins are those of the run's training targets.
     """
-    figures = judged(cli, "out", "--dataset", "sets_of_mine:patients")
+    figures = evaluated(cli, "out", "--dataset", "sets_of_mine:patients")
     inputs, targets = load_diabetes(scaled=False, return_X_y=True)
-    train, judged_on = np.arange(442) % 5 != 4, slice(100, 200)
-    scaled = (inputs[judged_on] - inputs[train].mean(0)) / inputs[train].std(0)
+    train, evaluated_on = np.arange(442) % 5 != 4, slice(100, 200)
+    scaled = (inputs[evaluated_on] - inputs[train].mean(0)) / inputs[train].std(0)
     module = build_model(Config(model="softmax").model, (10,), 1, seed=0, dtype=torch.float32).module
     found = {}
     for name in ("average", "node2"):
@@ -209,16 +209,16 @@ def test_other_data_in_the_scale_of_the_run(cli: Callable[..., Any], errors: Pat
         output = module(torch.from_numpy(scaled).float()).detach().numpy()[:, 0]
         found[name] = output * targets[train].std() + targets[train].mean()
     assert figures["averaged_model_rmse"] == pytest.approx(
-        root_mean_squared_error(targets[judged_on], found["average"]), rel=1e-5
+        root_mean_squared_error(targets[evaluated_on], found["average"]), rel=1e-5
     )
-    assert figures["averaged_model_r2"] == pytest.approx(r2_score(targets[judged_on], found["average"]), rel=1e-4)
-    assert figures["rmse"][2] == pytest.approx(root_mean_squared_error(targets[judged_on], found["node2"]), rel=1e-5)
+    assert figures["averaged_model_r2"] == pytest.approx(r2_score(targets[evaluated_on], found["average"]), rel=1e-4)
+    assert figures["rmse"][2] == pytest.approx(root_mean_squared_error(targets[evaluated_on], found["node2"]), rel=1e-5)
     edges = np.quantile(targets[train], np.arange(1, 10) / 10, method="inverted_cdf")
-    bins = np.searchsorted(edges, targets[judged_on])
+    bins = np.searchsorted(edges, targets[evaluated_on])
     assert figures["examples"] == np.bincount(bins, minlength=10).tolist()
     counts = RunFolder.open(errors).label_counts()
     assert counts is not None
-    squared = (found["node2"] - targets[judged_on]) ** 2
+    squared = (found["node2"] - targets[evaluated_on]) ** 2
     of_bin = np.array([squared[bins == each].mean() for each in range(10)])
     assert figures["own_rmse"][2] == pytest.approx(np.sqrt(of_bin @ counts[2] / counts[2].sum()), rel=1e-5)
 
@@ -226,7 +226,7 @@ def test_other_data_in_the_scale_of_the_run(cli: Callable[..., Any], errors: Pat
 @pytest.mark.parametrize(
     ("dataset", "error"),
     [
-        ("digits", "--dataset digits: is judged by accuracy, the models in out by RMSE"),
+        ("digits", "--dataset digits: is measured by accuracy, the models in out by RMSE"),
         ("sets_of_mine:shorter", "data.dataset: sets_of_mine:shorter has inputs of shape (9,), but diabetes, on which"),
         ("sets_of_mine:in_pairs", "data.dataset: sets_of_mine:in_pairs has labels of shape (2,), but diabetes, on whi"),
     ],
@@ -250,7 +250,7 @@ def test_own_data_tell_what_each_node_has(kind: str, cli: Callable[..., Any], re
     """In records of an earlier version, which have no label counts."""
     folder = request.getfixturevalue(kind)
     (folder / "label_counts.json").unlink()
-    assert_recorded(judged(cli, "out"), folder)
+    assert_recorded(evaluated(cli, "out"), folder)
 
 
 def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: Path) -> None:
@@ -258,7 +258,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
     (folder / "label_counts.json").unlink()
     config = (folder / "config.toml").read_text()
     (folder / "config.toml").write_text(config.replace('"digits"', '"mnist"\ndata_dir = "nowhere"'))
-    figures = judged(cli, "out", "--dataset", "sets_of_mine:few")
+    figures = evaluated(cli, "out", "--dataset", "sets_of_mine:few")
     assert (figures["own_accuracy"], figures["mean_own_accuracy"]) == (None, None)
     assert figures["accuracy"][0] > 0
     assert "on classes as their own   mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
@@ -273,7 +273,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
         ),
         (
             "out --dataset diabetes",
-            "--dataset diabetes: is judged by RMSE, the models in out by accuracy",
+            "--dataset diabetes: is measured by RMSE, the models in out by accuracy",
         ),
         ("out --dataset mnist", "data.data_dir: mnist needs the folder that holds it (--data-dir)"),
         ("out --split train", "Invalid value for '--split': 'train' is not one of 'test', 'validation'"),

@@ -1,4 +1,4 @@
-"""Data that lie at their nodes on the command line: exported, run on, judged again, looked at."""
+"""Data that lie at their nodes on the command line: exported, run on, evaluated again, looked at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ngpd_fl.records import RunFolder
-from tests.node_folders import describe, make_nodes
+from tests.support.node_folders import describe, make_nodes
 
 SHORT = ("--rounds", "1", "--nodes", "4", "--local-steps", "2", "--strategy", "dsgd", "--quiet")
 HERE = ("--dataset", "node-folders", "--data-dir", "nodes")
@@ -46,11 +46,11 @@ def test_what_is_no_empty_folder_is_left_alone(quick: Callable[..., Any], here: 
 def test_models_are_judged_again_each_on_its_nodes_own(quick: Callable[..., Any], here: Path) -> None:
     make_nodes(here / "nodes")
     said = quick("run", *SHORT[:-1], *HERE, "--out", "run")
-    assert said.code == 0 and "judged on" in said.out and "each node's own test images" in said.out
+    assert said.code == 0 and "evaluated on" in said.out and "each node's own test images" in said.out
     said = quick("evaluate", "run", "--out", "again.json")
     assert "38 test images of node-folders, each model on its node's own" in " ".join(said.out.split())
     again, last = json.loads(Path("again.json").read_text()), RunFolder.open("run").metrics()[-1]
-    assert again["judged_on"] == "own"
+    assert again["evaluated_on"] == "own"
     for key in ("accuracy", "own_accuracy", "mean_accuracy", "averaged_model_accuracy", "class_accuracy"):
         assert again[key] == pytest.approx(getattr(last, key)), key
     said = quick("evaluate", "run", "--split", "validation")
@@ -62,7 +62,7 @@ def test_models_are_judged_again_each_on_its_nodes_own(quick: Callable[..., Any]
 def test_doctor_says_whose_data_are_here(
     quick: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ngpd_fl.diagnosis import _data_sets
+    from ngpd_fl.profiling.doctor import _data_sets
 
     (here / "test").mkdir()
     make_nodes(here, nodes=1)

@@ -18,7 +18,7 @@ from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import Accuracies, Metrics
-from ngpd_fl.running import Progress
+from ngpd_fl.training.run import Progress
 
 CLI = Path(flags.__file__).parent
 

@@ -1,4 +1,4 @@
-"""A run's folder holds what is needed to judge it, to use its models, and to run it again."""
+"""A run's folder holds what is needed to evaluate it, to use its models, and to run it again."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from ngpd_fl.config import Config
 from ngpd_fl.records import RunFolder
-from tests.cut import FAST, interrupt
+from tests.support.interrupted_runs import FAST, interrupt
 
 CONFIG = Config(**FAST, strategy="dsgd")
 
@@ -40,7 +40,7 @@ def test_a_run_can_be_interrupted_again(quick: Callable[..., Any], here: Path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ngpd_fl.engines.VectorisedEngine.run_round", stumble)
+        patched.setattr("ngpd_fl.engines.SynchronousEngine.run_round", stumble)
         said = quick("resume", "out")
     # the last evaluation is that of round 3
     assert (said.code, "interrupted after round 3 of 8" in said.out) == (130, True)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ngpd_fl.config import Config, TrainingConfig
-from ngpd_fl.engines import VectorisedEngine
+from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.records import RunFolder
 from strategies import DSGDOptions
 from topologies import TorusOptions
@@ -173,15 +173,15 @@ def test_divergence_between_evaluations_is_seen_in_its_round(quick: Callable[...
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Let the third round raise."""
-    run_round = VectorisedEngine.run_round
+    run_round = SynchronousEngine.run_round
 
     def arm(error: BaseException) -> None:
-        def stumble(engine: VectorisedEngine) -> Any:
+        def stumble(engine: SynchronousEngine) -> Any:
             if engine.round == 2:
                 raise error
             return run_round(engine)
 
-        monkeypatch.setattr(VectorisedEngine, "run_round", stumble)
+        monkeypatch.setattr(SynchronousEngine, "run_round", stumble)
 
     return arm
 
@@ -237,7 +237,7 @@ def test_an_interruption_before_anything_is_recorded_leaves_nothing(
     def stumble(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ngpd_fl.running.compose", stumble)
+    monkeypatch.setattr("ngpd_fl.training.run.compose", stumble)
     said = quick("run")
     assert said == (130, "", "ngpd-fl: ngpd interrupted after round 0 of 30; nothing was recorded\n")
     assert list(here.iterdir()) == []

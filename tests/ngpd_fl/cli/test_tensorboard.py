@@ -17,8 +17,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import Accuracies, Metrics, RunFolder
 from ngpd_fl.records.tensorboard import TAGS, EventFiles
-from ngpd_fl.running import resume, run
-from tests.cut import FAST, interrupt
+from ngpd_fl.training.run import resume, run
+from tests.support.interrupted_runs import FAST, interrupt
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("--nodes", "4", "--rounds", "3", "--local-steps", "2", "--set", "evaluation.every=2")
@@ -163,7 +163,7 @@ def test_they_need_a_folder() -> None:
 
 
 def test_nothing_of_ours_imports_tensorboard_before_it_is_asked_for() -> None:
-    code = "import sys, ngpd_fl.cli, ngpd_fl.running; print(*sys.modules)"
+    code = "import sys, ngpd_fl.cli, ngpd_fl.training.run; print(*sys.modules)"
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()

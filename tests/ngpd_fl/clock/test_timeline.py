@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ngpd_fl.clock import MODES, Drop, Event, Loss, Notice, Read, Work, from_json, make_timeline, to_json
 from ngpd_fl.clock.timeline import Timeline
-from tests.clocks import Script, Table
+from tests.support.clocks import Script, Table
 from topologies import parse_topology
 
 
@@ -68,10 +68,10 @@ def test_synchronous_waits_for_the_slowest_node_and_the_slowest_message() -> Non
     ]
 
 
-def test_local_waits_for_its_own_neighbours() -> None:
+def test_local_waits_for_its_own_neighbors() -> None:
     # Node 1 has node 0's message at 1.5 and reads when it is ready itself, at 3; node 0 at 3.25. Then 0 is ready at
     # 4.25 (there at 4.75), 1 at 6 (there at 6.25).
-    assert brief(play(timeline("local", 2, SLOW, rounds=2))) == [
+    assert brief(play(timeline("neighbor-synchronous", 2, SLOW, rounds=2))) == [
         (1.0, "work", 0, 0),
         (3.0, "work", 1, 0),
         (3.0, "read", 1, 0, {0: 0}),
@@ -109,7 +109,11 @@ def test_ages_count_the_rounds_that_the_receiver_has_ended_since() -> None:
 
 def test_three_nodes_of_which_the_ends_do_not_wait_for_each_other() -> None:
     # Node 2 takes 4 s, nodes 0 and 1 take 1 s; messages take no time. Node 1 waits for 2, and 0 for 1, a round later.
-    found = [each for each in brief(play(timeline("local", 3, Table({2: 4.0}), rounds=2))) if each[1] == "read"]
+    found = [
+        each
+        for each in brief(play(timeline("neighbor-synchronous", 3, Table({2: 4.0}), rounds=2)))
+        if each[1] == "read"
+    ]
     assert found == [
         (1.0, "read", 0, 0, {1: 0}),
         (4.0, "read", 1, 0, {0: 0, 3: 0}),
@@ -122,11 +126,11 @@ def test_three_nodes_of_which_the_ends_do_not_wait_for_each_other() -> None:
 
 def test_a_message_of_the_next_round_that_is_there_already_waits() -> None:
     # Node 0 ends round 0 at 1 and has sent its message of round 1 at 2; node 1 ends its round 0 at 4, with 0's first.
-    found = brief(play(timeline("local", 3, Table({2: 4.0}), rounds=2)))
+    found = brief(play(timeline("neighbor-synchronous", 3, Table({2: 4.0}), rounds=2)))
     assert found.index((2.0, "work", 0, 1)) < found.index((4.0, "read", 1, 0, {0: 0, 3: 0}))
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "local"])
+@pytest.mark.parametrize("mode", ["synchronous", "neighbor-synchronous"])
 def test_a_lost_message_is_waited_for_until_it_should_have_come(mode: str) -> None:
     found = brief(play(timeline(mode, 2, SLOW, Script(fates={(1, 0): ()}), rounds=1)))
     assert (3.25, "lost", 1, 0) in found
@@ -149,7 +153,7 @@ def test_an_older_message_that_comes_later_is_dropped() -> None:
 def test_patience() -> None:
     # Node 1 takes 5 s; node 0 gives up 2 s after it has sent: reads at 3, 6, 9 without. Node 1's message of round 0 is
     # there at 5 and read at 6. At its own read at 5, node 1 finds messages of rounds 0 and 1: one ahead, not given up.
-    found = brief(play(timeline("local", 2, Table({1: 5.0}), rounds=4, patience=2.0)))
+    found = brief(play(timeline("neighbor-synchronous", 2, Table({1: 5.0}), rounds=4, timeout=2.0)))
     assert [each for each in found if each[2:4] == (0, 0) or each[0] in (5.0, 6.0)] == [
         (1.0, "work", 0, 0),
         (3.0, "read", 0, 0, {}),
@@ -159,10 +163,10 @@ def test_patience() -> None:
     ]
 
 
-def test_a_node_that_was_given_up_skips_to_where_its_neighbours_are() -> None:
+def test_a_node_that_was_given_up_skips_to_where_its_neighbors_are() -> None:
     # Node 1 takes 10 s, node 0 ends its rounds at 3, 6, 9: at 10 its messages of rounds 0 to 3 are there (sent at 1, 4,
     # 7, 10); that of round 3 is read, and node 1 goes on with round 4.
-    found = brief(play(timeline("local", 2, Table({1: 10.0}), rounds=6, patience=2.0)))
+    found = brief(play(timeline("neighbor-synchronous", 2, Table({1: 10.0}), rounds=6, timeout=2.0)))
     at_ten = [each for each in found if each[0] == 10.0]
     assert at_ten == [
         (10.0, "work", 0, 3),
@@ -193,7 +197,7 @@ def test_synchronous_goes_on_without_a_node_that_leaves() -> None:
 
 
 def test_local_does_not_wait_for_a_node_that_is_away() -> None:
-    found = brief(play(timeline("local", 2, Table(), AWAY, rounds=8)))
+    found = brief(play(timeline("neighbor-synchronous", 2, Table(), AWAY, rounds=8)))
     assert [each[0] for each in found if each[1] == "read" and each[2] == 0] == [1, 2, 3, 4, 5, 6, 7.2, 8.2]
     # Back at 6.2, while node 0 is in its round 6: node 1 begins that one.
     assert (7.2, "work", 1, 6) in found
@@ -207,7 +211,11 @@ def test_asynchronous_node_goes_on_where_it_was() -> None:
 
 def test_a_node_that_joins_renews_its_curvature() -> None:
     conditions = Script(comings=[(0.0, 1, False), (2.5, 1, True)])
-    works = [e for e in play(timeline("local", 2, Table(), conditions, rounds=5)) if isinstance(e, Work) and e.node]
+    works = [
+        e
+        for e in play(timeline("neighbor-synchronous", 2, Table(), conditions, rounds=5))
+        if isinstance(e, Work) and e.node
+    ]
     assert [(e.round, e.renew) for e in works] == [(2, True), (3, False), (4, False)]
 
 
@@ -229,7 +237,11 @@ def test_one_that_never_returns_does_not_stop_the_others(mode: str) -> None:
 
 def test_slowdown_stretches_the_computation() -> None:
     assert brief(play(timeline("asynchronous", 2, Table(), Script(slow={1: 2.5}), rounds=1)))[-1][0] == 2.0
-    works = [e for e in play(timeline("local", 2, Table(), Script(slow={1: 2.5}), rounds=1)) if isinstance(e, Work)]
+    works = [
+        e
+        for e in play(timeline("neighbor-synchronous", 2, Table(), Script(slow={1: 2.5}), rounds=1))
+        if isinstance(e, Work)
+    ]
     assert [(e.node, e.began, e.time) for e in works] == [(0, 0.0, 1.0), (1, 0.0, 2.5)]
 
 
@@ -267,18 +279,19 @@ def networks(draw: Any) -> tuple[Any, Table, Script]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "patience"), [("synchronous", None), ("local", None), ("local", 1.1), ("asynchronous", None)]
+    ("mode", "timeout_seconds"),
+    [("synchronous", None), ("neighbor-synchronous", None), ("neighbor-synchronous", 1.1), ("asynchronous", None)],
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(networks(), st.integers(0, 6))
 def test_every_message_is_taken_or_dropped_once_and_time_runs_forward(
-    mode: str, patience: float | None, network: tuple[Any, Table, Script], pause: int
+    mode: str, timeout: float | None, network: tuple[Any, Table, Script], pause: int
 ) -> None:
     topology, costs, conditions = network
     rounds = 8
 
     def make() -> Timeline:
-        return make_timeline(mode, topology, rounds, costs, conditions, patience)
+        return make_timeline(mode, topology, rounds, costs, conditions, timeout)
 
     events = make()
     found = play(events, 200)
@@ -300,7 +313,7 @@ def test_every_message_is_taken_or_dropped_once_and_time_runs_forward(
         own = [type(event) for event in found if isinstance(event, Work | Read) and event.node == node]
         assert all(kinds != (Read, Read) for kinds in zip(own, own[1:], strict=False))
     works = Counter(event.round for event in found if isinstance(event, Work))
-    if not conditions.comings and patience is None and mode != "asynchronous":
+    if not conditions.comings and timeout is None and mode != "asynchronous":
         assert works == dict.fromkeys(range(rounds), topology.num_nodes)
     # Stopped, written down and gone on with, it is the same.
     first, second = make(), make()
@@ -333,5 +346,5 @@ def test_what_is_no_event_is_refused(values: dict[str, Any]) -> None:
 
 
 def test_notices() -> None:
-    found = [e for e in play(timeline("local", 2, Table(), AWAY, rounds=8)) if isinstance(e, Notice)]
+    found = [e for e in play(timeline("neighbor-synchronous", 2, Table(), AWAY, rounds=8)) if isinstance(e, Notice)]
     assert [(e.what, e.node) for e in found] == [("leaves", 1), ("returns", 1)]

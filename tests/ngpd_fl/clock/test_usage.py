@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ngpd_fl.clock import Drop, Event, Notice, Read, Taken, Usage, Work
-from tests.clocks import Table
+from tests.support.clocks import Table
 
 EVENTS: list[Event] = [
     Work(2.0, 0, 0, 0.0, False, ((0, 0),)),

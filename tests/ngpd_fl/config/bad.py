@@ -100,8 +100,8 @@ INVALID = [
     ),
     Bad({"faults.slow": [{"node": 3}]}, "faults.slow.0.factor: this key is required"),
     Bad(
-        {"faults.garbage": [{"who": 3, "node": 3, "kind": "nan"}]},
-        "faults.garbage.0.who: unknown key; allowed: at_s, until_s, node, kind",
+        {"faults.corrupt": [{"who": 3, "node": 3, "kind": "nan"}]},
+        "faults.corrupt.0.who: unknown key; allowed: at_s, until_s, node, kind",
     ),
     Bad({"faults.cut": [{"at_s": 1}]}, "faults.cut.0.edges: give either edges or groups"),
     Bad(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.config import Config, InputError, parse_assignments
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 from tests.ngpd_fl.config.bad import IMPOSSIBLE, INVALID, Bad
 
 

@@ -12,7 +12,7 @@ from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import build_topology
 from ngpd_fl.report.graph import graph_figure
-from ngpd_fl.report.split import split_figure
+from ngpd_fl.report.partition import split_figure
 
 ROOMS = nx.Graph([("kitchen", "hall"), ("hall", "attic"), ("attic", "kitchen"), ("attic", "cellar")])
 """In order: attic, cellar, hall, kitchen."""
@@ -21,8 +21,8 @@ FAULTS: dict[str, Any] = {
     "leave": [{"node": "hall", "at_s": 1.0, "until_s": 2.0}],
     "slow": [{"node": "cellar", "factor": 2.0}],
     "cut": [{"edges": [["hall", "attic"]]}, {"groups": [["attic", "hall"], ["cellar", 3]], "until_s": 4.0}],
-    "garbage": [{"node": "kitchen", "kind": "nan", "at_s": 5.0}],
-    "lie": [{"node": 0, "kind": "sign-flip", "at_s": 5.0}],
+    "corrupt": [{"node": "kitchen", "kind": "nan", "at_s": 5.0}],
+    "byzantine": [{"node": 0, "kind": "sign-flip", "at_s": 5.0}],
 }
 
 
@@ -67,7 +67,7 @@ def test_what_is_given_for_a_node_may_name_it() -> None:
     by_name = Config(topology=ROOMS, devices={"slow": {"hall": 10.0, "3": 2.0}}, faults=FAULTS)
     assert by_name.devices.slow == {2: 10.0, 3: 2.0}
     faults = by_name.faults
-    assert faults.nodes() == {"leave": {2}, "slow": {1}, "cut": {0, 1, 2, 3}, "garbage": {3}, "lie": {0}}
+    assert faults.nodes() == {"leave": {2}, "slow": {1}, "cut": {0, 1, 2, 3}, "corrupt": {3}, "byzantine": {0}}
     assert faults.cut[0].edges == ((2, 0),) and faults.cut[1].groups == ((0, 2), (1, 3))
 
 

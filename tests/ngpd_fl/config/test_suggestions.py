@@ -39,7 +39,8 @@ from ngpd_fl.flower.run_config import FlowerConfig
         ({"training": {"round": 3}}, "training.round: unknown key; did you mean 'rounds'? allowed: rounds, "),
         (
             {"training": {"mode": "async"}},
-            "training.mode: input should be 'synchronous', 'local' or 'asynchronous' (got 'async'; did you mean ",
+            "training.mode: input should be 'synchronous', 'neighbor-synchronous' or 'asynchronous' "
+            "(got 'async'; did you mean ",
         ),
         ({"engine": {"dtype": "float46"}}, "engine.dtype: input should be 'float32' or 'float64' (got 'float46'; did "),
         ({"model": "zzz"}, "model.name: 'zzz' is not known; allowed: softmax, "),

@@ -16,7 +16,7 @@ from torch.func import functional_call, jacrev
 from ngpd_fl.curvature import KFAC, KFACState
 from ngpd_fl.models import Categorical, FlatModel, Gaussian, Likelihood
 from strategies import Phase
-from strategies.natural_gradient import NaturalGradientOptions
+from strategies.parts.natural_gradient import NaturalGradientOptions
 
 BOTH = Phase(refresh_factors=True, refresh_basis=True)
 
@@ -26,12 +26,12 @@ def make_kfac(
 ) -> KFAC:
     """Return the K-FAC of a network in float64 with random parameters of its own seed."""
     weight_decay = options.pop("weight_decay", 0.0)
-    net = randomised(net.double())
+    net = randomized(net.double())
     chosen = NaturalGradientOptions(name="test", **options)
     return KFAC(FlatModel(net), likelihood or Categorical(), input_shape, chosen, weight_decay)
 
 
-def randomised(net: nn.Module) -> nn.Module:
+def randomized(net: nn.Module) -> nn.Module:
     """Give every parameter normal values, so that no affine weight is 1 and no bias is 0."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
@@ -104,7 +104,7 @@ def parameter_places(net: nn.Module) -> dict[str, Tensor]:
 def layer_places(net: nn.Module, layer: str) -> Tensor:
     """Return a layer's indices in the flat vector: ``[d_out, d_in]`` with the bias as last column; ``[d]`` for norms.
 
-    Weight first, then bias, for a normalisation.
+    Weight first, then bias, for a normalization.
     """
     prefix = f"{layer}." if layer else ""
     places = parameter_places(net)

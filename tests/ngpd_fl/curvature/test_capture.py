@@ -81,7 +81,7 @@ REFUSED = {
         (3,),
         ("'embed.weight'", "Embedding", "Linear, Conv2d, GroupNorm, LayerNorm"),
     ),
-    "other normalisation": (lambda: nn.Sequential(nn.RMSNorm(3)), (3,), ("'0.weight'", "RMSNorm")),
+    "other normalization": (lambda: nn.Sequential(nn.RMSNorm(3)), (3,), ("'0.weight'", "RMSNorm")),
     "attention": (
         lambda: Net(lambda net, x: net.attend(x, x, x)[0].mean(1), attend=nn.MultiheadAttention(4, 2)),
         (3, 4),

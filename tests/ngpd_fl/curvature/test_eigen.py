@@ -19,7 +19,7 @@ from ngpd_fl.curvature import KFAC
 from ngpd_fl.curvature.eigen import FLOAT64, JITTERED, KEPT, eigh
 from ngpd_fl.curvature.spectrum import Spectrum
 from ngpd_fl.models import Categorical, FlatModel
-from ngpd_fl.records import Ledger, RunFolder
+from ngpd_fl.records import RunFolder, RunRecorder
 from strategies import NGPDOptions
 
 SIZE = 200
@@ -182,7 +182,7 @@ def test_a_run_goes_on_records_it_and_says_it_once(
 @pytest.mark.parametrize("odd", [[], {"x": 3}, {"x": {"float64": 1}}, {"x": {"width": 3, "kept": "1"}}])
 def test_records_of_others_are_looked_at_before_they_are_counted(odd: object) -> None:
     with pytest.raises(InputError, match="^decomposition_retries: damaged"):
-        Ledger(Config(), 3, []).add_retries(odd)
+        RunRecorder(Config(), 3, []).add_retries(odd)
 
 
 def test_a_very_wide_factor_is_warned_of_unless_its_rank_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,7 +112,7 @@ NORMS = {
 
 @pytest.mark.parametrize("fisher", KINDS)
 @pytest.mark.parametrize("name", NORMS)
-def test_a_normalisation_has_the_diagonal_of_the_dense_fisher_matrix(name: str, fisher: str) -> None:
+def test_a_normalization_has_the_diagonal_of_the_dense_fisher_matrix(name: str, fisher: str) -> None:
     net, input_shape = NORMS[name]()
     kfac = make_kfac(net, input_shape, fisher=fisher)
     layer = next(key for key, module in net.named_modules() if isinstance(module, nn.GroupNorm | nn.LayerNorm))

@@ -102,7 +102,7 @@ def test_truncation_keeps_the_trace_and_its_error_is_bounded(rank: int) -> None:
 
 @pytest.mark.parametrize("rank", [1, 3, 8])
 def test_the_iteration_finds_the_leading_eigenvectors(rank: int) -> None:
-    """Each step shrinks the tangent of the angle to them by the ratio of neighbouring eigenvalues, here 10^-1/2."""
+    """Each step shrinks the tangent of the angle to them by the ratio of neighboring eigenvalues, here 10^-1/2."""
     values, basis = torch.linalg.eigh(factor(9, 0))
     spectrum = Spectrum.empty(9, rank, LIKE)
 

@@ -46,11 +46,11 @@ def make_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeFolder:
     def make(per_class: int = 4, size: int = 8) -> Path:
         root = tmp_path / "images"
         for split in ("train", "test"):
-            for name, colour in (("cat", (200, 0, 0)), ("dog", (0, 0, 100))):
+            for name, color in (("cat", (200, 0, 0)), ("dog", (0, 0, 100))):
                 folder = root / split / name
                 folder.mkdir(parents=True)
                 for index in range(per_class):
-                    Image.new("RGB", (size, size), colour).save(folder / f"{index}.bmp")  # all of one length
+                    Image.new("RGB", (size, size), color).save(folder / f"{index}.bmp")  # all of one length
         return root
 
     return make

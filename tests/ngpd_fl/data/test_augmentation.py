@@ -12,10 +12,10 @@ from torch.nn.functional import pad
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data import Split, draw_moves, load_dataset, move
 from ngpd_fl.data.augmentation import Moves
-from ngpd_fl.engines import DataFeed
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.engines import DataMinibatches
 from strategies import Phase
 
 CPU = torch.device("cpu")
@@ -72,10 +72,10 @@ def test_a_window_by_hand() -> None:
     assert move(image, moves).view(2, 2).tolist() == [[4, 3], [0, 0]]
 
 
-def make_feed(**wanted: Any) -> DataFeed:
+def make_feed(**wanted: Any) -> DataMinibatches:
     inputs = torch.randn(30, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     parts = [np.arange(0, 5), np.arange(5, 20), np.arange(20, 30)]
-    return DataFeed(Split(inputs, torch.arange(30)), parts, batch_size=8, seed=1, **wanted)
+    return DataMinibatches(Split(inputs, torch.arange(30)), parts, batch_size=8, seed=1, **wanted)
 
 
 def test_the_feed_moves_its_images_and_nothing_else() -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data import Dataset, load_dataset
 from ngpd_fl.data.loading import READERS, _say_that_inputs_merge
+from ngpd_fl.training import compose
 
 WriteModule = Callable[[str], str]
 
@@ -108,7 +108,7 @@ def test_inputs_keep_their_digits_in_a_run_in_float64(write: WriteModule) -> Non
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_inputs_are_standardised_before_they_are_rounded(write: WriteModule, dtype: torch.dtype) -> None:
+def test_inputs_are_standardized_before_they_are_rounded(write: WriteModule, dtype: torch.dtype) -> None:
     path = write(returning(f"{STAMPS}, np.arange(300) / 7, {STAMPS}, np.arange(300) / 7"))
     data = load_dataset(DataConfig(dataset=path, validation_fraction=0), seed=0, dtype=dtype)
     numbers, eps = np.arange(300.0), torch.finfo(dtype).eps

@@ -7,11 +7,11 @@ import pytest
 import scipy.ndimage
 import torch
 
-from ngpd_fl.composition import compose
 from ngpd_fl.config import Config
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data import Split, skew_features
 from ngpd_fl.data.feature_skew import AT_ONCE, rotate
-from ngpd_fl.randomness import Purpose, generator
+from ngpd_fl.training import compose
 from strategies import Phase
 
 PARTS = [np.array([0, 4, 7]), np.array([1, 2]), np.array([9, 5]), np.array([8])]  # 3 and 6 lie nowhere
@@ -106,7 +106,7 @@ def test_a_run_trains_on_skewed_images_and_is_judged_on_plain_ones() -> None:
     data = {"rotation": 90.0, "noise": 0.1}
     topology = {"name": "ring", "nodes": 4}
     plain, skewed = compose(Config(topology=topology)), compose(Config(topology=topology, data=data))
-    assert torch.equal(plain.judged.inputs, skewed.judged.inputs)
+    assert torch.equal(plain.evaluated.inputs, skewed.evaluated.inputs)
     assert torch.equal(plain.dataset.train.inputs, skewed.dataset.train.inputs)
     (before, _), _ = plain.feed(torch.arange(4), [0] * 4, Phase())
     (after, _), _ = skewed.feed(torch.arange(4), [0] * 4, Phase())

@@ -40,13 +40,13 @@ def same(one: Dataset, other: Dataset) -> bool:
     return torch.equal(one.train.inputs, other.train.inputs) and torch.equal(one.test.inputs, other.test.inputs)
 
 
-def test_channels_are_normalised_by_the_training_images(make_folder: Any) -> None:
+def test_channels_are_normalized_by_the_training_images(make_folder: Any) -> None:
     root = make_folder()
     Image.new("RGB", (8, 8), (255, 255, 255)).save(root / "test" / "cat" / "0.bmp")  # must not count
     data = load(root)
     assert data.train.inputs.shape == (8, 3, 8, 8) and data.train.labels.tolist() == [0] * 4 + [1] * 4
     assert data.task.num_outputs == 2
-    # Red is 200 in half of the images and 0 in the others, so +1 and -1 after normalisation; blue the reverse.
+    # Red is 200 in half of the images and 0 in the others, so +1 and -1 after normalization; blue the reverse.
     torch.testing.assert_close(data.train.inputs[0, :, 0, 0], torch.tensor([1.0, 0.0, -1.0]))
     torch.testing.assert_close(data.train.inputs[7, :, 0, 0], torch.tensor([-1.0, 0.0, 1.0]))
     torch.testing.assert_close(data.test.inputs[0, 0, 0, 0], torch.tensor((255 - 100) / 100))
@@ -70,7 +70,7 @@ def test_odd_sizes_and_modes_become_rgb_of_image_size(make_folder: Any) -> None:
     data = load(root, size=12)
     assert data.train.inputs.shape == (10, 3, 12, 12) and data.test.inputs.shape == (10, 3, 12, 12)
     raw = image_folder.read_image_folder(DataConfig(dataset="image-folder", data_dir=root, image_size=12))
-    assert torch.all(raw.train.inputs[5] == 200)  # sorted by name: 0 to 3, alpha, grey
+    assert torch.all(raw.train.inputs[5] == 200)  # sorted by name: 0 to 3, alpha, gray
     assert raw.train.inputs[4, :, 6, 6].tolist() == [200, 0, 0]
 
 
@@ -86,7 +86,7 @@ def only_deep(root: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
-def test_deep_images_keep_their_levels_and_are_standardised_in_float64(make_folder: Any, kind: type) -> None:
+def test_deep_images_keep_their_levels_and_are_standardized_in_float64(make_folder: Any, kind: type) -> None:
     root = make_folder()
     only_deep(root)
     levels = (30_000 + np.arange(64).reshape(8, 8)).astype(kind)

@@ -11,7 +11,7 @@ from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import load_dataset, vision
 
 
-def test_pixels_are_normalised_by_the_usual_mean_and_std(make_mnist: Any) -> None:
+def test_pixels_are_normalized_by_the_usual_mean_and_std(make_mnist: Any) -> None:
     data = load_dataset(DataConfig(dataset="mnist", data_dir=make_mnist(), validation_fraction=0), seed=0)
     assert data.train.inputs.shape == (40, 1, 28, 28) and len(data.test) == 20 and data.task.num_outputs == 10
     assert data.train.labels.tolist() == [i % 10 for i in range(40)]

@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from ngpd_fl import Config, InputError, run
-from ngpd_fl.composition import compose
 from ngpd_fl.data import Split, divide, export_nodes
-from tests.node_folders import describe, examples, make_nodes, only, write
+from ngpd_fl.training import compose
+from tests.support.node_folders import describe, examples, make_nodes, only, write
 
 FLOAT64 = {"dtype": "float64", "device": "cpu"}
 
@@ -48,7 +48,7 @@ def test_a_run_on_an_export_is_the_run_on_the_split(sections: dict[str, Any], tm
     found, expected = run(Config(**moved | {"data": data})), run(config)
     assert torch.equal(found.params, expected.params)
     assert found.summary["final"] == expected.summary["final"]
-    assert found.summary["judged_on"] == expected.summary["judged_on"] == "common"
+    assert found.summary["evaluated_on"] == expected.summary["evaluated_on"] == "common"
     apart = divide(found.config)
     np.testing.assert_array_equal(apart.counts, whole.counts)
     for ours, theirs in zip(apart.parts, whole.parts, strict=True):
@@ -93,7 +93,7 @@ def test_each_model_is_judged_on_its_nodes_own_images(tmp_path: Path) -> None:
         np.mean(predictions(result.params[node])[node][tests[node][1] == 2] == 2) for node in (0, 2, 3)
     ]  # node 1 has no such test images
     assert last["class_accuracy"][2] == pytest.approx(np.mean(light))
-    assert summary["judged_on"] == "own"
+    assert summary["evaluated_on"] == "own"
 
 
 def test_a_test_set_for_all_comes_before_the_nodes_own(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_test_set_for_all_comes_before_the_nodes_own(tmp_path: Path) -> None:
     own = compose(on_folders(tmp_path))
     write(tmp_path / "test.npz", *examples(50, 99))
     common = compose(on_folders(tmp_path))
-    assert isinstance(common.judged, Split) and len(common.judged) == 50 and common.judged_on == "common"
-    assert isinstance(own.judged, dict) and [len(split) for split in own.judged.values()] == [8, 9, 10, 11]
+    assert isinstance(common.evaluated, Split) and len(common.evaluated) == 50 and common.evaluated_on == "common"
+    assert isinstance(own.evaluated, dict) and [len(split) for split in own.evaluated.values()] == [8, 9, 10, 11]
     assert torch.equal(own.feed.split.inputs, common.feed.split.inputs)
 
 
@@ -111,13 +111,13 @@ def test_each_node_holds_out_its_own_validation_images_and_may_be_judged_on_them
     write(tmp_path / "node2" / "test.npz", *examples(30, 7))
     division = divide(on_folders(tmp_path, data={"validation_fraction": 0.25}))
     assert [len(part) for part in division.parts] == [15, 16, 16, 17]
-    assert isinstance(division.judged, dict)
-    assert {node: len(split) for node, split in division.judged.items()} == {0: 5, 1: 5, 2: 30, 3: 6}
+    assert isinstance(division.evaluated, dict)
+    assert {node: len(split) for node, split in division.evaluated.items()} == {0: 5, 1: 5, 2: 30, 3: 6}
     inputs, labels = examples(20, 0)
-    seen = torch.cat([division.dataset.train.inputs[division.parts[0]], division.judged[0].inputs])
+    seen = torch.cat([division.dataset.train.inputs[division.parts[0]], division.evaluated[0].inputs])
     assert sorted(seen.flatten(1).tolist()) == sorted(torch.from_numpy(inputs / 255).float().flatten(1).tolist())
     settings = on_folders(tmp_path, data={"validation_fraction": 0.25}, evaluation={"split": "validation"})
-    chosen = divide(settings).judged
+    chosen = divide(settings).evaluated
     assert isinstance(chosen, dict) and [len(split) for split in chosen.values()] == [5, 5, 6, 6]
 
 
@@ -128,8 +128,8 @@ def test_only_the_folders_of_hosted_nodes_are_needed_and_give_the_same(tmp_path:
     mine = divide(on_folders(here), hosted=[2])
     assert [len(part) for part in mine.parts] == [0, 0, len(everything.parts[2]), 0]
     assert torch.equal(mine.dataset.train.inputs, everything.dataset.train.inputs[everything.parts[2]])
-    assert isinstance(mine.judged, dict) and isinstance(everything.judged, dict) and mine.judged.keys() == {2}
-    assert torch.equal(mine.judged[2].inputs, everything.judged[2].inputs)
+    assert isinstance(mine.evaluated, dict) and isinstance(everything.evaluated, dict) and mine.evaluated.keys() == {2}
+    assert torch.equal(mine.evaluated[2].inputs, everything.evaluated[2].inputs)
     np.testing.assert_array_equal(mine.counts[2], everything.counts[2])
     assert mine.counts.sum() == everything.counts[2].sum() and mine.origin == everything.origin != ""
 
@@ -155,7 +155,7 @@ def test_images_get_the_labels_and_the_scale_of_dataset_toml(tmp_path: Path) -> 
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3, "each folder has its own cache"
 
 
-def test_inputs_keep_their_digits_until_they_are_standardised(tmp_path: Path) -> None:
+def test_inputs_keep_their_digits_until_they_are_standardized(tmp_path: Path) -> None:
     """Time stamps of one second each: float32 knows one in 128."""
     describe(tmp_path, 'classes = ["a", "b"]\nmean = [1700000049.5]\nstd = [28.9]\n')
     for node in range(2):

@@ -9,7 +9,7 @@ import pytest
 
 from ngpd_fl import run
 from ngpd_fl.config import Config
-from ngpd_fl.data import divide, neighbourhood_skew
+from ngpd_fl.data import divide, neighborhood_skew
 from ngpd_fl.data.placement import label_distances, place
 from topologies import Topology, parse_topology
 
@@ -28,7 +28,7 @@ def cost(counts: np.ndarray, edges: np.ndarray, parts: Any) -> float:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("edges", [edges_of("ring", 7), edges_of("star", 6), edges_of("path", 7)], ids=len)
-def test_neighbours_are_as_alike_or_as_different_as_any_placement_makes_them(edges: np.ndarray, seed: int) -> None:
+def test_neighbors_are_as_alike_or_as_different_as_any_placement_makes_them(edges: np.ndarray, seed: int) -> None:
     nodes = int(edges.max()) + 1
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(50, rng.dirichlet(0.3 * np.ones(4)), size=nodes) + np.eye(nodes, 4, dtype=int)
@@ -58,16 +58,16 @@ def test_distances_are_total_variations() -> None:
     np.testing.assert_allclose(distances, [[0, 0.5, 0.5], [0.5, 0, 1], [0.5, 1, 0]])
 
 
-def test_neighbourhood_skew_by_hand() -> None:
+def test_neighborhood_skew_by_hand() -> None:
     # Path 0 - 1 - 2, Metropolis: the ends give 2/3 to themselves and 1/3 to the middle, which gives 1/3 to each.
-    skew = neighbourhood_skew(np.array([[10, 0], [0, 10], [10, 0]]), PATH_OF_THREE)
-    assert skew.between_neighbours == 1
+    skew = neighborhood_skew(np.array([[10, 0], [0, 10], [10, 0]]), PATH_OF_THREE)
+    assert skew.between_neighbors == 1
     # Seen: (2/3, 1/3), (2/3, 1/3), (2/3, 1/3); pooled (2/3, 1/3): around every node all is as in the whole.
-    assert skew.of_neighbourhoods == pytest.approx(0)
-    skew = neighbourhood_skew(np.array([[10, 0], [10, 0], [0, 10]]), PATH_OF_THREE)
-    assert skew.between_neighbours == 0.5
+    assert skew.of_neighborhoods == pytest.approx(0)
+    skew = neighborhood_skew(np.array([[10, 0], [10, 0], [0, 10]]), PATH_OF_THREE)
+    assert skew.between_neighbors == 0.5
     # Seen: (1, 0), (2/3, 1/3), (1/3, 2/3): 1/3, 0 and 1/3 from the pooled one.
-    assert skew.of_neighbourhoods == pytest.approx(2 / 9)
+    assert skew.of_neighborhoods == pytest.approx(2 / 9)
 
 
 def settings(placement: str | None) -> Config:
@@ -87,14 +87,14 @@ def test_a_run_deals_the_same_parts_to_other_nodes_and_records_how_they_lie(tmp_
         parts = divide(settings(placement)).parts
         assert sorted(map(tuple, parts)) == sorted(map(tuple, plain))
         skew = run(settings(placement), tmp_path / placement).summary["skew"]
-        between[placement] = skew["between_neighbours"]
+        between[placement] = skew["between_neighbors"]
         counts = divide(settings(placement)).counts
         ring = parse_topology({"name": "ring", "nodes": 8}).build(seed=0)
-        assert skew["of_neighbourhoods"] == neighbourhood_skew(counts, ring).of_neighbourhoods
+        assert skew["of_neighborhoods"] == neighborhood_skew(counts, ring).of_neighborhoods
     assert between["alike"] < between["random"] < between["different"]
 
 
-def test_neighbourhoods_of_iid_data_are_the_whole_on_any_directed_graph() -> None:
+def test_neighborhoods_of_iid_data_are_the_whole_on_any_directed_graph() -> None:
     # Node 0 sends to three and hears all of them: its row of push-sum weights is 1/4 + 3/2 in sum.
     star = nx.DiGraph([(0, 1), (0, 2), (0, 3), (1, 0), (2, 0), (3, 0), (1, 2)])
-    assert neighbourhood_skew(np.full((4, 2), 5), Topology([star])).of_neighbourhoods == pytest.approx(0)
+    assert neighborhood_skew(np.full((4, 2), 5), Topology([star])).of_neighborhoods == pytest.approx(0)

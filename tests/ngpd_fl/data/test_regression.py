@@ -25,7 +25,7 @@ def regression(data: Dataset) -> Regression:
     return data.task
 
 
-def test_diabetes_is_standardised_by_its_training_patients() -> None:
+def test_diabetes_is_standardized_by_its_training_patients() -> None:
     data = load_dataset(DIABETES, seed=0)
     inputs, targets = load_diabetes(scaled=False, return_X_y=True)
     is_test = np.arange(442) % 5 == 4
@@ -48,7 +48,7 @@ def test_the_validation_split_has_every_bin() -> None:
 def test_bins_are_quantiles() -> None:
     targets = torch.tensor(np.random.default_rng(0).exponential(size=(1000, 2)))
     task = Regression.of(targets)
-    labels = task.standardised(targets)
+    labels = task.standardized(targets)
     bins = task.groups(labels)
     assert task.num_groups == 10 and np.bincount(bins).tolist() == [100] * 10
     order = targets[:, 0].argsort()
@@ -60,14 +60,14 @@ def test_bins_are_quantiles() -> None:
 def test_equal_targets_share_a_bin_and_no_bin_is_empty(values: list[float]) -> None:
     targets = torch.tensor(values)[:, None]
     task = Regression.of(targets)
-    bins = task.groups(task.standardised(targets))
+    bins = task.groups(task.standardized(targets))
     assert all(len(bins[targets[:, 0] == value].unique()) == 1 for value in values)
     assert (np.bincount(bins, minlength=task.num_groups) > 0).all() and len(np.bincount(bins)) == task.num_groups
 
 
-def test_a_target_that_never_changes_is_only_centred() -> None:
+def test_a_target_that_never_changes_is_only_centered() -> None:
     task = Regression.of(torch.full((3, 1), 0.1, dtype=torch.float64))
-    assert task.standardised(torch.tensor([[0.1], [1.1]])).flatten().tolist() == pytest.approx([0, 1], abs=1e-6)
+    assert task.standardized(torch.tensor([[0.1], [1.1]])).flatten().tolist() == pytest.approx([0, 1], abs=1e-6)
 
 
 @pytest.mark.parametrize("config", [ClassesPartition(classes_per_node=1), ShardsPartition(shards_per_node=1)])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data import BatchSampler
-from ngpd_fl.randomness import Purpose, generator
 
 sizes_of_nodes = st.lists(st.integers(1, 12), min_size=1, max_size=4)
 batch_sizes = st.integers(1, 30)

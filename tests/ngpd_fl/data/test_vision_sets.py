@@ -95,7 +95,7 @@ def load(name: str, root: Path, *, download: bool = False) -> Dataset:
 
 @pytest.mark.parametrize("download", [False, True])
 @pytest.mark.parametrize("name", SETS)
-def test_images_labels_and_normalisation(
+def test_images_labels_and_normalization(
     name: str, download: bool, tmp_path: Path, make_set: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_network(*_: object, **__: object) -> None:

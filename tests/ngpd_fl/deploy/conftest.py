@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployment import Deployment, family, own_address
+from tests.support.deployment import Deployment, family, own_address
 
 
 @pytest.fixture(scope="module")

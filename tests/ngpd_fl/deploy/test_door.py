@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from ngpd_fl.deploy.door import Connections, Door
-from tests.deployment import free_port, own_address
+from tests.support.deployment import free_port, own_address
 
 elsewhere = pytest.mark.skipif(own_address() == "127.0.0.1", reason="this machine has no address but loopback")
 

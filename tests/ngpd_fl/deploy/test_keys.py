@@ -1,4 +1,4 @@
-"""Certificates, keys and folders, judged by other code: a path validation, OpenSSL, and Flower's loaders."""
+"""Certificates, keys and folders, evaluated by other code: a path validation, OpenSSL, and Flower's loaders."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ngpd_fl.cli import main
 from ngpd_fl.deploy import services
 from ngpd_fl.deploy.folders import SuperLinkFolder, make_keys
 from ngpd_fl.deploy.services import Registrar, refusal
-from tests.deployment import ROOT
+from tests.support.deployment import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_what_stays_for_weeks_is_small() -> None:
     """The command line, the services, and Flower's SuperLink behind the gate come without torch and the algorithms."""
     source = """
 import sys
-import ngpd_fl.cli, ngpd_fl.deploy.services, ngpd_fl.deploy.gate, ngpd_fl.flower.link
+import ngpd_fl.cli, ngpd_fl.deploy.services, ngpd_fl.deploy.access_proxy, ngpd_fl.flower.launcher.superlink_client
 print(sorted(sys.modules.keys() & {"torch", "pydantic", "networkx", "scipy", "strategies", "ngpd_fl.config"}))
 """
     said = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import ROOT, wait_for
+from tests.support.deployment import ROOT, wait_for
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at the death of a parent")
 

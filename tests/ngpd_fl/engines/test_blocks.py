@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ngpd_fl.engines.blocks import Block, make_blocks
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import EdgesOptions, Topology
 
 GRAPHS = {
@@ -26,8 +26,8 @@ def topology_of(name: str) -> Topology:
 
 
 def blocks_of(topology: Topology, chunk_size: int | None = None) -> list[Block]:
-    def edge_penalty(degree: int, neighbour_degree: int) -> float:
-        return 100.0 * min(degree, neighbour_degree) + max(degree, neighbour_degree)
+    def edge_penalty(degree: int, neighbor_degree: int) -> float:
+        return 100.0 * min(degree, neighbor_degree) + max(degree, neighbor_degree)
 
     return make_blocks(topology, edge_penalty, chunk_size, torch.float64, torch.device("cpu"))
 
@@ -56,13 +56,13 @@ def test_views_are_those_of_the_graph(name: str, chunk_size: int | None) -> None
         for row, node in enumerate(block.nodes.tolist()):
             degree = graph.degree(node)
             assert view.exists[row].tolist() == [slot < degree for slot in range(view.exists.shape[1])]
-            assert view.neighbour[row, :degree].tolist() == slots[node]
+            assert view.neighbor[row, :degree].tolist() == slots[node]
             assert view.sign[row, :degree].tolist() == [1 if node < other else -1 for other in slots[node]]
             assert [slots[other][view.reverse[row, slot]] for slot, other in enumerate(slots[node])] == [node] * degree
             etas = [100 * min(degree, d) + max(degree, d) for d in (graph.degree(other) for other in slots[node])]
             assert view.edge_penalty[row, :degree].tolist() == etas
-            # A spare slot has no sign, no penalty, and itself for a neighbour.
-            for field, empty in ((view.sign, 0), (view.edge_penalty, 0), (view.neighbour, node), (view.reverse, 0)):
+            # A spare slot has no sign, no penalty, and itself for a neighbor.
+            for field, empty in ((view.sign, 0), (view.edge_penalty, 0), (view.neighbor, node), (view.reverse, 0)):
                 assert (field[row, degree:] == empty).all()
 
 
@@ -80,13 +80,13 @@ def test_a_slot_and_its_reverse_share_edge_and_penalty_and_have_opposite_signs(n
     seen = set()
     for node, (view, out_edge, in_edge) in of_node.items():
         for slot in view.exists.nonzero().flatten().tolist():
-            other, other_out, other_in = of_node[int(view.neighbour[slot])]
+            other, other_out, other_in = of_node[int(view.neighbor[slot])]
             back = int(view.reverse[slot])
-            assert int(other.neighbour[back]) == node and int(other.reverse[back]) == slot
+            assert int(other.neighbor[back]) == node and int(other.reverse[back]) == slot
             assert view.sign[slot] == -other.sign[back] and abs(view.sign[slot]) == 1
             assert view.edge_penalty[slot] == other.edge_penalty[back]
             assert out_edge[slot] == other_in[back] and in_edge[slot] == other_out[back]
-            ends = (node, int(view.neighbour[slot]))
+            ends = (node, int(view.neighbor[slot]))
             assert sorted(ends) == topology.edges[int(out_edge[slot]) // 2].tolist()
             assert (int(out_edge[slot]) % 2 == 0) == (node < ends[1])
             seen.add(int(out_edge[slot]))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl.composition import compose
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import check_topology
+from ngpd_fl.training import compose
 from strategies import DSGDOptions, Spec
 from topologies import parse_topology
 

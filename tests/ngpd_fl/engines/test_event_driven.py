@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from ngpd_fl.clock import MODES, Read, Work, make_timeline
-from ngpd_fl.engines import EventEngine, VectorisedEngine
+from ngpd_fl.engines import EventEngine, SynchronousEngine
+from ngpd_fl.engines.in_flight import InFlightMessages
 from ngpd_fl.engines.levels import levels_of
-from ngpd_fl.engines.post import Post
 from strategies import STRATEGIES, DSGDOptions, ECLOptions
-from strategies.edge_consensus import EdgeConsensusOptions
-from strategies.gossip import ParamsMessage
-from tests.clocks import Script, Table, by_the_clock
-from tests.naive_events import NaiveEvents
-from tests.networks import perceptron
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds
+from strategies.parts.edge_consensus import EdgeConsensusOptions
+from strategies.parts.gossip import ParamsMessage
 from tests.strategies import test_conformance as conformance
 from tests.strategies.test_conformance import CASES, START, assert_same, is_allowed, label, options_of
+from tests.support.clocks import Script, Table, by_the_clock
+from tests.support.naive_events import NaiveEvents
+from tests.support.networks import perceptron
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 TOPOLOGIES = {name: options for name, options in conformance.TOPOLOGIES.items() if name not in ("directed", "one-peer")}
@@ -50,7 +50,7 @@ def test_identical_devices_without_delay_are_the_synchronous_network(case: Any, 
             problem = make_quadratic(10, topology.num_nodes, dim=3)
             expected, actual = (
                 run_rounds(quadratic_engine(problem, options, topology, engine=engine, **settings), 6)
-                for engine in (VectorisedEngine, by_the_clock(mode))
+                for engine in (SynchronousEngine, by_the_clock(mode))
             )
             assert_same(actual, expected)
             compared += 1
@@ -72,16 +72,18 @@ def weather(topology: Any, seed: int) -> tuple[Table, Script]:
 
 # All of what can go wrong where an algorithm reads all headers, a third of it where it reads which messages came.
 WEATHERS = [
-    (name, mode, patience, graph)
+    (name, mode, timeout, graph)
     for name, (options, _) in STRATEGIES.items()
-    for number, (mode, patience) in enumerate([("synchronous", None), ("local", 1.2), ("asynchronous", None)])
+    for number, (mode, timeout) in enumerate(
+        [("synchronous", None), ("neighbor-synchronous", 1.2), ("asynchronous", None)]
+    )
     for graph in TOPOLOGIES
     if issubclass(options, EdgeConsensusOptions) or GRAPHS[graph] % 3 == number
 ]
 
 
-@pytest.mark.parametrize(("name", "mode", "patience", "graph"), WEATHERS)
-def test_whatever_the_conditions_it_is_the_naive_network(name: str, mode: str, patience: Any, graph: str) -> None:
+@pytest.mark.parametrize(("name", "mode", "timeout_seconds", "graph"), WEATHERS)
+def test_whatever_the_conditions_it_is_the_naive_network(name: str, mode: str, timeout: Any, graph: str) -> None:
     variant: dict[str, Any] = {"theta": 0.5} if graph in ("ring", "failing") and name in ("ecl", "ngpd") else {}
     if name == "c-ecl":
         variant = {"mixing": 1.0, "compress": {"name": "random-k", "keep": 0.6}, "memory": 3}
@@ -97,7 +99,7 @@ def test_whatever_the_conditions_it_is_the_naive_network(name: str, mode: str, p
                 problem,
                 options,
                 topology,
-                engine=by_the_clock(mode, costs, conditions, patience=patience, engine=engine),
+                engine=by_the_clock(mode, costs, conditions, timeout=timeout, engine=engine),
                 **settings,
             ),
             14,
@@ -107,16 +109,16 @@ def test_whatever_the_conditions_it_is_the_naive_network(name: str, mode: str, p
     assert_same(actual, expected)
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "local"])
+@pytest.mark.parametrize("mode", ["synchronous", "neighbor-synchronous"])
 @pytest.mark.parametrize("name", ["choco-sgd", "ecl"])
 def test_differences_add_up_whoever_is_slow(name: str, mode: str) -> None:
-    """Who needs every message gets each of them once and in order, also where a neighbour is a round ahead."""
-    options = options_of(name, {"theta": 0.5, "compress": "quantise"} if name == "ecl" else {})
+    """Who needs every message gets each of them once and in order, also where a neighbor is a round ahead."""
+    options = options_of(name, {"theta": 0.5, "compress": "quantize"} if name == "ecl" else {})
     topology, problem = parse_topology(TOPOLOGIES["ring"]).build(seed=0), make_quadratic(10, 5, dim=3)
     costs = Table({0: 1.0, 1: 1.3, 2: 4.0, 3: 0.3, 4: 2.2}, {0: 3.0, 5: 0.7}, default=0.1)
     expected, actual = (
         run_rounds(quadratic_engine(problem, options, topology, engine=engine, start=START), 30)
-        for engine in (VectorisedEngine, by_the_clock(mode, costs, rounds=30))
+        for engine in (SynchronousEngine, by_the_clock(mode, costs, rounds=30))
     )
     assert_same(actual, expected)
 
@@ -131,7 +133,7 @@ def test_real_networks_in_rounds_of_their_own(name: str, chunk_size: int | None)
     costs = Table({0: 1.0, 1: 2.0, 4: 5.0}, default=0.1)
     runs = []
     for engine, more in ((NaiveEvents, {}), (EventEngine, {"chunk_size": chunk_size})):
-        make = by_the_clock("local", costs, conditions, patience=1.0, engine=engine)
+        make = by_the_clock("neighbor-synchronous", costs, conditions, timeout=1.0, engine=engine)
         network = make(problem.strategy(options), topology, problem.feed, problem.model.start(), local_steps=2, **more)
         runs.append(run_rounds(network, 8))
     assert_same(runs[1], runs[0], 1e-10)
@@ -181,7 +183,7 @@ def test_a_rounds_account() -> None:
 
 def test_the_post_keeps_each_message_until_it_is_forgotten_and_uses_its_place_again() -> None:
     for per_edge in ((), ("params",)):
-        post = Post(per_edge, ParamsMessage(torch.zeros((1, 2, 3) if per_edge else (1, 3))))
+        post = InFlightMessages(per_edge, ParamsMessage(torch.zeros((1, 2, 3) if per_edge else (1, 3))))
         shape = (2, 2, 3) if per_edge else (2, 3)
         first = torch.arange(12.0 if per_edge else 6.0).view(shape)
         post.put(ParamsMessage(first), [(0, 0, (0, 0)), (0, 1, (2, 0)), (1, 1, (4, 0))])

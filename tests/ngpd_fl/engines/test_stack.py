@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.stack import Selection, Stack, rows_of
 from ngpd_fl.engines.state_function import StateFunction
-from ngpd_fl.stacking import over_nodes
 from strategies import STRATEGIES, Headers, Phase, RoundView, Step, parse_strategy
-from tests.quadratic import make_quadratic, quadratic_strategy
+from tests.support.quadratic import make_quadratic, quadratic_strategy
 from topologies import parse_topology
 
 NODES, DIM = 5, 3
@@ -54,7 +54,7 @@ class Case:
         batch, draws = problem.feed(self.block.nodes, [0] * NODES, Phase())
         step = Step(batch, draws, ones[:, 0])
         outbox = over_nodes(self.strategy.outgoing)(state, view, views)
-        # Fields that hold a value per neighbour have the slots already.
+        # Fields that hold a value per neighbor have the slots already.
         per_edge = self.strategy.options.needs.per_edge
         inbox = type(outbox)(
             **{

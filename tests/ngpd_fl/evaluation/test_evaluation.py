@@ -21,7 +21,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def judged(task: Task, labels: Tensor, counts: NDArray[np.int64]) -> tuple[Evaluation, Average, Tensor]:
+def evaluated(task: Task, labels: Tensor, counts: NDArray[np.int64]) -> tuple[Evaluation, Average, Tensor]:
     """Evaluate a linear network; return what it says of the nodes and of the averaged model, and all outputs.
 
     What two hosts find about their nodes is the same when it is joined.
@@ -50,11 +50,11 @@ def judged(task: Task, labels: Tensor, counts: NDArray[np.int64]) -> tuple[Evalu
 def test_errors(num_targets: int) -> None:
     targets = 100 + 20 * normal(EXAMPLES, num_targets, seed=2) * torch.arange(1, num_targets + 1)
     task = Regression.of(targets[: EXAMPLES // 2])
-    labels = task.standardised(targets).double()
+    labels = task.standardized(targets).double()
     bins = task.groups(labels).numpy()
     counts = np.random.default_rng(0).integers(50, size=(NODES, task.num_groups))
     counts[:, 3] = 0
-    found, average, outputs = judged(task, labels, counts)
+    found, average, outputs = evaluated(task, labels, counts)
     predicted = [task.restored(each).numpy() for each in outputs]
     true = task.restored(labels).numpy()
     np.testing.assert_allclose(true, targets, rtol=1e-5)
@@ -77,7 +77,7 @@ def test_errors(num_targets: int) -> None:
 def test_accuracies() -> None:
     labels = torch.randint(5, (EXAMPLES,), generator=torch.Generator().manual_seed(2))
     counts = np.random.default_rng(0).integers(50, size=(NODES, 6))
-    found, average, outputs = judged(Classification(6), labels, counts)  # of class 5 there is no example
+    found, average, outputs = evaluated(Classification(6), labels, counts)  # of class 5 there is no example
     predicted, true = outputs.argmax(-1).numpy(), labels.numpy()
     shares = [accuracy_score(true, each) for each in predicted]
     np.testing.assert_allclose([*found.nodes, average.value], shares)
@@ -91,6 +91,6 @@ def test_accuracies() -> None:
 
 def test_targets_that_never_change_have_no_r2() -> None:
     task = Regression.of(torch.full((4, 1), 7.0))
-    labels = task.standardised(torch.full((EXAMPLES, 1), 7.0)).double()
-    found, _, _ = judged(task, labels, np.ones((NODES, 1), dtype=np.int64))
+    labels = task.standardized(torch.full((EXAMPLES, 1), 7.0)).double()
+    found, _, _ = evaluated(task, labels, np.ones((NODES, 1), dtype=np.int64))
     assert np.isnan(found.others["r2"]).all() and np.isfinite(found.nodes).all()

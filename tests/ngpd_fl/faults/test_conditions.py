@@ -16,7 +16,7 @@ from ngpd_fl.clock.events import Drop, Notice, Read, Work
 from ngpd_fl.clock.usage import Usage
 from ngpd_fl.config import Config, FaultsConfig, InputError
 from ngpd_fl.faults import FaultyConditions, check_faults
-from tests.clocks import Script, Table
+from tests.support.clocks import Script, Table
 from topologies import Topology, parse_topology
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ngpd_fl.config import Config
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 FAULTS: dict[str, Any] = {
     "burst_begin": 0.1,
@@ -18,8 +18,8 @@ FAULTS: dict[str, Any] = {
     "leave": [{"node": 1, "at_s": 0.1, "until_s": 0.3}, {"node": 2, "until_s": 0.1}],
     "slow": [{"node": 0, "factor": 3.0}],
     "cut": [{"groups": [[0, 1]], "at_s": 0.2, "until_s": 0.3}],
-    "garbage": [{"node": 3, "kind": "nan", "at_s": 0.05, "until_s": 0.4}],
-    "lie": [{"node": 0, "kind": "gaussian", "scale": 0.01}],
+    "corrupt": [{"node": 3, "kind": "nan", "at_s": 0.05, "until_s": 0.4}],
+    "byzantine": [{"node": 0, "kind": "gaussian", "scale": 0.01}],
 }
 SMALL: dict[str, Any] = {
     "model": "softmax",
@@ -29,7 +29,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("name", "mode"), [("ngpd", "asynchronous"), ("ecl", "local"), ("dsgd", "synchronous")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("ngpd", "asynchronous"), ("ecl", "neighbor-synchronous"), ("dsgd", "synchronous")]
+)
 def test_faults_are_accounted_for_and_replayed_with_all_refusals(name: str, mode: str, tmp_path: Path) -> None:
     values = {**SMALL, "strategy": name, "training": {"rounds": 12, "local_steps": 2, "mode": mode}, "faults": FAULTS,
               "devices": {"seconds_per_step": 0.01, "relative_cost": 1}}  # fmt: skip

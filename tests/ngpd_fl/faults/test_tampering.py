@@ -13,13 +13,13 @@ from ngpd_fl.clock import Work, make_timeline
 from ngpd_fl.config import FaultsConfig
 from ngpd_fl.engines import EventEngine
 from ngpd_fl.faults import Tampering
-from strategies.edge_consensus import EdgeMessage
-from strategies.gossip import ParamsMessage
-from tests.clocks import Script, Table, by_the_clock
-from tests.naive_events import NaiveEvents
-from tests.networks import perceptron
-from tests.quadratic import make_quadratic, quadratic_engine, run_rounds
+from strategies.parts.edge_consensus import EdgeMessage
+from strategies.parts.gossip import ParamsMessage
 from tests.strategies.test_conformance import START, assert_same, options_of
+from tests.support.clocks import Script, Table, by_the_clock
+from tests.support.naive_events import NaiveEvents
+from tests.support.networks import perceptron
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 
@@ -47,8 +47,10 @@ def test_what_is_sent() -> None:
     assert sent(params, 2.0, 2.5, garbage=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
 
 
-def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbours() -> None:
-    faults = {"lie": [{"node": 0, "kind": "gaussian", "scale": 3.0}, {"node": 1, "kind": "gaussian", "scale": 3.0}]}
+def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() -> None:
+    faults = {
+        "byzantine": [{"node": 0, "kind": "gaussian", "scale": 3.0}, {"node": 1, "kind": "gaussian", "scale": 3.0}]
+    }
     zeros = torch.zeros(2, 5000, dtype=torch.float64)
     first = sent(zeros, 0.0, 0.0, **faults)
     assert first.std(1).tolist() == pytest.approx([3.0, 3.0], rel=0.05)
@@ -73,7 +75,7 @@ def test_what_is_refused() -> None:
     inbox = [[[6.0, 8.0], [0.0, 10.1], [0.0, 0.0]], [[0.0, 2.1], [nan, 0.0], [inf, 0.0]]]
     accepted = tampering.accepted(ParamsMessage(torch.tensor(inbox)), own)
     assert accepted.tolist() == [[True, False, True], [False, False, False]]
-    # Where each neighbour gets its own, each is held against what that one got.
+    # Where each neighbor gets its own, each is held against what that one got.
     tampering = Tampering(FaultsConfig(refuse_above=2.0), 0, ("dual",))
     accepted = tampering.accepted(
         EdgeMessage(torch.tensor([[[4.0], [4.0]]])), EdgeMessage(torch.tensor([[[2.0], [1.0]]]))
@@ -103,7 +105,9 @@ VARIANTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("mode", "graph"), [("synchronous", "ring"), ("local", "star"), ("asynchronous", "ring")])
+@pytest.mark.parametrize(
+    ("mode", "graph"), [("synchronous", "ring"), ("neighbor-synchronous", "star"), ("asynchronous", "ring")]
+)
 @pytest.mark.parametrize("name", ["ngpd", "ecl", "dsgd", "c-ecl"])
 def test_a_network_with_liars_is_the_naive_one(name: str, mode: str, graph: str) -> None:
     topology = parse_topology({"name": graph, "nodes": 4}).build(seed=0)
@@ -134,7 +138,7 @@ def test_stopped_and_gone_on_with_among_liars(name: str) -> None:
     problem, options = perceptron(), options_of(name, {})
 
     def make() -> tuple[Any, EventEngine]:
-        events = make_timeline("local", topology, 12, COSTS, CONDITIONS)
+        events = make_timeline("neighbor-synchronous", topology, 12, COSTS, CONDITIONS)
         return events, EventEngine(
             problem.strategy(options),
             topology,

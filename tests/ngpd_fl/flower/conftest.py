@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ngpd_fl.flower import keeper, peer_process, server_app
+from ngpd_fl.flower.client import peer_process
+from ngpd_fl.flower.client import state_store as keeper
+from ngpd_fl.flower.server import app as server_app
 
 
 @pytest.fixture(autouse=True)

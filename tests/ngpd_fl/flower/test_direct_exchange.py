@@ -15,11 +15,11 @@ import torch
 
 from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli import main
+from ngpd_fl.flower.client.peer_process import Order, PeerProcess
 from ngpd_fl.flower.direct import check, loopback_peers
-from ngpd_fl.flower.peer_process import Order, PeerProcess
 from ngpd_fl.flower.run_config import FlowerConfig, write
-from tests.deployment import family, wait_for
-from tests.flower import FakeRun
+from tests.support.deployment import family, wait_for
+from tests.support.flower import FakeRun
 
 TIMES = {"train_seconds"}
 
@@ -43,14 +43,14 @@ def test_a_direct_run_is_the_relayed_one(tmp_path: Path) -> None:
     relayed = FakeRun(settings, nodes_per_client=3).go()
     expected = run(settings)
     torch.testing.assert_close(direct.params(expected.model), expected.params, rtol=0, atol=1e-9)
-    assert [metrics.round for metrics in direct.ledger.metrics] == [0, 2, 4, 6]
-    for ours, theirs in zip(direct.ledger.metrics, relayed.ledger.metrics, strict=True):
+    assert [metrics.round for metrics in direct.recorder.metrics] == [0, 2, 4, 6]
+    for ours, theirs in zip(direct.recorder.metrics, relayed.recorder.metrics, strict=True):
         there = theirs.model_dump(exclude=TIMES)
         for name, value in ours.model_dump(exclude=TIMES).items():
             assert value == (value and pytest.approx(there[name], rel=1e-9, abs=1e-12)), name
             assert (value is None) == (there[name] is None), name
     keys = ("rounds", "status", "bytes_sent", "node_steps", "parameters", "unused_classes")
-    assert [direct.ledger.summary()[key] for key in keys] == [relayed.ledger.summary()[key] for key in keys]
+    assert [direct.recorder.summary()[key] for key in keys] == [relayed.recorder.summary()[key] for key in keys]
     account = direct.exchange.account()
     assert account["events"] == [] and [peer["nodes"] for peer in account["peers"]] == [[0, 1, 2], [3]]
     assert not list(tmp_path.glob("scratch-*")) and family(tmp_path) == {}
@@ -73,7 +73,7 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
 
     fake = FakeRun(settings, fault, data_plane="direct")
     fake.go()
-    assert fake.ledger.status == "finished" and fake.ledger.round == 600
+    assert fake.recorder.status == "finished" and fake.recorder.round == 600
     assert any(client == 1 and "its process died and is started again" in what for _, client, what in fake.events())
     assert [peer["life"] for peer in fake.exchange.account()["peers"]] == [1, 2]
     assert fake.params(run(settings.model_copy(update={"training": config().training})).model).isfinite().all()

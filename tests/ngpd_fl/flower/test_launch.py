@@ -12,8 +12,8 @@ import pytest
 
 from ngpd_fl import Config
 from ngpd_fl.cli.ending import finishing
-from ngpd_fl.flower.launch import _follow
-from ngpd_fl.flower.link import Link
+from ngpd_fl.flower.launcher.run import _follow
+from ngpd_fl.flower.launcher.superlink_client import Link
 from ngpd_fl.flower.run_config import FlowerConfig
 
 SCRIPT = """

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ngpd_fl.flower.link import around_proxies, environment_of
-from tests.deployment import PROXIES
+from ngpd_fl.flower.launcher.superlink_client import around_proxies, environment_of
+from tests.support.deployment import PROXIES
 
 NEAR = ("127.0.0.1", "localhost", "10.1.2.3")
 

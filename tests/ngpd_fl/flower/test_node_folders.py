@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from ngpd_fl import Config, InputError, RunFolder, run, run_flower
-from ngpd_fl.composition import compose
-from ngpd_fl.flower.bundle import write_app
-from ngpd_fl.flower.clients import Unfit
-from tests.flower import FakeRun
-from tests.node_folders import describe, examples, make_nodes, only, write
+from ngpd_fl.flower.launcher.app_bundle import write_app
+from ngpd_fl.flower.server.clients import Unfit
+from ngpd_fl.training import compose
+from tests.support.flower import FakeRun
+from tests.support.node_folders import describe, examples, make_nodes, only, write
 
 IN_ONE_PLACE = {"averaged_model_accuracy", "averaged_model_class_accuracy", "consensus_distance"}
 
@@ -41,21 +41,21 @@ def devices(root: Path, where: Path, per_client: int = 1, nodes: int = 4) -> Cal
 
 
 @pytest.mark.parametrize("per_client", [1, 3])
-@pytest.mark.parametrize("judged_on", ["own", "common"])
-def test_clients_with_their_own_data_only_follow_the_engine(judged_on: str, per_client: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("evaluated_on", ["own", "common"])
+def test_clients_with_their_own_data_only_follow_the_engine(evaluated_on: str, per_client: int, tmp_path: Path) -> None:
     root = make_nodes(tmp_path / "all")
-    if judged_on == "common":
+    if evaluated_on == "common":
         write(root / "test.npz", *examples(40, 99))
     expected = run(config(root))
     node_config = devices(root, tmp_path / "at", per_client)
     fake = FakeRun(config(Path("nowhere")), node_config=node_config, nodes_per_client=per_client).go()
     assert fake.events() == []
     torch.testing.assert_close(fake.params(expected.model), expected.params, rtol=0, atol=1e-12)
-    for ours, theirs in zip(fake.ledger.metrics, expected.metrics, strict=True):
+    for ours, theirs in zip(fake.recorder.metrics, expected.metrics, strict=True):
         there = theirs.model_dump() | dict.fromkeys(IN_ONE_PLACE)
         for key, value in ours.model_dump(exclude={"train_seconds"}).items():
             assert value == (there[key] if there[key] is None else pytest.approx(there[key], rel=1e-12)), key
-    assert fake.ledger.summary()["judged_on"] == expected.summary["judged_on"] == judged_on
+    assert fake.recorder.summary()["evaluated_on"] == expected.summary["evaluated_on"] == evaluated_on
     counts = fake.clients.label_counts()
     np.testing.assert_array_equal(counts.sum(1), [18, 19, 20, 21])  # a tenth is held out
 
@@ -70,7 +70,7 @@ def test_classes_that_only_some_clients_judge_are_the_mean_over_these(tmp_path: 
         inputs, labels = examples(8 + node, 100 + node)
         light = torch.tensor(inputs[labels == 2] / 255).float().double()
         shares.append(float((model(fake.params(model)[node], light).argmax(1) == 2).double().mean()))
-    last = fake.ledger.metrics[-1].model_dump()
+    last = fake.recorder.metrics[-1].model_dump()
     assert last["class_accuracy"][2] == pytest.approx(np.mean(shares)) and last["own_accuracy"][1] > 0
 
 
@@ -89,7 +89,7 @@ def other_shape(at: Path) -> None:
 MISFITS: list[tuple[Callable[[Path], object], str]] = [
     (other_classes, "clients 0 and 2 do not have data that fit: they differ in dataset.toml"),
     (other_shape, "clients 0 and 2 do not have data that fit: they differ in inputs (1x4x4 and 1x3x4)"),
-    (lambda at: write(at / "test.npz", *examples(40, 99)), "they differ in judged-on (own and common)"),
+    (lambda at: write(at / "test.npz", *examples(40, 99)), "they differ in evaluated-on (own and common)"),
 ]
 
 
@@ -114,7 +114,7 @@ def test_a_client_without_its_nodes_folder_says_which_is_missing(tmp_path: Path)
 
 APP = """
 from flwr.clientapp import ClientApp
-from ngpd_fl.flower.client_app import evaluate, query, train
+from ngpd_fl.flower.client.app import evaluate, query, train
 
 def at_home(message, context, call):
     context.node_config["data-dir"] = f"{HOME}/client{context.node_config['partition-id']}"
@@ -134,10 +134,10 @@ def test_flwr_run_with_each_clients_data_in_a_place_of_its_own(tmp_path: Path) -
     app = write_app(tmp_path / "app")
     (app / "home.py").write_text(f"HOME = {str(tmp_path / 'at')!r}\n{APP}")
     project = app / "pyproject.toml"
-    project.write_text(project.read_text().replace("ngpd_fl.flower.client_app:app", "home:app"))
+    project.write_text(project.read_text().replace("ngpd_fl.flower.client.app:app", "home:app"))
     found = run_flower(config(root), tmp_path / "out", app=app, nodes_per_client=2)
     expected = run(config(root))
     torch.testing.assert_close(found.params, expected.params, rtol=0, atol=1e-9)
     assert found.summary["final"] == {k: pytest.approx(v, rel=1e-9) for k, v in expected.summary["final"].items()}
     folder = RunFolder.open(tmp_path / "out")
-    assert folder.summary()["judged_on"] == "own" and folder.label_counts() is not None
+    assert folder.summary()["evaluated_on"] == "own" and folder.label_counts() is not None

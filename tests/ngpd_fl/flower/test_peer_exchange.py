@@ -1,4 +1,4 @@
-"""The protocol, on a grid in this process: one trajectory with the vectorised engine, and what faults do to it."""
+"""The protocol, on a grid in this process: one trajectory with the vectorized engine, and what faults do to it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from ngpd_fl import Config, run
-from ngpd_fl.composition import Job, compose
-from ngpd_fl.engines import VectorisedEngine
-from ngpd_fl.flower import keeper, wire
-from ngpd_fl.flower.clients import Unfit
-from tests.crews import CrewNetwork
-from tests.flower import FakeRun
+from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.flower import messages as wire
+from ngpd_fl.flower.client import state_store as keeper
+from ngpd_fl.flower.server.clients import Unfit
+from ngpd_fl.training import Job, compose
+from tests.support.flower import FakeRun
+from tests.support.node_groups import CrewNetwork
 
 NGPD = {"name": "ngpd", "lr": 0.05, "factor_every": 2, "basis_every": 3}
 
@@ -48,14 +49,14 @@ def test_clients_follow_the_engine(
     fake = FakeRun(settings, forgetful=state != "process", nodes_per_client=nodes_per_client).go()
     torch.testing.assert_close(fake.params(expected.model), expected.params, rtol=0, atol=1e-12)
     assert fake.events() == []
-    for ours, theirs in zip(fake.ledger.metrics, expected.metrics, strict=True):
+    for ours, theirs in zip(fake.recorder.metrics, expected.metrics, strict=True):
         ignored = {"train_seconds", "averaged_model_accuracy", "averaged_model_class_accuracy", "consensus_distance"}
         there = theirs.model_dump(exclude=ignored)
         for key, value in ours.model_dump(exclude=ignored).items():
             assert value == (value and pytest.approx(there[key], rel=1e-12, abs=1e-12)), key
             assert (value is None) == (there[key] is None)
     keys = ("rounds", "status", "bytes_sent", "node_steps", "parameters", "unused_classes")
-    assert [fake.ledger.summary()[key] for key in keys] == [expected.summary[key] for key in keys]
+    assert [fake.recorder.summary()[key] for key in keys] == [expected.summary[key] for key in keys]
 
 
 Nodes = dict[int, list[int]]
@@ -101,7 +102,7 @@ def test_a_client_that_fails_in_some_rounds_is_one_that_is_away(
 ) -> None:
     """Its state is that of before, its messages and those to it are lost, and the next round has it again.
 
-    The message that it fails on has brought the neighbours' of the round before, unless an evaluation had.
+    The message that it fails on has brought the neighbors' of the round before, unless an evaluation had.
     """
     monkeypatch.setattr(keeper, "_is_one_machine", lambda: state == "scratch")
     settings = config(strategy, evaluation={"every": every})
@@ -116,7 +117,7 @@ def test_a_client_that_fails_in_some_rounds_is_one_that_is_away(
     torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
     failed = [(number, client) for number, client, what in fake.events() if what in ("boom", "gone")]
     assert failed == [(1, 2), (3, 2), (3, 4)]
-    assert all(None not in metrics.accuracy for metrics in fake.ledger.metrics), "it is judged as it stands"
+    assert all(None not in metrics.accuracy for metrics in fake.recorder.metrics), "it is evaluated as it stands"
 
 
 def test_an_answer_that_comes_twice_counts_once() -> None:
@@ -155,7 +156,14 @@ def test_a_late_evaluation_is_not_taken_for_the_next_rounds_answer() -> None:
     ]
     expected = outages(settings, {1: [3]})
     torch.testing.assert_close(fake.params(compose(settings).model), expected, rtol=0, atol=1e-12)
-    assert [metrics.accuracy[3] is None for metrics in fake.ledger.metrics] == [False, True, True, False, False, False]
+    assert [metrics.accuracy[3] is None for metrics in fake.recorder.metrics] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_message_that_comes_again_changes_nothing() -> None:
@@ -225,7 +233,7 @@ def test_lost_curvature_is_estimated_anew_and_told(kind: str, tmp_path: Path) ->
 
 def test_a_diverging_run_stops() -> None:
     fake = FakeRun(config({"name": "dsgd", "lr": 1e9, "momentum": 0})).go()
-    assert fake.ledger.status == "diverged" and fake.ledger.round < 5
+    assert fake.recorder.status == "diverged" and fake.recorder.round < 5
 
 
 def test_a_run_without_any_answer_fails() -> None:
@@ -240,7 +248,7 @@ def test_an_algorithm_that_needs_every_message_ends_where_a_client_is_away() -> 
     compressed = config({"name": "dsgd", "compress": "top-k"}, network={"message_loss": 0.0})
     with pytest.raises(RuntimeError, match="client 3 did not answer in round 3, but dsgd with compress = top-k needs"):
         FakeRun(compressed, fault).go()
-    assert FakeRun(config({"name": "dsgd"}), fault).go().ledger.round == 5
+    assert FakeRun(config({"name": "dsgd"}), fault).go().recorder.round == 5
 
 
 class Opaque(wire.Array):
@@ -252,12 +260,12 @@ class Opaque(wire.Array):
 
 def test_the_server_never_looks_into_a_payload() -> None:
     """Payloads keep their identity on the way, though every way of reading them raises at the server."""
-    from ngpd_fl.flower.router import Router
+    from ngpd_fl.flower.server.router import Router
 
     job: Job = compose(config("dsgd"))
     home = [0, 0, 1, 1, 2, 2]
     router = Router(job.topology.edges, home)
-    delivered = job.start(VectorisedEngine)._crew._links.open(0).delivered[:-1].numpy()
+    delivered = job.start(SynchronousEngine)._crew._links.open(0).delivered[:-1].numpy()
     blob = {node: Opaque("float64", (1,), "secret", bytes([node])) for node in range(6)}
     parcels = {
         client: wire.Mail(
@@ -286,12 +294,12 @@ def test_the_server_never_looks_into_a_payload() -> None:
 def test_a_client_imports_nothing_that_it_does_not_need() -> None:
     """In deployment each message is a new process."""
     script = (
-        "import sys, ngpd_fl.flower.client_app\n"
+        "import sys, ngpd_fl.flower.client.app\n"
         "heavy = ('torchvision', 'matplotlib', 'sklearn', 'pandas', 'datasets', 'flwr_datasets', 'ray')\n"
         "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()\n"
-        "from ngpd_fl.composition import compose\n"
+        "from ngpd_fl.training import compose\n"
         "from ngpd_fl.config import Config\n"
-        "from ngpd_fl.flower.host import Host\n"
+        "from ngpd_fl.flower.client.node_host import Host\n"
         "Host(compose(Config(strategy='ngpd')), [0, 1]).work(0)\n"
         "assert 'torch._dynamo' not in sys.modules, 'torch.func.grad and vjp load the compiler, which takes seconds'"
     )
@@ -300,7 +308,7 @@ def test_a_client_imports_nothing_that_it_does_not_need() -> None:
 
 def test_the_server_side_imports_no_algorithm_and_no_torch() -> None:
     script = (
-        "import sys, ngpd_fl.flower.peer_exchange\n"
+        "import sys, ngpd_fl.flower.server.peer_exchange\n"
         "loaded = [name for name in sys.modules if name.split('.')[0] in ('torch', 'strategies')]\n"
         "loaded += [name for name in sys.modules if name.startswith(('ngpd_fl.engines', 'ngpd_fl.curvature'))]\n"
         "assert not loaded, loaded"

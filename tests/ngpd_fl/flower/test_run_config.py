@@ -13,8 +13,8 @@ from flwr.common.config import flatten_dict, fuse_dicts, parse_config_args
 
 from ngpd_fl import Config, InputError
 from ngpd_fl.cli import main
-from ngpd_fl.flower.bundle import COMPONENTS, write_app
-from ngpd_fl.flower.launch import run_flower
+from ngpd_fl.flower.launcher.app_bundle import COMPONENTS, write_app
+from ngpd_fl.flower.launcher.run import run_flower
 from ngpd_fl.flower.run_config import FlowerConfig, check_for_flower, every_key, read, write
 
 ROOT = Path(__file__).parents[3]
@@ -115,12 +115,15 @@ def test_flower_takes_both_apps_without_a_complaint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"training": {"mode": "local"}}, r"training\.mode: through Flower only synchronous is possible \(got local\)"),
+        (
+            {"training": {"mode": "neighbor-synchronous"}},
+            r"training\.mode: through Flower only synchronous is possible \(got neighbor-synchronous\)",
+        ),
         ({"devices": {"slow": {0: 2.0}}}, "^devices: through Flower there is no virtual clock"),
         ({"faults": {"leave": [{"node": 1}]}}, "^faults: through Flower there is no virtual clock"),
         (
-            {"strategy": "dsgd", "training": {"reference": "fedavg"}},
-            "^training.reference: through Flower nodes exchange",
+            {"strategy": "dsgd", "training": {"baseline": "fedavg"}},
+            "^training.baseline: through Flower nodes exchange",
         ),
         ({"faults": {"burst_begin": 0.1}}, "^faults: through Flower there is no virtual clock"),
     ],

@@ -10,10 +10,10 @@ import pytest
 from flwr.supercore.exit import exit_handler
 
 from ngpd_fl import Config, RunFolder
-from ngpd_fl.flower import server_app
-from ngpd_fl.flower.clients import Interrupted
 from ngpd_fl.flower.run_config import FlowerConfig
-from tests.flower import FakeGrid, Fault
+from ngpd_fl.flower.server import app as server_app
+from ngpd_fl.flower.server.clients import Interrupted
+from tests.support.flower import FakeGrid, Fault
 
 SETTINGS = Config(
     strategy="ngpd",

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from ngpd_fl import Config, InputError, RunFolder, run, run_flower
-from ngpd_fl.flower.bundle import write_app
-from ngpd_fl.flower.launch import RunFailed
-from ngpd_fl.flower.superlink import SuperLink
-from tests.deployment import PROXIES, family
-from tests.flower import faulty_app
+from ngpd_fl.flower.launcher.app_bundle import write_app
+from ngpd_fl.flower.launcher.run import RunFailed
+from ngpd_fl.flower.launcher.superlink import SuperLink
+from tests.support.deployment import PROXIES, family
+from tests.support.flower import faulty_app
 
 ROOT = Path(__file__).parents[3]
 

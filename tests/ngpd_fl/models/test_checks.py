@@ -62,7 +62,7 @@ def add_in_place(net: Run, inputs: Tensor) -> Tensor:
     return hidden.mul_(hidden)
 
 
-def standardised(net: Run, inputs: Tensor) -> Tensor:
+def standardized(net: Run, inputs: Tensor) -> Tensor:
     return net.layer((inputs - inputs.mean(0)) / (1 + inputs.std(0, correction=0)))
 
 
@@ -77,7 +77,7 @@ REFUSED = {
         lambda: around(nn.BatchNorm2d(2, affine=False, track_running_stats=False)),
         ("'1'", "BatchNorm2d", "GroupNorm"),
     ),
-    "synchronised batch norm": (lambda: around(nn.SyncBatchNorm(2)), ("'1'", "SyncBatchNorm", "GroupNorm")),
+    "synchronized batch norm": (lambda: around(nn.SyncBatchNorm(2)), ("'1'", "SyncBatchNorm", "GroupNorm")),
     "instance norm with statistics": (
         lambda: around(nn.InstanceNorm2d(2, track_running_stats=True)),
         ("'1.running_mean'", "all nodes would share"),
@@ -107,7 +107,7 @@ REFUSED = {
     "wrong size": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(31, 3)), ("fails on inputs of shape (2, 4, 4)",)),
     "error without a message": (lambda: Run(lambda net, x: net.nothing()), ("fails on inputs", "AttributeError")),
     "empty message": (lambda: Run(lambda net, x: next(iter(()))), ("fails on inputs", "StopIteration")),
-    "examples mixed": (lambda: Run(standardised), ("the others of its batch",)),
+    "examples mixed": (lambda: Run(standardized), ("the others of its batch",)),
     "no batch axis for one": (
         lambda: Run(lambda net, x: net.layer(x).squeeze()),
         ("for a batch of 1 it returns shape (3,); expected (1, 3)",),

@@ -12,7 +12,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.models import Categorical, Gaussian, LabelSmoothing, SquaredError, build_likelihood
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 
 def own(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:

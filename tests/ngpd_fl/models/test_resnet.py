@@ -1,4 +1,4 @@
-"""Residual networks: as in the paper but for the normalisation, and fit for K-FAC and for many nodes at once."""
+"""Residual networks: as in the paper but for the normalization, and fit for K-FAC and for many nodes at once."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from ngpd_fl import Config, run
-from ngpd_fl.composition import compose
 from ngpd_fl.config import InputError
 from ngpd_fl.peer.engine import PeerEngine, Waits
-from ngpd_fl.peer.running import check_for_peers, run_id
+from ngpd_fl.peer.run import check_for_peers, run_id
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
 from ngpd_fl.records import RunFolder
-from tests.peers import Crowd
+from ngpd_fl.training import compose
+from tests.support.peers import Crowd
 
 
 def config(**sections: Any) -> Config:
@@ -75,7 +75,7 @@ class After:
         self.round = engine_round
         self.engine: Any = None
 
-    def on_start(self, engine: Any, ledger: Any) -> None:
+    def on_start(self, engine: Any, recorder: Any) -> None:
         self.engine = engine
 
     def __call__(self) -> bool:
@@ -128,7 +128,7 @@ def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_
     here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
     crowd = Crowd(here, tmp_path, waits=Waits(60, 0))
 
-    def fail(engine: Any, ledger: Any) -> None:
+    def fail(engine: Any, recorder: Any) -> None:
         raise RuntimeError("a crash")
 
     crowd.start(0, on_start=fail).join()
@@ -146,7 +146,7 @@ def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest
     here = config(topology={"name": "star", "nodes": 3}, training={"rounds": 1, "local_steps": 1})
     crowd = Crowd(here, tmp_path, waits=Waits(1.2, 0))
     crowd.start(0).join(60)
-    assert crowd.events[0] == "waits for its neighbours (nodes 1, 2), at most 1.2 s"
+    assert crowd.events[0] == "waits for its neighbors (nodes 1, 2), at most 1.2 s"
     assert sum("waits for" in event for event in crowd.events) == 1
 
 
@@ -210,9 +210,9 @@ def test_another_configuration_or_other_nodes_are_refused(tmp_path: Path) -> Non
     [
         ({"devices": {"step_sigma": 0.5}}, "devices"),
         ({"faults": {"burst_begin": 0.5}}, "faults"),
-        ({"training": {"mode": "local", "patience": 1.0}}, "training.patience"),
+        ({"training": {"mode": "neighbor-synchronous", "patience": 1.0}}, "training.timeout_seconds"),
         ({"training": {"until_accuracy": 0.5}}, "training.until_accuracy"),
-        ({"strategy": "dsgd", "training": {"reference": "fedavg"}}, "training.reference"),
+        ({"strategy": "dsgd", "training": {"baseline": "fedavg"}}, "training.baseline"),
         ({"strategy": "sgp", "topology": "directed-ring"}, "topology.name: peers acknowledge"),
         ({"strategy": {"name": "dsgd", "compress": "top-k"}}, "strategy.name: .* needs every message"),
     ],

@@ -83,7 +83,9 @@ def test_a_frame_without_a_message(kind: Kind) -> None:
     assert Codec(RUN, LIKE).read(3, memoryview(frame)) == (Head(kind, 3, 7, 0), {})
 
 
-@pytest.mark.parametrize(("wire", "error"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)])
+@pytest.mark.parametrize(
+    ("message_dtype", "error"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)]
+)
 def test_numbers_on_the_wire_can_be_shorter(wire: torch.dtype, error: float) -> None:
     codec = Codec(RUN, LIKE, wire)
     frame = written(codec=codec)

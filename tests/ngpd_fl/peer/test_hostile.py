@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.composition import compose
 from ngpd_fl.engines import example_letter
 from ngpd_fl.peer.engine import PeerEngine, Waits
 from ngpd_fl.peer.frame import Codec, Head, Kind
-from ngpd_fl.peer.running import run_id
+from ngpd_fl.peer.run import run_id
 from ngpd_fl.peer.transport import MemoryNetwork
 from ngpd_fl.records import RunFolder
+from ngpd_fl.training import compose
 from tests.ngpd_fl.peer.test_engine import config
-from tests.peers import Crowd
-from tests.transports import Caller, until
+from tests.support.peers import Crowd
+from tests.support.transports import Caller, until
 
 TRAINING = {"rounds": 60, "local_steps": 1}
 
@@ -189,7 +189,7 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
 def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, status: str, tmp_path: Path) -> None:
     here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 5, "local_steps": 1})
     crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
-    crowd.start(0, on_start=lambda engine, ledger: setattr(engine, "skipped", skipped)).join()
+    crowd.start(0, on_start=lambda engine, recorder: setattr(engine, "skipped", skipped)).join()
     assert crowd.summaries[0]["status"] == status and crowd.summaries[0]["peer"]["rounds_skipped"] == skipped
     noted = (crowd.folder(0) / "peer_events.jsonl").read_text()
     assert ("3 of 5 rounds were left out" in noted) == (status == "failed")
@@ -198,7 +198,7 @@ def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, 
 def test_skipped_rounds_are_those_of_all_lives(tmp_path: Path) -> None:
     crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy="ecl"), tmp_path, waits=Waits(0, 0))
 
-    def stop(engine: Any, ledger: Any) -> None:
+    def stop(engine: Any, recorder: Any) -> None:
         engine.skipped = 2
 
     crowd.start(0, on_start=stop, is_over=lambda: True).join()

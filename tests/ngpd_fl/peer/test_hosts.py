@@ -11,7 +11,7 @@ import pytest
 from benchmarks._fleet import Fleet
 from benchmarks._hosts import Hosts, Impairment, why_not
 from ngpd_fl import Config, run
-from ngpd_fl.peer.gathering import gather
+from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 
 pytestmark = [

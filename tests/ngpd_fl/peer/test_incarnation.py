@@ -13,9 +13,9 @@ from ngpd_fl.config import InputError
 from ngpd_fl.peer import incarnation
 from ngpd_fl.peer.engine import Waits
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
-from ngpd_fl.peer.running import read_self, write_self
+from ngpd_fl.peer.run import read_self, write_self
 from tests.ngpd_fl.peer.test_engine import After, config
-from tests.peers import Crowd
+from tests.support.peers import Crowd
 
 YEAR_2100 = 4_102_444_800_000_000
 
@@ -47,7 +47,7 @@ def test_a_peer_is_taken_back(loss: str, mode: str, tmp_path: Path, monkeypatch:
     def begin(number: int, stop: Any) -> Any:
         events: list[str] = []
 
-        def on_start(engine: Any, ledger: Any) -> None:
+        def on_start(engine: Any, recorder: Any) -> None:
             stop.engine = engine
 
         thread = crowd.start(

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks._fleet import Fleet, free_ports
 from ngpd_fl import run
-from ngpd_fl.peer.gathering import gather
+from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 from tests.ngpd_fl.peer.test_engine import config
 
@@ -34,7 +34,7 @@ def account(fleet: Fleet, number: int) -> dict[str, Any]:
 
 
 def test_processes_end_where_one_does(tmp_path: Path) -> None:
-    here = config(topology={"name": "path", "nodes": 4}, strategy={"name": "ngpd", "wire": "float32"})
+    here = config(topology={"name": "path", "nodes": 4}, strategy={"name": "ngpd", "message_dtype": "float32"})
     with Fleet(here, tmp_path, [[0, 2], [1], [3]]) as fleet:
         fleet.start_all("--quiet")
         assert fleet.wait(120) == [0, 0, 0]
@@ -54,7 +54,7 @@ def test_eight_processes_end_where_one_does(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
-    """kill -9 in the middle: the neighbours go on, take it back, and everyone ends; Prometheus sees it."""
+    """kill -9 in the middle: the neighbors go on, take it back, and everyone ends; Prometheus sees it."""
     here = config(
         topology={"name": "path", "nodes": 3}, training={"rounds": 400, "local_steps": 4}, evaluation={"every": 5}
     )

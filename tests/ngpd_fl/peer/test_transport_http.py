@@ -23,10 +23,10 @@ import pytest
 from ngpd_fl.config import InputError
 from ngpd_fl.deploy.authority import Authority
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
-from tests.transports import Shelf, free_ports, member, until
+from tests.support.transports import Shelf, free_ports, member, until
 
 EDGES = np.array([[0, 1], [0, 2], [1, 3]])
-"""A path 2 - 0 - 1 - 3: edge 1 goes from 1 to 0, edge 3 from 2 to 0; 3 is no neighbour of 0."""
+"""A path 2 - 0 - 1 - 3: edge 1 goes from 1 to 0, edge 3 from 2 to 0; 3 is no neighbor of 0."""
 
 FORBIDDEN, TOO_LARGE = 403, 413
 
@@ -129,7 +129,7 @@ def without_certificate(place: Place) -> ssl.SSLContext:
         pytest.param(without_certificate, id="no certificate"),
         pytest.param(lambda place: place.forged(Authority.new()).client_context(), id="another authority"),
         pytest.param(lambda place: place.forged(place.authority, days=-1.0).client_context(), id="expired"),
-        pytest.param(lambda place: place.credentials(3).client_context(), id="no neighbour"),
+        pytest.param(lambda place: place.credentials(3).client_context(), id="no neighbor"),
     ],
 )
 def test_a_stranger_is_refused(place: Place, stranger: Callable[[Place], ssl.SSLContext | None]) -> None:
@@ -138,7 +138,7 @@ def test_a_stranger_is_refused(place: Place, stranger: Callable[[Place], ssl.SSL
         until(lambda: transports[0].counts().refused == 1)
 
 
-def test_a_neighbour_sends_on_its_own_edges_only(place: Place) -> None:
+def test_a_neighbor_sends_on_its_own_edges_only(place: Place) -> None:
     with place.running(0, 1) as (transports, shelves), honest_exchange(transports, shelves):
         for path in (
             "/edge/1",
@@ -203,7 +203,7 @@ def test_what_is_no_frame_is_refused(place: Place) -> None:
     ],
 )
 def test_frames_go_to_no_one_else(place: Place, who: Callable[[Place], Credentials | Insecure], problem: str) -> None:
-    """Another listens where a neighbour should; that gets its frame as soon as it is back."""
+    """Another listens where a neighbor should; that gets its frame as soon as it is back."""
     identity = who(place)
     taker, taken = HttpTransport(identity, place.peers, Routes({}, {0: "node0"})), Shelf()
     if identity.name == "node3":  # a member at the address of another
@@ -267,7 +267,7 @@ def test_a_slow_receiver_gets_the_newest_and_costs_the_sender_two_frames(place: 
     receiver.close()
 
 
-def test_a_newer_connection_takes_the_place_of_a_neighbours_older_one(place: Place) -> None:
+def test_a_newer_connection_takes_the_place_of_a_neighbors_older_one(place: Place) -> None:
     with place.running(0) as (_, (shelf,)):
         older = Attacker(place.ports[0], place.credentials(1).client_context())
         assert older.put("/edge/1") == 204
@@ -348,7 +348,7 @@ def _node1(place: Place, pipe: Connection) -> None:
     time.sleep(60)
 
 
-def test_a_neighbour_that_was_killed_is_taken_back_within_a_second(place: Place) -> None:
+def test_a_neighbor_that_was_killed_is_taken_back_within_a_second(place: Place) -> None:
     fork = multiprocessing.get_context("fork")
     with place.running(0) as ((sender,), (shelf,)):
         for life in range(2):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ngpd_fl.peer.transport import MemoryNetwork, Routes, seeded
-from tests.transports import Shelf
+from tests.support.transports import Shelf
 
 EDGES = np.array([[0, 1], [0, 2], [1, 2]])
 HOSTS = {0: "a", 1: "b", 2: "b"}

@@ -1,4 +1,4 @@
-"""What waits for a neighbour."""
+"""What waits for a neighbor."""
 
 from __future__ import annotations
 

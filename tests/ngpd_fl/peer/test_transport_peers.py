@@ -10,7 +10,7 @@ import pytest
 from ngpd_fl.config import InputError
 from ngpd_fl.deploy.authority import Authority, new_key, private_pem
 from ngpd_fl.peer.transport import Address, Credentials, HttpTransport, Insecure, Peers, Routes
-from tests.transports import member
+from tests.support.transports import member
 
 TWO = '[[peers]]\naddress = "192.168.1.10:7447"\nnodes = [0, 3]\n[[peers]]\naddress = "[fd00::2]:7447"\nnodes = [1]\n'
 

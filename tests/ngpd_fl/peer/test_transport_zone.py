@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ngpd_fl.address import Address
+from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Tally
 from ngpd_fl.peer.transport.listener import Listener
-from tests.deployment import free_port
+from tests.support.deployment import free_port
 
 _INTERFACES = Path("/proc/net/if_inet6")
 

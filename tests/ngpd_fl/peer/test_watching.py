@@ -13,9 +13,9 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 
 from ngpd_fl.config import InputError
+from ngpd_fl.peer.prometheus import MetricsServer
 from ngpd_fl.peer.transport import Address
-from ngpd_fl.peer.watching import MetricsServer
-from tests.transports import free_ports, until
+from tests.support.transports import free_ports, until
 
 
 def files_open() -> int:
@@ -38,7 +38,7 @@ def few_files(number: int) -> Iterator[None]:
 
 
 def test_silent_connections_use_up_nothing_and_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngpd_fl.peer.watching._SILENCE", 600.0)
+    monkeypatch.setattr("ngpd_fl.peer.prometheus._SILENCE", 600.0)
     (port,) = free_ports(1)
     with closing(MetricsServer(Address("127.0.0.1", port))), ExitStack() as stack:
         before = files_open()
@@ -55,7 +55,7 @@ def test_what_may_be_open_bounds_what_is_kept() -> None:
 
 
 def test_a_silent_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngpd_fl.peer.watching._SILENCE", 0.3)
+    monkeypatch.setattr("ngpd_fl.peer.prometheus._SILENCE", 0.3)
     (port,) = free_ports(1)
     with closing(MetricsServer(Address("127.0.0.1", port))):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ngpd_fl.records import Checkpoint, Checkpoints, Refused, files
 
-VALUES = {"engine": {"round": 1, "heap": [[0.1 + 0.2, "send", 3]], "big": 2**70}, "ledger": {"loss": [1e-300, -0.0]}}
+VALUES = {"engine": {"round": 1, "heap": [[0.1 + 0.2, "send", 3]], "big": 2**70}, "recorder": {"loss": [1e-300, -0.0]}}
 
 
 def tensors() -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The curves show the recorded numbers, with their units, in colours that can be told apart."""
+"""The curves show the recorded numbers, with their units, in colors that can be told apart."""
 
 from __future__ import annotations
 
@@ -63,21 +63,21 @@ def test_the_title_says_the_setting(make_outcome: MakeOutcome) -> None:
     assert axes.get_title(loc="left").startswith("ring of 4 nodes; digits, classes (classes_per_node 2); 5 rounds")
 
 
-def test_runs_have_colours_by_name_whatever_their_order(make_outcome: MakeOutcome) -> None:
+def test_runs_have_colors_by_name_whatever_their_order(make_outcome: MakeOutcome) -> None:
     runs = [make_outcome(name) for name in ("ngpd", "dsgd", "ecl")]
 
-    def colours(outcomes: list[Outcome]) -> dict[str, str]:
+    def colors(outcomes: list[Outcome]) -> dict[str, str]:
         figure = measure_figure(outcomes, ROUNDS)
         return {line.get_label(): line.get_color() for line in figure.legends[0].legend_handles}
 
-    assert colours(runs) == colours(runs[::-1])
-    assert set(colours(runs).values()) == set(PALETTE[:3])
+    assert colors(runs) == colors(runs[::-1])
+    assert set(colors(runs).values()) == set(PALETTE[:3])
 
 
-def test_colours_differ_in_brightness_or_hue_for_the_colour_blind() -> None:
+def test_colors_differ_in_brightness_or_hue_for_the_color_blind() -> None:
     """Deuteranopes see what red and green have in common (Vienot, Brettel, Mollon 1999, linear part)."""
     blind = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    seen = [blind @ np.array(to_rgb(colour)) for colour in PALETTE[:4]]
+    seen = [blind @ np.array(to_rgb(color)) for color in PALETTE[:4]]
     distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
     assert min(distances) > 0.15
 

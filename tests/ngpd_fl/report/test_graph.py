@@ -43,16 +43,16 @@ def test_every_node_and_every_edge_is_drawn(name: str) -> None:
     assert f"of {topology.num_nodes} nodes" in axes.get_title(loc="left")
 
 
-def test_a_small_error_has_the_colour_of_a_high_accuracy() -> None:
+def test_a_small_error_has_the_color_of_a_high_accuracy() -> None:
     config = configured("ring", nodes=3)
     topology = build_topology(config)
 
-    def colours(values: list[float], measure: Measure) -> np.ndarray:
+    def colors(values: list[float], measure: Measure) -> np.ndarray:
         axes, bar = graph_figure(config, topology, values, measure).axes
         assert bar.get_ylabel() == measure.label
         return next(each for each in axes.collections if isinstance(each, PatchCollection)).get_facecolor()
 
-    np.testing.assert_allclose(colours([9.0, 1.0, 5.0], RMSE)[:2], colours([0.1, 0.9, 0.5], ACCURACY)[:2])
+    np.testing.assert_allclose(colors([9.0, 1.0, 5.0], RMSE)[:2], colors([0.1, 0.9, 0.5], ACCURACY)[:2])
     assert len(graph_figure(config, topology, [math.nan] * 3, RMSE).axes) == 1  # nothing to show: no scale
 
 
@@ -60,7 +60,7 @@ def test_grey_nodes_are_said_to_be_those_without_a_value() -> None:
     config = configured("ring", nodes=3)
     for values, is_said in (([0.1, math.nan, 0.5], True), ([0.1, 0.9, 0.5], False)):
         axes = graph_figure(config, build_topology(config), values).axes[0]
-        assert ("grey: not judged" in axes.get_title(loc="left")) == is_said
+        assert ("grey: not evaluated" in axes.get_title(loc="left")) == is_said
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_two_nodes_lie_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("nodes", [2, 64, 300])
-def test_colours_are_the_accuracies(nodes: int) -> None:
+def test_colors_are_the_accuracies(nodes: int) -> None:
     config = configured("ring", nodes=nodes)
     accuracy = np.linspace(0.5, 0.9, nodes)
     figure = graph_figure(config, build_topology(config), accuracy.tolist())
@@ -93,11 +93,11 @@ def test_colours_are_the_accuracies(nodes: int) -> None:
     assert bar.get_ylabel() == "accuracy (%)"
     assert bar.get_ylim() == pytest.approx((50, 90))
     nodes_drawn = next(each for each in axes.collections if isinstance(each, PatchCollection))
-    assert len({tuple(colour) for colour in nodes_drawn.get_facecolor()}) == min(nodes, 256)
+    assert len({tuple(color) for color in nodes_drawn.get_facecolor()}) == min(nodes, 256)
     assert len(axes.texts) == (1 if nodes == 300 else 1 + nodes)  # numbers only where they can be read
 
 
-def test_equal_accuracies_are_one_colour() -> None:
+def test_equal_accuracies_are_one_color() -> None:
     config = configured("ring", nodes=4)
     axes, bar = graph_figure(config, build_topology(config), [0.8, 0.8, 0.8, 0.8 + 1e-12]).axes
     assert bar.get_ylim() == pytest.approx((77.5, 82.5))

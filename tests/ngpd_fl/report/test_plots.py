@@ -12,7 +12,7 @@ import pytest
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.report import write_plots
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 CURVES = {"accuracy_rounds.png", "accuracy_bytes.png", "accuracy_seconds.png", "consensus.png"}
 ROOT = Path(__file__).resolve().parents[3]
@@ -102,7 +102,7 @@ def test_runs_of_all_kinds(config: Config, tmp_path: Path) -> None:
     assert len(write_plots(tmp_path)) == 6
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "local", "asynchronous"])
+@pytest.mark.parametrize("mode", ["synchronous", "neighbor-synchronous", "asynchronous"])
 def test_runs_by_the_clock(mode: str, tmp_path: Path) -> None:
     devices = {"mix": {"raspberry-pi-4": 1}, "step_sigma": 1.0}
     config = short(training={"rounds": 3, "local_steps": 1, "mode": mode}, model="softmax", devices=devices)

@@ -14,7 +14,7 @@ from ngpd_fl.records import ACCURACY, RMSE
 from ngpd_fl.report import Outcome, units, write_comparison
 from ngpd_fl.report.setting import common_words, graph_words, setting_words, split_words
 from ngpd_fl.report.table import end_words, heads, line_by_line, ranked, side_by_side
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 MakeOutcome = Callable[..., Outcome]
 
@@ -219,13 +219,13 @@ def test_a_schedule_and_lost_messages_are_said() -> None:
     step = {"lr_schedule": "step", "lr_milestones": [9, 20], "lr_warmup": 2}
     words = setting_words(Config(training=step, network={"message_loss": 0.1}))
     assert words.endswith("8 local steps, lr by step after 9, 20, warm-up 2, 10 % of messages lost; seed 0")
-    lie = {"burst_begin": 0.1, "lie": [{"node": 0, "kind": "gaussian"}]}
+    lie = {"burst_begin": 0.1, "byzantine": [{"node": 0, "kind": "gaussian"}]}
     assert setting_words(Config(faults=lie)).endswith(", faults (burst_begin, lie); seed 0")
     assert setting_words(Config()).endswith("30 rounds of 8 local steps; seed 0")
 
 
 CLOCK = {
-    "mode": "local",
+    "mode": "neighbor-synchronous",
     "node_device": ["pi", "nano", "pi", "pi"],
     "node_rounds": [5, 5, 2, 4],
     "messages_sent": 1234,
@@ -269,11 +269,11 @@ def test_by_the_clock_side_by_side(make_outcome: MakeOutcome) -> None:
 
 def test_the_setting_says_how_rounds_are_run_and_what_on() -> None:
     config = Config(
-        training={"mode": "local", "patience": 2.5},
+        training={"mode": "neighbor-synchronous", "timeout_seconds": 2.5},
         devices={"mix": {"raspberry-pi-4": 3, "jetson-nano": 1}, "slow": {3: 10.0}, "step_sigma": 0.5},
     )
     assert (
-        "local, patience 2.5 s, devices drawn, 75 % raspberry-pi-4, 25 % jetson-nano, spread of step times 0.5, "
+        "local, timeout 2.5 s, devices drawn, 75 % raspberry-pi-4, 25 % jetson-nano, spread of step times 0.5, "
         "slow: 3 (x 10); seed 0" in setting_words(config)
     )
     assert "synchronous" not in setting_words(Config())

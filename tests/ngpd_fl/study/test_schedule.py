@@ -15,7 +15,7 @@ from ngpd_fl.study.results import results
 from ngpd_fl.study.runs import Runs
 from ngpd_fl.study.schedule import Schedule, Slot
 from ngpd_fl.study.tables import cells, heads
-from tests.studies import TEXT, ToldRuns, read
+from tests.support.studies import TEXT, ToldRuns, read
 
 ONE_CELL = TEXT[: TEXT.index("[axes")] + TEXT[TEXT.index("[strategies.ngpd]") : TEXT.index("[strategies.gossip]")]
 

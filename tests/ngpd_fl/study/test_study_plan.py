@@ -8,7 +8,7 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.study.plan import Plan
-from tests.studies import TEXT, read
+from tests.support.studies import TEXT, read
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.sweep import Plan
-from ngpd_fl.sweep.study import Study
+from ngpd_fl.sweep.trials import Study
 from ngpd_fl.sweep.workers import FINISHED, End
 
 BASE = 'model = "softmax"\n[topology]\nnodes = 4\n[training]\nrounds = 1\nlocal_steps = 1\n'

@@ -24,7 +24,7 @@
     return (each.values[Number(slider.value)] ?? []).map((value) => (value === null ? null : factor * value));
   };
 
-  /* The scale holds for the whole run, so that colours can be compared over the rounds. */
+  /* The scale holds for the whole run, so that colors can be compared over the rounds. */
   const ends = (each) => {
     const { factor, unit } = measureOf(each);
     if (unit) return [0, 100];
@@ -37,11 +37,11 @@
 
   const nodeTexts = (each, shown) => {
     const { unit, name: measure } = measureOf(each);
-    const text = (value) => (value === null ? "not judged" : `${measure} ${Number(value.toPrecision(3))}${unit}`);
+    const text = (value) => (value === null ? "not evaluated" : `${measure} ${Number(value.toPrecision(3))}${unit}`);
     return shown.map((value, node) => `node ${name(each, node)}: ${text(value)}`);
   };
 
-  /* The node's name, and below it what it is worth where there is room: colours alone are not read by everybody. */
+  /* The node's name, and below it what it is worth where there is room: colors alone are not read by everybody. */
   const nodeLabel = (node, value, size) =>
     size >= 30 && value !== null ? `<b>${node}</b><br>${Number(value.toPrecision(2))}` : node;
 

@@ -5,7 +5,7 @@
   const { data, plain, words, median, config, layout, axis, whenSeen } = page;
 
   const SHOWN = 8; // of more groups the legend brings the others in
-  const MARKERS = 12; // on a line, so that colours are not all that tells lines apart
+  const MARKERS = 12; // on a line, so that colors are not all that tells lines apart
   const DASHES = { mean: "solid", worst: "2px,3px", averaged_model: "7px,3px" };
 
   const plotlyDash = (dash) => (dash ? dash.split(" ").map((length) => `${length}px`).join(",") : "solid");
@@ -25,7 +25,7 @@
       if (line.sd.length) {
         const edge = (sign) => y.map((value, at) => (value === null ? null : value + sign * factor * (line.sd[at] ?? 0)));
         const hidden = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
-        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.look.colour.slice(at, at + 2), 16));
+        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.look.color.slice(at, at + 2), 16));
         found.push({ ...hidden, y: edge(-1) });
         found.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
       }
@@ -36,7 +36,7 @@
         y,
         name: several ? `${named(group)}: ${data.quantities[quantity]}` : named(group),
         mode: "lines+markers",
-        line: { color: group.look.colour, width: 2, dash: dashOf(group, quantity) },
+        line: { color: group.look.color, width: 2, dash: dashOf(group, quantity) },
         marker: { symbol: group.look.symbol, size: 7, maxdisplayed: MARKERS },
         text: y.map((value, at) => {
           const sd = line.sd[at];

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ngpd_fl.config import Config
-from ngpd_fl.running import run
+from ngpd_fl.training.run import run
 
 SEEDS = (1, 2)
 
@@ -70,7 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for strategy in ("ngpd", "dsgd"):
         for seed in SEEDS:
-            training = {"rounds": 3, "local_steps": 2, "mode": "local"}
+            training = {"rounds": 3, "local_steps": 2, "mode": "neighbor-synchronous"}
             run(tiny(strategy=strategy, seed=seed, training=training), folder / f"{strategy}-{seed}", event_log=True)
     return folder
 

@@ -111,33 +111,33 @@ def test_a_target_typed_in_costs_what_the_tables_say(runs: Path, tmp_path: Path,
     ]
 
 
-def colours(tab: Any) -> list[float]:
+def colors(tab: Any) -> list[float]:
     found: list[float] = tab.evaluate("document.querySelector('#graph').data[1].marker.color")
     return found
 
 
-def test_the_slider_colours_the_nodes_by_the_round(tab: Any) -> None:
+def test_the_slider_colors_the_nodes_by_the_round(tab: Any) -> None:
     drawn(tab, "#graph")
-    last, said = colours(tab), tab.locator("#round-text").inner_text()
+    last, said = colors(tab), tab.locator("#round-text").inner_text()
     assert said.startswith("round 3,")
     tab.locator("#round").focus()
     tab.keyboard.press("Home")
-    first = colours(tab)
+    first = colors(tab)
     assert len(set(first)) == 1 and first != last
     assert tab.locator("#round-text").inner_text().startswith("round 0,")
     tab.locator("#play").click()
     assert tab.locator("#play").get_attribute("aria-pressed") == "true"
     tab.get_by_role("button", name="Pause").wait_for(state="detached")
-    assert colours(tab) == last and tab.locator("#round-text").inner_text() == said
+    assert colors(tab) == last and tab.locator("#round-text").inner_text() == said
 
 
 def test_another_run_may_be_chosen(tab: Any) -> None:
     drawn(tab, "#graph")
-    before = colours(tab)
+    before = colors(tab)
     options = tab.locator("#run option").all_inner_texts()
     assert sorted(options) == ["dsgd, seed 1", "dsgd, seed 2", "ngpd, seed 1", "ngpd, seed 2"]
     tab.locator("#run").select_option(options[-1])
-    assert colours(tab) != before
+    assert colors(tab) != before
 
 
 def test_without_scripts_tables_and_pictures_are_there(written: Path, browser: Any) -> None:

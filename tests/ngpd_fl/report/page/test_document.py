@@ -158,7 +158,7 @@ def test_versions_and_commands_are_told(runs: Path, tmp_path: Path) -> None:
 
 
 def test_regression_is_told_in_its_own_words(tmp_path: Path) -> None:
-    from ngpd_fl.running import run
+    from ngpd_fl.training.run import run
 
     run(tiny(data={"dataset": "diabetes"}), tmp_path / "run")
     page = Page(write_page([tmp_path / "run"], tmp_path / "report.html"))

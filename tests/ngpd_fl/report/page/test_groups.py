@@ -30,7 +30,7 @@ def test_groups_and_their_labels() -> None:
 
 
 def test_a_reference_is_named_and_stands_below_whatever_it_reaches() -> None:
-    reference = made(9, strategy="dsgd", training={"reference": "fedavg"})
+    reference = made(9, strategy="dsgd", training={"baseline": "fedavg"})
     (cell,) = make_cells([reference, made(1, strategy="dsgd"), made(2, strategy="ngpd")])
     assert [group.label for group in cell.groups] == ["ngpd", "dsgd", "fedavg (dsgd)"]
     assert [group.is_reference for group in cell.groups] == [False, False, True]
@@ -39,10 +39,10 @@ def test_a_reference_is_named_and_stands_below_whatever_it_reaches() -> None:
 
 
 def test_a_part_that_is_given_by_its_name_tells_groups_apart_by_its_own() -> None:
-    codec = {"name": "quantise", "bits": 4}
+    codec = {"name": "quantize", "bits": 4}
     strategies = [{"name": "dsgd", "compress": codec}, "dsgd"]
     (cell,) = make_cells([made(strategy=strategy) for strategy in strategies])
-    assert sorted(group.label for group in cell.groups) == ["dsgd", "dsgd (compress quantise, bits 4)"]
+    assert sorted(group.label for group in cell.groups) == ["dsgd", "dsgd (compress quantize, bits 4)"]
 
 
 def test_threads_alone_tell_groups_apart_only_where_nothing_else_does() -> None:

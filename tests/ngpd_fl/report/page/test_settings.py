@@ -16,7 +16,10 @@ CONFIGS: list[dict[str, Any]] = [
     {"seed": 7, "strategy": {"name": "dsgd", "lr": 0.1}},
     {"topology": {"name": "torus", "nodes": 12, "rows": 3}, "partition": {"name": "dirichlet", "alpha": 0.1}},
     {"topology": {"name": "ring", "nodes": 6, "schedule": {"name": "matching"}}},
-    {"model": {"name": "mlp", "hidden": [32, 16]}, "training": {"mode": "local", "patience": 2.0}},
+    {
+        "model": {"name": "mlp", "hidden": [32, 16]},
+        "training": {"mode": "neighbor-synchronous", "timeout_seconds": 2.0},
+    },
     {"devices": {"mix": {"raspberry-pi-5": 2, "jetson-orin-nano": 1}}},
     {"topology": nx.path_graph(4), "faults": {"leave": []}},
     {"data": {"data_dir": "my data; rm -rf"}},

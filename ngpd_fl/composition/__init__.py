@@ -1,6 +1,0 @@
-"""From a configuration to the parts of a run: the one place where they are put together."""
-
-from ngpd_fl.composition.clocked import account, make_engine, make_watch
-from ngpd_fl.composition.job import DTYPES, Job, build_strategy, compose, pick_device
-
-__all__ = ["DTYPES", "Job", "account", "build_strategy", "compose", "make_engine", "make_watch", "pick_device"]

@@ -1,0 +1,1 @@
+"""Foundations that every other package stands on: keyed randomness, batching over nodes, message loss, the machine."""

@@ -1,0 +1,132 @@
+"""A SuperLink that takes orders from its own machine only: ``python -m ngpd_fl.deploy.access_proxy HOST OPTIONS``.
+
+Flower serves everything on one port, and asks for a key only where a SuperNode speaks, after it has read all that it
+says. Whoever reaches the port could submit a run, which is code that every node executes, register a key, or fill the
+memory. So for other machines there is nothing but what SuperNodes need, and only they may say much.
+
+``HOST`` is where it listens. The options are Flower's; its ``--host 127.0.0.1`` is where its own processes find it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from ngpd_fl.deploy.door import Connections, Door, is_this_machine, raise_limit
+
+OPEN = "/v1/fleet/"
+"""What SuperNodes speak to, with their keys. The rest is for runs, registrations, and the server's own processes."""
+
+LARGEST, LARGEST_UNKNOWN = 32 * 2**20, 16 * 2**10
+"""Bytes of a request's body at most: of a node (Flower sends arrays in pieces of 5 MiB), and of whoever shows no key
+that the SuperLink knows, such as a node that is to be told so (its request has 200 bytes)."""
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Gate:
+    """ASGI middleware: what is not for SuperNodes is answered to this machine alone, and nobody may say too much."""
+
+    def __init__(
+        self,
+        app: Callable[[_Scope, _Receive, _Send], Awaitable[None]],
+        connections: Connections | None = None,
+        shows_key: Callable[[_Scope], bool] | None = None,
+    ) -> None:
+        """Take the application behind, what is told who has shown a key, and what finds that out."""
+        self._app = app
+        self._connections = connections or Connections()
+        self._shows_key = shows_key or shows_key_of_node
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Pass a request on or refuse it; of what is refused, the body is never read."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":  # Flower has none
+            await send({"type": "websocket.close", "code": 1008, "reason": "there are no WebSockets here"})
+        elif (refusal := await self._refusal(scope)) is None:
+            await self._app(scope, receive, send)
+        else:
+            status, words = refusal
+            headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": f"{words}\n".encode()})
+
+    async def _refusal(self, scope: _Scope) -> tuple[int, str] | None:
+        """Return the status and words that a request is refused with; None: it may pass."""
+        client = scope.get("client")
+        if not scope["path"].startswith(OPEN):
+            is_own = client is not None and is_this_machine(client[0])
+            return None if is_own else (403, "only from the SuperLink's own machine")
+        headers = dict(scope.get("headers", ()))
+        length = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" in headers or not length.isdigit():
+            return 411, "the length of a request must be said"
+        size = int(length[:20])
+        if size > LARGEST:
+            return 413, f"a request has at most {LARGEST} bytes"
+        from starlette.concurrency import run_in_threadpool
+
+        if await run_in_threadpool(self._shows_key, scope):
+            if client is not None:
+                self._connections.trust((client[0], client[1]))
+        elif size > LARGEST_UNKNOWN:
+            return 401, "the SuperLink does not know this key"
+        return None
+
+
+def shows_key_of_node(scope: _Scope) -> bool:
+    """Return whether the head of a request is signed, within the time that Flower allows, by a node that is registered.
+
+    Flower checks that as well, with the body: whether it is the node that the body speaks of.
+    """
+    from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
+    from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+    from flwr.supercore.date import now
+    from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
+
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    try:
+        key = b64decode(headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
+        signature = b64decode(headers[FLEET_HTTP_SIGNATURE_HEADER], validate=True)
+        said = headers[TIMESTAMP_HEADER]
+        age = (now() - datetime.datetime.fromisoformat(said)).total_seconds()
+        if not -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
+            return False
+        if scope["app"].state.linkstate_factory.state().get_node_id_by_public_key(key) is None:
+            return False
+        return verify_signature(bytes_to_public_key(key), said.encode("ascii"), signature)
+    except (KeyError, ValueError, TypeError):  # no such head, or one that is not as it should be
+        return False
+
+
+def main(host: str) -> None:
+    """Run Flower's SuperLink behind the gate, listening at ``host``."""
+    import uvicorn
+    from flwr.superlink import extensions
+    from flwr.superlink.cli import flower_superlink
+    from starlette.middleware import Middleware
+
+    connections = Connections(nodes=raise_limit())
+    ours = (Middleware(Gate, connections=connections), *extensions.get_middleware())
+    extensions.get_middleware = lambda: ours  # Flower's own place for middleware, outermost first
+
+    def serve(app: Any, port: int, **settings: Any) -> None:
+        """Stand in for ``uvicorn.run``, which has no place for a socket."""
+        server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop asks no socket
+        try:
+            server.run(sockets=list(Door.at(host, port, connections)))
+        except OSError as error:
+            sys.exit(f"ngpd-fl: {error}")
+
+    uvicorn.run = serve  # type: ignore[assignment]  # Flower calls it with names
+    flower_superlink()
+
+
+if __name__ == "__main__":
+    main(sys.argv.pop(1))

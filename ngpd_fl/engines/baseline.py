@@ -1,0 +1,100 @@
+"""What peers are compared with: runs in which somebody sees all gradients, all models or all data.
+
+**FedAvg** (McMahan, Moore, Ramage, Hampson, Agueera y Arcas, "Communication-efficient learning of deep networks from
+decentralized data", AISTATS 2017): nodes are the leaves of a star. After each round of K local steps the server sends
+back the mean of their parameters, weighted by how many examples each has. All nodes take part in every round.
+
+**All-reduce SGD**: every step is on the mean of all nodes' gradients, so that there is one model; as gradients are
+means over equal minibatches, it is a step on their union (``PooledMinibatches``). Bytes are those of a ring all-reduce
+(Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Journal of Parallel and
+Distributed Computing 69, 2009): each node sends 2 (N - 1) / N of a vector.
+
+**A single node** with all data takes as many steps as one node does, and sends nothing.
+
+Each takes the local steps of an algorithm for peers, and never its exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ngpd_fl.engines.minibatches import DataMinibatches, Drawn
+from ngpd_fl.engines.synchronous import RoundInfo, SynchronousEngine
+from strategies import Phase
+
+
+class PooledMinibatches:
+    """``Feed`` and ``RoundFeed`` of one node whose minibatch is the union of those that N nodes read in the step.
+
+    Attributes:
+        split: the training images, as the nodes see them.
+    """
+
+    def __init__(self, feed: DataMinibatches, num_nodes: int) -> None:
+        """Pool what ``feed`` gives to nodes 0 to N - 1."""
+        self.split = feed.split
+        self._feed = feed
+        self._num_nodes = num_nodes
+
+    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
+        """Return batches of N B examples, and their draws, with a leading axis of 1."""
+        return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
+
+    def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+        """Draw for all N nodes at once; see ``RoundFeed``."""
+        [first] = firsts
+        drawn = self._feed.draw(range(self._num_nodes), [first] * self._num_nodes, phases)
+
+        def pooled(step: int, rows: slice) -> tuple[Any, Tensor]:
+            batch, draws = drawn(step, slice(None))
+            return tuple(leaf.flatten(0, 1)[None] for leaf in batch), draws.flatten(0, 1)[None]
+
+        return pooled
+
+
+class BaselineEngine(SynchronousEngine):
+    """Rounds of local steps without an exchange; perhaps all nodes are put at their mean after each of them."""
+
+    def __init__(
+        self,
+        *parts: Any,
+        weights: Tensor | None = None,
+        steps_per_round: int,
+        bytes_of: Callable[[int], int],
+        **settings: Any,
+    ) -> None:
+        """Put every node at the common start.
+
+        Args:
+            parts: as ``SynchronousEngine`` takes them.
+            weights: each node's share in the mean, ``[N]``, 1 in sum; none: nodes are not averaged.
+            steps_per_round: local steps of a round, summed over all nodes that work on it.
+            bytes_of: round -> what is sent in it.
+            settings: as ``SynchronousEngine`` takes them.
+        """
+        super().__init__(*parts, **settings)
+        self._weights = weights
+        self._steps_per_round = steps_per_round
+        self._bytes_of = bytes_of
+
+    def run_round(self) -> RoundInfo:
+        """Take K local steps, average, and return what it gave."""
+        work = self._crew.work(self.round)
+        if self._weights is not None:
+            self._crew.put((self._weights[None] @ self.params())[0])
+        sent = self._bytes_of(self.round)
+        self.round += 1
+        return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps_per_round, sent)
+
+
+def fedavg_bytes(num_nodes: int, vector_bytes: int) -> int:
+    """Return what is sent over a star in a round: every node's model to the server, and the mean back."""
+    return 2 * num_nodes * vector_bytes
+
+
+def all_reduce_bytes(num_nodes: int, vector_bytes: int) -> int:
+    """Return what all N nodes send in a ring all-reduce of one vector."""
+    return 2 * (num_nodes - 1) * vector_bytes

@@ -1,0 +1,134 @@
+"""Where local steps get their minibatches and random numbers: the data set once in memory, and keyed draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ngpd_fl.core.randomness import Purpose, generator
+from ngpd_fl.data import BatchSampler, Moves, Split, draw_moves, move
+from strategies import Phase
+
+Drawn = Callable[[int, slice], tuple[Any, Tensor]]
+"""``(k, rows) -> batches and draws``: what a ``Feed`` gives some of a round's nodes in its local step k."""
+
+
+class Feed(Protocol):
+    """Where local steps get their batches and random numbers."""
+
+    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
+        """Return the batches and the curvature's draws of ``nodes [n]`` in their local steps ``steps``, n of them.
+
+        ``nodes`` lies on the CPU. Every leaf has a leading axis n.
+        """
+        ...
+
+
+@runtime_checkable
+class RoundFeed(Protocol):
+    """A feed that draws whole rounds: a GPU waits for each copy from the host, however small."""
+
+    def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+        """Draw for n nodes, each in ``len(phases)`` local steps from its one of ``firsts`` on."""
+        ...
+
+
+def draw(feed: Feed, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+    """Return what ``RoundFeed.draw`` does, of any feed."""
+    if isinstance(feed, RoundFeed):
+        return feed.draw(nodes, firsts, phases)
+
+    def of_step(step: int, rows: slice) -> tuple[Any, Tensor]:
+        return feed(torch.tensor(nodes[rows]), [first + step for first in firsts[rows]], phases[step])
+
+    return of_step
+
+
+class DataMinibatches:
+    """``Feed`` and ``RoundFeed`` of a partitioned data set.
+
+    Attributes:
+        split: the training images, as the nodes see them.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        parts: Sequence[NDArray[np.int64]],
+        batch_size: int,
+        seed: int,
+        *,
+        crop: int = 0,
+        flip: bool = False,
+        draw_shape: tuple[int, ...] = (),
+    ) -> None:
+        """Take the training images, already in the engine's dtype and on its device, and each node's indices.
+
+        ``batch_size``, ``crop`` and ``flip`` are those of ``DataConfig``, ``draw_shape`` is the likelihood's.
+        """
+        self.split = split
+        self._parts = parts
+        self._sampler = BatchSampler(parts, batch_size, seed)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._crop, self._flip = crop, flip
+        self._draw_shape = draw_shape
+
+    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Return ``((inputs [n, B, C, H, W], labels [n, B]), uniform [n, B, *draw_shape])``.
+
+        The uniform numbers draw Monte-Carlo targets; they are zeros in steps that refresh no factors.
+        """
+        return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
+
+    def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+        """Draw all that a round's steps need on the host, and copy it to the device at once."""
+        inputs, count = self.split.inputs, len(phases)
+        indices = self._placed(self._sampler.batches(nodes, firsts, count))
+        uniform = self._uniform(nodes, firsts, phases)
+        moves = self._moves(nodes, firsts, count) if self._crop or self._flip else None
+
+        def of_step(step: int, rows: slice) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            chosen = indices[step, rows]
+            images = inputs.index_select(0, chosen.flatten()).view(*chosen.shape, *inputs.shape[1:])
+            if moves is not None:
+                images = move(images, Moves(*(each[step, rows] for each in moves)))
+            return (images, self.split.labels[chosen]), uniform[step][rows]
+
+        return of_step
+
+    def of_one_node(self) -> DataMinibatches:
+        """Return the feed of one node that has all nodes' images, as they see them."""
+        merged = copy(self)
+        merged._sampler = BatchSampler([np.concatenate(self._parts)], self._batch_size, self._seed)
+        return merged
+
+    def _uniform(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> list[Tensor]:
+        """Return each step's uniform numbers ``[n, B, *draw_shape]``."""
+        shape = (len(nodes), self._batch_size, *self._draw_shape)
+        refreshing = [step for step, phase in enumerate(phases) if phase.refresh_factors]
+        drawn = np.empty((len(refreshing), *shape))
+        for of_step, step in zip(drawn, refreshing, strict=True):
+            for row, node, first in zip(of_step, nodes, firsts, strict=True):
+                generator(self._seed, Purpose.LABELS, node, first + step).random(out=row)
+        zeros = self.split.inputs.new_zeros(shape)
+        found = dict(zip(refreshing, self._placed(drawn, zeros.dtype), strict=True)) if refreshing else {}
+        return [found.get(step, zeros) for step in range(len(phases))]
+
+    def _moves(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> Moves:
+        """Return each step's random shifts and flips of each node, ``[count, n, B]``."""
+        steps = [first + step for step in range(count) for first in firsts]
+        device = self.split.inputs.device
+        moves = draw_moves(
+            self._seed, [*nodes] * count, steps, self._batch_size, crop=self._crop, flip=self._flip, device=device
+        )
+        return Moves(*(each.view(count, len(nodes), -1) for each in moves))
+
+    def _placed(self, array: NDArray[Any], dtype: torch.dtype | None = None) -> Tensor:
+        return torch.as_tensor(array, dtype=dtype, device=self.split.inputs.device)

@@ -1,5 +1,0 @@
-"""Estimates: what a run will take, before it is run."""
-
-from ngpd_fl.estimation.estimation import Estimate, estimate
-
-__all__ = ["Estimate", "estimate"]

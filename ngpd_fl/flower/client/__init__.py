@@ -1,0 +1,1 @@
+"""The client's process: the ClientApp and the nodes that it hosts."""

@@ -1,0 +1,179 @@
+"""The ClientApp: hosts some of the network's nodes and answers the server.
+
+``query`` who am I; ``train`` take in what the neighbors sent in the last round, take a round's local steps, and send;
+``evaluate`` take in the last round's messages and evaluate the models. Round numbers are checked: a message that comes
+twice or late changes nothing. ``train.peer`` is all there is where nodes talk to each other directly: see that their
+process runs, and tell what it has recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from ngpd_fl.config import Config, InputError, parse_toml
+from ngpd_fl.config.importing import working_folder_last
+from ngpd_fl.config.sections import NODE_FOLDERS
+from ngpd_fl.data import Split
+from ngpd_fl.flower import messages as wire
+from ngpd_fl.flower import run_config
+from ngpd_fl.flower.client.node_host import Host
+from ngpd_fl.flower.client.peer_process import Order, PeerProcess
+from ngpd_fl.flower.client.state_store import Keeper, StateLost
+from ngpd_fl.training import Job, compose
+
+app = ClientApp()
+
+working_folder_last()  # Ray has put it first
+
+
+class Refusal(Exception):
+    """A message that this client cannot follow as things are; the reason goes to the server."""
+
+
+@app.query()
+def query(message: Message, context: Context) -> Message:
+    """Say which client this is, what code it runs, and what only the data and the network tell."""
+    client, job, flower = _self(context)
+    nodes = flower.hosted(client, job.topology.num_nodes)
+    note = {
+        "client": client,
+        "code": wire.code_version(),
+        "device": str(job.device),
+        "parameters": job.model.num_params,
+        "measure": job.dataset.task.measure.key,
+        "groups": job.dataset.task.num_groups,
+        "inputs": list(job.dataset.train.inputs.shape[1:]),
+        "dataset.toml": job.origin,
+        "evaluated-on": job.evaluated_on,
+        "common-examples": len(job.evaluated) if isinstance(job.evaluated, Split) else 0,
+        "label-counts": job.counts[nodes].flatten().tolist(),
+    }
+    return Message(RecordDict({wire.NOTE: wire.note(note)}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Take in the messages of the last round, take this round's local steps, and return what leaves."""
+
+    def act(host: Host, number: int) -> RecordDict:
+        if number <= host.worked:
+            raise Refusal(f"round {number} again: round {host.worked} is done here")
+        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
+        work, mail = host.work(number)
+        content = RecordDict({wire.FIGURES: MetricRecord({"loss": work.loss.tolist(), "shrink": work.shrink.tolist()})})
+        wire.put(content, mail)
+        return content
+
+    return _answer(message, context, act)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Take in the messages of the last round and return how good the models are, and the models if they are wanted."""
+
+    def act(host: Host, number: int) -> RecordDict:
+        if number <= host.worked:  # a client that missed rounds is evaluated as it stands
+            raise Refusal(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
+        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
+        found = host.evaluate()
+        figures: dict[str, Any] = {"node": host.crew.nodes.tolist(), **found.part()}
+        content = RecordDict({wire.FIGURES: MetricRecord(figures)})
+        if wire.noted(message.content)["collect"]:
+            content[wire.MODELS] = ArrayRecord(host.models())
+        return content
+
+    return _answer(message, context, act)
+
+
+@app.train("peer")
+def tend(message: Message, context: Context) -> Message:
+    """See that the process runs that the nodes are in, and return what it has recorded since the server's last look."""
+    asked = wire.noted(message.content)
+    client, given, _, flower = _setting(context)
+    keys = context.node_config.get("peer-keys")
+    process = PeerProcess.of(context.run_id, client, _state_dir(context, flower))
+    has_restarted = asked["tend"] and process.tend(
+        Order(given, client, str(keys) if keys else None, str(context.run_id))
+    )
+    if asked["last"]:
+        process.stop()
+    news = process.news(asked["round"], asked["events"]) | {"restarted": has_restarted}
+    content = RecordDict({wire.NOTE: wire.note(news)})
+    if asked["collect"] and (named := process.models()):
+        values = {f"{model}/{name}": value for model, each in named.items() for name, value in each.items()}
+        content[wire.MODELS] = ArrayRecord({name: Array(value.numpy()) for name, value in values.items()})
+    if asked["last"]:
+        process.clear()
+    return Message(content, reply_to=message)
+
+
+def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
+    """Fetch the client's state, act, keep the state, and reply; or say why not, with nothing changed."""
+    asked = wire.noted(message.content)
+    client, job, flower = _self(context)
+    keeper = Keeper(context, client, _state_dir(context, flower))
+    nodes = flower.hosted(client, job.topology.num_nodes)
+    try:
+        host = keeper.fetch(lambda: Host(job, nodes), asked["known"])
+        content = act(host, asked["round"])
+    except (Refusal, StateLost) as error:
+        return Message(Error(wire.REFUSED, str(error)), reply_to=message)
+    note = {
+        "round": asked["round"],
+        "worked": host.worked,
+        "read": host.read,
+        "bytes-per-message": host.crew.bytes_per_message,
+        "retries": json.dumps(job.take_retries()),
+        "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
+    }
+    content[wire.NOTE] = wire.note(note)
+    keeper.keep(host)
+    if asked["last"]:
+        keeper.clear()
+    return Message(content, reply_to=message)
+
+
+def _state_dir(context: Context, flower: run_config.FlowerConfig) -> Path | None:
+    folder = context.node_config.get("state-dir") or flower.state_dir
+    return Path(str(folder)) if folder else None
+
+
+def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
+    """Return which client this is, the parts of the run, and how it goes through Flower."""
+    client, _, config, flower = _setting(context)
+    torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
+    apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
+    nodes = flower.hosted(client, config.topology.nodes) if apart else None
+    return client, _job(config.to_toml(), nodes), flower
+
+
+def _setting(context: Context) -> tuple[int, dict[str, run_config.Plain], Config, run_config.FlowerConfig]:
+    """Return which client this is, and the run's configuration as it is here: as it came, and read."""
+    given = dict(context.run_config)
+    if folder := context.node_config.get("data-dir"):
+        given["data.data_dir"] = folder
+    config, flower = _read(tuple(given.items()))
+    client = int(str(context.node_config["partition-id"]))
+    clients = flower.num_clients(config.topology.nodes)
+    if client >= clients:
+        raise InputError(f"partition-id: {client} is not known; allowed: 0 to {clients - 1}")
+    return client, given, config, flower
+
+
+@lru_cache(maxsize=8)
+def _read(given: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_config.FlowerConfig]:
+    return run_config.read(dict(given))
+
+
+@lru_cache(maxsize=64)  # clients that share their data share one, those with data of their own have one each
+def _job(toml: str, nodes: range | None) -> Job:
+    """Compose a run's parts once in a process: its clients share them, unless each has data of its own."""
+    return compose(Config(**parse_toml(toml)), nodes)

@@ -1,0 +1,260 @@
+"""A client's nodes as a process of its own, which talks to its neighbors directly and outlives Flower's messages.
+
+``PeerProcess`` is that process as the client sees it who answers the server: started once, looked after from then on.
+All that the two know of each other lies in a folder. A lock that the process has from its first moment on tells that it
+runs; a lease, renewed with every message of the server, that it is wanted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from ngpd_fl.cli.ending import cause, stopping
+from ngpd_fl.config import InputError, build_topology
+from ngpd_fl.flower import direct, run_config
+from ngpd_fl.flower.client.state_store import scratch
+from ngpd_fl.flower.run_config import Plain
+from ngpd_fl.peer.engine import WAITS, Waits
+from ngpd_fl.peer.run import run_peer
+from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Routes
+from ngpd_fl.records import Progress, RunFolder, write_text
+from ngpd_fl.records.files import written_whole
+
+_ENDING = 20.0
+"""Seconds that a process has to end that is not wanted any more: a round may be under way."""
+
+_TELL = 0.5
+"""Seconds at least between two notes of the round that the process is in."""
+
+_OVER = ("finished", "diverged")
+"""Status of a run that needs no further process."""
+
+
+class Order(NamedTuple):
+    """What the process is told.
+
+    Attributes:
+        given: the run's configuration, as Flower has it.
+        client: which client this is.
+        keys: folder with certificate and key; None: no TLS, which goes on one machine only.
+        run: tells this run from all others.
+    """
+
+    given: Mapping[str, Plain]
+    client: int
+    keys: str | None
+    run: str
+
+
+class _Files:
+    """What lies where in the folder that both sides share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = folder / "records"
+        self.order = folder / "order.json"
+        self.lease = folder / "lease"
+        self.lock = folder / "lock"
+        self.progress = folder / "progress.json"
+        self.events = folder / "events.jsonl"
+        self.error = folder / "error"
+
+    def add_event(self, what: str) -> None:
+        """Note something that did not go as it should, with the round."""
+        with self.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"round": self.told()["round"], "what": what}) + "\n")
+
+    def told(self) -> dict[str, Any]:
+        """Return where the process was when it last said so."""
+        found: dict[str, Any] = {"round": 0, "node_steps": 0, "train_seconds": 0.0}
+        with suppress(FileNotFoundError, ValueError):  # not yet, or a loss of power came before it was on disk
+            found = json.loads(self.progress.read_text())
+        return found
+
+
+class PeerProcess:
+    """The process of one client in one run, from outside."""
+
+    def __init__(self, home: Path, is_kept: bool) -> None:
+        """Name its folder, and say whether that stays when the run has ended."""
+        self._home = home
+        self._is_kept = is_kept
+        self._files = _Files(home)
+
+    @classmethod
+    def of(cls, run_id: int, client: int, state_dir: Path | None) -> Self:
+        """Return a client's in Flower's run; without a ``state_dir`` its folder lies where the run's end removes it."""
+        home = state_dir / f"run-{run_id}" if state_dir else scratch(run_id)
+        return cls(home / f"peer{client}", state_dir is not None)
+
+    def tend(self, order: Order) -> bool:
+        """Renew the lease, and start the process where it does not run; return whether it had run before."""
+        files = self._files
+        is_new = not files.order.exists()
+        self._home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._home.mkdir(mode=0o700, exist_ok=True)
+        files.lease.touch()
+        if files.error.exists() or self.status() in _OVER:
+            return False
+        with files.lock.open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            if is_new:
+                self._stop_others()
+            else:
+                how = "was stopped" if self.status() else "died"
+                files.add_event(f"its process {how} and is started again; it goes on from its last checkpoint")
+            write_text(files.order, json.dumps(order._asdict()))
+            with (self._home / "log").open("ab") as log:
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", __name__, str(self._home)],
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # code comes with the run
+                    cwd=self._home,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],
+                )
+        return not is_new
+
+    def news(self, round: int, events: int) -> dict[str, Any]:
+        """Return where it is and what it has recorded, in values that a message holds.
+
+        Args:
+            round: the last round whose evaluation is known.
+            events: how many of the events are known.
+        """
+        files, is_running, told = self._files, self.is_running(), self._files.told()  # before what they speak of
+        metrics = [each for each in RunFolder(files.records).metrics() if each.round > round]
+        noted = files.events.read_text().split("\n")[events:-1] if files.events.exists() else []
+        return told | {
+            "error": files.error.read_text() if files.error.exists() else "",
+            "metrics": "\n".join(each.model_dump_json() for each in metrics),
+            "events": "\n".join(noted),
+            "summary": json.dumps({} if is_running else self._summary()),
+        }
+
+    def models(self) -> dict[str, Any]:
+        """Return the nodes' parameters by node and name, as far as it has ended."""
+        if self.is_running() or not (self._files.records / "models.safetensors").exists():
+            return {}
+        return RunFolder(self._files.records).models()
+
+    def stop(self) -> None:
+        """Let it end, with a checkpoint where it has not come to its end yet."""
+        self._files.lease.unlink(missing_ok=True)
+        deadline = time.monotonic() + _ENDING
+        while self.is_running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def clear(self) -> None:
+        """Remove what is not to stay."""
+        if not self._is_kept:
+            shutil.rmtree(self._home, ignore_errors=True)
+            with suppress(OSError):  # another client's lies there
+                self._home.parent.rmdir()
+
+    def is_running(self) -> bool:
+        """Return whether the process is there."""
+        if not self._files.lock.exists():
+            return False
+        with self._files.lock.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def status(self) -> str:
+        """Return how it has ended; empty where it has not, or died."""
+        return str(self._summary().get("status", ""))
+
+    def _summary(self) -> dict[str, Any]:
+        folder = RunFolder(self._files.records)
+        return folder.summary() if (folder.path / "summary.json").exists() else {}
+
+    def _stop_others(self) -> None:
+        """Stop this client's processes of earlier runs, whose server may have gone without a word."""
+        if self._is_kept:
+            for home in self._home.parent.parent.glob(f"run-*/{self._home.name}"):
+                if home != self._home:
+                    PeerProcess(home, is_kept=True).stop()
+
+
+def main(folder: Path) -> None:
+    """Be the process: run the nodes as the order says, and leave the reason where that fails."""
+    files = _Files(folder)
+    try:
+        _run(files, Order(**json.loads(files.order.read_text())))
+    except Exception as error:
+        traceback.print_exc()
+        write_text(files.error, str(error) if isinstance(error, InputError) else cause(error))
+        sys.exit(1)
+
+
+def _run(files: _Files, order: Order) -> None:
+    config, flower = run_config.read(order.given)
+    everyone = direct.peers_of(config, flower)
+    own = direct.peer_of(order.client, everyone, config, flower)
+    identity = Insecure(own.name) if order.keys is None else Credentials.open(Path(order.keys), own.name)
+    routes = Routes.of(own.name, everyone.hosts, build_topology(config).edges)
+    is_silent, last = _watch(files.lease, flower.round_timeout), -_TELL
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() >= last + _TELL or progress.round == progress.rounds:
+            last = time.monotonic()
+            values = {name: getattr(progress, name) for name in ("round", "node_steps", "train_seconds")}
+            with written_whole(files.progress, sync=False) as partial:
+                partial.write_text(json.dumps(values))
+
+    with stopping() as told:
+        summary = run_peer(
+            config,
+            flower.hosted(order.client, config.topology.nodes),
+            HttpTransport(identity, everyone, routes),
+            files.records,
+            waits=Waits(flower.register_timeout, min(WAITS.round, flower.round_timeout)),
+            name=order.run,
+            is_over=lambda: told.is_set() or is_silent(),
+            on_progress=on_progress,
+            on_event=files.add_event,
+        )
+    if summary["status"] == "failed":  # another process would not mend that
+        skipped = summary["peer"]["rounds_skipped"]
+        raise RuntimeError(f"{skipped} of {summary['rounds_planned']} rounds were left out to join the neighbors")
+
+
+def _watch(lease: Path, seconds: float) -> Callable[[], bool]:
+    """Return what says whether the lease is gone, or was not renewed for some seconds; clocks may be set meanwhile."""
+    renewed, since = -1, time.monotonic()
+
+    def is_silent() -> bool:
+        nonlocal renewed, since
+        try:
+            found = lease.stat().st_mtime_ns
+        except FileNotFoundError:
+            return True
+        if found != renewed:
+            renewed, since = found, time.monotonic()
+        return time.monotonic() > since + seconds
+
+    return is_silent
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

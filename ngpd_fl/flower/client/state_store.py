@@ -1,0 +1,184 @@
+"""Where a client's state is between two messages.
+
+Parameters, duals and the state of links lie in Flower's ``context.state``, which travels with every message. Where all
+processes that may get the next message share a machine, that would be for nothing: then they lie in a scratch folder
+of this machine, and the context says which they are. Curvature is large and can be estimated again: it is in the
+scratch folder in any case. With a ``state_dir`` all of it is on disk as well, for a client that is restarted. A process
+that has the newest state already takes it as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context
+from torch import Tensor
+
+from ngpd_fl.config import InputError
+from ngpd_fl.core.machine import cores, memory
+from ngpd_fl.engines import is_curvature
+from ngpd_fl.flower.client.node_host import Host
+from ngpd_fl.records import write_tensors
+from ngpd_fl.records.files import remove_partial
+from ngpd_fl.records.tensors import read_tensors
+
+_TENSORS, _WHERE = "tensors", "where"
+
+
+class StateLost(Exception):
+    """A client does not have the state that it had when it last answered."""
+
+
+class _Newest(NamedTuple):
+    token: str
+    host: Host
+    size: int
+
+
+_in_process: OrderedDict[tuple[int, int], _Newest] = OrderedDict()
+"""The clients whose last message this process had, the last one last."""
+
+_UNKNOWN_MEMORY = 4 << 30
+"""What a machine is taken to have that does not tell."""
+
+
+class Keeper:
+    """Keeps the state of one client of one run."""
+
+    def __init__(self, context: Context, client: int, state_dir: Path | None) -> None:
+        """Take Flower's context, which client this is, and the folder for its state."""
+        self._context = context
+        self._client = client
+        self._key = (context.run_id, client)
+        self._checkpoint = state_dir and state_dir / f"run-{context.run_id}" / f"client{client}.safetensors"
+        self.lost_curvature = False
+
+    def fetch(self, make: Callable[[], Host], known: int) -> Host:
+        """Return the client as it was when it last answered.
+
+        Args:
+            make: gives a client at the start.
+            known: the last round of which the server has its answer; -1: none.
+
+        Raises:
+            StateLost: what is there is older than that.
+        """
+        newest = _in_process.pop(self._key, None)  # until it is kept again: it changes
+        where = self._context.state.config_records.get(_WHERE)
+        if newest and where and where["token"] == newest.token:
+            return newest.host
+        host = make()
+        state = self._read_state(str(where["token"])) if where and int(str(where["worked"])) >= known else {}
+        if where and state:
+            host.worked, host.read = int(str(where["worked"])), int(str(where["read"]))
+            host.crew.load(state | self._read(self._curvature_file(host.worked)))
+            self.lost_curvature = host.worked >= 0 and host.crew.has_forgotten
+        elif not self._read_checkpoint(host, known) and known >= 0:
+            there = "a state-dir without it" if self._checkpoint else "no state-dir"
+            raise StateLost(f"its state of round {known} is lost ({there}); it stays out")
+        return host
+
+    def keep(self, host: Host) -> None:
+        """Store the client's state."""
+        token, state = secrets.token_hex(8), host.crew.state()
+        before = self._context.state.config_records.get(_WHERE)
+        curvature = {name: value for name, value in state.items() if is_curvature(name)}
+        small = {name: value for name, value in state.items() if name not in curvature}
+        if _is_one_machine():
+            self._write(self._state_file(token), small)
+        else:
+            self._context.state[_TENSORS] = ArrayRecord(
+                {name: Array(each.cpu().numpy()) for name, each in small.items()}
+            )
+        if curvature and host.worked >= 0 and not self._curvature_file(host.worked).exists():
+            self._write(self._curvature_file(host.worked), curvature)
+        # What it came from stays, in case this is done again.
+        needed = {self._state_file(token), self._state_file(str(before and before["token"]))}
+        needed |= {self._curvature_file(host.worked), self._curvature_file(host.worked - 1)}
+        self._remove(set(self._scratch_files()) - needed)
+        self._context.state[_WHERE] = ConfigRecord({"token": token, "worked": host.worked, "read": host.read})
+        if self._checkpoint:
+            self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(self._checkpoint, state, {"worked": str(host.worked), "read": str(host.read)})
+        _in_process[self._key] = _Newest(token, host, sum(value.nbytes for value in state.values()))
+        _forget_the_oldest()
+
+    def clear(self) -> None:
+        """Remove what the run leaves on this machine, apart from the ``state_dir``."""
+        _in_process.pop(self._key, None)
+        self._remove(self._scratch_files())
+        with suppress(OSError):  # another client's lies there, or none ever did
+            scratch(self._context.run_id).rmdir()
+
+    def _read_checkpoint(self, host: Host, known: int) -> bool:
+        """Load the client from its ``state_dir``; return False where that holds nothing, or something older."""
+        if not self._checkpoint or not self._checkpoint.is_file():
+            return False
+        state, where = read_tensors(self._checkpoint)
+        if int(where["worked"]) < known:
+            return False
+        host.crew.load(state)
+        host.worked, host.read = int(where["worked"]), int(where["read"])
+        return True
+
+    def _read_state(self, token: str) -> dict[str, Tensor]:
+        """Return all but the curvature; empty where it is nowhere."""
+        there = self._context.state.array_records.get(_TENSORS)
+        if there is None:
+            return self._read(self._state_file(token))
+        return {name: torch.from_numpy(array.numpy()) for name, array in there.items()}
+
+    def _scratch_files(self) -> list[Path]:
+        return list(scratch(self._context.run_id).glob(f"client{self._client}-*"))
+
+    def _state_file(self, token: str) -> Path:
+        return scratch(self._context.run_id) / f"client{self._client}-state-{token}.safetensors"
+
+    def _curvature_file(self, worked: int) -> Path:
+        return scratch(self._context.run_id) / f"client{self._client}-round{worked}.safetensors"
+
+    def _write(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Put something where another process of this machine finds it."""
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_tensors(path, tensors, sync=False)
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        """Return what was put there; empty where it is not on this machine."""
+        try:
+            return read_tensors(path).tensors if path.stat().st_uid == os.getuid() else {}
+        except (OSError, InputError):
+            return {}
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        remove_partial(scratch(self._context.run_id))
+
+
+def scratch(run_id: int) -> Path:
+    """Return the folder of a run's curvature on this machine."""
+    return Path(tempfile.gettempdir()) / f"ngpd-fl-{os.getuid()}-{run_id}"
+
+
+@cache
+def _is_one_machine() -> bool:
+    """Return whether every process that may get a client's next message is on this machine: Ray's, alone."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) == 1
+
+
+def _forget_the_oldest() -> None:
+    """Keep as many clients in this process as its part of a quarter of the memory holds: there is one for each core."""
+    limit = (memory() or _UNKNOWN_MEMORY) // (4 * cores())
+    while len(_in_process) > 1 and sum(newest.size for newest in _in_process.values()) > limit:
+        _in_process.popitem(last=False)

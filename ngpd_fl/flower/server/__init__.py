@@ -1,0 +1,1 @@
+"""The server's process: the ServerApp, its clients, and the exchange of their messages."""

@@ -1,0 +1,119 @@
+"""The ServerApp: reads the configuration, lets the clients exchange, and records the run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from typing import Any
+
+import torch
+from flwr.app import Array, Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.exit import add_exit_handler
+from flwr.superlink.grid import InMemoryGrid
+from torch import Tensor
+
+from ngpd_fl.cli.folders import new_folder
+from ngpd_fl.config import InputError, build_topology
+from ngpd_fl.data import unused_classes
+from ngpd_fl.flower import messages as wire
+from ngpd_fl.flower import run_config
+from ngpd_fl.flower.client.state_store import scratch
+from ngpd_fl.flower.direct import check
+from ngpd_fl.flower.server.clients import Clients, Interrupted, Unfit
+from ngpd_fl.flower.server.direct_exchange import DirectExchange
+from ngpd_fl.flower.server.peer_exchange import PeerExchange
+from ngpd_fl.records import MEASURES, Progress, RunFolder, RunRecorder, describe_environment
+
+app = ServerApp()
+
+
+_RECORDS_SECONDS = 5.0
+"""Time that Flower's process waits for the records when it is told to end."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the whole network and leave its records, also where Flower is told to end before the run is over."""
+    told, done, here = threading.Event(), threading.Event(), threading.get_ident()
+
+    def end() -> None:
+        told.set()
+        if threading.get_ident() != here:  # in simulation: the main thread, which would not wait
+            done.wait(_RECORDS_SECONDS)
+
+    add_exit_handler(end, run_before_force_exit=True)
+    try:
+        _run(grid, context, told)
+    finally:
+        done.set()
+        shutil.rmtree(scratch(context.run_id), ignore_errors=True)  # where clients failed before they could
+
+
+def _run(grid: Grid, context: Context, told: threading.Event) -> None:
+    try:
+        config, flower = run_config.read(context.run_config)
+        check(config, flower)
+        topology = build_topology(config)
+        clients = Clients(grid, wire.code_version(), told)
+        simulated = isinstance(grid, InMemoryGrid)
+        clients.meet(flower.num_clients(topology.num_nodes), flower.register_timeout, simulated=simulated)
+    except (InputError, Unfit) as error:
+        print(f"ngpd-fl: error: {error}", file=sys.stderr, flush=True)
+        raise
+    with new_folder(flower.out, f"{config.data.dataset}-{config.strategy.name}") as path:
+        folder = RunFolder.create(path, config, _environment(clients))
+        print(f"records: {path.absolute()}", flush=True)
+        note, counts = clients.notes[0], clients.label_counts()
+        folder.add_counts(counts)
+        recorder = RunRecorder(config, note["parameters"], unused_classes(counts), folder, _print, note["evaluated-on"])
+        exchange: PeerExchange | DirectExchange
+        if flower.data_plane == "direct":
+            exchange = DirectExchange(clients, flower, recorder)
+        else:
+            exchange = PeerExchange(clients, topology, flower, recorder, MEASURES[str(note["measure"])])
+        try:
+            exchange.go()
+        except BaseException as error:
+            is_told = isinstance(error, Interrupted | SystemExit)
+            if not (is_told and exchange.is_over):  # else only what follows a run was cut short
+                recorder.status = "interrupted" if is_told else "failed"
+            raise
+        finally:
+            _finish(folder, recorder, exchange)
+
+
+def _finish(folder: RunFolder, recorder: RunRecorder, exchange: PeerExchange | DirectExchange) -> None:
+    """Write how the run ended, also where Flower's signal comes while it is written."""
+    end = recorder.summary() | {"flower": exchange.account()}, _models(exchange.models)
+    try:
+        folder.finish(*end)
+    except SystemExit:
+        folder.finish(*end)
+        raise
+
+
+def _environment(clients: Clients) -> dict[str, Any]:
+    """Return versions of the server, and the clients' devices and threads."""
+    devices = sorted({str(note["device"]) for note in clients.notes.values()})
+    return describe_environment(torch.device("cpu")) | {"device": ", ".join(devices), "code": wire.code_version()}
+
+
+def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:
+    """Return the collected models by name, as the records take them."""
+    models: dict[str, dict[str, Tensor]] = {}
+    for name, array in collected.items():
+        model, _, parameter = name.partition("/")
+        models.setdefault(model, {})[parameter] = torch.from_numpy(array.numpy())
+    return models
+
+
+def _print(progress: Progress) -> None:
+    """Print where the run is, in one line that ``launch`` reads again."""
+    words = [f"round {progress.round}/{progress.rounds}", f"{progress.node_steps} node-steps"]
+    words.append(f"{progress.train_seconds:.3f} s")
+    if progress.metrics is not None:
+        measure = progress.metrics.measure
+        words.append(f"mean {measure.name} {measure.text(progress.metrics.mean)}")
+    print("  ".join(words), flush=True)

@@ -1,0 +1,254 @@
+"""The clients as the server sees them: who they are, who is busy, and what went wrong with whom."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from ngpd_fl.flower import messages as wire
+
+_POLL = 0.02
+"""Seconds between two looks for answers."""
+
+_SETTLED = 3.0
+"""Seconds after which no further client is expected where all are made at once."""
+
+_REMIND = 15.0
+"""Seconds between two lines that say who is still waited for."""
+
+_DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
+"""What an error says whose message went to a process of Ray's that is gone, and which one."""
+
+
+_ALIKE = ("dataset.toml", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
+"""What every client must answer alike to the first query."""
+
+
+_RAISED = re.compile(r"ClientAppException occurred\. Message: (.*?)'>$", re.DOTALL)
+"""What an error says whose client raised an exception."""
+
+
+class Unfit(ValueError):
+    """The clients are not those that the run needs; the message is one line, meant for the user."""
+
+
+class Interrupted(RuntimeError):
+    """The run is to end before its time."""
+
+
+class Event(NamedTuple):
+    """Something that did not go as it should.
+
+    Attributes:
+        round: in which round; -1: before the first.
+        client: with which client.
+        what: in words; said once for as long as it lasts.
+    """
+
+    round: int
+    client: int
+    what: str
+
+
+class _Asked(NamedTuple):
+    """A message that is not answered yet: to whom, in which round, and in which exchange of messages."""
+
+    client: int
+    round: int
+    exchange: int
+
+
+class Clients:
+    """All clients of a run, by their numbers 0, 1, ...
+
+    Attributes:
+        notes: what each answered to the first query.
+        events: what went wrong so far.
+    """
+
+    def __init__(self, grid: Grid, code: str, told: threading.Event) -> None:
+        """Take Flower's grid, the fingerprint of the server's code, and what is set when the run is to end at once."""
+        self._grid = grid
+        self._told = told
+        self._code = code
+        self._node_id: dict[int, int] = {}
+        self._open: dict[str, _Asked] = {}
+        self._exchanges = 0
+        self._dead: set[str] = set()
+        self._said: dict[int, str] = {}
+        self.notes: dict[int, Mapping[str, Any]] = {}
+        self.events: list[Event] = []
+
+    def meet(self, count: int, timeout: float, *, simulated: bool = False) -> None:
+        """Wait until ``count`` clients are there, and ask who they are.
+
+        Args:
+            count: how many there must be.
+            timeout: seconds to wait for them, and for their answers.
+            simulated: whether they are all made at once, so that no further one comes later.
+
+        Raises:
+            Unfit: they do not come, answer with an error, run other code, or are not clients 0 to ``count - 1``.
+        """
+        node_ids = self._gather(count, timeout, simulated)
+        self._node_id = dict(enumerate(node_ids))  # any numbers, until they have said their own
+        answers = self.ask(MessageType.QUERY, {each: RecordDict() for each in self._node_id}, -1, timeout)
+        failed = [event for event in self.events if event.client not in answers]
+        found: dict[int, int] = {}
+        for each, answer in answers.items():
+            note = wire.noted(answer)
+            client = note["client"]
+            if note["code"] != self._code:
+                raise Unfit(
+                    f"client {client} runs other code ({note['code']}) than the server ({self._code}): start it from "
+                    "the same version, and start the SuperLink outside other checkouts"
+                )
+            if client in found:
+                raise Unfit(f"partition-id: two clients say that they are number {client}")
+            found[client], self.notes[client] = self._node_id[each], note
+        if failed:
+            raise Unfit(f"a client cannot take part: {failed[0].what}")
+        if missing := sorted(set(range(count)) - found.keys()):
+            raise Unfit(f"partition-id: nobody is client {missing[0]}; allowed: 0 to {count - 1}, each once")
+        self._node_id = found
+        self._compare()
+
+    def _gather(self, count: int, timeout: float, simulated: bool) -> list[int]:
+        """Wait until ``count`` clients are there, and say meanwhile how many are; return Flower's ids of them."""
+        began = changed = said = time.monotonic()
+        there = -1
+        while len(node_ids := list(self._grid.get_node_ids())) < count:
+            now = time.monotonic()
+            is_news, there = len(node_ids) != there, len(node_ids)
+            changed = now if is_news else changed
+            if now > began + timeout or (simulated and there and now > changed + _SETTLED):
+                remedy = f'run with --federation-config "num-supernodes={count}"' if simulated else "connect the others"
+                raise Unfit(
+                    f"{there} of {count} clients are there: {remedy}, or give each more nodes (nodes-per-client)"
+                )
+            if not simulated and (is_news or now > said + _REMIND):
+                said = now
+                print(f"waiting for clients: {there} of {count} are there", flush=True)
+            self.wait(0.1)
+        return node_ids
+
+    def label_counts(self) -> NDArray[np.int64]:
+        """Return how many training images of each group each node holds, ``[N, G]``, as the clients say it."""
+        notes = [self.notes[client] for client in sorted(self.notes)]
+        return np.concatenate([np.reshape(note["label-counts"], (-1, note["groups"])) for note in notes])
+
+    def _compare(self) -> None:
+        """Raise ``Unfit`` where two clients do not know alike what all must."""
+        first = min(self.notes)
+        for client, note in sorted(self.notes.items()):
+            for key in _ALIKE:
+                if note[key] != self.notes[first][key]:
+                    raise Unfit(
+                        f"clients {first} and {client} do not have data that fit: they differ in {key} "
+                        f"({_shown(self.notes[first][key])} and {_shown(note[key])})"
+                    )
+
+    def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float) -> dict[int, RecordDict]:
+        """Send each client its message and return the answers that come in time, by client.
+
+        A client that has not answered an earlier message is busy and left out. Ray does not replace a process that
+        dies, and goes on giving it messages, which fail at once: these are sent again as long as others get through.
+        """
+        self._note_late(self._pull())
+        busy = {asked.client for asked in self._open.values()}
+        for client in sorted(busy & contents.keys()):
+            self.note(round, client, "is still busy with an earlier message: left out until it answers")
+        waiting = {client: content for client, content in contents.items() if client not in busy}
+        answers: dict[int, RecordDict] = {}
+        while waiting:
+            found, unheard = self._exchange(kind, waiting, round, timeout)
+            answers |= found
+            if unheard and not found:
+                for client in unheard:
+                    self.note(round, client, "was given to a process that is dead")
+                break
+            waiting = {client: waiting[client] for client in unheard}
+        return answers
+
+    def _exchange(
+        self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float
+    ) -> tuple[dict[int, RecordDict], list[int]]:
+        """Send messages and wait; return the answers, and the clients whose message went to one known to be dead."""
+        self._exchanges += 1
+        for client, content in contents.items():
+            message = Message(content, self._node_id[client], kind, group_id=str(round))
+            for message_id in self._grid.push_messages([message]):
+                self._open[message_id] = _Asked(client, round, self._exchanges)
+        deadline = time.monotonic() + timeout
+        answers: dict[int, RecordDict] = {}
+        unheard = []
+        while open := [asked for asked in self._open.values() if asked.exchange == self._exchanges]:
+            if time.monotonic() > deadline:
+                for asked in open:
+                    self.note(round, asked.client, "did not answer in time")
+                break
+            for asked, reply in self._pull():
+                if asked.exchange != self._exchanges:
+                    self._note_late([(asked, reply)])
+                elif reply.has_error():
+                    reason = reply.error.reason or f"error {reply.error.code}"
+                    dead = _DEAD.search(reason)
+                    if dead and dead[1] in self._dead:
+                        unheard.append(asked.client)
+                    elif dead:
+                        self._dead.add(dead[1])
+                        self.note(round, asked.client, "died with its process; Flower's simulation starts no other")
+                    else:
+                        self.note(round, asked.client, _short(reason))
+                else:
+                    self._said.pop(asked.client, None)
+                    answers[asked.client] = reply.content
+            self.wait(_POLL)
+        return answers, unheard
+
+    def wait(self, seconds: float) -> None:
+        """Wait; raise ``Interrupted`` where the run is to end at once."""
+        if self._told.wait(seconds):
+            raise Interrupted("Flower was told to end")
+
+    def _pull(self) -> list[tuple[_Asked, Message]]:
+        """Return the answers that have come, each with what it answers; a second one to the same message is none."""
+        replies = self._grid.pull_messages(list(self._open)) if self._open else []
+        found = []
+        for reply in replies:
+            asked = self._open.pop(reply.metadata.reply_to_message_id, None)
+            if asked is not None:
+                found.append((asked, reply))
+        return found
+
+    def _note_late(self, replies: Iterable[tuple[_Asked, Message]]) -> None:
+        for asked, reply in replies:
+            how = "failed late" if reply.has_error() else "answered late; not used"
+            self.note(asked.round, asked.client, how)
+
+    def note(self, round: int, client: int, what: str) -> None:
+        """Remember and print something that did not go as it should; once, until the client has answered again."""
+        if self._said.get(client) == what:
+            return
+        self._said[client] = what
+        self.events.append(Event(round, client, what))
+        print(f"round {round + 1}: client {client} {what}", flush=True)
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _short(reason: str) -> str:
+    """Return an error's reason as one line of bounded length, without the stack that Ray and Flower put around it."""
+    raised = _RAISED.search(reason)
+    text = " ".join((raised[1] if raised else reason).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."

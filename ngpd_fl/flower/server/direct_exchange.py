@@ -1,0 +1,183 @@
+"""Direct exchange: the server's side of a run whose nodes talk to each other.
+
+No message of the algorithm comes here. Each client has a process that goes through all rounds with its neighbors; this
+side sees now and then that it runs, and puts together what the clients have recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Array, RecordDict
+
+from ngpd_fl.flower import messages as wire
+from ngpd_fl.flower.run_config import FlowerConfig
+from ngpd_fl.flower.server.clients import Clients
+from ngpd_fl.peer.merged_metrics import Account, add_up, join
+from ngpd_fl.records import RunRecorder
+from ngpd_fl.records.metrics import parse_metrics
+
+KIND = "train.peer"
+"""Flower's type of the only message there is."""
+
+_LOOK = 2.0
+"""Seconds at least between two looks, of which each is a message to every client."""
+
+_PATIENCE = 30.0
+"""Seconds that a look takes at most: the other clients' processes must hear of the server meanwhile."""
+
+_STARTS = 3
+"""How often a process is started that dies before it has come further than before."""
+
+
+@dataclass
+class _Told(Account):
+    """What a client has told of its nodes.
+
+    Attributes:
+        round: rounds that they have done.
+        node_steps: local steps that they have done.
+        train_seconds: that they took.
+        events: how many of its events are known.
+        starts: how often its process was started again since it came further.
+        heard: when it answered last, by ``time.monotonic()``.
+        is_over: whether it has ended, however.
+        error: why it failed; empty where it did not.
+    """
+
+    round: int = 0
+    node_steps: int = 0
+    train_seconds: float = 0.0
+    events: int = 0
+    starts: int = 0
+    heard: float = 0.0
+    is_over: bool = False
+    error: str = ""
+
+    @property
+    def recorded(self) -> int:
+        """The last round whose evaluation it has told; -1: none."""
+        return max(self.metrics, default=-1)
+
+
+class DirectExchange:
+    """Looks after the clients of one run.
+
+    Attributes:
+        models: the nodes' final parameters by name, as far as they were collected.
+        is_over: whether the run has ended, so that at most models are still to be collected.
+    """
+
+    def __init__(self, clients: Clients, flower: FlowerConfig, recorder: RunRecorder) -> None:
+        """Take the clients, which have been met, the way through Flower, and the run's account."""
+        self._clients = clients
+        self._flower = flower
+        self._recorder = recorder
+        nodes, now = recorder.config.topology.nodes, time.monotonic()
+        count = flower.num_clients(nodes)
+        self._told = [_Told(list(flower.hosted(client, nodes)), heard=now) for client in range(count)]
+        self._recorded, self._reported = -1, 0  # rounds: of the last evaluation, and of the last progress
+        self.models: dict[str, Array] = {}
+        self.is_over = False
+
+    def go(self) -> None:
+        """Look after the clients until all have ended, one has diverged, or none is there any more.
+
+        Raises:
+            RuntimeError: no client came to its end.
+        """
+        while not self._all_ended():
+            began = time.monotonic()
+            self._look(min(_PATIENCE, self._flower.round_timeout / 4))
+            self._record()
+            if not self._all_ended():
+                self._clients.wait(max(_LOOK, time.monotonic() - began))  # whoever looks slowly looks less often
+        self._conclude()
+        self._look(self._flower.round_timeout, last=True)
+        self._record()
+        self._conclude()
+        if not self.is_over:
+            reasons = [event.what for event in self._clients.events]
+            raise RuntimeError(f"no client came to its end: {reasons[-1] if reasons else 'no reason'}")
+
+    def account(self) -> dict[str, Any]:
+        """Return what the summary says beside the recorder's: clients, their messages, and what went wrong."""
+        return {
+            "data_plane": "direct",
+            "clients": len(self._told),
+            "nodes_per_client": self._flower.nodes_per_client,
+            "peers": [each.summary.get("peer", {"nodes": each.nodes}) for each in self._told],
+            "events": [event._asdict() for event in self._clients.events],
+        }
+
+    def _conclude(self) -> None:
+        """Find out from the clients how the run has ended."""
+        found = {each.summary.get("status") for each in self._told}
+        self.is_over = bool(found & {"finished", "diverged"})
+        self._recorder.status = "diverged" if "diverged" in found else "finished"
+
+    def _all_ended(self) -> bool:
+        has_diverged = any(each.summary.get("status") == "diverged" for each in self._told)
+        return has_diverged or all(map(self._has_ended, self._told))
+
+    def _has_ended(self, told: _Told) -> bool:
+        return told.is_over or time.monotonic() > told.heard + self._flower.round_timeout
+
+    def _look(self, patience: float, last: bool = False) -> None:
+        """Ask each client what is new, and note it; see that its process runs, or, in the end, that it stops."""
+        contents = {}
+        for client, told in enumerate(self._told):
+            note = {
+                "round": told.recorded,
+                "events": told.events,
+                "tend": not last and not told.is_over,
+                "collect": last and self._flower.collect,
+                "last": last,
+            }
+            contents[client] = RecordDict({wire.NOTE: wire.note(note)})
+        for client, answer in self._clients.ask(KIND, contents, self._recorder.round, patience).items():
+            self.models.update(answer.array_records.get(wire.MODELS, {}))
+            self._note(client, wire.noted(answer))
+
+    def _note(self, client: int, news: dict[str, Any]) -> None:
+        told = self._told[client]
+        told.heard = time.monotonic()
+        for line in news["events"].splitlines():
+            told.events += 1
+            with suppress(ValueError):  # cut off by a loss of power
+                event = json.loads(line)
+                self._clients.note(event["round"], client, event["what"])
+        if news["round"] > told.round:
+            told.starts = 0
+        told.starts += news["restarted"]
+        told.round = max(told.round, news["round"])
+        told.node_steps, told.train_seconds = news["node_steps"], news["train_seconds"]
+        told.metrics |= {each.round: each for each in map(parse_metrics, news["metrics"].splitlines())}
+        told.summary = json.loads(news["summary"])
+        if news["error"] and not told.error:
+            told.error = news["error"]
+            self._clients.note(told.round, client, f"failed: {told.error}")
+        elif told.starts > _STARTS and not told.error:
+            told.error = "its process dies again and again"
+            self._clients.note(told.round, client, told.error)
+        told.is_over = bool(told.error) or told.summary.get("status") in ("finished", "diverged")
+
+    def _record(self) -> None:
+        """Record the rounds that all clients have evaluated, have left out, or will never reach; report progress."""
+        recorder, waited_for = self._recorder, [each for each in self._told if not self._has_ended(each)]
+        complete = min((each.recorded for each in waited_for), default=recorder.config.training.rounds)
+        for round in sorted({round for each in self._told for round in each.metrics}):
+            if self._recorded < round <= complete:
+                recorder.report(join(self._told, round, recorder))
+                self._recorded = self._reported = round
+        recorder.round = max(self._recorded, min((each.round for each in waited_for), default=0), 0)
+        add_up(self._told, recorder)
+        recorder.node_steps = sum(each.summary.get("node_steps", each.node_steps) for each in self._told)
+        recorder.train_seconds = max(each.summary.get("train_seconds", each.train_seconds) for each in self._told)
+        if recorder.round > self._reported:
+            recorder.report(None)
+            self._reported = recorder.round

@@ -1,0 +1,93 @@
+"""Memory of a run: states and messages counted exactly; what a round takes besides, measured on a part of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import networkx as nx
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ngpd_fl.data import Split
+from ngpd_fl.engines import SynchronousEngine, example_letter
+from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.profiling.allocations import Allocations
+from ngpd_fl.profiling.subnetwork import part_of
+from ngpd_fl.training import Job
+from strategies.contract import State
+from strategies.parts.edge_consensus import EdgeState
+from topologies import Topology
+
+
+def state_bytes(job: Job, topology: Topology, chunk_size: int | None) -> dict[str, int]:
+    """Return the bytes of all nodes' states by kind, as the engine holds them, from one node's state of each block."""
+    start, local_steps = job.model.start(), job.config.training.local_steps
+
+    def edge_penalty(degree: int, neighbor_degree: int) -> float:
+        return job.strategy.edge_penalty(degree, neighbor_degree, local_steps)
+
+    total: Counter[str] = Counter()
+    for block in make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device):
+        view = type(block.view)(*(field[0] for field in block.view))
+        for kind, leaf in _leaves(job.strategy.init(start, view)):
+            total[kind] += len(block.nodes) * leaf.numel() * leaf.element_size()
+    return dict(total)
+
+
+def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of one node's state with what they are for: the state's fields, and those of its edges."""
+    for name, value in state._asdict().items():
+        fields = value._asdict() if isinstance(value, EdgeState) else {name: value}
+        for kind, field in fields.items():
+            yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
+
+
+def work_bytes(job: Job, size: int) -> int:
+    """Return the most bytes that a round of the network takes beside states and messages.
+
+    Args:
+        job: the run.
+        size: of the part that it is measured on.
+    """
+    num_nodes, chunk_size = job.topology.num_nodes, job.chunk_size
+    if chunk_size is not None:  # as many blocks as the network has
+        chunk_size = max(chunk_size * size // num_nodes, 1)
+    part, allocations = part_of(job.topology, size), Allocations()
+    with allocations:
+        engine = job.start(SynchronousEngine, topology=part, chunk_size=chunk_size)
+        for _ in range(2):  # in the first, states share what is zero at every node
+            engine.round = 0
+            engine.run_round()
+    held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part)
+    return max(allocations.peak - held, 0) * num_nodes // size
+
+
+def message_bytes(job: Job) -> int:
+    """Return the bytes of one message, as the engine counts them between two nodes."""
+    sent = job.start(SynchronousEngine, topology=Topology([nx.path_graph(2)])).run_round().bytes_sent
+    return sent // 2
+
+
+def messages_bytes(job: Job, topology: Topology) -> int:
+    """Return the bytes in which the engine holds a round's messages, in the type of the parameters.
+
+    It has a row per directed edge where neighbors get different messages, else one per node, and an empty one.
+    """
+    per_edge = bool(job.config.strategy.needs.per_edge)
+    message: int = sum(value.nbytes for value in example_letter(job.strategy, job.model.start()))
+    return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
+
+
+def dataset_bytes(job: Job) -> int:
+    """Return the bytes of the three splits; the training images twice where each node has its own view of them."""
+    evaluated = [job.evaluated] if isinstance(job.evaluated, Split) else job.evaluated.values()
+    splits = [job.dataset.train, job.dataset.validation, job.dataset.test, *evaluated, job.feed.split]
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for split in splits
+        for tensor in (split.inputs, split.labels)
+        if tensor.device == job.device
+    }
+    total: int = sum(storages.values())
+    return total

@@ -1,0 +1,70 @@
+"""Time of a run: a few rounds and evaluations of a part of the network, carried over in proportion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.profiling.subnetwork import part_of
+from ngpd_fl.training import Job
+from strategies import Phase
+
+_LONG_ROUND = 1.0
+"""Seconds; a larger part of the network is tried until a round takes so long."""
+_PATIENCE = 5.0
+"""Seconds that measuring rounds of all kinds may take once there is one figure of each."""
+_REPEATS = 5
+
+
+def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
+    """Return the seconds of a round of the whole network, and on how many nodes they were measured.
+
+    The part grows until a round of it takes long enough to be carried over.
+    """
+    num_nodes = job.topology.num_nodes
+    while True:
+        engine = job.start(SynchronousEngine, topology=part_of(job.topology, size))
+        seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
+        if size >= most or seconds > _LONG_ROUND:
+            return mean_round(job, engine) * num_nodes / size, size
+        size = most if 2 * size >= most else 2 * size
+
+
+def mean_round(job: Job, engine: SynchronousEngine) -> float:
+    """Return the mean seconds of a run's rounds; those that refresh the same are alike, and a few of each are timed."""
+    training = job.config.training
+    kinds: dict[tuple[Phase, ...], list[int]] = {}
+    for number in range(training.rounds):
+        steps = range(number * training.local_steps, (number + 1) * training.local_steps)
+        kinds.setdefault(tuple(map(job.strategy.phase, steps)), []).append(number)
+    total = 0.0
+    for numbers in kinds.values():
+        found: list[float] = []
+        while len(found) < _REPEATS and sum(found) < _PATIENCE / len(kinds):
+            engine.round = numbers[len(found) % len(numbers)]
+            found.append(_timed(job, engine.run_round))
+        total += len(numbers) * median(found)
+    return total / training.rounds
+
+
+def evaluation_seconds(job: Job) -> float:
+    """Return the seconds of an evaluation: of N + 1 models (on each node's own images: 2 N), from those of two."""
+    start, num_nodes = job.model.start()[None], job.topology.num_nodes
+    models = num_nodes + 1 if job.evaluated_on == "common" else 2 * num_nodes
+
+    def evaluate() -> None:
+        job.evaluate(start, [0])
+
+    return median(_timed(job, evaluate) for _ in range(3)) * models / 2
+
+
+def _timed(job: Job, action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    if job.device.type == "cuda":
+        torch.cuda.synchronize(job.device)
+    return time.perf_counter() - began

@@ -1,0 +1,207 @@
+"""A run's account: what it has cost and found so far, whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ngpd_fl.config import Config
+from ngpd_fl.records.evaluation import Evaluation
+from ngpd_fl.records.folder import RunFolder
+from ngpd_fl.records.measure import Measure
+from ngpd_fl.records.metrics import METRICS, Metrics
+from ngpd_fl.records.retries import Retries, checked_retries
+
+
+class Progress(NamedTuple):
+    """Where a run is, after each round and after the evaluation of the start.
+
+    Attributes:
+        round: rounds done.
+        rounds: rounds to do.
+        node_steps: local steps done, summed over nodes.
+        train_seconds: time spent in rounds so far.
+        metrics: this round's evaluation, if there was one.
+    """
+
+    round: int
+    rounds: int
+    node_steps: int
+    train_seconds: float
+    metrics: Metrics | None
+
+
+_ABSURD_LOSS = 1e6
+"""A mean training loss, in nats, from which no run comes back to something useful.
+
+Cross-entropy grows with the parameters but its gradient does not, so that far too large a step size may leave
+parameters of 1e18 that are finite for ever.
+"""
+
+_BEFORE = {"node_steps", "train_seconds", "virtual_seconds", "joules", "bytes_sent", "train_loss", "trust_shrink"}
+"""What the summary says by itself, or what belongs to the rounds before the last evaluation."""
+
+_COSTS = ("round", "bytes_sent", "train_seconds", "virtual_seconds", "joules")
+"""What it takes to reach a target."""
+
+_GIVEN = {
+    *("config", "num_params", "unused_classes", "folder", "on_progress", "evaluated_on", "clock", "skew"),
+    *("status", "metrics"),
+}
+"""What is no counter."""
+
+
+@dataclass
+class RunRecorder:
+    """Counters of a run on its way, and its records as far as there is a folder.
+
+    Attributes:
+        config: what is run.
+        num_params: P.
+        unused_classes: those that no node holds.
+        folder: where evaluations are recorded; none: nowhere.
+        on_progress: called after each round.
+        evaluated_on: whether models are evaluated on ``"common"`` images or each on its node's ``"own"``.
+        clock: returns what the run has used by the virtual clock, ``virtual_seconds`` and ``joules`` among it; none: it
+            has no clock.
+        skew: measures of how the nodes' labels differ, and how that lies on the graph; none: not known here.
+        status: the run's end, once it is known.
+        round: rounds done.
+        node_steps: local steps done, summed over nodes.
+        retries: layer and factor -> its ``width``, and how often its eigendecomposition failed and what was done then.
+    """
+
+    config: Config
+    num_params: int
+    unused_classes: Sequence[int]
+    folder: RunFolder | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    evaluated_on: str = "common"
+    clock: Callable[[], Mapping[str, Any]] | None = None
+    skew: Mapping[str, float] | None = None
+    status: str = "finished"
+    metrics: list[Metrics] = field(default_factory=list)
+    round: int = 0
+    node_steps: int = 0
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    bytes_sent: int = 0
+    retries: Retries = field(default_factory=dict)
+    _losses: list[float] = field(default_factory=list)
+    _shrinks: list[float] = field(default_factory=list)
+
+    def add_round(self, loss: float, shrink: float, *, node_steps: int, bytes_sent: int, seconds: float) -> bool:
+        """Count a round; return whether training has left the numbers that mean anything (then it has diverged)."""
+        self.round += 1
+        self.node_steps += node_steps
+        self.train_seconds += seconds
+        self.bytes_sent += bytes_sent
+        if not node_steps:  # by the clock, a round may be one in which nobody was there
+            return False
+        self._losses.append(loss)
+        self._shrinks.append(shrink)
+        return not loss < _ABSURD_LOSS  # or it is nan
+
+    def add_retries(self, found: Any) -> None:
+        """Count eigendecompositions that failed at first; raise ``InputError`` where what others say of them is odd."""
+        for factor, counts in checked_retries(found).items():
+            known = self.retries.setdefault(factor, {"width": counts["width"]})
+            for how in counts.keys() - {"width"}:
+                known[how] = known.get(how, 0) + counts[how]
+
+    def evaluation_is_due(self) -> bool:
+        """Return whether the models are to be evaluated after this round."""
+        return self.round % self.config.evaluation.every == 0 or self.round == self.config.training.rounds
+
+    def add_evaluation(self, measure: Measure, found: Mapping[str, Any]) -> Metrics:
+        """Record what the models are found to be worth, as ``Evaluation.record`` says it."""
+        clock = self.clock() if self.clock is not None else {}
+        metrics = METRICS[measure](
+            round=self.round,
+            node_steps=self.node_steps,
+            train_seconds=self.train_seconds,
+            virtual_seconds=clock.get("virtual_seconds"),
+            joules=clock.get("joules"),
+            bytes_sent=self.bytes_sent,
+            train_loss=float(np.mean(self._losses)) if self._losses else None,
+            trust_shrink=float(np.mean(self._shrinks)) if self._shrinks else None,
+            **found,
+        )
+        self._losses, self._shrinks = [], []
+        self.metrics.append(metrics)
+        if self.folder is not None:
+            self.folder.add(metrics)
+        return metrics
+
+    def add_parts(self, measure: Measure, num_nodes: int, parts: Sequence[Mapping[str, Sequence[float]]]) -> Metrics:
+        """Record what several hosts found: ``Evaluation.part`` of each, with the indices ``node`` of its nodes."""
+        places = [int(node) for part in parts for node in part["node"]]
+        return self.add_evaluation(measure, Evaluation.joined(measure, parts).record(places, num_nodes))
+
+    def state(self) -> dict[str, Any]:
+        """Return all counters, as JSON holds them; ``load`` takes them back. The evaluations are not among them."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _GIVEN}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned; raise ``ValueError`` where that has other counters."""
+        if odd := sorted(state.keys() ^ self.state().keys()):
+            raise ValueError(f"the counter {odd[0]} is {'not known' if odd[0] in state else 'missing'}")
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def is_at_target(self) -> bool:
+        """Return whether the last evaluation reached the accuracy at which the run is to end."""
+        return self.metrics[-1].reaches(self.config.training.until_accuracy)
+
+    def report(self, metrics: Metrics | None) -> None:
+        """Tell whoever listens where the run is."""
+        if self.on_progress is not None:
+            rounds = self.config.training.rounds
+            self.on_progress(Progress(self.round, rounds, self.node_steps, self.train_seconds, metrics))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result, as in ``summary.json``."""
+        last = self.metrics[-1] if self.metrics else None
+        best = max(self.metrics, key=lambda metrics: metrics.measure.rank(metrics.mean), default=None)
+        return {
+            "strategy": self.config.method,
+            "topology": self.config.topology.name,
+            "dataset": self.config.data.dataset,
+            "nodes": self.config.topology.nodes,
+            "parameters": self.num_params,
+            "rounds": self.round,
+            "rounds_planned": self.config.training.rounds,
+            "unused_classes": list(self.unused_classes),
+            "skew": dict(self.skew) if self.skew is not None else None,
+            "evaluated_on": self.evaluated_on,
+            "status": self.status,
+            "diverged": self.status == "diverged",
+            "final": _final(last) if last else None,
+            "target": self._target(),
+            "best": {"round": best.round, f"mean_{best.measure.key}": best.mean} if best else None,
+            "bytes_sent": self.bytes_sent,
+            "node_steps": self.node_steps,
+            "train_seconds": self.train_seconds,
+            "node_steps_per_second": self.node_steps / self.train_seconds if self.train_seconds else None,
+            "evaluation_seconds": self.evaluation_seconds,
+            "decomposition_retries": self.retries,
+            "clock": self.clock() if self.clock is not None else None,
+        }
+
+    def _target(self) -> dict[str, Any] | None:
+        """Return the accuracy at which the run was to end, if any, whether it was reached, and the cost until then."""
+        wanted = self.config.training.until_accuracy
+        if wanted is None:
+            return None
+        reached = next((metrics for metrics in self.metrics if metrics.reaches(wanted)), None)
+        cost = {name: getattr(reached, name, None) for name in _COSTS}
+        return {"mean_accuracy": wanted, "reached": reached is not None, **cost}
+
+
+def _final(last: Metrics) -> dict[str, Any]:
+    """Return what the summary repeats of the last evaluation: the values that are single numbers."""
+    values = last.model_dump(exclude=_BEFORE | {f"averaged_model_{last.measure.group}_{last.measure.key}"})
+    return {name: value for name, value in values.items() if not isinstance(value, list)}

@@ -1,0 +1,226 @@
+"""The parts of a run, put together from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from math import inf
+from typing import Any, TypeVar
+
+import networkx as nx
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ngpd_fl.config import Config, InputError, build_topology
+from ngpd_fl.curvature import KFAC
+from ngpd_fl.data import Dataset, Regression, Split, divide, label_skew, neighborhood_skew, skew_features
+from ngpd_fl.devices import Device, draw_devices
+from ngpd_fl.engines import DataMinibatches, PooledMinibatches, check_topology, default_chunk_size, lr_scale
+from ngpd_fl.evaluation import evaluate
+from ngpd_fl.faults import check_faults
+from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
+from ngpd_fl.records import Evaluation
+from strategies import Strategy, make_strategy
+from strategies.parts.edge_consensus import EdgeConsensusOptions
+from strategies.parts.natural_gradient import NaturalGradientOptions
+from topologies import Topology
+
+Runner = TypeVar("Runner")
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""By their names in ``engine.dtype``."""
+
+_MEMORY = 4
+"""Own messages that edge consensus remembers where nodes do not keep step; more changed nothing in trials."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything a run needs, ready to go.
+
+    Attributes:
+        config: what it was made from.
+        topology: the graph and its schedule.
+        dataset: the images.
+        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
+            whose data lie elsewhere.
+        evaluated: what evaluation uses: a split for all nodes' models or, by the node's index, one for each.
+        origin: as in ``Division``.
+        model: the network; its parameters are the nodes' common start.
+        objective: what the algorithm minimizes, with its curvature for one of second order.
+        strategy: the algorithm.
+        feed: batches and draws of every node.
+        device: where it is computed.
+        devices: what the nodes run on, by the virtual clock; none where the run has no clock.
+    """
+
+    config: Config
+    topology: Topology
+    dataset: Dataset
+    counts: NDArray[np.int64]
+    evaluated: Split | Mapping[int, Split]
+    origin: str
+    model: FlatModel
+    objective: SupervisedObjective | KFAC
+    strategy: Strategy
+    feed: DataMinibatches | PooledMinibatches
+    device: torch.device
+    devices: Sequence[Device] = ()
+
+    @property
+    def chunk_size(self) -> int | None:
+        """Nodes computed at once: as configured, else what the engine chooses; None: all."""
+        return self.config.engine.chunk_size or default_chunk_size(self.model.start())
+
+    @property
+    def skew(self) -> dict[str, float]:
+        """How the nodes' labels differ, and how that lies on the graph: the measures by name."""
+        of_nodes = asdict(label_skew(self.counts))
+        return (
+            of_nodes | asdict(neighborhood_skew(self.counts, self.topology))
+            if self.topology.num_nodes > 1
+            else of_nodes
+        )
+
+    @property
+    def evaluated_on(self) -> str:
+        """Whether models are evaluated on ``"common"`` images or each on its node's ``"own"``."""
+        return "common" if isinstance(self.evaluated, Split) else "own"
+
+    def take_retries(self) -> dict[str, dict[str, int]]:
+        """Return which decompositions of curvature failed at first since the last call; see ``Retries.take``."""
+        return self.objective.retries.take() if isinstance(self.objective, KFAC) else {}
+
+    def evaluate(self, params: Tensor, nodes: Sequence[int] | None = None, *, average: bool = True) -> Evaluation:
+        """Evaluate the parameters ``[n, P]`` of some nodes (none: of all) and, perhaps, the mean of them."""
+        nodes = range(self.topology.num_nodes) if nodes is None else nodes
+        evaluated = self.evaluated if isinstance(self.evaluated, Split) else [self.evaluated[node] for node in nodes]
+        return evaluate(self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average)
+
+    def start(self, runner: Callable[..., Runner], *, topology: Topology | None = None, **more: Any) -> Runner:
+        """Return ``SynchronousEngine`` or ``NodeGroup``, whichever is given, with its nodes at their common start.
+
+        Args:
+            runner: the class.
+            topology: another graph than the run's, of at most N nodes.
+            more: what else it takes, such as a crew's ``nodes``.
+        """
+        training = self.config.training
+        return runner(
+            self.strategy,
+            topology or self.topology,
+            self.feed,
+            self.model.start(),
+            local_steps=training.local_steps,
+            seed=self.config.seed,
+            message_loss=self.config.network.message_loss,
+            lr_scale=partial(lr_scale, training),
+            **{"chunk_size": self.chunk_size, **more},
+        )
+
+
+def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
+    """Load the data, build graph, network and algorithm.
+
+    Args:
+        config: the whole run.
+        hosted: the nodes of this process; none: all. Where data lie at their nodes, only theirs are read.
+
+    Raises:
+        InputError: something does not fit; one line says what.
+    """
+    device = pick_device(config)
+    dtype = DTYPES[config.engine.dtype]
+    topology = build_topology(config)
+    check_topology(config.strategy, topology)
+    check_faults(config.faults, topology)
+    if topology.is_directed and config.has_clock:
+        raise InputError(f"topology.name: {config.topology.name} does not go by the virtual clock; unset what needs it")
+    devices = draw_devices(config.devices, topology.num_nodes, config.seed) if config.has_clock else ()
+    if config.strategy.needs.reliable and any(device.online_s < inf for device in devices):
+        raise InputError(f"devices: {config.strategy.title} needs every message; unset online_s of all devices")
+    division = divide(config, hosted)
+    dataset, parts, task = division.dataset, division.parts, division.dataset.task
+    if config.training.until_accuracy is not None and isinstance(task, Regression):
+        raise InputError(
+            f"training.until_accuracy: {config.data.dataset} has real-valued targets, which have no accuracy; unset it"
+        )
+    input_shape = tuple(dataset.train.inputs.shape[1:])
+    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
+    model.module.to(device)
+    likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
+    train = skew_features(
+        dataset.train.placed(dtype, device),
+        parts,
+        rotation=config.data.rotation,
+        noise=config.data.noise,
+        seed=config.seed,
+    )
+    feed = DataMinibatches(
+        train,
+        parts,
+        config.data.batch_size,
+        config.seed,
+        crop=config.data.crop,
+        flip=config.data.flip,
+        draw_shape=likelihood.draw_shape(task.num_outputs),
+    )
+    objective = build_objective(config, model, likelihood, input_shape)
+    evaluated: Split | dict[int, Split]
+    if isinstance(division.evaluated, Split):
+        evaluated = division.evaluated.placed(dtype, device)
+    else:
+        evaluated = {node: split.placed(dtype, device) for node, split in division.evaluated.items()}
+    counts, origin = division.counts, division.origin
+    strategy = build_strategy(config, objective)
+    job = Job(config, topology, dataset, counts, evaluated, origin, model, objective, strategy, feed, device, devices)
+    return _with_one_model(job, feed) if config.num_models == 1 else job
+
+
+def _with_one_model(job: Job, feed: DataMinibatches) -> Job:
+    """Return the run of the one model that an all-reduce or a node with all data trains."""
+    if job.evaluated_on == "own":
+        raise InputError(
+            f"training.baseline: {job.config.training.baseline} trains one model, but {job.config.data.dataset} has "
+            "test data of each node; allowed: fedavg"
+        )
+    pooled = (
+        feed.of_one_node()
+        if job.config.training.baseline == "single-node"
+        else PooledMinibatches(feed, len(job.counts))
+    )
+    counts = job.counts.sum(axis=0, keepdims=True)
+    return replace(job, topology=Topology([nx.empty_graph(1)]), counts=counts, feed=pooled)
+
+
+def build_objective(
+    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]
+) -> SupervisedObjective | KFAC:
+    """Return the network's loss, -log p of the likelihood, with its curvature where the algorithm uses that."""
+    decay, options = config.training.weight_decay, config.strategy
+    if isinstance(options, NaturalGradientOptions):
+        return KFAC(model, likelihood, input_shape, options, decay)
+    return SupervisedObjective(model, likelihood, decay)
+
+
+def build_strategy(config: Config, objective: SupervisedObjective | KFAC) -> Strategy:
+    """Return the algorithm that minimizes ``objective``.
+
+    Where nodes do not keep step, a message is answered three rounds later at the earliest: to go on mixing, edge
+    consensus has to remember more of its own.
+    """
+    options = config.strategy
+    if isinstance(options, EdgeConsensusOptions) and options.memory is None and config.training.mode != "synchronous":
+        options = options.model_copy(update={"memory": _MEMORY})
+    return make_strategy(options, objective)
+
+
+def pick_device(config: Config) -> torch.device:
+    """Return the device that ``engine.device`` names; raise ``InputError`` where there is no such GPU."""
+    wanted = config.engine.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("engine.device: cuda is not available here; allowed: auto, cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,1 @@
+"""Compression of messages: options, codecs, and the wrappers that apply them to any algorithm."""

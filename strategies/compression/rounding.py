@@ -1,0 +1,49 @@
+"""Messages in shorter numbers: any algorithm, with what it sends rounded to another floating-point type.
+
+A node's own message is what its neighbors can read, also for itself: ``incoming`` gets the rounded one as ``outbox``,
+so that a mirror of what a neighbor has applied stays exact. Duals of edge consensus hold rounded values, whose error
+does not add up: each message replaces the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from strategies.compression.wrapper import Wrapped
+from strategies.contract import Message, RoundView, State, StrategyOptions, View
+
+WIRE_TYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+}
+"""By their names in the options."""
+
+
+def message_dtype(options: StrategyOptions) -> torch.dtype | None:
+    """Return the type of the numbers in messages; None: that of the parameters."""
+    return None if options.message_dtype is None else WIRE_TYPES[options.message_dtype]
+
+
+def sent_dtype(value: Tensor, wire: torch.dtype | None) -> torch.dtype:
+    """Return the type in which a message's field travels: ``wire``, if there is one and these are real numbers."""
+    return wire if wire is not None and value.is_floating_point() else value.dtype
+
+
+@dataclass(frozen=True)
+class Rounded(Wrapped):
+    """An algorithm whose messages are rounded to ``wire``; see ``Strategy``."""
+
+    wire: torch.dtype
+
+    def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
+        """Return the algorithm's message, each number the nearest one of the type ``wire``."""
+        message = self.strategy.outgoing(state, view, round_view)
+        rounded: dict[str, Any] = {
+            name: value.to(sent_dtype(value, self.wire)).to(value.dtype) for name, value in message._asdict().items()
+        }
+        return type(message)(**rounded)

@@ -1,0 +1,170 @@
+"""Estimates: what is said to be exact is, and what is measured is carried over in proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from ngpd_fl.config import Config
+from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.profiling import estimate, timing
+from ngpd_fl.profiling.allocations import Allocations
+from ngpd_fl.profiling.memory import state_bytes, work_bytes
+from ngpd_fl.profiling.subnetwork import part_of
+from ngpd_fl.training import compose
+from ngpd_fl.training.run import run
+from strategies import STRATEGIES, parse_strategy
+from topologies import parse_topology
+
+
+@pytest.fixture(autouse=True)
+def few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a round takes is not looked at, but by a clock of the test's."""
+    monkeypatch.setattr(timing, "_REPEATS", 1)
+
+
+def small(**values: Any) -> Config:
+    training = {"rounds": 3, "local_steps": 2, **values.pop("training", {})}
+    return Config(training=training, evaluation={"every": 2}, **values)
+
+
+def kinds(config: Config) -> dict[str, int]:
+    parts = compose(config)
+    return state_bytes(parts, parts.topology, config.engine.chunk_size)
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, {"name": "ngpd", "mixing": 0, "rank": 5}])
+@pytest.mark.parametrize(("topology", "chunk_size"), [("barbell", None), ("star", 3)])
+def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_size: int | None) -> None:
+    """Also with slots to spare: a star's hub shares no block with its leaves, and rows of a block have equal slots."""
+    spec = parse_strategy(strategy).spec
+    config = small(
+        strategy=strategy,
+        topology={"name": "tree" if spec.tree else topology, "nodes": 8},
+        training={"local_steps": 1} if spec.single_step else {},
+        engine={"chunk_size": chunk_size},
+    )
+    engine = compose(config).start(SynchronousEngine)
+    engine.run_round()
+    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._crew._states))
+    assert sum(kinds(config).values()) == held
+
+
+def test_kinds_of_state() -> None:
+    """8 nodes on a ring, softmax on 64 pixels: P = 650, 2 slots a node, floats of 4 bytes, integers of 8."""
+    found = kinds(small(model="softmax"))
+    assert found["params"] == 8 * 650 * 4
+    assert found["dual"] == 8 * 2 * 650 * 4
+    assert found["mirror"] == 8 * (2 * 2 * 650 * 4 + 2 * 2 * 8)
+    factors = 65 * 65 + 10 * 10  # once as running averages, once as eigenvectors
+    assert found["curvature"] == 8 * 4 * (2 * factors + 65 + 10 + 2 + 1)
+    assert kinds(small(model="softmax", strategy="dsgd")) == {"params": 20800, "velocity": 20800}
+
+
+@pytest.mark.parametrize("schedule", ["static", "matching"])
+@pytest.mark.parametrize(("strategy", "dataset"), [("ngpd", "diabetes"), ("dsgd", "digits")])
+def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str, dataset: str) -> None:
+    values = {"topology": {"name": "erdos-renyi", "nodes": 6, "schedule": schedule}, "data": {"dataset": dataset}}
+    config = small(model="softmax", strategy=strategy, network={"message_loss": 0.2}, **values)
+    found, result = estimate(config), run(config)
+    assert found.sent == result.summary["bytes_sent"]
+    assert found.evaluations == len(result.metrics)
+    assert found.parameters == result.summary["parameters"]
+    assert found.measured_nodes == 6
+
+
+@pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
+def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
+    config = small(model="softmax", strategy=strategy)
+    engine = compose(config).start(SynchronousEngine)
+    engine.run_round()
+    held = sum(buffer.numel() * buffer.element_size() for buffer in engine._crew._mailbox._buffers.values())
+    assert estimate(config).messages == held
+
+
+@pytest.mark.parametrize("dataset", ["digits", "diabetes"])
+def test_the_data_set_is_counted_once(dataset: str) -> None:
+    config = small(model="softmax", strategy="dsgd", data={"dataset": dataset})
+    data = compose(config).dataset
+    splits = (data.train, data.validation, data.test)
+    tensors = [tensor for split in splits for tensor in (split.inputs, split.labels)]
+    assert estimate(config).dataset == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def test_tensors_are_counted_as_long_as_they_live() -> None:
+    allocations = Allocations()
+    with allocations:
+        first = torch.zeros(1000)
+        view = first[:10]
+        second = torch.zeros(500) + 1  # one of them lives on
+        del first, second
+        torch.zeros(1500)
+    assert allocations.peak == 4 * (1000 + 1500)
+    del view
+    assert allocations._live == 0
+
+
+def test_rounds_are_weighted_by_how_often_they_occur(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that counts refreshes, against the mean over all rounds."""
+    strategy = {"name": "ngpd", "factor_every": 3, "basis_every": 5}
+    config = small(model="softmax", strategy=strategy, training={"rounds": 23, "local_steps": 2})
+    parts = compose(config)
+    engine = parts.start(SynchronousEngine, chunk_size=None)
+
+    def seconds(number: int) -> float:
+        phases = [parts.strategy.phase(step) for step in (2 * number, 2 * number + 1)]
+        return 0.001 * sum(1 + 10 * phase.refresh_factors + 100 * phase.refresh_basis for phase in phases)
+
+    monkeypatch.setattr(timing, "_timed", lambda parts, action: seconds(engine.round))
+    expected = sum(map(seconds, range(23))) / 23
+    assert timing.mean_round(parts, engine) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("name", "degree"), [("torus", 4), ("ring", 2), ("hypercube", 6), ("star", 2)])
+def test_a_part_has_the_networks_degree(name: str, degree: int) -> None:
+    topology = parse_topology({"name": name, "nodes": 64}).build(seed=0)
+    part = part_of(topology, 16)
+    assert part.num_nodes == 16 and (part.degrees == degree).all()
+    assert part_of(topology, 64) is topology
+
+
+@pytest.mark.parametrize("degree", [3, 5])
+def test_a_part_with_an_odd_degree(degree: int) -> None:
+    topology = parse_topology({"name": "random-regular", "nodes": 64, "degree": degree}).build(seed=0)
+    assert (part_of(topology, 16).degrees == degree).all()
+
+
+def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which a round of n nodes takes n seconds."""
+    sizes: list[int] = []
+
+    def timed(parts: Any, action: Callable[[], object]) -> float:
+        engine = getattr(action, "__self__", None)
+        sizes.append(engine.num_nodes if engine is not None else 0)
+        return float(sizes[-1] or 0.25)
+
+    monkeypatch.setattr(timing, "_timed", timed)
+    config = small(model="softmax", topology={"nodes": 24})
+    found = estimate(config)
+    assert set(sizes) == {0, 8} and found.measured_nodes == 8
+    assert found.round == pytest.approx(24)
+    assert found.training_seconds == pytest.approx(3 * 24)
+    assert found.evaluation == pytest.approx(25 * 0.25 / 2)
+    parts = compose(config)
+    assert found.work == pytest.approx(work_bytes(parts, 24), rel=0.05)
+
+
+def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
+    """Where ``chunk_size`` is unset the engine computes a chunk of 400 nodes at a time: work is as if it were given."""
+    values = {"topology": {"name": "ring", "nodes": 400}, "partition": "iid", "strategy": "dsgd"}
+    config = small(model={"name": "mlp", "hidden": (256,)}, **values)
+    job = compose(config)
+    assert job.chunk_size is not None and job.chunk_size < 200
+    given = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": job.chunk_size})})
+    at_once = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": 400})})
+    unset, chunked, whole = (work_bytes(compose(each), 100) for each in (config, given, at_once))
+    assert unset == pytest.approx(chunked, rel=0.05) and unset < 0.7 * whole
