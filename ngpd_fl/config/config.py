@@ -29,6 +29,7 @@ from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.sections import (
+    DEFAULT_NAMES,
     NODE_FOLDERS,
     DataConfig,
     DevicesConfig,
@@ -36,8 +37,7 @@ from ngpd_fl.config.sections import (
     EvaluationConfig,
     ModelConfig,
     NetworkConfig,
-    Section,
-    Seed,
+    SeedConfig,
     TrainingConfig,
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
@@ -47,11 +47,8 @@ logger = logging.getLogger(__name__)
 
 Options = TypeVar("Options")
 
-DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
-"""The sections that a ``name`` rules, and which one is meant where none is given."""
 
-
-class Config(Section):
+class Config(SeedConfig):
     """Everything that determines a run.
 
     ``partition``, ``topology``, ``strategy`` and ``model`` may be given by name (``"ngpd"``), as a mapping, or as the
@@ -59,7 +56,6 @@ class Config(Section):
     connected, undirected networkx graph.
     """
 
-    seed: Seed = Field(0, description="keys every random draw of the run")
     data: DataConfig = DataConfig()
     partition: PartitionConfig = ClassesPartition()
     topology: SerializeAsAny[TopologyOptions] = Field(default_factory=lambda: parse_topology(DEFAULT_NAMES["topology"]))

@@ -1,6 +1,6 @@
 """The public names of ``ngpd_fl.config``."""
 
-from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over
+from ngpd_fl.config.config import Config, parse_assignments, put_over
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
 from ngpd_fl.config.graph import build_topology
@@ -28,6 +28,7 @@ from ngpd_fl.config.reading import (
     read_toml,
 )
 from ngpd_fl.config.sections import (
+    DEFAULT_NAMES,
     DataConfig,
     DevicesConfig,
     EngineConfig,

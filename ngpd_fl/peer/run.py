@@ -122,7 +122,7 @@ def check_for_peers(config: Config) -> None:
     if config.training.baseline is not None:
         raise InputError("training.baseline: peers exchange with their neighbors; unset it, or use ngpd-fl run")
     if config.training.timeout_seconds is not None:
-        raise InputError("training.timeout_seconds: is of the virtual clock; name the peers' own by --patience")
+        raise InputError("training.timeout_seconds: is of the virtual clock; name the peers' own by --round-timeout")
     if config.training.until_accuracy is not None:
         raise InputError("training.until_accuracy: nobody knows all peers' accuracy while they run; unset it")
     if config.strategy.needs.reliable:
