@@ -5,6 +5,8 @@ What is said of images goes for examples of any shape.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,3 +130,18 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return 16 hexadecimal digits that depend on every example of all three splits, their labels and their order.
+
+    Of an input's bits only the sum goes in, which takes a tenth of the time.
+    """
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.validation, dataset.test):
+        inputs = split.inputs.contiguous().numpy()
+        rows = inputs.reshape(len(split), math.prod(inputs.shape[1:]))  # -1 would not do where there are none
+        bits = rows.view({4: np.uint32, 8: np.uint64}[inputs.itemsize])
+        digest.update(repr((inputs.shape, split.labels.shape)).encode())
+        digest.update(bits.sum(1, dtype=np.uint64).tobytes() + split.labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
