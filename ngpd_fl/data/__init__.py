@@ -1,7 +1,7 @@
-"""Data: loading a data set, dividing it among the nodes, and drawing their minibatches."""
+"""Data: loading a data set, partitioning it among the nodes, and drawing their minibatches."""
 
 from ngpd_fl.data.augmentation import Moves, draw_moves, move
-from ngpd_fl.data.dataset import Dataset, Division, Split, fingerprint
+from ngpd_fl.data.dataset import Dataset, Partition, Split, fingerprint
 from ngpd_fl.data.export import export_nodes
 from ngpd_fl.data.feature_skew import skew_features
 from ngpd_fl.data.loading import load_dataset
@@ -21,7 +21,7 @@ __all__ = [
     "BatchSampler",
     "Classification",
     "Dataset",
-    "Division",
+    "Partition",
     "Moves",
     "NeighborhoodSkew",
     "Regression",

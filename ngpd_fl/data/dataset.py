@@ -1,6 +1,6 @@
 """A data set: images and labels in three splits, once in memory; nodes hold indices into ``train``.
 
-What is said of images goes for examples of any shape.
+"Images" stands for examples of any shape.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a run reads. The three splits share no image.
+    """The data of a run. The three splits share no image.
 
     Attributes:
         name: as in ``data.dataset``.
-        train: what the nodes learn from; the partition divides it.
+        train: the examples that the nodes learn from, each a part of it.
         validation: what settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: what results are reported on.
         task: what is learned; it knows the number of classes or targets.
@@ -77,7 +77,7 @@ class Dataset:
 
     @property
     def train_groups(self) -> NDArray[np.int64]:
-        """What the partition goes by, int64 ``[M]``: each training image's class, in regression its target's bin."""
+        """Labels that the partition uses, int64 ``[M]``: a training image's class, in regression its target's bin."""
         return np.asarray(self.task.groups(self.train.labels).numpy())
 
     def split(self, name: Literal["test", "validation"]) -> Split:
@@ -86,8 +86,8 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Division:
-    """A data set and what of it belongs to each of N nodes.
+class Partition:
+    """A data set and the part of it that each of N nodes has.
 
     Attributes:
         dataset: the data set; where each node has its own, that of the nodes of this process, one after the other.
@@ -110,7 +110,7 @@ class Division:
 
 @dataclass(frozen=True, eq=False)
 class RawDataset:
-    """What a reader returns: the data set as it lies on disk, and how its pixels become a network's inputs.
+    """The result of a reader: the data set as it lies on disk, and how its pixels become a network's inputs.
 
     An input is ``(pixel / white - mean) / std``. Pixels stay bytes until the splits are made, which spares a copy of
     the floats.

@@ -1,4 +1,4 @@
-"""A data set, divided as a run divides it, written as the folders of ``node-folders``: to be copied to devices."""
+"""Export of the partition of a run as the folders of ``node-folders``, to be copied to devices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def export_nodes(config: Config, path: Path) -> int:
         How many validation images were left out.
 
     Raises:
-        InputError: the data cannot be read or divided, or the folder cannot be written.
+        InputError: the data cannot be read or partitioned, or the folder cannot be written.
     """
     for key in ("rotation", "noise"):
         if getattr(config.data, key):

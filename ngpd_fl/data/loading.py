@@ -100,7 +100,7 @@ def learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:
 def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, own: RawDataset) -> None:
     """Raise ``InputError`` where inputs or targets are not of the shape of those that models were trained on."""
     for name in ("inputs", "labels"):
-        shape, wanted = (tuple(getattr(each.train, name).shape[1:]) for each in (raw, own))
+        shape, wanted = (tuple(getattr(data.train, name).shape[1:]) for data in (raw, own))
         if shape != wanted:
             raise InputError(
                 f"data.dataset: {config.dataset} has {name} of shape {shape}, but {trained_on.dataset}, on which the "

@@ -31,7 +31,7 @@ from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
-from ngpd_fl.data.dataset import Division
+from ngpd_fl.data.dataset import Partition
 from ngpd_fl.data.loading import load_dataset
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
@@ -40,7 +40,7 @@ from ngpd_fl.data.skew import label_counts
 Parts = list[NDArray[np.int64]]
 
 
-def divide(config: Config, hosted: Sequence[int] | None = None) -> Division:
+def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     """Return the data of a run and the training images of each node.
 
     Args:
@@ -54,7 +54,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Division:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
     parts = deal(dataset.train_groups, config)
-    return Division(dataset, parts, dataset.split(config.evaluation.split))
+    return Partition(dataset, parts, dataset.split(config.evaluation.split))
 
 
 def deal(labels: NDArray[np.int64], config: Config) -> Parts:

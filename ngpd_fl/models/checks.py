@@ -1,4 +1,4 @@
-"""What a network must not contain to be trained by nodes with data of their own, checked before anything runs."""
+"""Checks, before anything runs, that nodes with data of their own can train a network."""
 
 from __future__ import annotations
 

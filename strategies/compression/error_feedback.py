@@ -64,7 +64,7 @@ class ErrorFeedback(Wrapped):
     def local_step(
         self, state: DifferencesState, view: View, step: Step, phase: Phase
     ) -> tuple[DifferencesState, StepInfo]:
-        """Take the algorithm's step."""
+        """Do the algorithm's step."""
         inner, info = self.strategy.local_step(state.inner, view, step, phase)
         return state._replace(inner=inner), info
 
@@ -75,7 +75,7 @@ class ErrorFeedback(Wrapped):
         parts: dict[str, Tensor] = {}
         for name, value in exact._asdict().items():
             difference = self._codec.encode(value - getattr(state.own, name), key)
-            parts |= {f"{name}_{part}": each for part, each in difference._asdict().items()}
+            parts |= {f"{name}_{part}": tensor for part, tensor in difference._asdict().items()}
         if self._codec.has_key:
             parts["key"] = round_view.round.to(torch.int32)
         return message_type(*parts)(**parts)
@@ -91,7 +91,7 @@ class ErrorFeedback(Wrapped):
     ) -> DifferencesState:
         """Bring the copies up to date; then let the algorithm average with what they make of its neighbors."""
         exact = self.strategy.outgoing(state.inner, view, round_view)
-        own, heard, told, said = {}, {}, {}, {}
+        own, heard, received, sent = {}, {}, {}, {}
         for name, value in exact._asdict().items():
             size = value.shape[-1]
             before, theirs = getattr(state.own, name), getattr(state.heard, name)
@@ -99,11 +99,11 @@ class ErrorFeedback(Wrapped):
             news = theirs + self._decoded(name, inbox, view.neighbor, size)
             heard[name] = torch.where(headers.received[:, None], news, theirs)
             if name in self.options.spec.per_edge:
-                told[name], said[name] = heard[name], own[name]
+                received[name], sent[name] = heard[name], own[name]
             else:
-                told[name], said[name] = value + self._gossip_step * (heard[name] - own[name]), value
+                received[name], sent[name] = value + self._gossip_step * (heard[name] - own[name]), value
         make = type(exact)
-        inner = self.strategy.incoming(state.inner, view, round_view, make(**told), make(**said), headers)
+        inner = self.strategy.incoming(state.inner, view, round_view, make(**received), make(**sent), headers)
         return DifferencesState(inner, make(**own), make(**heard))
 
     def estimate(self, state: DifferencesState) -> Tensor:

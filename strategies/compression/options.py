@@ -1,4 +1,4 @@
-"""Which short form messages take: an option of the algorithms whose theory allows it."""
+"""Options ``compress``: the codecs of messages, for the algorithms whose theory allows them."""
 
 from __future__ import annotations
 

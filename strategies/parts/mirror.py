@@ -1,4 +1,4 @@
-"""What a node knows of its neighbors' duals in edge consensus: a mirror for each edge, and when it may be believed.
+"""Mirrors of the neighbors' duals in edge consensus, one for each edge, and the time when each is known to be right.
 
 Node i holds m for z_j|i, and moves it as node j moves that, by the messages of its own that j has applied:
 
@@ -47,7 +47,7 @@ _ANY_ERROR = 1e30
 
 
 class Mirror(NamedTuple):
-    """What a node knows of its neighbors' duals; H is the number of own messages that it remembers.
+    """A node's copies of its neighbors' duals; H is the number of own messages that it remembers.
 
     Attributes:
         value: m, the neighbors' z_j|i, ``[D, P]``.
