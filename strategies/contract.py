@@ -51,7 +51,7 @@ class Spec:
     Attributes:
         per_edge: the message's fields that hold one value per neighbor, ``[D, ...]``.
             The others hold one value that every neighbor receives.
-        directed: which directed graphs it takes: none, those whose weights are doubly stochastic ("balanced"), or any.
+        directed: the directed graphs that it works on: none, those with doubly stochastic weights ("balanced"), or any.
         tree: the union graph must be a tree.
         static: the graph must not vary over time.
         reliable: every message must arrive.

@@ -83,7 +83,7 @@ class Topology:
 
     @property
     def num_graphs(self) -> int:
-        """The number of graphs that take turns; 1 for a network that stays."""
+        """The number of graphs that alternate; 1 for a network that stays."""
         return len(self._present)
 
     @property

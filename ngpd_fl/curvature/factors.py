@@ -73,7 +73,7 @@ def moment_vectors(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]
     """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalization, F itself.
 
     Args:
-        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as ``layer_inputs`` takes it, or a normalization.
+        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as for ``layer_inputs``, or a normalization.
         inputs: what the layer was given.
         gradients: the output gradients, once for each score of an example.
     """

@@ -118,7 +118,7 @@ class KFAC:
         self.retries.add(name, factor, how, width=d_in if factor == "input" else d_out)
 
     def _warn_of_width(self) -> None:
-        """Say which factor is the widest of all that are decomposed whole, where that takes long and may fail."""
+        """Warn of the widest factor that is decomposed whole, where that takes long and may fail."""
         widths = {
             (name, factor): width
             for name, layer in self.capture.layers.items()

@@ -64,9 +64,9 @@ class Dataset:
     Attributes:
         name: as in ``data.dataset``.
         train: the examples that the nodes learn from, each a part of it.
-        validation: what settings are chosen on; empty where ``data.validation_fraction`` is 0.
-        test: what results are reported on.
-        task: what is learned; it knows the number of classes or targets.
+        validation: the examples that settings are chosen on; empty where ``data.validation_fraction`` is 0.
+        test: the examples that results are reported on.
+        task: the learning task; it knows the number of classes or targets.
     """
 
     name: str
@@ -135,7 +135,7 @@ class RawDataset:
 def fingerprint(dataset: Dataset) -> str:
     """Return 16 hexadecimal digits that depend on every example of all three splits, their labels and their order.
 
-    Of an input's bits only the sum goes in, which takes a tenth of the time.
+    Only the sum of an input's bits enters, in a tenth of the time.
     """
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation, dataset.test):

@@ -69,7 +69,7 @@ class Values(NamedTuple):
 
 
 class RandomK(_Keep):
-    """Entries that a key picks, which takes the place of their numbers."""
+    """Entries that a key picks; the key travels in place of their numbers."""
 
     name: Literal["random-k"] = "random-k"
     parts: ClassVar[type[Any]] = Values

@@ -6,8 +6,8 @@ Node i holds m for z_j|i, and moves it as node j moves that, by the messages of 
 
 It is right only if i knows which these are: the header of j's message tells (a bitmap). Until then a message is
 unresolved: it may be lost or, between nodes out of step, still on its way; one that is older than what was applied will
-never be. The last few are remembered as ``pending``. An error comes about where a message was forgotten before its fate
-was known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes on from a
+never be. The last few are remembered as ``pending``. An error arises where a message was forgotten before its fate was
+known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes on from a
 checkpoint; ``Headers.reset``).
 
 **Without clipping** a mirror forgets an error at the rate 1 - theta per message applied, so that it is right again, to
