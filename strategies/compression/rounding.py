@@ -29,21 +29,21 @@ def message_dtype(options: StrategyOptions) -> torch.dtype | None:
     return None if options.message_dtype is None else WIRE_TYPES[options.message_dtype]
 
 
-def sent_dtype(value: Tensor, wire: torch.dtype | None) -> torch.dtype:
-    """Return the type in which a message's field travels: ``wire``, if there is one and these are real numbers."""
-    return wire if wire is not None and value.is_floating_point() else value.dtype
+def sent_dtype(value: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the type in which a message's field travels: ``dtype``, if there is one and these are real numbers."""
+    return dtype if dtype is not None and value.is_floating_point() else value.dtype
 
 
 @dataclass(frozen=True)
 class Rounded(Wrapped):
-    """An algorithm whose messages are rounded to ``wire``; see ``Strategy``."""
+    """An algorithm whose messages are rounded to the type ``dtype``; see ``Strategy``."""
 
-    wire: torch.dtype
+    dtype: torch.dtype
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
-        """Return the algorithm's message, each number the nearest one of the type ``wire``."""
+        """Return the algorithm's message, each number the nearest one of the type ``dtype``."""
         message = self.strategy.outgoing(state, view, round_view)
         rounded: dict[str, Any] = {
-            name: value.to(sent_dtype(value, self.wire)).to(value.dtype) for name, value in message._asdict().items()
+            name: value.to(sent_dtype(value, self.dtype)).to(value.dtype) for name, value in message._asdict().items()
         }
         return type(message)(**rounded)
