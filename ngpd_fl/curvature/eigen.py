@@ -93,8 +93,7 @@ def _of_stack(on_retry: Callable[[str], None], matrices: Tensor, bases: Tensor) 
     for how, again in ((FLOAT64, wide), (JITTERED, wide + torch.diag(ramp))):
         if (decomposition := _attempt(again)) is not None:
             on_retry(how)
-            values, vectors = decomposition
-            return values.to(matrices), vectors.to(matrices)
+            return decomposition[0].to(matrices), decomposition[1].to(matrices)
     on_retry(KEPT)
     kept, order = (bases.transpose(1, 2) @ matrices @ bases).diagonal(dim1=1, dim2=2).sort()
     return kept, bases[:, :, order[0]]

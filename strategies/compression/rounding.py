@@ -16,7 +16,7 @@ from torch import Tensor
 from strategies.compression.wrapper import Wrapped
 from strategies.contract import Message, RoundView, State, StrategyOptions, View
 
-WIRE_TYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
+MESSAGE_DTYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "float32": torch.float32,
@@ -26,7 +26,7 @@ WIRE_TYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
 
 def message_dtype(options: StrategyOptions) -> torch.dtype | None:
     """Return the type of the numbers in messages; None: that of the parameters."""
-    return None if options.message_dtype is None else WIRE_TYPES[options.message_dtype]
+    return None if options.message_dtype is None else MESSAGE_DTYPES[options.message_dtype]
 
 
 def sent_dtype(value: Tensor, dtype: torch.dtype | None) -> torch.dtype:
