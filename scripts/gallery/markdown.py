@@ -35,10 +35,10 @@ def options_table(section: str, model: Any) -> str:
 
 
 def folded(name: str, body: str, title: str = "") -> str:
-    """Return a section that opens at a click, or when a link leads to ``#name``."""
+    """Return a section that opens at a click or, as its anchor is inside, when a link leads to ``#name``."""
     words = f"{name}: {title}" if title else name
-    lines = [f"    {line}" if line else "" for line in body.splitlines()]
-    return "\n".join([f'<span id="{name}" class="anchor"></span>', "", f'??? info "{words}"', "", *lines])
+    inside = f'<span id="{name}" class="anchor"></span>\n\n{body}'
+    return "\n".join([f'??? info "{words}"', "", *(f"    {line}" if line else "" for line in inside.splitlines())])
 
 
 def picture_cards(pictures: Iterable[tuple[str, str]]) -> str:
