@@ -2,7 +2,7 @@
 
 A node's folder holds ``train`` and, if it has any, ``test``: a folder of images ``CLASS/*``, or a file ``.npz`` with
 the arrays ``inputs`` and ``labels``. ``dataset.toml`` beside the nodes' folders says what all must know alike. A
-``test`` that lies there as well is one for all models. docs/data.md shows it from the user's side.
+``test`` that lies there as well is one for all models. docs/how-to/data.md shows it from the user's side.
 """
 
 from __future__ import annotations
