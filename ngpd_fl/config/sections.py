@@ -171,11 +171,13 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="weight of the penalty 1/2 |w|^2 in every node's loss")
     mode: Literal["synchronous", "neighbor-synchronous", "asynchronous"] = Field(
         "synchronous",
-        description="when a node stops waiting for messages: synchronous (once everyone has everything), local (once "
-        "it has its own neighbors'), asynchronous (at once: it takes in what has come)",
+        description="when a node stops waiting for messages: synchronous (once everyone has everything), "
+        "neighbor-synchronous (once it has its own neighbors'), asynchronous (at once: it takes in what has come)",
     )
     timeout_seconds: float | None = Field(
-        None, gt=0, description="for local: seconds of the virtual clock that a node waits at most; unset: no bound"
+        None,
+        gt=0,
+        description="for neighbor-synchronous: seconds of the virtual clock that a node waits at most; unset: no bound",
     )
     baseline: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
         None,
