@@ -53,7 +53,7 @@ class Job:
         counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
         evaluated: what evaluation uses: a split for all nodes' models or, by the node's index, one for each.
-        origin: as in ``Division``.
+        origin: as in ``Partition``.
         model: the network; its parameters are the nodes' common start.
         objective: what the algorithm minimizes, with its curvature for one of second order.
         strategy: the algorithm.
