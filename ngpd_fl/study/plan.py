@@ -27,7 +27,7 @@ from ngpd_fl.sweep.plan import final_figure
 from ngpd_fl.sweep.space import Dimension, dotted, first_possible, parse_space
 from ngpd_fl.training import compose
 
-PLAN = "study.toml"
+STUDY_FILE = "study.toml"
 """The file's name in a study's folder."""
 
 _OURS = ("seed", "evaluation.split")
@@ -37,7 +37,7 @@ Keys = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """A setting in which strategies are compared.
 
     Attributes:
@@ -59,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Strategy:
+class StudyStrategy:
     """One of those that are compared.
 
     Attributes:
@@ -82,14 +82,14 @@ class Strategy:
     skip: Sequence[Sequence[str]]
     cells: Sequence[tuple[Sequence[str], Keys]]
 
-    def runs_in(self, cell: Cell) -> bool:
+    def runs_in(self, cell: StudyCell) -> bool:
         """Return whether it is compared there."""
         wanted = not self.only or any(cell.matches(words) for words in self.only)
         return wanted and not any(cell.matches(words) for words in self.skip)
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What is to be found out.
 
     Attributes:
@@ -112,12 +112,12 @@ class Plan:
     tuning: TuningSection
     final: FinalSection
     objective: str
-    cells: Sequence[Cell]
-    strategies: Sequence[Strategy]
+    cells: Sequence[StudyCell]
+    strategies: Sequence[StudyStrategy]
     paper: Sequence[PaperSection]
 
     @classmethod
-    def read(cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True) -> Plan:
+    def read(cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True) -> StudyPlan:
         """Read a study's file, and find that each strategy can be run in each of its cells.
 
         Args:
@@ -132,7 +132,7 @@ class Plan:
         return cls.parse(path, data_dir)._with_objective(path, trust_code)
 
     @classmethod
-    def parse(cls, path: Path, data_dir: Path | None = None) -> Plan:
+    def parse(cls, path: Path, data_dir: Path | None = None) -> StudyPlan:
         """Return what ``read`` does, without having tried any run: what is measured is not known yet."""
         file = section(StudySection, read_toml(path, "study file"), "")
         tuning = section(TuningSection, file.tuning, "tuning")
@@ -158,11 +158,11 @@ class Plan:
         """What the objective is measured in."""
         return MEASURES[self.objective.rpartition("_")[2]]
 
-    def pairs(self) -> list[tuple[Cell, Strategy]]:
+    def pairs(self) -> list[tuple[StudyCell, StudyStrategy]]:
         """Return which strategy is run where, cell by cell."""
         return [(cell, each) for cell in self.cells for each in self.strategies if each.runs_in(cell)]
 
-    def tuning_cell(self, cell: Cell, strategy: Strategy) -> Cell:
+    def tuning_cell(self, cell: StudyCell, strategy: StudyStrategy) -> StudyCell:
         """Return the cell whose trials say what values a strategy has in another."""
         words = _words(self.tuning.cell or "")
         if self.tuning.cell is None or cell.matches(words):
@@ -174,16 +174,16 @@ class Plan:
                 return other
         return cell  # it is not run there
 
-    def trial(self, cell: Cell, strategy: Strategy, values: Keys) -> Config:
+    def trial(self, cell: StudyCell, strategy: StudyStrategy, values: Keys) -> Config:
         """Return a trial's configuration; raise ``InputError`` where the combination is not possible."""
         ours = {"seed": self.tuning.seed, "evaluation.split": "validation"}
         return self._config(cell, strategy, values, self.tuning.overrides | ours)
 
-    def report(self, cell: Cell, strategy: Strategy, values: Keys, seed: int) -> Config:
+    def report(self, cell: StudyCell, strategy: StudyStrategy, values: Keys, seed: int) -> Config:
         """Return the configuration of a run that is reported; raise ``InputError`` where it is not possible."""
         return self._config(cell, strategy, values, self.final.overrides | {"seed": seed, "evaluation.split": "test"})
 
-    def _config(self, cell: Cell, strategy: Strategy, values: Keys, last: Keys) -> Config:
+    def _config(self, cell: StudyCell, strategy: StudyStrategy, values: Keys, last: Keys) -> Config:
         """Put layer over layer: each may name another topology or strategy, which clears what was said of the last."""
         own = [keys for words, keys in strategy.cells if cell.matches(words)]
         given = dict(self.base)
@@ -191,7 +191,7 @@ class Plan:
             given = put_over(given, layer)
         return Config(**given)
 
-    def selected(self, only: str | None) -> list[tuple[Cell, Strategy]]:
+    def selected(self, only: str | None) -> list[tuple[StudyCell, StudyStrategy]]:
         """Return the pairs whose cell and label have all the words of ``--only``."""
         words = set(_words(only or ""))
         known = {word for cell, each in self.pairs() for word in (*cell.values.values(), each.label, cell.name)}
@@ -228,7 +228,7 @@ class Plan:
             if not any(strategy.runs_in(cell) for cell in self.cells):
                 raise InputError(f"strategies.{strategy.label}: only and skip leave no cell")
 
-    def _with_objective(self, path: Path, trust_code: bool) -> Plan:
+    def _with_objective(self, path: Path, trust_code: bool) -> StudyPlan:
         """Find that every run is possible, and what is measured."""
         examples: dict[tuple[str, str], Config] = {}
         for cell, strategy in self.pairs():
@@ -243,7 +243,7 @@ class Plan:
             raise InputError("axes: some data sets have classes, others real-valued targets; one study has one kind")
         _check_targets(self.final.targets, next(iter(measures)))
         objective = final_figure(self.tuning.objective, measures.pop(), "tuning.objective")
-        return Plan(**{**self.__dict__, "objective": objective})
+        return StudyPlan(**{**self.__dict__, "objective": objective})
 
 
 def _check_targets(targets: Sequence[float], measure: Measure) -> None:
@@ -253,7 +253,7 @@ def _check_targets(targets: Sequence[float], measure: Measure) -> None:
             raise InputError(f"final.targets: {target:g} is no {measure.name} that a run can reach; allowed: {allowed}")
 
 
-def _possible(plan: Plan, cell: Cell, strategy: Strategy, values: Keys) -> Config:
+def _possible(plan: StudyPlan, cell: StudyCell, strategy: StudyStrategy, values: Keys) -> Config:
     """Return a run of a pair; raise ``InputError`` where its trials or the runs reported are not possible."""
     plan.trial(cell, strategy, values)
     config = plan.report(cell, strategy, values, plan.final.seeds[0])
@@ -261,7 +261,7 @@ def _possible(plan: Plan, cell: Cell, strategy: Strategy, values: Keys) -> Confi
     return config
 
 
-def _cells(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Cell]:
+def _cells(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[StudyCell]:
     seen: set[str] = set()
     layers: dict[str, dict[str, Keys]] = {}
     for axis, values in axes.items():
@@ -273,7 +273,7 @@ def _cells(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Cell]:
             seen.add(value)
         layers[axis] = {value: _keys(keys, f"axes.{axis}.{value}") for value, keys in values.items()}
     return [
-        Cell(
+        StudyCell(
             dict(zip(layers, names, strict=True)),
             [layers[axis][name] for axis, name in zip(layers, names, strict=True)],
         )
@@ -281,7 +281,7 @@ def _cells(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Cell]:
     ]
 
 
-def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSection) -> Strategy:
+def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSection) -> StudyStrategy:
     where = f"strategies.{label}"
     found = section(StrategySection, given, where)
     fixed = _keys(found.fixed, f"{where}.fixed")
@@ -303,7 +303,7 @@ def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSe
         raise InputError(f"{where}.start: {len(start)} points, but tuning.trials = {tuning.trials}")
     cells = [(_words(cell), _keys(keys, f"{where}.cells.{cell}")) for cell, keys in found.cells.items()]
     only, skip = ([_words(cell) for cell in cells] for cells in (found.only, found.skip))
-    return Strategy(label, found.role, fixed, space, start, only, skip, cells)
+    return StudyStrategy(label, found.role, fixed, space, start, only, skip, cells)
 
 
 def _keys(given: Mapping[str, Any], where: str) -> dict[str, Any]:

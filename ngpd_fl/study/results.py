@@ -9,8 +9,8 @@ from typing import Any
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
-from ngpd_fl.study.plan import Cell, Plan, Strategy
-from ngpd_fl.study.schedule import FINAL, TUNING, Schedule, Slot
+from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
+from ngpd_fl.study.schedule import FINAL, TUNING, PlannedRun, Schedule
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED
 
 COSTS = ("round", "bytes_sent", "virtual_seconds", "joules", "train_seconds")
@@ -22,27 +22,27 @@ SKEWS = ("total_variation", "between_neighbors", "of_neighborhoods")
 _TOTALS = ("rounds", "bytes_sent", "node_steps", "train_seconds")
 
 
-def figures(plan: Plan) -> dict[str, str]:
+def figures(plan: StudyPlan) -> dict[str, str]:
     """Return the figures of the tables: their names in the records -> in words. The objective is among them."""
     key, worst = plan.measure.key, plan.measure.worst
     words = {f"mean_{key}": "mean", f"{worst}_{key}": "worst node", f"averaged_model_{key}": "averaged"}
     return {plan.objective: plan.objective.removesuffix(f"_{key}").replace("_", " "), **words}
 
 
-def run_row(plan: Plan, slot: Slot, seconds: float | None) -> Row:
+def run_row(plan: StudyPlan, run: PlannedRun, seconds: float | None) -> Row:
     """Return a run's row: where it belongs, how it ended, its values, every final figure, what it and a target cost.
 
     Args:
         plan: whose targets are asked for.
-        slot: of a run that is over.
+        run: of a run that is over.
         seconds: that it took.
     """
-    record = slot.record
+    record = run.record
     assert record is not None
-    row: Row = {"cell": slot.cell.name, **slot.cell.values, "strategy": slot.strategy.label, "role": slot.strategy.role}
-    row |= {"phase": slot.phase, "trial": slot.number if slot.phase == TUNING else None}
-    row |= {"seed": slot.number if slot.phase == FINAL else plan.tuning.seed}
-    row |= {"status": record.status, "note": record.note or None, **(slot.values or {})}
+    row: Row = {"cell": run.cell.name, **run.cell.values, "strategy": run.strategy.label, "role": run.strategy.role}
+    row |= {"phase": run.phase, "trial": run.number if run.phase == TUNING else None}
+    row |= {"seed": run.number if run.phase == FINAL else plan.tuning.seed}
+    row |= {"status": record.status, "note": record.note or None, **(run.values or {})}
     row |= {**(record.summary.get("final") or {}), **{name: record.summary.get(name) for name in _TOTALS}}
     row |= {name: (record.summary.get("skew") or {}).get(name) for name in SKEWS}
     if record.metrics:
@@ -50,7 +50,7 @@ def run_row(plan: Plan, slot: Slot, seconds: float | None) -> Row:
     for target in plan.final.targets:
         reached = record.reached(target)
         row |= {cost_name(cost, target): getattr(reached, cost, None) for cost in COSTS}
-    return row | {"seconds": seconds, "run": slot.key or None}
+    return row | {"seconds": seconds, "run": run.key or None}
 
 
 def cost_name(cost: str, target: float) -> str:
@@ -58,12 +58,12 @@ def cost_name(cost: str, target: float) -> str:
     return f"{'rounds' if cost == 'round' else cost}_to_{target:g}"
 
 
-def target_words(plan: Plan, value: float) -> str:
+def target_words(plan: StudyPlan, value: float) -> str:
     """Return an accuracy or an error that someone gave, with all the digits that it has."""
     return units.short_percent(value) if plan.measure.higher_is_better else f"{value:g}"
 
 
-def results(schedule: Schedule, slots: Sequence[Slot]) -> list[Row]:
+def results(schedule: Schedule, runs: Sequence[PlannedRun]) -> list[Row]:
     """Return a row per cell and strategy; in each cell peers come first, the best on top, then references.
 
     Means and standard deviations (of a sample) are over the seeds that have finished. What has not is counted beside.
@@ -74,7 +74,7 @@ def results(schedule: Schedule, slots: Sequence[Slot]) -> list[Row]:
     found: list[Row] = []
     for cell in plan.cells:
         rows = [
-            _row(schedule, cell, strategy, [s for s in slots if s.cell is cell and s.strategy is strategy])
+            _row(schedule, cell, strategy, [s for s in runs if s.cell is cell and s.strategy is strategy])
             for strategy in plan.strategies
             if strategy.runs_in(cell)
         ]
@@ -85,12 +85,12 @@ def results(schedule: Schedule, slots: Sequence[Slot]) -> list[Row]:
     return found
 
 
-def _row(schedule: Schedule, cell: Cell, strategy: Strategy, slots: Sequence[Slot]) -> Row:
+def _row(schedule: Schedule, cell: StudyCell, strategy: StudyStrategy, runs: Sequence[PlannedRun]) -> Row:
     plan = schedule.plan
     trials = schedule.trials(cell, strategy)
-    tried = [slot for slot in trials if slot.record is not None]
-    reports = [slot for slot in slots if slot.phase == FINAL]
-    over = [slot.record for slot in reports if slot.record is not None]
+    tried = [run for run in trials if run.record is not None]
+    reports = [run for run in runs if run.phase == FINAL]
+    over = [run.record for run in reports if run.record is not None]
     finished = [record for record in over if record.status == FINISHED]
     row: Row = {"cell": cell.name, **cell.values, "strategy": strategy.label, "role": strategy.role}
     row |= {"seeds": len(plan.final.seeds), "finished": len(finished)}
@@ -111,7 +111,7 @@ def _row(schedule: Schedule, cell: Cell, strategy: Strategy, slots: Sequence[Slo
         for cost in COSTS:
             known = [value for each in reached if (value := getattr(each, cost)) is not None]
             row[cost_name(cost, target)] = median(known) if known else None
-    values_chosen = next((slot.values for slot in reports if slot.values is not None), None)
+    values_chosen = next((run.values for run in reports if run.values is not None), None)
     row["values"] = json.dumps(values_chosen) if values_chosen else None
     paper = [each for each in plan.paper if each.strategy == strategy.label and cell.matches(each.cell.split("/"))]
     texts = [target_words(plan, each.value) + (f" ({each.what})" if each.what else "") for each in paper]
@@ -119,7 +119,7 @@ def _row(schedule: Schedule, cell: Cell, strategy: Strategy, slots: Sequence[Slo
     return row | {"best": False, "near": False}
 
 
-def _rank(plan: Plan, row: Row) -> tuple[bool, bool, float]:
+def _rank(plan: StudyPlan, row: Row) -> tuple[bool, bool, float]:
     """Return where a row stands: those with a run that did not finish after those without, those without any last."""
     value = row[_judged_by(plan)]
     return (
@@ -129,11 +129,11 @@ def _rank(plan: Plan, row: Row) -> tuple[bool, bool, float]:
     )
 
 
-def _judged_by(plan: Plan) -> str:
+def _judged_by(plan: StudyPlan) -> str:
     return f"{plan.objective}_mean"
 
 
-def _mark(plan: Plan, peers: Sequence[Row]) -> None:
+def _mark(plan: StudyPlan, peers: Sequence[Row]) -> None:
     """Mark the best of a cell's peers, in the order of rank, and those near it, once none of their runs is missing."""
     whole = all(row["hopeless"] or row["finished"] + row[DIVERGED] + row[FAILED] == row["seeds"] for row in peers)
     if not peers or not whole or peers[0][DIVERGED] or peers[0][FAILED] or (best := peers[0][_judged_by(plan)]) is None:

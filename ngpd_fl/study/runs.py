@@ -13,7 +13,7 @@ from ngpd_fl.config import Config, InputError, conforming, read_json_lines
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
 from ngpd_fl.records.shapes import Amount, Shape
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, End, is_over
+from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd, is_over
 
 RUNS = "runs"
 """The folder of the runs in that of a study."""
@@ -34,7 +34,7 @@ class _Line(Shape):
     seconds: Amount | None
 
 
-class Record(NamedTuple):
+class CompletedRun(NamedTuple):
     """A run that is over.
 
     Attributes:
@@ -59,7 +59,7 @@ class Record(NamedTuple):
         return next((each for each in self.metrics if each.measure.rank(each.mean) >= each.measure.rank(target)), None)
 
 
-class Runs:
+class RunStore:
     """The runs of a study.
 
     Attributes:
@@ -71,7 +71,7 @@ class Runs:
         """Read how earlier runs of the study in ``folder`` have ended."""
         self.folder = folder / RUNS
         self._journal = folder / JOURNAL
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, CompletedRun] = {}
         self._failed: dict[str, str] = {}
         self.times: dict[str, float] = {}
         for line in self._lines():
@@ -84,7 +84,7 @@ class Runs:
         config = config.model_copy(update={"data": data})
         return hashlib.sha256(config.to_toml().encode()).hexdigest()[:16]
 
-    def record(self, key: str) -> Record | None:
+    def record(self, key: str) -> CompletedRun | None:
         """Return what came of a run; None where it is not over."""
         if key not in self._records and is_over(self.folder / key):
             folder = RunFolder.open(self.folder / key)
@@ -94,12 +94,12 @@ class Runs:
                 "-inf"
             )
             status = FINISHED if summary["status"] == FINISHED and finite else DIVERGED
-            self._records[key] = Record(status, "", summary, metrics)
+            self._records[key] = CompletedRun(status, "", summary, metrics)
         if key not in self._records and key in self._failed:
-            return Record(FAILED, self._failed[key], {}, [])
+            return CompletedRun(FAILED, self._failed[key], {}, [])
         return self._records.get(key)
 
-    def end(self, key: str, what: str, end: End) -> None:
+    def end(self, key: str, what: str, end: RunEnd) -> None:
         """Write down how a run has ended."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = {"run": key, "what": what, "status": end.status, "note": end.note, "seconds": end.seconds, "ended": now}

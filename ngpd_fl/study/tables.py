@@ -8,7 +8,7 @@ from itertools import groupby
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
-from ngpd_fl.study.plan import Plan
+from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import cost_name, figures, target_words
 from ngpd_fl.sweep.workers import DIVERGED, FAILED
 
@@ -34,13 +34,13 @@ _ESCAPES = {
 }
 
 
-def heads(plan: Plan, rows: Sequence[Row]) -> list[str]:
+def heads(plan: StudyPlan, rows: Sequence[Row]) -> list[str]:
     """Return the columns' heads."""
     costs = [f"{_COSTS[cost][0]} to {target_words(plan, target)}" for target, cost in _shown_costs(plan, rows)]
     return ["strategy", *figures(plan).values(), *costs, "values", *["paper"] * _has_paper(rows), "seeds"]
 
 
-def cells(plan: Plan, rows: Sequence[Row]) -> list[list[str]]:
+def cells(plan: StudyPlan, rows: Sequence[Row]) -> list[list[str]]:
     """Return the columns of each row, without marks."""
     return [
         [
@@ -55,7 +55,7 @@ def cells(plan: Plan, rows: Sequence[Row]) -> list[list[str]]:
     ]
 
 
-def markdown(plan: Plan, rows: Sequence[Row], progress: str) -> str:
+def markdown(plan: StudyPlan, rows: Sequence[Row], progress: str) -> str:
     """Return all cells' tables with the title, the notes and how far the study is."""
     parts = [f"# {plan.title}", plan.notes, f"{progress}.", LEGEND]
     first = heads(plan, rows)
@@ -93,7 +93,7 @@ def skew_words(rows: Sequence[Row]) -> str:
     )
 
 
-def latex(plan: Plan, rows: Sequence[Row], progress: str) -> str:
+def latex(plan: StudyPlan, rows: Sequence[Row], progress: str) -> str:
     """Return one table of all cells, for a document that uses the package booktabs; the values are left out."""
     first = heads(plan, rows)
     dropped = first.index("values")
@@ -142,7 +142,7 @@ def _has_paper(rows: Sequence[Row]) -> bool:
     return any(row["paper"] for row in rows)
 
 
-def _shown_costs(plan: Plan, rows: Sequence[Row]) -> list[tuple[float, str]]:
+def _shown_costs(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[float, str]]:
     """Return the targets and costs that have a column: rounds and bytes always, others where a run knows them."""
     return [
         (target, cost)
@@ -152,7 +152,7 @@ def _shown_costs(plan: Plan, rows: Sequence[Row]) -> list[tuple[float, str]]:
     ]
 
 
-def _spread(plan: Plan, row: Row, name: str) -> str:
+def _spread(plan: StudyPlan, row: Row, name: str) -> str:
     """Return ``97.53 ± 0.12 %``."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
     if mean is None:

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, create_trial
 
 from ngpd_fl.records import Measure
 from ngpd_fl.study.file import TuningSection
-from ngpd_fl.study.plan import Strategy
-from ngpd_fl.study.runs import Record
+from ngpd_fl.study.plan import StudyStrategy
+from ngpd_fl.study.runs import CompletedRun
 from ngpd_fl.sweep.trials import STATES, quiet_study, tpe
 from ngpd_fl.sweep.workers import DIVERGED, FINISHED
 
@@ -34,7 +34,7 @@ class Tuning:
         size: how many trials there are; none where nothing is searched for.
     """
 
-    def __init__(self, strategy: Strategy, section: TuningSection, objective: str, measure: Measure) -> None:
+    def __init__(self, strategy: StudyStrategy, section: TuningSection, objective: str, measure: Measure) -> None:
         """Draw what does not depend on any result."""
         self._space = strategy.space
         self._distributions = {key: dimension.distribution for key, dimension in strategy.space.items()}
@@ -48,7 +48,7 @@ class Tuning:
         while len(self._points) < at_random:
             self._points.append(self._draw(drawing))
 
-    def values(self, number: int, before: Sequence[Record | None]) -> Mapping[str, Any] | None:
+    def values(self, number: int, before: Sequence[CompletedRun | None]) -> Mapping[str, Any] | None:
         """Return a trial's values.
 
         Args:
@@ -73,14 +73,14 @@ class Tuning:
         self._points.append(self._draw(drawing))
         return self._points[number]
 
-    def best(self, records: Sequence[Record | None]) -> int | None:
+    def best(self, records: Sequence[CompletedRun | None]) -> int | None:
         """Return the number of the best trial, of equal ones the first; None where none has finished."""
         values = [None if record is None else record.figure(self._objective) for record in records]
         ranks = [self._measure.rank(float("nan") if value is None else value) for value in values]
         best = max(range(len(ranks)), key=ranks.__getitem__, default=None)
         return None if best is None or values[best] is None else best
 
-    def _told(self, values: Mapping[str, Any], record: Record) -> FrozenTrial:
+    def _told(self, values: Mapping[str, Any], record: CompletedRun) -> FrozenTrial:
         """Return a trial as Optuna takes it: one that diverged is where it does not search on."""
         value = record.figure(self._objective)
         status = record.status if record.status != FINISHED or value is not None else DIVERGED

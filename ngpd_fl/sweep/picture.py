@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report.style import LIGHT, PALETTE, drawing, dress, new_figure, save
-from ngpd_fl.sweep.plan import Plan
+from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import ranked
 
@@ -25,7 +25,7 @@ _WIDE = 20.0
 
 
 @drawing()
-def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
+def write_picture(plan: SweepPlan, folder: Path, rows: Sequence[Row]) -> Path | None:
     """Draw ``plots/sweep.png``; return it, or None where no trial finished.
 
     Every trial that finished is a dot; the best of each value of a list is on a line or, where these are words, has a
@@ -51,7 +51,7 @@ def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
     return save(figure, folder / "plots" / "sweep.png")
 
 
-def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
+def _draw(axes: Axes, plan: SweepPlan, key: str, rows: Sequence[Row]) -> None:
     """Draw the trials, the best first, against one key."""
     dimension = plan.space[key]
     heights = [plan.measure.factor * row[plan.objective] for row in rows]

@@ -14,7 +14,7 @@ from ngpd_fl.records import MEASURES, METRICS, Measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
 from ngpd_fl.training import compose
 
-PLAN = "sweep.toml"
+SWEEP_FILE = "sweep.toml"
 """The file's name in a sweep's folder."""
 
 
@@ -33,7 +33,7 @@ class SweepSection(Section):
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What is to be run.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
     seed: int
 
     @classmethod
-    def read(cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None) -> Plan:
+    def read(cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None) -> SweepPlan:
         """Read a sweep's file, and find that at least one trial is possible, data set included.
 
         Trials are evaluated on the validation split, unless the file says otherwise.
@@ -99,7 +99,7 @@ class Plan:
         """Return the keys' values of a trial from what Optuna keeps of them, in the order of the file."""
         return {key: dimension.value(params[key]) for key, dimension in self.space.items()}
 
-    def same_search(self, other: Plan) -> bool:
+    def same_search(self, other: SweepPlan) -> bool:
         """Return whether another plan goes on with this one: it may have more trials, all else is the same."""
         mine, its = ((p.base, p.space, p.sampler, p.objective, p.seed) for p in (self, other))
         return mine == its

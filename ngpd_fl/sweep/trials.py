@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ngpd_fl.config import InputError
 from ngpd_fl.config.importing import reason
-from ngpd_fl.sweep.plan import Plan
+from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Choices
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, End
+from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd
 
 JOURNAL = "optuna.journal"
 """The journal's name in a sweep's folder."""
@@ -33,13 +33,13 @@ class Trial:
 
     Attributes:
         number: from 0 on.
-        params: as Optuna keeps them, see ``Plan.values``.
+        params: as Optuna keeps them, see ``SweepPlan.values``.
         end: how it ended; none where it has not.
     """
 
     number: int
     params: Mapping[str, Any]
-    end: End | None
+    end: RunEnd | None
 
     @property
     def name(self) -> str:
@@ -47,10 +47,10 @@ class Trial:
         return f"trial-{self.number:04}"
 
 
-class Study:
+class Trials:
     """All trials of a sweep. One process at a time may have it."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: SweepPlan, folder: Path) -> None:
         """Open the journal in ``folder``, or begin it."""
         self._plan = plan
         self._distributions = {key: dimension.distribution for key, dimension in plan.space.items()}
@@ -84,7 +84,7 @@ class Study:
             self._study.enqueue_trial(point)  # in one write: a trial is known with all its values or not at all
             yield self._next()
 
-    def end(self, trial: Trial, end: End) -> None:
+    def end(self, trial: Trial, end: RunEnd) -> None:
         """Write down how a trial ended."""
         [frozen] = [each for each in self._study.get_trials(deepcopy=False) if each.number == trial.number]
         known = optuna.trial.Trial(self._study, frozen._trial_id)
@@ -137,7 +137,7 @@ def tpe(seed: int, number: int, **settings: Any) -> TPESampler:
 def _trial(frozen: FrozenTrial) -> Trial:
     params = frozen.system_attrs["fixed_params"]
     status = frozen.user_attrs.get("status")
-    end = None if status is None else End(status, frozen.user_attrs.get("note", ""), frozen.value)
+    end = None if status is None else RunEnd(status, frozen.user_attrs.get("note", ""), frozen.value)
     if frozen.state == TrialState.RUNNING and end is not None and end.is_final:
         end = None  # the sweep was killed between the two entries
     return Trial(frozen.number, params, end)

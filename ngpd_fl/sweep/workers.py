@@ -34,7 +34,7 @@ _no_main = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Task:
+class RunTask:
     """One run that is to be done.
 
     Attributes:
@@ -53,7 +53,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class End:
+class RunEnd:
     """How a run ended.
 
     Attributes:
@@ -84,15 +84,15 @@ class Worker:
         said: where it says why it did not finish.
     """
 
-    task: Task
+    task: RunTask
     process: BaseProcess
     said: Connection
 
 
 def run_tasks(
-    tasks: Iterable[Task | None],
+    tasks: Iterable[RunTask | None],
     jobs: int,
-    on_end: Callable[[Task, End], None],
+    on_end: Callable[[RunTask, RunEnd], None],
     checkpoint_every: int | None = None,
 ) -> None:
     """Do runs, ``jobs`` of them at a time; those that were cut short go on.
@@ -154,7 +154,7 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _end(worker: Worker) -> End:
+def _end(worker: Worker) -> RunEnd:
     """Wait for a process, and return how its run ended: by the records, else by what it said, else by its death."""
     worker.process.join()
     code = worker.process.exitcode
@@ -167,23 +167,25 @@ def _end(worker: Worker) -> End:
     except EOFError:  # it was killed
         pass
     worker.said.close()
-    return replace(_judged(worker.task, note) if status == FINISHED else End(status, note), seconds=seconds)
+    return replace(_judged(worker.task, note) if status == FINISHED else RunEnd(status, note), seconds=seconds)
 
 
-def _judged(task: Task, note: str) -> End:
+def _judged(task: RunTask, note: str) -> RunEnd:
     """Return the end of a run that came to it, diverged or not."""
     folder = RunFolder.open(task.folder)
     summary = folder.summary()
     if summary["status"] == DIVERGED:
         loss = folder.metrics()[-1].train_loss
-        return End(DIVERGED, f"in round {summary['rounds']} (training loss {'not finite' if loss is None else loss})")
+        return RunEnd(
+            DIVERGED, f"in round {summary['rounds']} (training loss {'not finite' if loss is None else loss})"
+        )
     value = (summary["final"] or {}).get(task.objective)
     if value is None:
-        return End(DIVERGED, f"{task.objective} is not finite, or not known")
-    return End(FINISHED, note, float(value))
+        return RunEnd(DIVERGED, f"{task.objective} is not finite, or not known")
+    return RunEnd(FINISHED, note, float(value))
 
 
-def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
+def _work(task: RunTask, checkpoint_every: int | None, say: Connection) -> None:
     """Do a run, or go on with it where it was cut short, and say how it ended."""
     for number in (signal.SIGINT, signal.SIGHUP):  # these reach every process; the first one decides
         signal.signal(number, signal.SIG_IGN)
@@ -201,7 +203,7 @@ def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
     say.send((status, note, time.monotonic() - began))
 
 
-def _run(task: Task, checkpoint_every: int | None) -> str:
+def _run(task: RunTask, checkpoint_every: int | None) -> str:
     """Do a run to its end, and return what was odd about going on with it."""
     events: list[str] = []
     folder, config = task.folder, Config.of(task.base, task.values)

@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.config import InputError
-from ngpd_fl.study.plan import Plan
+from ngpd_fl.study.plan import StudyPlan
 from tests.support.studies import TEXT, read
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     return read(tmp_path_factory.mktemp("plan"))
 
 
-def test_cells_are_the_product_of_the_axes(plan: Plan) -> None:
+def test_cells_are_the_product_of_the_axes(plan: StudyPlan) -> None:
     assert [cell.name for cell in plan.cells] == ["ring/iid", "ring/classes", "star/iid", "star/classes"]
     pairs = [f"{cell.name}/{each.label}" for cell, each in plan.pairs()]
     assert len(pairs) == 9 and [each for each in pairs if "gossip" in each] == ["ring/iid/gossip"]
 
 
-def test_each_run_has_the_keys_of_its_cell_and_strategy(plan: Plan) -> None:
+def test_each_run_has_the_keys_of_its_cell_and_strategy(plan: StudyPlan) -> None:
     cells = {cell.name: cell for cell in plan.cells}
     ngpd, _, gossip = plan.strategies
     trial = plan.trial(cells["star/classes"], ngpd, {"strategy.lr": 0.3})
@@ -56,7 +56,7 @@ def test_without_axes_there_is_one_cell(tmp_path: Path) -> None:
     ]
 
 
-def test_only(plan: Plan) -> None:
+def test_only(plan: StudyPlan) -> None:
     def names(only: str) -> list[str]:
         return [f"{cell.name}/{each.label}" for cell, each in plan.selected(only)]
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_is_told_in_one_line(old: str, new: str, error: str, tmp_
 
 
 def test_the_example_of_the_documentation(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "study.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "studies.md").read_text(encoding="utf-8")
     plan = read(tmp_path, page.split("```toml\n")[1].split("```")[0])
     assert [cell.name for cell in plan.cells] == ["ring/iid", "ring/two", "double-ring/iid", "double-ring/two"]
     assert len(plan.pairs()) == 4 * 3 - 1
