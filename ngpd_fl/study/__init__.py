@@ -1,4 +1,4 @@
-"""Studies: which of several strategies is best, each tuned with the same effort, over cells and seeds.
+"""Studies: comparison of strategies over cells and seeds, each tuned with the same number of trials.
 
 from ngpd_fl.study import StudyPlan, run_study
 run_study(StudyPlan.read("study.toml"), "runs/study", jobs=2)

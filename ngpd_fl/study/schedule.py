@@ -1,4 +1,4 @@
-"""What is to be run next: each strategy's trials, then the runs that are reported, cell by cell."""
+"""Schedule of a study: each strategy's trials, then its reported runs, cell by cell."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ngpd_fl.sweep.space import first_possible
 from ngpd_fl.sweep.workers import FAILED, RunTask
 
 TUNING, FINAL = "tuning", "final"
-"""What a run is for."""
+"""Phases of a study."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A place in the study for one run; two with the same configuration share it.
+    """One run of a study's plan. Planned runs with the same configuration share one run on disk.
 
     Attributes:
-        cell: where.
-        strategy: which.
+        cell: its cell.
+        strategy: its strategy.
         phase: ``"tuning"`` or ``"final"``.
-        number: of the trial, or the seed.
-        values: what was searched for; None where it is not known yet.
-        config: the run's; None where it is not known yet, or not possible.
-        key: of the run; empty where ``config`` is None.
-        record: what came of it; None where it is not over.
+        number: the trial's number, or the seed.
+        values: values of the tuned keys; None while they are not known.
+        config: the configuration; None while it is not known, or if it is not possible.
+        key: the run's key on disk; empty where ``config`` is None.
+        record: the result; None while the run is not over.
     """
 
     cell: StudyCell
@@ -46,21 +46,21 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """E.g. ``ring/iid/ngpd seed 1``."""
+        """The run's name, e.g. ``ring/iid/ngpd seed 1``."""
         return f"{self.cell.name}/{self.strategy.label} {'trial' if self.phase == TUNING else 'seed'} {self.number}"
 
 
 class Schedule:
-    """All runs of a plan, as far as the results so far say what they are.
+    """All runs of a plan, as far as they follow from the results so far.
 
     Attributes:
-        plan: what it is about.
-        runs: those on disk.
-        hopeless: pairs none of whose trials has finished, by the names of cell and strategy: nothing can be reported.
+        plan: the study's plan.
+        store: the runs on disk.
+        hopeless: names of the cell and strategy of pairs whose trials all failed, so that nothing can be reported.
     """
 
     def __init__(self, plan: StudyPlan, store: RunStore, only: str | None = None) -> None:
-        """Take a plan; ``only`` leaves some of its pairs."""
+        """Schedule a plan, or the part of it that ``only`` selects."""
         self.plan, self.store = plan, store
         self.hopeless: set[tuple[str, str]] = set()
         self._pairs = plan.selected(only)
@@ -69,11 +69,11 @@ class Schedule:
         self._known: dict[tuple[str, str, str, int], PlannedRun] = {}
 
     def runs(self) -> list[PlannedRun]:
-        """Return all runs in the order of work: in each cell a trial of each strategy in turn, then the seeds."""
-        found: list[PlannedRun] = []
+        """Return all runs in the order of work: in each cell the strategies' trials in turn, then their seeds."""
+        ordered: list[PlannedRun] = []
         tuned = set()
         for cell in self.plan.cells:
-            strategies = [strategy for each, strategy in self._pairs if each is cell]
+            strategies = [strategy for other, strategy in self._pairs if other is cell]
             searches, reports = [], []
             for strategy in strategies:
                 trials = self.trials(cell, strategy)
@@ -82,11 +82,11 @@ class Schedule:
                     searches.append(trials)
                 reports.append(self._reports(cell, strategy, trials))
             for rows in (searches, reports):
-                found += [run for column in zip_longest(*rows) for run in column if run is not None]
-        return found
+                ordered += [run for column in zip_longest(*rows) for run in column if run is not None]
+        return ordered
 
     def trials(self, cell: StudyCell, strategy: StudyStrategy) -> list[PlannedRun]:
-        """Return the trials that say what values a strategy has in a cell; they may be those of another cell."""
+        """Return the trials that tune a strategy for a cell; they may be those of another cell."""
         cell = self.plan.tuning_cell(cell, strategy)
         tuning = self._tuning(cell, strategy)
         runs: list[PlannedRun] = []
@@ -118,7 +118,7 @@ class Schedule:
             try:
                 config = self._config(cell, strategy, phase, number, values)
                 run = PlannedRun(cell, strategy, phase, number, values, config, self.store.key(config))
-            except InputError as error:  # a draw that cannot be: it is told, and nothing is run
+            except InputError as error:  # an impossible draw is a failed trial that needs no run
                 run = PlannedRun(cell, strategy, phase, number, values, record=CompletedRun(FAILED, str(error), {}, []))
             self._known[name] = run
         run = self._known[name]
@@ -139,14 +139,14 @@ class Schedule:
         return self._tunings[name]
 
     def rates(self, runs: Sequence[PlannedRun]) -> dict[tuple[str, ...], list[float]]:
-        """Return the seconds per round of the runs that have ended: of all, of each strategy, of it in each cell."""
-        found: dict[tuple[str, ...], list[float]] = {}
+        """Return the seconds per round of the runs that have ended, for each of their kinds (see ``_kinds``)."""
+        rates: dict[tuple[str, ...], list[float]] = {}
         for run in runs:
             if run.config is not None and run.key in self.store.times:
                 rate = self.store.times[run.key] / run.config.training.rounds
-                for alike in _kinds(run):
-                    found.setdefault(alike, []).append(rate)
-        return found
+                for kind in _kinds(run):
+                    rates.setdefault(kind, []).append(rate)
+        return rates
 
     def seconds(
         self,
@@ -154,18 +154,18 @@ class Schedule:
         rates: Mapping[tuple[str, ...], Sequence[float]],
         of: Callable[[Sequence[float]], float] = fmean,
     ) -> float | None:
-        """Return how long a run will take, by the runs most like it; None where none has ended.
+        """Return the expected seconds of a run, from the most similar runs; None if none has ended.
 
         Args:
-            run: of the run.
-            rates: as ``rates`` returns them.
-            of: what is made of several.
+            run: the run.
+            rates: the result of ``rates``.
+            of: combines the rates of several runs.
         """
         alike = next((rates[kind] for kind in _kinds(run) if kind in rates), None)
         return None if alike is None else of(alike) * self._rounds(run)
 
     def _rounds(self, run: PlannedRun) -> int:
-        """Return how many rounds a run has; where its values are not known yet, with some of those possible."""
+        """Return the number of rounds of a run; with some possible values while its values are not known."""
         name = (run.cell.name, run.strategy.label, run.phase)
         if run.config is not None:
             return run.config.training.rounds
@@ -178,17 +178,17 @@ class Schedule:
         return self._rounds_of[name]
 
     def coming(self, until: float | None = None) -> Iterator[PlannedRun | None]:
-        """Yield what can be run now, one after the other; None where that depends on a run that has not ended.
+        """Yield the runs that can begin now; None while the next one depends on a run that is not over.
 
         Args:
-            until: on the monotonic clock; nothing is begun that would end later. None: everything is.
+            until: time on the monotonic clock; no run begins that would end later. Defaults to no limit.
         """
         begun: set[str] = set()
         while True:
             runs = self.runs()
             rates = self.rates(runs)
             ready = (run for run in runs if run.key and run.record is None and run.key not in begun)
-            run = next((each for each in ready if until is None or self._ends(each, rates) <= until), None)
+            run = next((run for run in ready if until is None or self._ends(run, rates) <= until), None)
             if run is not None:
                 begun.add(run.key)
             yield run
@@ -197,12 +197,12 @@ class Schedule:
         return time.monotonic() + (self.seconds(run, rates, max) or 0.0)
 
     def task(self, run: PlannedRun) -> RunTask:
-        """Return a run's run as workers take it."""
+        """Return a run's task for the workers."""
         assert run.config is not None
         base = run.config.model_dump(mode="json", exclude_none=True)
         return RunTask(run.key, self.store.folder / run.key, base, {}, self.plan.objective)
 
 
 def _kinds(run: PlannedRun) -> list[tuple[str, ...]]:
-    """Return what a run is one of, the narrowest first."""
+    """Return the kinds of a run, the narrowest first: strategy in its cell, strategy, all."""
     return [(run.strategy.label, run.cell.name), (run.strategy.label,), ()]

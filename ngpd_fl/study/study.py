@@ -1,4 +1,4 @@
-"""A study from its plan to its tables."""
+"""Execution of a study, from its plan to its tables."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ngpd_fl.sweep.workers import RunEnd, RunTask, run_tasks
 
 
 class StudyProgress(NamedTuple):
-    """How far a study is.
+    """Progress of a study.
 
     Attributes:
-        runs: all of its runs, in the order of work.
-        rows: of the table of results.
-        done: how many of the runs are over.
-        total: how many runs there are.
-        seconds: that one process would need for the rest; None where no run has ended yet that would tell.
+        runs: all runs, in the order of work.
+        rows: rows of the table of results.
+        done: number of runs that are over.
+        total: number of all runs.
+        seconds: expected seconds for the rest in one process; None while no similar run has ended.
     """
 
     runs: list[PlannedRun]
@@ -40,7 +40,7 @@ class StudyProgress(NamedTuple):
 
     @property
     def text(self) -> str:
-        """E.g. ``7 of 12 runs done``."""
+        """The progress in words, e.g. ``7 of 12 runs done``."""
         return f"{self.done} of {self.total} runs done"
 
 
@@ -53,22 +53,22 @@ def run_study(
     only: str | None = None,
     on_end: Callable[[PlannedRun, RunEnd, str], None] | None = None,
 ) -> StudyProgress:
-    """Run what is missing of a study.
+    """Run all missing runs of a study.
 
     Args:
-        plan: what is to be progress out.
+        plan: the study's plan.
         out: its folder, new or of an earlier call.
-        jobs: runs at a time, each in a process of its own.
-        seconds: no run is begun that would, by those before it, end later than in so many seconds; None: no limit.
-        only: a cell's values and a strategy's label, with slashes between: nothing else is run.
-        on_end: called with each run that has ended, how, and how far the study is.
+        jobs: number of runs at a time, each in its own process.
+        seconds: time limit; no run begins that is expected to end later. Defaults to no limit.
+        only: a cell's values and a strategy's label, joined by slashes, to run nothing else.
+        on_end: called after each run with the run, its end, and the study's progress in words.
 
     Returns:
-        How far it is now.
+        The progress at the end.
 
     Raises:
         InputError: the folder cannot be used; nothing was changed.
-        KeyboardInterrupt: as it came, after what was recorded has been completed.
+        KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
     if jobs < 1:
@@ -107,12 +107,12 @@ def run_study(
 
 
 def study_progress(plan: StudyPlan, out: Path | str) -> StudyProgress:
-    """Return how far a study is, and change nothing; ``out`` need not be there yet."""
+    """Return the progress of the study in folder ``out``, which need not exist; nothing is changed."""
     return _progress(Schedule(plan, RunStore(Path(out))))
 
 
 def _write(schedule: Schedule, folder: Path) -> StudyProgress:
-    """Write all tables from the runs that there are."""
+    """Write all tables from the runs so far."""
     plan, store, progress = schedule.plan, schedule.store, _progress(schedule)
     done = [run_row(plan, run, store.times.get(run.key)) for run in progress.runs if run.record is not None]
     write_rows(folder, "runs", done)
@@ -127,13 +127,13 @@ def _progress(schedule: Schedule) -> StudyProgress:
     rates = schedule.rates(runs)
     missing = {run.key or run.name: run for run in runs if run.record is None}
     times = [schedule.seconds(run, rates) for run in missing.values()]
-    known = [each for each in times if each is not None]
+    known = [time for time in times if time is not None]
     seconds = sum(known) if len(known) == len(times) else None
     return StudyProgress(runs, results(schedule, runs), sum(run.record is not None for run in runs), len(runs), seconds)
 
 
 def _prepare(folder: Path) -> None:
-    """Let the folder be one of a study; raise ``InputError`` where it holds something else."""
+    """Create the study's folder, or raise ``InputError`` if it holds something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / STUDY_FILE).is_file():

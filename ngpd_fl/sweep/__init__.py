@@ -1,4 +1,4 @@
-"""Sweeps: many runs that differ in a few keys, to find the best values of these.
+"""Sweeps: runs that differ in a few keys, to find the best values of these keys.
 
 from ngpd_fl.sweep import SweepPlan, run_sweep
 run_sweep(SweepPlan.read("sweep.toml"), "runs/search", jobs=2)

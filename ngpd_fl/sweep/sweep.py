@@ -1,4 +1,4 @@
-"""A sweep from its plan to its records."""
+"""Execution of a sweep, from its plan to its records."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ def run_sweep(
     checkpoint_every: int | None = None,
     on_end: Callable[[Trial], None] | None = None,
 ) -> list[Row]:
-    """Run the trials of a plan, each in a process and a folder of its own.
+    """Run the trials of a plan, each in its own process and folder.
 
     Args:
-        plan: what is run.
-        out: folder for the records.
-        jobs: trials at a time.
-        resume: whether ``out`` is a sweep that was cut short, of which only what is missing is run: trials that were
-            killed or interrupted go on from their last checkpoint or begin again, those that diverged or failed would
-            do so again.
-        checkpoint_every: rounds from one checkpoint of a trial to the next; none: it would begin again.
+        plan: the sweep's plan.
+        out: the folder for the records.
+        jobs: number of trials at a time.
+        resume: whether to go on with the incomplete sweep in ``out``: killed or interrupted trials continue from their
+            last checkpoint or begin again; finished, diverged and failed ones are not repeated.
+        checkpoint_every: number of rounds between checkpoints of a trial. Defaults to no checkpoints.
         on_end: called with each trial that has ended.
 
     Returns:
@@ -43,7 +42,7 @@ def run_sweep(
 
     Raises:
         InputError: the folder cannot be used; nothing was changed.
-        KeyboardInterrupt: as it came, after what was recorded has been completed.
+        KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
     if jobs < 1:
@@ -78,11 +77,11 @@ def run_sweep(
 
 
 def _prepare(plan: SweepPlan, folder: Path, resume: bool) -> None:
-    """Let the folder hold the plan; raise ``InputError`` where it is not the one of this sweep."""
+    """Create the folder with the plan, or raise ``InputError`` if it is not that of this sweep."""
     if resume:
         if not (folder / SWEEP_FILE).is_file():
             raise InputError(f"{folder}: not a sweep's folder (it should hold {SWEEP_FILE})")
-        if not plan.same_search(SweepPlan.read(folder / SWEEP_FILE, measure=plan.measure)):  # of the same data
+        if not plan.same_search(SweepPlan.read(folder / SWEEP_FILE, measure=plan.measure)):  # with the same data
             raise InputError(f"{folder / SWEEP_FILE}: differs from the file given; only sweep.trials may grow")
         (folder / JOURNAL).touch()
         return

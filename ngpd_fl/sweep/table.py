@@ -1,4 +1,4 @@
-"""A sweep's table: a row per trial, as CSV and as Parquet."""
+"""Table of a sweep: a row per trial, as CSV and as Parquet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from ngpd_fl.sweep.trials import Trial
 from ngpd_fl.sweep.workers import RunEnd
 
 TABLE = "trials"
-"""The files' name, without its end."""
+"""Name of the files, without suffix."""
 
 _COSTS = ("rounds", "node_steps", "bytes_sent", "train_seconds")
 
 
 def make_row(plan: SweepPlan, folder: Path, trial: Trial) -> Row:
-    """Return a trial's row: its name and end, its values, every final figure, what it cost.
-
-    What it did not come to is missing.
-    """
+    """Return a trial's row: its name, status, values, final figures and costs, without those not reached."""
     end = trial.end or RunEnd("running")
     row: Row = {"trial": trial.name, "status": end.status, "note": end.note or None} | plan.values(trial.params)
     if (folder / trial.name / "summary.json").exists():
@@ -33,7 +30,7 @@ def make_row(plan: SweepPlan, folder: Path, trial: Trial) -> Row:
 
 
 def read_trials(plan: SweepPlan, folder: Path) -> list[Row]:
-    """Return the rows that were written; raise ``InputError`` where there are none yet, or the file is damaged."""
+    """Return the recorded rows; raise ``InputError`` if there are none yet, or the file is damaged."""
     path = folder / f"{TABLE}.parquet"
     if not path.exists():
         raise InputError(f"{folder}: no trial of the sweep has ended yet (no {path.name})")
@@ -47,7 +44,7 @@ def read_trials(plan: SweepPlan, folder: Path) -> list[Row]:
 
 
 def ranked(plan: SweepPlan, rows: Sequence[Row]) -> list[Row]:
-    """Return the rows by the objective, the best first, those that did not finish last."""
+    """Return the rows by objective, the best first, unfinished ones last."""
 
     def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
         value = row.get(plan.objective)
