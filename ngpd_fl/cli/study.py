@@ -83,7 +83,7 @@ def show_study(folder: Path, trust_code: bool) -> None:
     """Print the tables of a study again."""
     from ngpd_fl.study import PLAN, Plan, standing
 
-    plan = Plan.read(folder / PLAN, trust_code=trust_code)
+    plan = Plan.read(folder / PLAN, trust_code=trust_code, recorded=True)
     print_study(plan, standing(plan, folder), folder)
 
 
@@ -110,7 +110,7 @@ def print_study(plan: Plan, now: Standing, folder: Path) -> None:
         for row, texts in group:
             if row["role"] != role:
                 role = row["role"]
-                table.add_row("[dim]references[/]")
+                table.add_row("[dim]baselines[/]")
             shown = [escape(text) for text in texts]
             shown[place] += " *" if row["near"] else "  "
             table.add_row(*shown, style="bold" if row["best"] else "")

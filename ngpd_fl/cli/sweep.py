@@ -77,7 +77,7 @@ def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
 
     from ngpd_fl.sweep import PLAN, Plan, ranked, read_trials, write_picture
 
-    plan = Plan.read(folder / PLAN, trust_code=trust_code)
+    plan = Plan.read(folder / PLAN, trust_code=trust_code, recorded=True)
     rows = ranked(plan, read_trials(plan, folder))
     if plots:
         write_picture(plan, folder, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -26,8 +25,9 @@ from ngpd_fl.config.checks import check_baseline, check_data, check_division, ch
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.node_names import by_number
-from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
+from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
+from ngpd_fl.config.renamed import require_current
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
     DataConfig,
@@ -42,8 +42,6 @@ from ngpd_fl.config.sections import (
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
-
-logger = logging.getLogger(__name__)
 
 Options = TypeVar("Options")
 
@@ -81,8 +79,9 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _given_where_it_lies(cls, values: Any) -> Any:
-        """Data that lie at their nodes are not divided, so that the default of the partition is another."""
+    def _current_names_and_partition(cls, values: Any) -> Any:
+        """Refuse old names, and let ``given`` be the default partition of data that are at their nodes."""
+        require_current(values)
         data = values.get("data")
         dataset = data.get("dataset") if isinstance(data, Mapping) else getattr(data, "dataset", None)
         return {"partition": "given", **values} if dataset == NODE_FOLDERS else values
@@ -90,15 +89,7 @@ class Config(Section):
     @field_validator("partition", "model", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
-        named = _with_name(str(info.field_name), value)
-        name = named.get("name") if isinstance(named, Mapping) else None
-        if info.field_name == "partition" and isinstance(name, str) and name in RENAMED_PARTITIONS:
-            logger.warning(
-                "partition.name: %s is called %s now; that of Hsu et al. is dirichlet-prior",
-                *(name, RENAMED_PARTITIONS[name]),
-            )
-            return {**named, "name": RENAMED_PARTITIONS[name]}
-        return named
+        return _with_name(str(info.field_name), value)
 
     @field_validator("topology", mode="before")
     @classmethod
@@ -140,13 +131,13 @@ class Config(Section):
 
     @property
     def method(self) -> str:
-        """What trains, in a word: the strategy or, e.g. ``fedavg (dsgd)``, the reference that takes its steps."""
-        reference = self.training.baseline
-        return self.strategy.name if reference is None else f"{reference} ({self.strategy.name})"
+        """Name of the strategy or, e.g. ``fedavg (dsgd)``, of the baseline that takes its local steps."""
+        baseline = self.training.baseline
+        return self.strategy.name if baseline is None else f"{baseline} ({self.strategy.name})"
 
     @property
     def num_models(self) -> int:
-        """How many models are trained: one at each node, or one in all (an all-reduce, a single node)."""
+        """Number of models: one at each node, or one in all (an all-reduce, a single node)."""
         return self.topology.nodes if self.training.baseline in (None, "fedavg") else 1
 
     @property
@@ -157,7 +148,9 @@ class Config(Section):
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-        """Read a TOML file (none: the defaults) and put ``overrides`` over it; keys are dotted: ``data.dataset``.
+        """Read a TOML file and put ``overrides`` by dotted keys (``data.dataset``) over it.
+
+        Without a file, the rest are the defaults.
 
         The order of the overrides does not matter: whole sections come first, then names, since a new name clears its
         section.

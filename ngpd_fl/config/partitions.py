@@ -90,9 +90,6 @@ class GivenPartition(Section):
     name: Literal["given"] = "given"
 
 
-RENAMED_PARTITIONS = {"dirichlet-nodes": "dirichlet-uniform"}
-"""Names of earlier versions, which stand in records."""
-
 PartitionConfig = Annotated[
     IIDPartition
     | DirichletPartition

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +162,26 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: damaged ({error})") from error
 
 
-def read_record(path: Path, shape: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
-    """Return a JSON object of the records, with all its keys; raise ``InputError`` where it has not the shape."""
+def read_record(
+    path: Path,
+    shape: type[BaseModel],
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    *,
+    strict: bool = True,
+) -> dict[str, Any]:
+    """Return a JSON object of the records, with all its keys; raise ``InputError`` where it has not the shape.
+
+    Args:
+        path: of the file.
+        shape: of the object.
+        current: turns an object of an earlier version into one of this version.
+        strict: as ``parse_json`` has it.
+    """
     require_file(path)
     text = read_text(path, "")
     try:
-        return conforming(parse_json(text, strict=strict), shape)
+        values = parse_json(text, strict=strict)
+        return conforming(current(values) if isinstance(values, Mapping) else values, shape)
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error})") from error
 

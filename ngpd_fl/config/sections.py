@@ -153,15 +153,17 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="weight of the penalty 1/2 |w|^2 in every node's loss")
     mode: Literal["synchronous", "neighbor-synchronous", "asynchronous"] = Field(
         "synchronous",
-        description="when a node stops waiting for messages: synchronous (once everyone has everything), local (once "
-        "it has its own neighbors'), asynchronous (at once: it takes in what has come)",
+        description="when a node stops waiting for messages: synchronous (once everyone has everything), "
+        "neighbor-synchronous (once it has its own neighbors'), asynchronous (at once: it takes in what has come)",
     )
     timeout_seconds: float | None = Field(
-        None, gt=0, description="for local: seconds of the virtual clock that a node waits at most; unset: no bound"
+        None,
+        gt=0,
+        description="for neighbor-synchronous: seconds of the virtual clock that a node waits at most; unset: no bound",
     )
     baseline: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
         None,
-        description="for comparison, what no peer can have: fedavg (a server averages all nodes' parameters after each "
+        description="what peers are compared with: fedavg (a server averages all nodes' parameters after each "
         "round), all-reduce (every step is on the mean of all gradients) or single-node (one node has all data); the "
         "strategy gives the local step; unset: nodes exchange with their neighbors",
     )
@@ -174,7 +176,7 @@ class TrainingConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _patience_fits(self) -> TrainingConfig:
+    def _timeout_fits(self) -> TrainingConfig:
         if self.timeout_seconds is not None and self.mode != "neighbor-synchronous":
             raise ValueError(f"timeout_seconds: is for mode = neighbor-synchronous, not {self.mode}; unset it")
         return self

@@ -19,6 +19,7 @@ from ngpd_fl.config import (
     read_text,
     read_toml,
     require_trust,
+    translated_plan,
 )
 from ngpd_fl.engines import check_topology
 from ngpd_fl.records import MEASURES, Measure
@@ -64,7 +65,7 @@ class Strategy:
 
     Attributes:
         label: in tables.
-        role: ``"peer"`` or ``"reference"``.
+        role: ``"peer"`` or ``"baseline"``.
         fixed: its keys.
         space: what is searched for.
         start: the values of its first trials.
@@ -117,24 +118,28 @@ class Plan:
     paper: Sequence[PaperSection]
 
     @classmethod
-    def read(cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True) -> Plan:
+    def read(
+        cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True, recorded: bool = False
+    ) -> Plan:
         """Read a study's file, and find that each strategy can be run in each of its cells.
 
         Args:
             path: of the file.
             data_dir: where the data set lies; none: as the file says.
             trust_code: whether code that the file names may run; a file in a folder of records may be anybody's.
+            recorded: whether the file may be of an earlier version, whose names are read as those of this one.
 
         Raises:
             InputError: it cannot be used; one line says why.
         """
         path = Path(path)
-        return cls.parse(path, data_dir)._with_objective(path, trust_code)
+        return cls.parse(path, data_dir, recorded=recorded)._with_objective(path, trust_code)
 
     @classmethod
-    def parse(cls, path: Path, data_dir: Path | None = None) -> Plan:
+    def parse(cls, path: Path, data_dir: Path | None = None, *, recorded: bool = False) -> Plan:
         """Return what ``read`` does, without having tried any run: what is measured is not known yet."""
-        file = section(StudySection, read_toml(path, "study file"), "")
+        content = read_toml(path, "study file")
+        file = section(StudySection, translated_plan(content) if recorded else content, "")
         tuning = section(TuningSection, file.tuning, "tuning")
         final = section(FinalSection, file.final, "final")
         _check_base(file.base)

@@ -64,7 +64,7 @@ def target_words(plan: Plan, value: float) -> str:
 
 
 def results(schedule: Schedule, slots: Sequence[Slot]) -> list[Row]:
-    """Return a row per cell and strategy; in each cell peers come first, the best on top, then references.
+    """Return a row per cell and strategy; in each cell peers come first, the best on top, then baselines.
 
     Means and standard deviations (of a sample) are over the seeds that have finished. What has not is counted beside.
     ``best`` is the first of a cell's peers, and ``near`` says of the others that their mean is within one standard
