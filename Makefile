@@ -11,7 +11,7 @@ BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-deploy lint format types bench docs clean venv project tools
+.PHONY: help demo test test-slow test-deploy lint format types bench docs docs-serve clean venv project tools
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -48,8 +48,11 @@ bench: tools ## Run each script in benchmarks/
 
 docs: tools ## Check the documentation's links and build its pages, galleries included, into site/
 	@$(IN_VENV) pytest --quiet tests/test_packaging.py -k links
-	@NO_MKDOCS_2_WARNING=1 $(IN_VENV) mkdocs build --strict
-	@echo 'Built: open site/index.html, or, to search as well, run "$(VENV)/bin/python -m http.server -d site"'
+	@"$(VENV)/bin/python" scripts/build_site.py
+	@echo 'Built: open site/index.html, or, to search as well, `make docs-serve`'
+
+docs-serve: docs ## The same, and serve it on http://127.0.0.1:8000
+	@$(IN_VENV) http.server --bind 127.0.0.1 --directory site 8000
 
 clean: ## Remove caches and what a build left (not the environment, not runs/)
 	@rm -rf build dist site .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,7 +1,8 @@
 """NGPD, ECL and DSGD on MNIST under lost messages, stale messages and nodes that come and go: one matrix.
 
 `NGPD_FL_DATA_DIR=DIR python -m benchmarks.faults [OUT]` with MNIST in DIR, as torchvision lays it out. 8 nodes on a
-double ring, 8 of 10 classes each, asynchronous; every method with the settings that docs/search.md found for it without
+double ring, 8 of 10 classes each, asynchronous; every method with the settings that were found for it
+(docs/explanation/search-for-settings.md) without
 faults. On the virtual clock a node's round takes one second, so that a message is stale by its latency: 0, 1 or 3
 rounds. With churn each node is away a tenth of the time, 2 s at a time in the mean.
 

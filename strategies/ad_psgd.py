@@ -54,7 +54,7 @@ class ADPSGD(Unconstrained):
         return ADPSGDState(params, params)
 
     def local_step(self, state: ADPSGDState, view: View, step: Step, phase: Phase) -> tuple[ADPSGDState, StepInfo]:
-        """Take one SGD step on the local path."""
+        """Do one SGD step on the local path."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         params = torch.addcmul(state.params, gradient, -self.options.lr * step.lr_scale)
         return ADPSGDState(params, state.start), StepInfo(loss, torch.ones_like(loss))

@@ -36,7 +36,7 @@ from torch import Tensor
 from strategies.compression.options import AnyCompression
 
 State = Any
-"""What a node keeps between calls: a (nested) NamedTuple whose leaves are tensors, so that engines can stack it.
+"""The memory of a node between calls: a (nested) NamedTuple whose leaves are tensors, so that engines can stack it.
 
 A part that the options leave out is the empty tuple."""
 
@@ -46,12 +46,12 @@ Message = Any
 
 @dataclass(frozen=True)
 class Spec:
-    """What an algorithm needs of the network and what it puts on the wire.
+    """An algorithm's needs of the network, and the fields of its messages.
 
     Attributes:
         per_edge: the message's fields that hold one value per neighbor, ``[D, ...]``.
             The others hold one value that every neighbor receives.
-        directed: which directed graphs it takes: none, those whose weights are doubly stochastic ("balanced"), or any.
+        directed: the directed graphs that it works on: none, those with doubly stochastic weights ("balanced"), or any.
         tree: the union graph must be a tree.
         static: the graph must not vary over time.
         reliable: every message must arrive.
@@ -69,7 +69,7 @@ class Spec:
 
 
 class View(NamedTuple):
-    """What one node knows of the union graph; it never changes during a run.
+    """One node's view of the union graph; it never changes during a run.
 
     Attributes:
         node: this node's index in the graph, int64 ``[]``.
@@ -91,7 +91,7 @@ class View(NamedTuple):
 
 
 class RoundView(NamedTuple):
-    """What one node knows of the graph in this round.
+    """One node's view of the graph in this round.
 
     Attributes:
         round: the round's number from 0, int64 ``[]``.
@@ -111,7 +111,7 @@ class RoundView(NamedTuple):
 
 
 class Headers(NamedTuple):
-    """What accompanies the messages that arrived; made by the engine, never by the algorithm.
+    """Headers of the messages that arrived, one for each slot; made by the engine, never by the algorithm.
 
     Attributes:
         received: slots whose message arrived and is new, bool ``[D]``. Other slots of the inbox hold zeros.
@@ -144,21 +144,21 @@ class Step(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """What is special about a local step. Static: an engine groups nodes whose phase is the same."""
+    """The special work of a local step. Static: an engine groups nodes whose phase is the same."""
 
     refresh_factors: bool = False
     refresh_basis: bool = False
 
 
 class StepInfo(NamedTuple):
-    """What a local step reports: ``loss`` of its minibatch, and the trust region's ``shrink`` factor (1: none)."""
+    """The report of a local step: its minibatch's ``loss``, and the trust region's ``shrink`` (1: step kept whole)."""
 
     loss: Tensor
     shrink: Tensor
 
 
 class Objective(Protocol):
-    """What a node minimizes: f_i on one minibatch, as a pure function of the flat parameters."""
+    """The function that a node minimizes: f_i on one minibatch, as a pure function of the flat parameters."""
 
     def gradient(self, params: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and its gradient ``[P]`` at ``params [P]``."""
@@ -211,7 +211,7 @@ class StrategyOptions(BaseModel):
     """Whether the algorithm works with a ``Curvature`` instead of an ``Objective``."""
 
     spec: ClassVar[Spec]
-    """What the algorithm needs of the network, with its messages whole."""
+    """The algorithm's needs of the network, with its messages whole."""
 
     @field_validator("compress", mode="before")
     @classmethod
@@ -230,7 +230,7 @@ class StrategyOptions(BaseModel):
 
     @property
     def title(self) -> str:
-        """What errors about its needs call it."""
+        """The algorithm's name in errors about its needs."""
         return self.name if self.compress is None else f"{self.name} with compress = {self.compress.name}"
 
     @property
@@ -240,7 +240,7 @@ class StrategyOptions(BaseModel):
 
     @property
     def needs(self) -> Spec:
-        """What the algorithm needs of the network, and its message's fields, as it is compressed."""
+        """The algorithm's needs of the network, and its message's fields, as it is compressed."""
         if self.compress is None:
             return self.spec
         parts = self.compress.parts._fields
@@ -263,7 +263,7 @@ class Strategy(Protocol):
         ...
 
     def phase(self, step: int) -> Phase:
-        """Return what is special about local step number ``step`` (counted from 0 over the whole run)."""
+        """Return the special work of local step number ``step`` (counted from 0 over the whole run)."""
         ...
 
     def init(self, params: Tensor, view: View) -> State:
@@ -271,17 +271,17 @@ class Strategy(Protocol):
         ...
 
     def local_step(self, state: State, view: View, step: Step, phase: Phase) -> tuple[State, StepInfo]:
-        """Take one step on the node's own data."""
+        """Do one step on the node's own data."""
         ...
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
-        """Return what this node sends in this round."""
+        """Return the message of this node in this round."""
         ...
 
     def incoming(
         self, state: State, view: View, round_view: RoundView, inbox: Message, outbox: Message, headers: Headers
     ) -> State:
-        """Take in what the neighbors sent.
+        """Apply the messages of the neighbors.
 
         ``inbox`` has a slot axis on every field, ``[D, ...]``. ``outbox`` is this node's own message as it went over
         the wire: with a lossy codec the neighbor has seen the decoded value, not the exact one.

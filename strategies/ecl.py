@@ -28,7 +28,7 @@ from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
-    EdgeState,
+    EdgeDuals,
     default_edge_penalty,
     edge_force,
     start_edges,
@@ -47,7 +47,7 @@ class ECLState(NamedTuple):
     """Parameters ``[P]`` and the edges' duals."""
 
     params: Tensor
-    edges: EdgeState
+    edges: EdgeDuals
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ECL(EdgeConsensusExchange):
         return ECLState(params, start_edges(self.options, params, view))
 
     def local_step(self, state: ECLState, view: View, step: Step, phase: Phase) -> tuple[ECLState, StepInfo]:
-        """Take the step (1)."""
+        """Do the step (1)."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         pull, total = edge_force(state.edges, state.params, view)
         change = (gradient + pull) / (1 / (self.options.lr * step.lr_scale) + total)

@@ -63,7 +63,7 @@ class ExactDiffusion(Unconstrained):
     def local_step(
         self, state: ExactDiffusionState, view: View, step: Step, phase: Phase
     ) -> tuple[ExactDiffusionState, StepInfo]:
-        """Take one corrected SGD step."""
+        """Do one corrected SGD step."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         params = torch.addcmul(state.params, gradient, -self.options.lr * step.lr_scale) - state.correction
         moved = ExactDiffusionState(params, state.correction, state.steps + 1)

@@ -56,7 +56,7 @@ class GradientTracking(TrackingExchange):
     def local_step(
         self, state: GradientTrackingState, view: View, step: Step, phase: Phase
     ) -> tuple[GradientTrackingState, StepInfo]:
-        """Take one SGD step with the correction."""
+        """Do one SGD step with the correction."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         moved = tracked_step(state.params, state.tracker, gradient, self.options.lr * step.lr_scale)
         return GradientTrackingState(*moved), StepInfo(loss, torch.ones_like(loss))

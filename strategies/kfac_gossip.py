@@ -57,7 +57,7 @@ class KFACGossip(GossipExchange):
     def local_step(
         self, state: KFACGossipState, view: View, step: Step, phase: Phase
     ) -> tuple[KFACGossipState, StepInfo]:
-        """Take one natural-gradient step."""
+        """Do one natural-gradient step."""
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, state.params, step.batch, step.draws, phase
         )

@@ -59,7 +59,7 @@ class MomentumTracking(TrackingExchange):
     def local_step(
         self, state: MomentumTrackingState, view: View, step: Step, phase: Phase
     ) -> tuple[MomentumTrackingState, StepInfo]:
-        """Take one step along the momentum, with the correction."""
+        """Do one step along the momentum, with the correction."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         velocity = accelerated(gradient, state.velocity, self.options.momentum)
         params, tracker = tracked_step(state.params, state.tracker, velocity, self.options.lr * step.lr_scale)

@@ -39,7 +39,7 @@ from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, V
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
-    EdgeState,
+    EdgeDuals,
     default_edge_penalty,
     edge_force,
     start_edges,
@@ -69,7 +69,7 @@ class NGPDState(NamedTuple):
     """Parameters ``[P]``, the edges' duals, and the curvature's state."""
 
     params: Tensor
-    edges: EdgeState
+    edges: EdgeDuals
     curvature: State
 
 
@@ -94,7 +94,7 @@ class NGPD(EdgeConsensusExchange):
         return NGPDState(params, start_edges(self.options, params, view), self.curvature.init())
 
     def local_step(self, state: NGPDState, view: View, step: Step, phase: Phase) -> tuple[NGPDState, StepInfo]:
-        """Take the step (1), or (2) in the fisher metric, inside the trust region."""
+        """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
         curvature, loss, gradient = self.curvature.gradient(state.curvature, params, step.batch, step.draws, phase)
         pull, total = edge_force(state.edges, params, view)

@@ -62,7 +62,7 @@ class QGDSGDm(Unconstrained):
         return QGDSGDmState(params, params, torch.zeros_like(params), params.new_zeros(()))
 
     def local_step(self, state: QGDSGDmState, view: View, step: Step, phase: Phase) -> tuple[QGDSGDmState, StepInfo]:
-        """Take one step with the buffer's momentum."""
+        """Do one step with the buffer's momentum."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         lr, beta = self.options.lr * step.lr_scale, self.options.momentum
         direction = accelerated(gradient, state.buffer, beta)

@@ -12,8 +12,8 @@ rest every node has the same average of w - mu g, hence all agree at the minimiz
 agree where the moves of K local steps sum to 0, as in federated averaging: not the minimizer where data differ.
 The weights W are not used.
 
-What travels of a sum is its mean m / c, and c as an integer, so that a message is rounded, and looks to whoever judges
-its size, as one of any node's own parameters does.
+A message holds the mean m / c of a sum, and c as an integer, so that rounding it, and checks of its size, work as for
+any node's own parameters.
 
 Division is by the count, not by N: that is the paper's form for links that lose messages. What did not arrive in a
 round is neither averaged nor relayed in the next one, so that the average is over fewer nodes. A neighbor's message

@@ -68,7 +68,7 @@ class SGP(Unconstrained):
         return SGPState(params, torch.ones_like(params[0]), start_velocity(params, self.options.momentum))
 
     def local_step(self, state: SGPState, view: View, step: Step, phase: Phase) -> tuple[SGPState, StepInfo]:
-        """Take the step (1)."""
+        """Do the step (1)."""
         loss, direction = self.objective.gradient(self.estimate(state), step.batch)
         velocity = state.velocity
         if not isinstance(velocity, tuple):

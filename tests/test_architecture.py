@@ -1,4 +1,4 @@
-"""The floors of the house: no import runs upward, none in a circle. See docs/architecture.md."""
+"""The floors of the house: no import runs upward, none in a circle. See docs/explanation/architecture.md."""
 
 from __future__ import annotations
 

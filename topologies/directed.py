@@ -1,4 +1,4 @@
-"""Directed graphs: an edge runs from a sender to its receiver. For algorithms that take them, such as SGP."""
+"""Directed graphs: an edge runs from a sender to its receiver. For algorithms that work on them, such as SGP."""
 
 from __future__ import annotations
 

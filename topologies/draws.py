@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a draw is for. Recorded runs depend on these numbers; others use 1 to 6 with the same seed."""
+    """The purpose of a draw. Recorded runs depend on these numbers; others use 1 to 6 with the same seed."""
 
     GRAPH = 7
     SCHEDULE = 8

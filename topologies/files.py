@@ -47,9 +47,9 @@ class FileOptions(LabelledOptions):
             return values
         path = Path(values["path"])
         edges, labels = read_graph(path)
-        found = {"nodes": _num_nodes(edges), "fingerprint": _fingerprint(edges)}
-        _require_same(path, edges, **{key: values.get(key, found[key]) for key in found})
-        return {**found, "labels": labels, **values}
+        actual = {"nodes": _num_nodes(edges), "fingerprint": _fingerprint(edges)}
+        _require_same(path, edges, **{key: values.get(key, actual[key]) for key in actual})
+        return {**actual, "labels": labels, **values}
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the file's graph; raise ``ValueError`` where it is not the one that the options were made for."""

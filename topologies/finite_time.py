@@ -108,12 +108,12 @@ def fewest_factors(number: int, largest: int) -> tuple[int, ...] | None:
     """
     if number == 1:
         return ()
-    found = [
+    products = [
         (factor, *others)
         for factor in range(min(number, largest), 1, -1)
         if number % factor == 0 and (others := fewest_factors(number // factor, largest)) is not None
     ]
-    return min(found, key=len, default=None)
+    return min(products, key=len, default=None)
 
 
 def _parts(nodes: Sequence[int], base: int) -> list[list[Sequence[int]]]:

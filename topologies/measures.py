@@ -1,4 +1,4 @@
-"""How well a graph spreads what its nodes know."""
+"""Measures of how well a graph spreads information among its nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = 100
 """Rounds, at least, over which a rate is taken where rounds are drawn at random."""
 
 ROUNDING = 1e-12
-"""What is left of a disagreement after one averaging is down to rounding below this part of it."""
+"""The share of a disagreement, left after one averaging, below which it is only rounding."""
 
 
 def spectral_gap(matrix: NDArray[np.float64] | sparray) -> float:

@@ -49,7 +49,7 @@ class TopologyOptions(BaseModel):
 
     @property
     def node_names(self) -> tuple[str, ...]:
-        """What the nodes are called, from node 0 on: their labels where they have some, else their numbers."""
+        """The names of the nodes, from node 0 on: their labels where they have some, else their numbers."""
         return tuple(str(node) for node in range(self.nodes))
 
     @abstractmethod
@@ -91,5 +91,5 @@ class LabelledOptions(TopologyOptions):
 
     @property
     def node_names(self) -> tuple[str, ...]:
-        """What the nodes are called, from node 0 on."""
+        """The names of the nodes, from node 0 on."""
         return super().node_names if self.labels is None else self.labels

@@ -37,7 +37,7 @@ class Topology:
             graphs: the graphs of rounds 0, 1, ..., begun again after the last; one graph for a network that stays.
                 Each without self-loops, their union (strongly) connected; all directed, an edge from a sender to its
                 receiver, or none; any labels (see ``graphs.node_index``).
-            schedule: which edges of a round's graph are active in it; none: all.
+            schedule: chooses the edges of a round's graph that are active in it. Defaults to all edges.
             weights: a name in ``WEIGHTS`` (directed graphs always have ``push-sum``); or ``own``: in each graph the
                 edges' attribute ``weight`` is W_ij = W_ji in that graph's rounds, above 0 and at most one in sum over a
                 node's edges.
@@ -83,7 +83,7 @@ class Topology:
 
     @property
     def num_graphs(self) -> int:
-        """The number of graphs that take turns; 1 for a network that stays."""
+        """The number of graphs that alternate; 1 for a network that stays."""
         return len(self._present)
 
     @property

@@ -1,4 +1,4 @@
-"""``ngpd-fl deploy``: the network on machines of one's own, as clients of Flower. See docs/deployment.md."""
+"""``ngpd-fl deploy``: the network on machines of one's own, as clients of Flower. See docs/how-to/deployment.md."""
 
 from __future__ import annotations
 

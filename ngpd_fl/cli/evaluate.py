@@ -44,6 +44,7 @@ def evaluate(
 ) -> None:
     """Evaluate the saved models of a run: each node's and the averaged one, also on other data than the run's."""
     from ngpd_fl.config import InputError
+    from ngpd_fl.evaluation.saved_models import evaluate_saved
     from ngpd_fl.records import RunFolder
     from ngpd_fl.report import read_outcomes
 
@@ -52,7 +53,7 @@ def evaluate(
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
     found = [
-        evaluate(
+        evaluate_saved(
             RunFolder.open(folder),
             split=split.value,
             dataset=dataset,

@@ -1,4 +1,4 @@
-"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbors directly. See docs/edge.md."""
+"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbors directly. See docs/how-to/edge.md."""
 
 from __future__ import annotations
 

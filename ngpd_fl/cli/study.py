@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def study(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML: cells, strategies, tuning; see docs/study.md")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="TOML: cells, strategies, tuning; see docs/how-to/studies.md")
+    ],
     out: Annotated[
         Path,
         typer.Option(metavar="DIR", help="folder of the study, new or of an earlier call", rich_help_panel="Files"),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def sweep(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="TOML: a configuration and a section [sweep], see docs/sweep.md")
+        Path,
+        typer.Argument(metavar="FILE", help="TOML: a configuration and a section [sweep], see docs/how-to/sweeps.md"),
     ],
     out: Annotated[
         Path | None,

@@ -102,7 +102,7 @@ class FaultsConfig(Section):
     )
     leave: tuple[Leave, ...] = Field(
         (),
-        description="nodes that are away, and when, e.g. [{node = 3, at_s = 2, until_s = 5}]; overlapping spells are one",
+        description="nodes that are away, and when, e.g. [{node = 3, at_s = 2, until_s = 5}]; spells that overlap join",
     )
     slow: tuple[Slow, ...] = Field(
         (), description="nodes that compute slowly, and when, e.g. [{node = 3, at_s = 2, factor = 4}]; factors multiply"

@@ -217,7 +217,7 @@ class DevicesConfig(Section):
         "ngpd-fl calibrate measures it",
     )
     relative_cost: float | None = Field(
-        None, gt=0, description="a local step of the strategy over one of SGD; unset: as docs/devices.md lists"
+        None, gt=0, description="a local step of the strategy over one of SGD; unset: as docs/how-to/devices.md lists"
     )
     table: Path | None = Field(
         None, description="device classes of your own, .toml or .csv; they come before shipped ones of the same name"

@@ -37,7 +37,7 @@ class Kronecker(NamedTuple):
 
     @property
     def used(self) -> tuple[Tensor, ...]:
-        """What the solve uses: both spectra."""
+        """The arrays that the solve uses: both spectra."""
         return *self.inputs, *self.outputs
 
     @property
@@ -76,7 +76,7 @@ class Diagonal(NamedTuple):
 
     @property
     def used(self) -> tuple[Tensor, ...]:
-        """What the solve uses."""
+        """The arrays that the solve uses."""
         return (self.values,)
 
     @property

@@ -24,7 +24,7 @@ Listener = Callable[[str, Tensor, Tensor], Tensor]
 
 
 class Captured(NamedTuple):
-    """What one forward pass gives; dictionaries are keyed by layer name.
+    """The results of one forward pass; dictionaries are keyed by layer name.
 
     Attributes:
         outputs: the network's outputs, ``[B, C]``.

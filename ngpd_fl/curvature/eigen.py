@@ -20,7 +20,7 @@ from ngpd_fl.core.batching import call_stacked
 logger = logging.getLogger(__name__)
 
 FLOAT64, JITTERED, KEPT = "float64", "jittered", "kept"
-"""How a matrix was decomposed that failed at first."""
+"""The ways in which a matrix that failed at first was decomposed."""
 
 _WORDS = {
     FLOAT64: "it was done in float64",
@@ -80,20 +80,20 @@ def eigh(matrix: Tensor, basis: Tensor, on_retry: Callable[[str], None]) -> tupl
 
 def _of_stack(on_retry: Callable[[str], None], matrices: Tensor, bases: Tensor) -> tuple[Tensor, Tensor]:
     """Decompose ``matrices [n, d, d]``; one by one where any of them fails."""
-    found = _attempt(matrices)
-    if found is not None:
-        return found
+    decomposition = _attempt(matrices)
+    if decomposition is not None:
+        return decomposition
     if len(matrices) > 1:
-        each = [_of_stack(on_retry, matrix[None], basis[None]) for matrix, basis in zip(matrices, bases, strict=True)]
-        values, vectors = zip(*each, strict=True)
+        pairs = [_of_stack(on_retry, matrix[None], basis[None]) for matrix, basis in zip(matrices, bases, strict=True)]
+        values, vectors = zip(*pairs, strict=True)
         return torch.cat(values), torch.cat(vectors)
     wide = matrices.double()
     diagonal = wide.diagonal(dim1=1, dim2=2)
     ramp = torch.linspace(0, _JITTER, diagonal.shape[1], dtype=wide.dtype, device=wide.device) * diagonal.mean()
     for how, again in ((FLOAT64, wide), (JITTERED, wide + torch.diag(ramp))):
-        if (found := _attempt(again)) is not None:
+        if (decomposition := _attempt(again)) is not None:
             on_retry(how)
-            return found[0].to(matrices), found[1].to(matrices)
+            return decomposition[0].to(matrices), decomposition[1].to(matrices)
     on_retry(KEPT)
     kept, order = (bases.transpose(1, 2) @ matrices @ bases).diagonal(dim1=1, dim2=2).sort()
     return kept, bases[:, :, order[0]]

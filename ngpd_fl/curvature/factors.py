@@ -73,15 +73,15 @@ def moment_vectors(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]
     """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalization, F itself.
 
     Args:
-        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as ``layer_inputs`` takes it, or a normalization.
+        layer: a ``nn.Linear`` or a ``nn.Conv2d``, as for ``layer_inputs``, or a normalization.
         inputs: what the layer was given.
         gradients: the output gradients, once for each score of an example.
     """
     size = inputs.shape[0]
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
-        of_examples = [torch.cat(norm_gradients(layer, inputs, each), dim=1) for each in gradients]
+        of_examples = [torch.cat(norm_gradients(layer, inputs, gradient), dim=1) for gradient in gradients]
         return (torch.cat(of_examples) / sqrt(size),)
-    given = [output_vectors(layer, each).flatten(0, 1) for each in gradients]
+    given = [output_vectors(layer, gradient).flatten(0, 1) for gradient in gradients]
     outputs = torch.cat(given) / sqrt(given[0].shape[0])
     return layer_inputs(layer, inputs).flatten(0, 1) / sqrt(size), outputs
 

@@ -118,7 +118,7 @@ class KFAC:
         self.retries.add(name, factor, how, width=d_in if factor == "input" else d_out)
 
     def _warn_of_width(self) -> None:
-        """Say which factor is the widest of all that are decomposed whole, where that takes long and may fail."""
+        """Warn of the widest factor that is decomposed whole, where that takes long and may fail."""
         widths = {
             (name, factor): width
             for name, layer in self.capture.layers.items()
@@ -188,7 +188,7 @@ class KFAC:
         vectors = (
             vector
             for (name, layer), given in zip(self.capture.layers.items(), ran.inputs, strict=True)
-            for vector in over_nodes(partial(moment_vectors, layer.module))(given, [each[name] for each in backward])
+            for vector in over_nodes(partial(moment_vectors, layer.module))(given, [grads[name] for grads in backward])
         )
         decay = self.options.factor_decay
         share = (1 - decay * (updates > 0).to(params.dtype))[:, None, None]
@@ -214,7 +214,7 @@ class KFAC:
         vectors = [
             vector
             for name, layer in self.capture.layers.items()
-            for vector in moment_vectors(layer.module, captured.inputs[name], [each[name] for each in gradients])
+            for vector in moment_vectors(layer.module, captured.inputs[name], [grads[name] for grads in gradients])
         ]
         decay = self.options.factor_decay
         share = 1 - decay * (updates > 0).to(params.dtype)  # the average starts at the first factor

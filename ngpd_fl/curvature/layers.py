@@ -1,4 +1,4 @@
-"""The layers of a network that K-FAC can handle, and what stands in its way, said in one line."""
+"""The layers of a network that K-FAC can handle, and one-line errors about all others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def gather(vectors: Tensor, layer: Layer) -> list[Tensor]:
     """Return views of the layer's part of ``vectors [n, P]`` in matrix form, by columns: the weight, then the bias."""
     segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
     rows = matrix_shape(layer)[0]
-    return [vectors[:, each.start : each.stop].view(len(vectors), rows, -1) for each in segments]
+    return [vectors[:, part.start : part.stop].view(len(vectors), rows, -1) for part in segments]
 
 
 def _check_kind(name: str, module: nn.Module, parameter: str) -> None:

@@ -32,7 +32,7 @@ from ngpd_fl.curvature.spectrum import Spectrum
 
 
 class Ridge(NamedTuple):
-    """What is added to F in the solve, h(x) = 1 / ((x + damping) / lr + shift); ``lr`` and ``shift`` ``[n]``."""
+    """The addition to F in the solve, h(x) = 1 / ((x + damping) / lr + shift); ``lr`` and ``shift`` ``[n]``."""
 
     lr: Tensor
     damping: float

@@ -1,13 +1,11 @@
-"""Data: loading a data set, dividing it among the nodes, and drawing their minibatches."""
+"""Data: loading a data set, partitioning it among the nodes, and drawing their minibatches."""
 
 from ngpd_fl.data.augmentation import Moves, draw_moves, move
-from ngpd_fl.data.dataset import Dataset, Division, Split
-from ngpd_fl.data.division import divide
+from ngpd_fl.data.dataset import Dataset, Partition, Split, fingerprint
 from ngpd_fl.data.export import export_nodes
 from ngpd_fl.data.feature_skew import skew_features
-from ngpd_fl.data.fingerprint import fingerprint
 from ngpd_fl.data.loading import load_dataset
-from ngpd_fl.data.partition import partition_labels
+from ngpd_fl.data.partition import divide, partition_labels
 from ngpd_fl.data.sampler import BatchSampler
 from ngpd_fl.data.skew import (
     NeighborhoodSkew,
@@ -23,7 +21,7 @@ __all__ = [
     "BatchSampler",
     "Classification",
     "Dataset",
-    "Division",
+    "Partition",
     "Moves",
     "NeighborhoodSkew",
     "Regression",

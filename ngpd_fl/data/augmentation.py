@@ -13,7 +13,7 @@ from ngpd_fl.core.randomness import Purpose, generator
 
 
 class Moves(NamedTuple):
-    """What is done to each image of a minibatch of n nodes.
+    """The changes made to each image of a minibatch of n nodes.
 
     Attributes:
         down: rows by which the crop's window lies below the image's top, int64 ``[n, B]``; above it: below 0.

@@ -1,4 +1,4 @@
-"""``dataset.toml``: what all nodes must know alike of data that lie at each of them."""
+"""``dataset.toml``: the description that all nodes share of data that lie at each of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Targets(Section):
-    """How real-valued targets are standardized and binned, as ``Regression`` has it."""
+    """Standardization and bins of real-valued targets, as ``Regression`` has it."""
 
     mean: tuple[float, ...] = Field(min_length=1, description="of each target")
     std: tuple[Positive, ...] = Field(description="likewise, the standard deviation")

@@ -1,4 +1,4 @@
-"""A data set, divided as a run divides it, written as the folders of ``node-folders``: to be copied to devices."""
+"""Export of the partition of a run as the folders of ``node-folders``, to be copied to devices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.description import FILE, Description, Targets
-from ngpd_fl.data.division import deal
 from ngpd_fl.data.loading import learned, read_raw
+from ngpd_fl.data.partition import deal
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.records.files import written_whole
@@ -32,7 +32,7 @@ def export_nodes(config: Config, path: Path) -> int:
         How many validation images were left out.
 
     Raises:
-        InputError: the data cannot be read or divided, or the folder cannot be written.
+        InputError: the data cannot be read or partitioned, or the folder cannot be written.
     """
     for key in ("rotation", "noise"):
         if getattr(config.data, key):

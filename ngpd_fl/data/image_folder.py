@@ -153,8 +153,8 @@ def _opened(path: str, use: Callable[[ImageFile], Result]) -> Result:
 def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and std of ``pixels / white`` in each channel, float64 ``[C]`` each; 1 for a constant channel."""
     if images.dtype != torch.uint8:
-        each = [column_statistics(channel.reshape(-1, 1)) for channel in images.unbind(1)]
-        mean, std = (torch.cat(values) for values in zip(*each, strict=True))
+        moments = [column_statistics(channel.reshape(-1, 1)) for channel in images.unbind(1)]
+        mean, std = (torch.cat(values) for values in zip(*moments, strict=True))
         return mean, std
     levels = torch.arange(WHITE + 1, dtype=torch.float64) / WHITE
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=len(levels)) for channel in images.unbind(1)])

@@ -13,9 +13,8 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import NODE_FOLDERS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
-from ngpd_fl.data.diabetes import read_diabetes
-from ngpd_fl.data.digits import read_digits
 from ngpd_fl.data.image_folder import read_image_folder
+from ngpd_fl.data.scikit_sets import read_diabetes, read_digits
 from ngpd_fl.data.task import Classification, Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision_sets import VISION_SETS, read_vision_set
@@ -101,7 +100,7 @@ def learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:
 def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, own: RawDataset) -> None:
     """Raise ``InputError`` where inputs or targets are not of the shape of those that models were trained on."""
     for name in ("inputs", "labels"):
-        shape, wanted = (tuple(getattr(each.train, name).shape[1:]) for each in (raw, own))
+        shape, wanted = (tuple(getattr(data.train, name).shape[1:]) for data in (raw, own))
         if shape != wanted:
             raise InputError(
                 f"data.dataset: {config.dataset} has {name} of shape {shape}, but {trained_on.dataset}, on which the "

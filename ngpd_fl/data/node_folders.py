@@ -2,7 +2,7 @@
 
 A node's folder holds ``train`` and, if it has any, ``test``: a folder of images ``CLASS/*``, or a file ``.npz`` with
 the arrays ``inputs`` and ``labels``. ``dataset.toml`` beside the nodes' folders says what all must know alike. A
-``test`` that lies there as well is one for all models. docs/data.md shows it from the user's side.
+``test`` that lies there as well is one for all models. docs/how-to/data.md shows it from the user's side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.reading import expanded
 from ngpd_fl.data.arrays import check_alike, split_of
-from ngpd_fl.data.dataset import Dataset, Division, Split
+from ngpd_fl.data.dataset import Dataset, Partition, Split
 from ngpd_fl.data.description import Description
 from ngpd_fl.data.image_folder import WHITE, list_classes, read_images
 from ngpd_fl.data.loading import check_shape, normalized
@@ -34,7 +34,7 @@ _DEPTHS = {torch.uint8: "8 bits", torch.float32: "16 bits", torch.float64: "sign
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
-def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Division:
+def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     """Read the folders of some nodes.
 
     Each node holds out its own validation images. Models are evaluated on a ``test`` for all where there is one and,
@@ -42,7 +42,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
 
     Args:
         config: the run's configuration.
-        hosted: the nodes; none: all.
+        hosted: the nodes to read. Defaults to all nodes.
 
     Raises:
         InputError: a folder or file is missing, cannot be read or does not fit the others; one line says which.
@@ -56,28 +56,28 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Di
     common = reader.read(root, [TEST]).get(TEST)
     own: dict[int, dict[str, Split]] = {}
     for node, folder in folders.items():
-        found = reader.read(folder, [TRAIN] if common else [TRAIN, TEST])
-        if TRAIN not in found:
+        splits = reader.read(folder, [TRAIN] if common else [TRAIN, TEST])
+        if TRAIN not in splits:
             raise InputError(f"data.data_dir: {folder} holds no training data; expected train/CLASS/* or train.npz")
         try:
-            found[TRAIN], found[VALIDATION] = _held_out(found[TRAIN], description.task, config, node)
+            splits[TRAIN], splits[VALIDATION] = _held_out(splits[TRAIN], description.task, config, node)
         except InputError as error:
             raise InputError(f"{error} (node{node})") from error
-        own[node] = {name: _as_learned(split, description, dtype) for name, split in found.items()}
-    train, validation = (_joined([each[name] for each in own.values()]) for name in (TRAIN, VALIDATION))
+        own[node] = {name: _as_learned(split, description, dtype) for name, split in splits.items()}
+    train, validation = (_joined([splits[name] for splits in own.values()]) for name in (TRAIN, VALIDATION))
     check_shape(config.data, tuple(train.inputs.shape[1:]))
-    own_tests = [each[TEST] for each in own.values() if TEST in each]
+    own_tests = [splits[TEST] for splits in own.values() if TEST in splits]
     tests = [_as_learned(common, description, dtype)] if common else own_tests
     test = _joined(tests or [Split(train.inputs[:0], train.labels[:0])])
     evaluated: Split | dict[int, Split] = test
     if config.evaluation.split == VALIDATION:
-        evaluated = {node: each[VALIDATION] for node, each in own.items()}
+        evaluated = {node: splits[VALIDATION] for node, splits in own.items()}
     elif common is None:
-        evaluated = {node: each.get(TEST, each[VALIDATION]) for node, each in own.items()}
+        evaluated = {node: splits.get(TEST, splits[VALIDATION]) for node, splits in own.items()}
         _check_evaluated(evaluated, root)
     dataset = Dataset(config.data.dataset, train, validation, test, description.task)
-    parts = _consecutive(num_nodes, {node: len(each[TRAIN]) for node, each in own.items()})
-    return Division(dataset, parts, evaluated, description.fingerprint)
+    parts = _consecutive(num_nodes, {node: len(splits[TRAIN]) for node, splits in own.items()})
+    return Partition(dataset, parts, evaluated, description.fingerprint)
 
 
 class _Reader:
@@ -134,13 +134,13 @@ class _Reader:
                     f"allowed: {_some(classes)}"
                 )
         pixels = read_images(folder, listings, self._image_size)
-        for each in pixels.values():
-            self._pictures.setdefault(each.dtype, folder)
+        for images in pixels.values():
+            self._pictures.setdefault(images.dtype, folder)
         if len(self._pictures) > 1:
-            found = ", ".join(f"{where} {_DEPTHS[dtype]}" for dtype, where in self._pictures.items())
-            raise InputError(f"data.data_dir: the nodes' images differ in their depth ({found}); allowed: one for all")
+            depths = ", ".join(f"{where} {_DEPTHS[dtype]}" for dtype, where in self._pictures.items())
+            raise InputError(f"data.data_dir: the nodes' images differ in their depth ({depths}); allowed: one for all")
         return {
-            name: Split(pixels[name], torch.tensor([classes.index(each) for each in listing.classes])[listing.targets])
+            name: Split(pixels[name], torch.tensor([classes.index(name) for name in listing.classes])[listing.targets])
             for name, listing in listings.items()
         }
 

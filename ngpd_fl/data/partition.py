@@ -1,4 +1,4 @@
-"""Dividing the training images among the nodes.
+"""The partition: the training images of each node, drawn from one data set or read from the nodes' own folders.
 
 The partitions come from flwr-datasets, except "classes", "dirichlet-prior" and "dirichlet-uniform", which it does not
 have. All of them work on the labels in an order shuffled by the seed: flwr-datasets itself deals out the images of a
@@ -7,11 +7,14 @@ class (or all, for IID) as they lie. In regression the labels are quantile bins 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ngpd_fl.config import Config, build_topology
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.partitions import (
     ClassesPartition,
@@ -24,20 +27,54 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
+from ngpd_fl.data.dataset import Partition
+from ngpd_fl.data.loading import load_dataset
+from ngpd_fl.data.node_folders import read_node_folders
+from ngpd_fl.data.placement import place
+from ngpd_fl.data.skew import label_counts
 
 Parts = list[NDArray[np.int64]]
 
 
+def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
+    """Return the data of a run and the training images of each node.
+
+    Args:
+        config: the run's configuration.
+        hosted: the nodes of this process. Defaults to all nodes. Where data lie at their nodes, no other's are read.
+
+    Raises:
+        InputError: the data cannot be read, or not partitioned in this way.
+    """
+    if config.data.dataset == NODE_FOLDERS:
+        return read_node_folders(config, hosted)
+    dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
+    parts = deal(dataset.train_groups, config)
+    return Partition(dataset, parts, dataset.split(config.evaluation.split))
+
+
+def deal(labels: NDArray[np.int64], config: Config) -> Parts:
+    """Partition images by their labels, int64 ``[M]``, and place the parts on the nodes; see ``partition_labels``."""
+    parts = partition_labels(labels, config.topology.nodes, config.partition, config.seed)
+    if config.data.placement is None:
+        return parts
+    counts = label_counts(labels, parts, int(labels.max()) + 1)
+    edges = build_topology(config).edges
+    rng = generator(config.seed, Purpose.PLACEMENT)
+    return [parts[part] for part in place(counts, edges, config.data.placement, rng)]
+
+
 def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:
-    """Divide images among nodes by their labels.
+    """Partition images among nodes by their labels.
 
     Args:
         labels: of the training images, int64 ``[M]``.
         num_nodes: N.
-        config: how to divide.
+        config: the kind of partition.
         seed: keys every draw.
 
     Returns:
@@ -46,7 +83,7 @@ def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: Partitio
         when shards of equal size are cut ("shards").
 
     Raises:
-        InputError: the division is not possible; the message names the key.
+        InputError: the partition is not possible; the message names the key.
     """
     if num_nodes > len(labels):
         raise InputError(f"topology.nodes: {num_nodes} nodes but only {len(labels)} training images")
@@ -87,7 +124,7 @@ def _check(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig) -
 
 
 def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int) -> Parts:
-    """Give node i the classes (i n + k) mod C for k < n; every class is split evenly among its owners."""
+    """Give node i the classes (i n + k) mod C for k < n; every class is shared evenly among its owners."""
     num_classes = int(labels.max()) + 1
     owners: list[list[int]] = [[] for _ in range(num_classes)]
     for node in range(num_nodes):

@@ -1,6 +1,6 @@
-"""Which node gets which part: label skew laid out with the graph, or against it.
+"""Placement of the parts of a partition on the nodes: label skew laid out with the graph, or against it.
 
-The parts of a division are dealt to the nodes so that neighbors' label distributions are as alike, or as different, as
+The parts are placed on the nodes so that neighbors' label distributions are as alike, or as different, as
 can be found. With d the total variation between two parts' label distributions and s(i) the part of node i,
 
     cost(s) = sum over the graph's edges (i, j) of d(s(i), s(j))                                                 (1)
@@ -30,7 +30,7 @@ _MANY = 200
 
 
 def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, rng: np.random.Generator) -> list[int]:
-    """Return which part each node gets: part ``place(...)[i]`` for node i.
+    """Return the part of each node: part ``place(...)[i]`` for node i.
 
     Args:
         counts: images of each class in each part, int64 ``[N, C]``.
@@ -47,8 +47,8 @@ def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, 
     starts = [np.arange(num_nodes)]
     if num_nodes < _MANY:
         starts += [rng.permutation(num_nodes) for _ in range(_STARTS - 1)]
-    found = [_descend(start, distances, adjacency) for start in starts]
-    best = min(found, key=lambda parts: float(distances[parts[edges[:, 0]], parts[edges[:, 1]]].sum()))
+    placements = [_descend(start, distances, adjacency) for start in starts]
+    best = min(placements, key=lambda parts: float(distances[parts[edges[:, 0]], parts[edges[:, 1]]].sum()))
     return [int(part) for part in best]
 
 

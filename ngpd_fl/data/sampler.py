@@ -1,4 +1,4 @@
-"""Which images a node reads in which step."""
+"""Sampler of minibatches: the images that a node reads in each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BatchSampler:
     """
 
     def __init__(self, parts: Sequence[NDArray[np.int64]], batch_size: int, seed: int) -> None:
-        """Take the images of each node.
+        """Make a sampler of the images of each node.
 
         Args:
             parts: per node, indices into the training images, int64 ``[M_i]``; M_i >= 1 for nodes that are asked for.

@@ -1,4 +1,4 @@
-"""How different the nodes' data are: label counts and measures of their skew."""
+"""Label counts of the nodes and measures of their skew."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def label_skew(counts: NDArray[np.int64]) -> Skew:
 
 @dataclass(frozen=True)
 class NeighborhoodSkew:
-    """How label skew lies on a graph: what a node cannot see around it. Both are means of total variations, 0 to 1.
+    """Label skew on a graph: the data that a node cannot see around it. Both are means of total variations, 0 to 1.
 
     Attributes:
         between_neighbors: mean over the edges of the total variation between the label distributions of their ends.

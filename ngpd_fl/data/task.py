@@ -17,15 +17,15 @@ BINS = 10
 
 
 class Task(Protocol):
-    """What is learned.
+    """A learning task: its labels and measures.
 
-    Examples fall into G groups, the classes or bins of the targets: splits among the nodes go by them, and results are
-    recorded for each. Results are means of an example's ``scores``, of which there are S.
+    Examples fall into G groups, the classes or bins of the targets: partitions use them, and results are recorded for
+    each. Results are means of an example's ``scores``, of which there are S.
     """
 
     @property
     def measure(self) -> Measure:
-        """What results are measured in."""
+        """The measure of the results: accuracy, or the root mean squared error."""
         ...
 
     @property

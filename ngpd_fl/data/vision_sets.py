@@ -18,18 +18,18 @@ from ngpd_fl.data.vision import one_line, vision_datasets
 
 @dataclass(frozen=True)
 class VisionSet:
-    """How torchvision calls and lays out one data set.
+    """Name and layout of one data set in torchvision.
 
     Attributes:
         class_name: in ``torchvision.datasets``.
-        folder: where its files lie inside ``data_dir`` (torchvision's layout).
+        folder: the place of its files inside ``data_dir`` (torchvision's layout).
         num_classes: C, the classes of the problem.
         mean: of the training images' pixels, scaled to [0, 1], in each channel, rounded to four digits: the numbers
             that are in common use for the set (and can be computed from its training images).
         std: likewise the standard deviation.
         splits: training and test split as torchvision's class wants them.
         labels: the attribute that holds the labels.
-        channel_axis: of ``[M, ...]`` pixels; none: they have no channel axis.
+        channel_axis: of ``[M, ...]`` pixels; None where they have no channel axis.
     """
 
     class_name: str

@@ -1,4 +1,4 @@
-"""The Flower mode on machines of one's own: keys, services that stay up, and runs on them. See docs/deployment.md.
+"""Flower on machines of one's own: keys, services that stay up, and runs. See docs/how-to/deployment.md.
 
 Services stay for weeks on small computers: what keeps them up imports neither torch nor the configuration.
 """

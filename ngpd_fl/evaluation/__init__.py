@@ -1,4 +1,4 @@
-"""Judging models."""
+"""Evaluation of models on a data set."""
 
 from ngpd_fl.evaluation.evaluation import evaluate
 

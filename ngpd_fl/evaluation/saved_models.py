@@ -1,7 +1,8 @@
-"""The saved models of a run, evaluated again: on the data set that it was trained on, or on another one that fits."""
+"""Evaluation of a run's saved models, on the data set that they were trained on or on another one that fits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,27 +16,27 @@ from ngpd_fl.config import Config, DataConfig, InputError, require_trust
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
-from ngpd_fl.evaluation import evaluate
-from ngpd_fl.models import FlatModel, build_model
+from ngpd_fl.evaluation.evaluation import evaluate
+from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_device
 from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
-from ngpd_fl.training import DTYPES, Job, pick_device
 
 SplitName = Literal["test", "validation"]
 
 
 @dataclass(frozen=True, eq=False)
 class SavedModelEvaluation:
-    """What a run's saved models are worth on a split.
+    """Evaluation of a run's saved models on a split of a data set.
 
     Attributes:
-        name: the run's folder.
+        name: the name of the run's folder.
         config: the run's configuration.
-        dataset: as in ``data.dataset``.
-        split: of that data set.
-        sizes: how many examples of each group (a class, or a bin of targets) are in the split, ``[G]``.
-        evaluation: the figures.
-        evaluated_on: whether models were evaluated on ``"common"`` examples or each on its node's ``"own"``.
-        own_known: whether it is known what each node was trained on; where not, ``evaluation.own`` means nothing.
+        dataset: the data set's name, as in ``data.dataset``.
+        split: the split of that data set.
+        sizes: the split's examples per group (a class, or a bin of targets), ``[G]``.
+        evaluation: the measures.
+        evaluated_on: ``"common"`` if all models were evaluated on the same examples, ``"own"`` if each was evaluated
+            on its own node's examples.
+        own_known: whether the nodes' training examples per group are known; if not, ``evaluation.own`` is meaningless.
     """
 
     name: str
@@ -48,7 +49,7 @@ class SavedModelEvaluation:
     own_known: bool
 
     def figures(self) -> dict[str, Any]:
-        """Return everything for a JSON file, under the names of ``metrics.jsonl``; null for what is not known."""
+        """Return the measures as JSON values, named as in ``metrics.jsonl``; None for values that are not known."""
         measure, values = self.evaluation.measure, self.evaluation.record()
         if not self.own_known:
             values |= {f"own_{measure.key}": None, f"mean_own_{measure.key}": None}
@@ -74,15 +75,16 @@ def evaluate_saved(
     """Evaluate every node's saved model and the averaged one.
 
     Args:
-        folder: of the run.
-        split: on which images.
-        dataset: another data set, as in ``data.dataset``; none: the run's own.
-        data_dir: where the data set lies; none: where it lay in the run.
-        device: as in ``engine.device``.
+        folder: the run's folder.
+        split: the examples to evaluate on.
+        dataset: another data set, named as in ``data.dataset``. Defaults to the run's own.
+        data_dir: the folder of the data set. Defaults to the run's own.
+        device: the device, named as in ``engine.device``.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Raises:
-        InputError: the models are damaged or not the run's, the data cannot be read, or they do not fit each other.
+        InputError: the models are damaged or belong to another run, the data cannot be read, or the models do not fit
+            the data.
     """
     config = folder.config()
     require_trust(config, folder.path, trust_code)
@@ -96,28 +98,34 @@ def evaluate_saved(
             examples = data.task.measure.examples
             raise InputError(f"--split {split}: {data.name} has no such {examples} (data.validation_fraction is 0)")
         model, params = _restore(folder, config, models, data)
-        place = pick_device(config.model_copy(update={"engine": engine}))
-        model.module.to(place)
+        torch_device = pick_device(config.model_copy(update={"engine": engine}))
+        model.module.to(torch_device)
         counts = _label_counts(folder, config)
         shape = (len(params), data.task.num_groups)
-        fits = counts is not None and counts.shape == shape
-        found = evaluate(
+        own_known = counts is not None and counts.shape == shape
+        placed = [part.placed(params.dtype, torch_device) for part in splits]
+        evaluation = evaluate(
             model,
-            params.to(place),
-            splits[0].placed(params.dtype, place)
-            if isinstance(evaluated, Split)
-            else [each.placed(params.dtype, place) for each in splits],
-            counts if counts is not None and fits else np.zeros(shape, dtype=np.int64),
+            params.to(torch_device),
+            placed[0] if isinstance(evaluated, Split) else placed,
+            counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             data.task,
         )
-    groups = torch.cat([data.task.groups(each.labels) for each in splits]).numpy()
-    sizes = np.bincount(groups, minlength=data.task.num_groups)
-    on: Literal["common", "own"] = "common" if isinstance(evaluated, Split) else "own"
-    return SavedModelEvaluation(folder.path.resolve().name, config, data.name, split, sizes, found, on, fits)
+    groups = torch.cat([data.task.groups(part.labels) for part in splits]).numpy()
+    return SavedModelEvaluation(
+        name=folder.path.resolve().name,
+        config=config,
+        dataset=data.name,
+        split=split,
+        sizes=np.bincount(groups, minlength=data.task.num_groups),
+        evaluation=evaluation,
+        evaluated_on="common" if isinstance(evaluated, Split) else "own",
+        own_known=own_known,
+    )
 
 
 def _data_config(own: DataConfig, dataset: str | None, data_dir: Path | None) -> DataConfig:
-    """Return which data to read: the run's own, perhaps at another place, or others cut and scaled as those were."""
+    """Return the data to read: the run's own, perhaps in another folder, or other data cut and scaled like them."""
     if dataset in (None, own.dataset):
         return own.model_copy(update={"data_dir": data_dir}) if data_dir is not None else own
     shared = {"image_size": own.image_size, "validation_fraction": own.validation_fraction}
@@ -127,9 +135,9 @@ def _data_config(own: DataConfig, dataset: str | None, data_dir: Path | None) ->
 def _load(
     folder: RunFolder, config: Config, data_config: DataConfig, split: SplitName
 ) -> tuple[Dataset, Split | list[Split]]:
-    """Return the data and what of them models are evaluated on; see ``evaluate``.
+    """Return the data set, and its examples as ``evaluate`` accepts them.
 
-    Real-valued targets are in the scale of those that the run learned.
+    Real-valued targets have the scale of the run's training targets.
     """
     if data_config.dataset == NODE_FOLDERS == config.data.dataset:
         evaluation = config.evaluation.model_copy(update={"split": split})
@@ -159,15 +167,15 @@ def _load_dataset(folder: RunFolder, config: Config, data_config: DataConfig) ->
 def _restore(
     folder: RunFolder, config: Config, models: dict[str, dict[str, Tensor]], data: Dataset
 ) -> tuple[FlatModel, Tensor]:
-    """Return the network and every node's saved parameters ``[N, P]``, in the run's type.
+    """Return the network and every node's saved parameters, ``[N, P]``, in the run's number type.
 
-    The network is made for the images of ``data``: that it has the saved parameters shows that they fit.
+    The network is built for the inputs of ``data``: if it has the saved parameters, the models fit the data.
     """
     path = folder.path / "models.safetensors"
     names = [f"node{node}" for node in range(config.num_models)]
     if models.keys() != {*names, AVERAGE}:
-        wanted, found = f"node0 to {names[-1]} and {AVERAGE}", ", ".join(sorted(models)[:4])
-        raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {found}, ...)")
+        wanted, present = f"node0 to {names[-1]} and {AVERAGE}", ", ".join(sorted(models)[:4])
+        raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {present}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
     model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype, data.train.inputs)
@@ -180,19 +188,19 @@ def _restore(
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
         if odd := {saved[parameter].dtype for parameter in model.segments} - {dtype}:
             raise InputError(f"{path}: is not of this run; it holds {odd.pop()}, the run was in {dtype}")
-    model.module.load_state_dict(models[AVERAGE], strict=False)  # its buffers, which a start from a file may have set
+    model.module.load_state_dict(models[AVERAGE], strict=False)  # buffers, which a start from a file may have set
     params = torch.stack([model.flatten(models[name]) for name in names])
     average = model.flatten(models[AVERAGE])
-    tolerance = 1e-3 * float(params.abs().nan_to_num().max())  # a run on another device rounds otherwise
+    tolerance = 1e-3 * float(params.abs().nan_to_num().max())  # another device may round differently
     if not torch.allclose(params.mean(0), average, rtol=1e-3, atol=tolerance, equal_nan=True):
         raise InputError(f"{path}: is damaged; the averaged model in it is not the mean of the nodes' models")
     return model, params
 
 
 def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem: str) -> None:
-    """Raise ``InputError`` where the tensors of the model of a name are not the network's.
+    """Raise ``InputError`` if the tensors saved under ``name`` do not fit the network.
 
-    A second name of a tensor, and a buffer, may be missing: earlier versions did not save them.
+    Buffers and second names of a tensor may be missing: earlier versions did not save them.
     """
     for key, value in model.state_dict(model.start()).items():
         if key not in saved and key not in model.segments:
@@ -203,37 +211,41 @@ def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem:
 
 
 def _label_counts(folder: RunFolder, config: Config) -> NDArray[np.int64] | None:
-    """Return each node's training images per group ``[N, G]``: as recorded, or else divided again as in the run.
+    """Return the nodes' training examples per group, ``[N, G]``: as recorded, or from dividing the data again.
 
-    None where neither can be had.
+    None where neither is possible.
     """
     recorded = folder.label_counts()
     if recorded is not None:
         return recorded
     try:
         return divide(config).counts
-    except InputError:  # the run's data are gone: only another set is at hand
+    except InputError:  # the run's own data are not here, only another data set
         return None
 
 
-def add_average(job: Job, folder: RunFolder) -> tuple[Tensor, dict[str, Any]]:
-    """Add to the records of a finished run what takes all parameters in one place, where all are there.
+def add_average(
+    folder: RunFolder, model: FlatModel, num_nodes: int, evaluate_all: Callable[[Tensor], Evaluation]
+) -> tuple[Tensor, dict[str, Any]]:
+    """Evaluate the averaged model of a finished run and add it to the records, if every node's model is there.
 
     Args:
-        job: the run's parts.
-        folder: its records, with the models of its nodes.
+        folder: the run's folder, with the models of its nodes.
+        model: the network.
+        num_nodes: N.
+        evaluate_all: evaluates all nodes' parameters ``[N, P]`` and their mean.
 
     Returns:
-        Every node's parameters ``[N, P]``, nan for those that are not there, and the summary.
+        Every node's parameters ``[N, P]``, nan for missing nodes, and the summary.
     """
     summary, models = folder.summary(), folder.models()
-    params = job.model.start().new_full((job.topology.num_nodes, job.model.num_params), torch.nan)
-    for node in range(len(params)):
-        if named := models.get(f"node{node}"):
-            _require_fit(job.model, f"node{node}", named, f"{folder.path / 'models.safetensors'}: is not of this run")
-            params[node] = job.model.flatten(named).to(params)
+    params = model.start().new_full((num_nodes, model.num_params), torch.nan)
+    for node in range(num_nodes):
+        if saved := models.get(f"node{node}"):
+            _require_fit(model, f"node{node}", saved, f"{folder.path / 'models.safetensors'}: is not of this run")
+            params[node] = model.flatten(saved).to(params)
     if bool(params.isfinite().all()):
-        found = job.evaluate(params).record()
-        summary["final"] |= {name: found[name] for name in summary["final"] if name in found}
-        folder.finish(summary, models | {AVERAGE: job.model.state_dict(params.mean(0))})
+        record = evaluate_all(params).record()
+        summary["final"] |= {name: record[name] for name in summary["final"] if name in record}
+        folder.finish(summary, models | {AVERAGE: model.state_dict(params.mean(0))})
     return params, summary

@@ -5,8 +5,10 @@ from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
+from ngpd_fl.models.placement import DTYPES, pick_device
 
 __all__ = [
+    "DTYPES",
     "Categorical",
     "FlatModel",
     "Gaussian",
@@ -16,4 +18,5 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
+    "pick_device",
 ]

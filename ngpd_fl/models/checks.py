@@ -1,4 +1,4 @@
-"""What a network must not contain to be trained by nodes with data of their own, checked before anything runs."""
+"""Checks, before anything runs, that nodes with data of their own can train a network."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
 
 
 def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> None:
-    """Raise ``InputError`` where the network does not take such inputs in batches of 1, 2 and 3, or keeps or mixes any.
+    """Raise ``InputError`` where the network refuses such inputs in batches of 1, 2 and 3, or keeps or mixes any.
 
     Args as for ``check_model``.
     """

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 
 class Segment(NamedTuple):
-    """Where one named parameter lies in the flat vector: ``params[start:stop].view(shape)``."""
+    """The place of one named parameter in the flat vector: ``params[start:stop].view(shape)``."""
 
     start: int
     stop: int
@@ -32,7 +32,7 @@ class FlatModel:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        """Take the network; its present parameters are the start."""
+        """Wrap the network; its present parameters are the start."""
         self.module = module
         self.segments: dict[str, Segment] = {}
         start = 0

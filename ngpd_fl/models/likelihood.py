@@ -1,4 +1,4 @@
-"""What the network's outputs mean: p(y | x; w), hence the loss -log p and the Fisher matrix of the outputs.
+"""Likelihoods p(y | x; w) of a network's outputs; hence the loss -log p and the Fisher matrix of the outputs.
 
 For outputs f the output Fisher matrix is E_y [s s^T] with the score s = d(-log p(y | f)) / df. Three ways to get it:
 the data's own labels (empirical), one sampled label (Monte-Carlo) or all of them: columns r_c with
@@ -85,7 +85,7 @@ class LabelSmoothing(Categorical):
     """  # noqa: D205
 
     def __init__(self, amount: float) -> None:
-        """Take a, 0 <= a < 1."""
+        """Set the smoothing a, 0 <= a < 1."""
         self.amount = amount
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -21,13 +21,13 @@ class SupervisedObjective:
 
     Attributes:
         model: the network.
-        likelihood: what its outputs mean.
+        likelihood: the meaning of its outputs.
         weight_decay: the factor.
         dense_layers: the layers of a network that is differentiated by hand, otherwise None.
     """
 
     def __init__(self, model: FlatModel, likelihood: Likelihood, weight_decay: float = 0.0) -> None:
-        """Take the network, what its outputs mean, and the weight decay."""
+        """Combine the network, the likelihood of its outputs and the weight decay."""
         self.model = model
         self.likelihood = likelihood
         self.weight_decay = weight_decay

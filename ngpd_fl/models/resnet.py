@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:
-        """Take the number of channels before and after."""
+        """Make a block from the number of channels before and after it."""
         super().__init__()
         self.stride = 1 if channels == out_channels else 2
         self.new_channels = out_channels - channels

@@ -15,7 +15,7 @@ from ngpd_fl.records import AVERAGE
 from ngpd_fl.records.tensors import read_tensors
 
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What parameters may be of."""
+"""The types that parameters may have."""
 
 
 def load_start(module: nn.Module, path: Path) -> None:
@@ -32,18 +32,19 @@ def load_start(module: nn.Module, path: Path) -> None:
     if unexpected := [name for name in saved if name not in known]:
         raise InputError(f"model.init: {path} has a parameter {unexpected[0]!r}, which the network has not")
     for tensor, names in _by_tensor(known):
-        found = [name for name in names if name in saved]
-        if not found and isinstance(tensor, nn.Parameter):
+        present = [name for name in names if name in saved]
+        if not present and isinstance(tensor, nn.Parameter):
             raise InputError(f"model.init: {path} has no parameter {names[0]!r}, which the network has")
-        for name in found:
+        for name in present:
             _check(path, name, saved[name], tensor)
-            if not torch.equal(saved[name].to(tensor), saved[found[0]].to(tensor)):
+            if not torch.equal(saved[name].to(tensor), saved[present[0]].to(tensor)):
                 raise InputError(
-                    f"model.init: {path}: {found[0]!r} and {name!r} are one tensor in the network; their values differ"
+                    f"model.init: {path}: {present[0]!r} and {name!r} are one tensor in the network; "
+                    "their values differ"
                 )
-        if found:
+        if present:
             with torch.no_grad():
-                tensor.copy_(saved[found[0]])
+                tensor.copy_(saved[present[0]])
 
 
 def _by_tensor(known: Mapping[str, Any]) -> list[tuple[Tensor, list[str]]]:
@@ -58,8 +59,8 @@ def _by_tensor(known: Mapping[str, Any]) -> list[tuple[Tensor, list[str]]]:
 def _check(path: Path, name: str, given: Tensor, wanted: Tensor) -> None:
     """Raise ``InputError`` unless a saved tensor can take the place of the network's."""
     if given.shape != wanted.shape:
-        found, expected = tuple(given.shape), tuple(wanted.shape)
-        raise InputError(f"model.init: {path}: parameter {name!r} has shape {found}; the network's has {expected}")
+        actual, expected = tuple(given.shape), tuple(wanted.shape)
+        raise InputError(f"model.init: {path}: parameter {name!r} has shape {actual}; the network's has {expected}")
     if given.dtype not in _TYPES and isinstance(wanted, nn.Parameter):
         raise InputError(f"model.init: {path}: parameter {name!r} holds {given.dtype}, should be floating-point")
     if not given.isfinite().all() and isinstance(wanted, nn.Parameter):  # a buffer may be a mask of -inf

@@ -16,7 +16,7 @@ from ngpd_fl.models.norm import replace_batch_norm
 PREFIX = "torchvision:"
 
 _ONE_OUTPUT = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False, "init_weights": True})
-"""What these models need to return one tensor, and to start without a warning."""
+"""Arguments with which these models return one tensor, and start without a warning."""
 
 
 def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.Module:

@@ -90,7 +90,7 @@ def gather(
         job = compose(config)
     except InputError:  # the data are at the nodes
         return summary
-    return add_average(job, folder)[1]
+    return add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
 
 
 def _check_together(parts: Sequence[Part]) -> None:

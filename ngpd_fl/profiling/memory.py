@@ -16,7 +16,7 @@ from ngpd_fl.profiling.allocations import Allocations
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
 from strategies.contract import State
-from strategies.parts.edge_consensus import EdgeState
+from strategies.parts.edge_consensus import EdgeDuals
 from topologies import Topology
 
 
@@ -38,7 +38,7 @@ def state_bytes(job: Job, topology: Topology, chunk_size: int | None) -> dict[st
 def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of one node's state with what they are for: the state's fields, and those of its edges."""
     for name, value in state._asdict().items():
-        fields = value._asdict() if isinstance(value, EdgeState) else {name: value}
+        fields = value._asdict() if isinstance(value, EdgeDuals) else {name: value}
         for kind, field in fields.items():
             yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
 

@@ -21,7 +21,15 @@ from ngpd_fl.devices import Device, draw_devices
 from ngpd_fl.engines import DataMinibatches, PooledMinibatches, check_topology, default_chunk_size, lr_scale
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.faults import check_faults
-from ngpd_fl.models import FlatModel, Likelihood, SupervisedObjective, build_likelihood, build_model
+from ngpd_fl.models import (
+    DTYPES,
+    FlatModel,
+    Likelihood,
+    SupervisedObjective,
+    build_likelihood,
+    build_model,
+    pick_device,
+)
 from ngpd_fl.records import Evaluation
 from strategies import Strategy, make_strategy
 from strategies.parts.edge_consensus import EdgeConsensusOptions
@@ -29,9 +37,6 @@ from strategies.parts.natural_gradient import NaturalGradientOptions
 from topologies import Topology
 
 Runner = TypeVar("Runner")
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-"""By their names in ``engine.dtype``."""
 
 _MEMORY = 4
 """Own messages that edge consensus remembers where nodes do not keep step; more changed nothing in trials."""
@@ -48,7 +53,7 @@ class Job:
         counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
         evaluated: what evaluation uses: a split for all nodes' models or, by the node's index, one for each.
-        origin: as in ``Division``.
+        origin: as in ``Partition``.
         model: the network; its parameters are the nodes' common start.
         objective: what the algorithm minimizes, with its curvature for one of second order.
         strategy: the algorithm.
@@ -216,11 +221,3 @@ def build_strategy(config: Config, objective: SupervisedObjective | KFAC) -> Str
     if isinstance(options, EdgeConsensusOptions) and options.memory is None and config.training.mode != "synchronous":
         options = options.model_copy(update={"memory": _MEMORY})
     return make_strategy(options, objective)
-
-
-def pick_device(config: Config) -> torch.device:
-    """Return the device that ``engine.device`` names; raise ``InputError`` where there is no such GPU."""
-    wanted = config.engine.device
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("engine.device: cuda is not available here; allowed: auto, cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

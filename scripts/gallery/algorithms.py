@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gallery.markdown import doc_text, options_table, table
+from gallery.markdown import doc_text, folded, options_table, table
 from strategies import STRATEGIES, Spec, StrategyOptions, parse_strategy
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
@@ -21,7 +21,7 @@ _ROUNDS, _EXACT = 100, 0.02
 
 
 def gallery() -> str:
-    """Return a table of all algorithms, and a section on each."""
+    """Return a table of all algorithms, and a section on each to unfold."""
     errors = {name: _rest_error(name) for name in STRATEGIES}
     usual = {name: parse_strategy(name) for name in STRATEGIES}
     overview = table(
@@ -37,21 +37,26 @@ def gallery() -> str:
             for name, options in usual.items()
         ),
     )
-    return "\n\n".join([overview, *(_section(options, errors[name]) for name, options in usual.items())])
+    return "\n\n".join(
+        [overview, *(folded(name, _section(usual[name], errors[name]), _title(usual[name])) for name in usual)]
+    )
 
 
 def _section(options: StrategyOptions, error: float) -> str:
-    head, _, body = doc_text(sys.modules[type(options).__module__]).partition("\n")
+    _, _, body = doc_text(sys.modules[type(options).__module__]).partition("\n")
     return "\n\n".join(
         [
-            f"## {options.name} {{ #{options.name} }}",
-            f"**{head}**",
             body.strip("\n"),
             _needs(options, error),
             "**Options**",
             options_table("strategy", type(options)),
         ]
     )
+
+
+def _title(options: StrategyOptions) -> str:
+    """Return the first line of an algorithm's module."""
+    return doc_text(sys.modules[type(options).__module__]).partition("\n")[0]
 
 
 def _graphs(spec: Spec) -> str:

@@ -34,6 +34,22 @@ def options_table(section: str, model: Any) -> str:
     return table(["key", "default", "meaning"], body) if body else "It has no keys of its own."
 
 
+def folded(name: str, body: str, title: str = "") -> str:
+    """Return a section that opens at a click or, as its anchor is inside, when a link leads to ``#name``."""
+    words = f"{name}: {title}" if title else name
+    inside = f'<span id="{name}" class="anchor"></span>\n\n{body}'
+    return "\n".join([f'??? info "{words}"', "", *(f"    {line}" if line else "" for line in inside.splitlines())])
+
+
+def picture_cards(pictures: Iterable[tuple[str, str]]) -> str:
+    """Return small pictures in rows, each a link to the section of its name."""
+    cards = (
+        f'<a class="card" href="#{name}"><img src="{path}" alt="{name}" loading="lazy">{name}</a>'
+        for name, path in pictures
+    )
+    return f'<div class="cards">{"".join(cards)}</div>'
+
+
 def _escaped(line: str) -> str:
     """Return a line whose `<` outside of code is a plain character."""
     parts = re.split(r"(`+[^`]*`+)", line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gallery.markdown import doc_text, options_table, table
+from gallery.markdown import doc_text, folded, options_table, picture_cards, table
 from gallery.picture import svg
 from ngpd_fl.cli.topology import measures
 from ngpd_fl.config import Config, build_topology
@@ -14,7 +14,7 @@ _NODES = 16
 
 
 def gallery() -> str:
-    """Return a table of all families that need no graph of one's own, and a section on each family."""
+    """Return a table and pictures of the families that need no given graph, and every family's options to unfold."""
     measured = {
         name: dict(measures(build_topology(config), config.topology.weights)) for name, config in drawn().items()
     }
@@ -29,7 +29,8 @@ def gallery() -> str:
         for name, values in measured.items()
     )
     overview = table(["family", "neighbors", "spectral gap", "consensus rate", "in time"], body)
-    return "\n\n".join([overview, *(_section(name, measured.get(name)) for name in TOPOLOGIES)])
+    cards = picture_cards([(name, f"../{_picture(name)}") for name in measured])
+    return "\n\n".join([overview, cards, *(folded(name, _section(name, measured.get(name))) for name in TOPOLOGIES)])
 
 
 @drawing()
@@ -49,9 +50,7 @@ def drawn() -> dict[str, Config]:
 
 
 def _section(name: str, measured: dict[str, str] | None) -> str:
-    parts = [f"## {name} {{ #{name} }}"]
-    if measured is not None:
-        parts.append(f"![{name}]({_picture(name)}){{ .gallery }}")
+    parts = []
     parts.append(doc_text(TOPOLOGIES[name]))
     if measured is not None:
         parts.append("\n".join(f"* {key}: {measured[key]}" for key in measured if key != "nodes"))

@@ -9,7 +9,7 @@ With Q(x) what is read back of x, each is a contraction, |Q(x) - x|^2 <= (1 - de
 
 (Stich, Cordonnier, Jaggi, "Sparsified SGD with memory", NeurIPS 2018, for the first two; levels as in Alistarh, Grubic,
 Li, Tomioka, Vojnovic, "QSGD", NeurIPS 2017, but always the nearest: what compresses differences needs a contraction
-rather than an unbiased value.) No entry of random-k leaves without its key: whoever has that knows which they are.
+rather than an unbiased value.) No entry of random-k leaves without its key, which tells the receiver which they are.
 """
 
 from __future__ import annotations

@@ -7,19 +7,18 @@ its neighbors. Once a round, with Q a contraction (``codecs``),
     send q_i = Q(x_i - x^_i),   x^_i <- x^_i + q_i at both ends                                                  (1)
     x_i <- x_i + gamma sum_j W_ij (x^_j - x^_i)                                                                  (2)
 
-The algorithm inside knows nothing of it: it is told that neighbor j has said x_i + gamma (x^_j - x^_i), which turns
-its own averaging, w_i + sum_j W_ij (said_j - w_i), into (2). What Q leaves out is sent later: at rest every copy is
-exact, and the algorithm rests where it would with W' = I + gamma (W - I).
+The algorithm inside knows nothing of it: it receives x_i + gamma (x^_j - x^_i) as the message of neighbor j, which
+turns its own averaging, w_i + sum_j W_ij (received_j - w_i), into (2). What Q leaves out is sent later: at rest
+every copy is exact, and the algorithm rests where it would with W' = I + gamma (W - I).
 
 **Edge consensus** has a y_i|j, and so a copy, for every neighbor. It goes on with the copies, the same at both ends,
-in place of what was said; relaxation (theta) takes the place of gamma. The idea is that of LEAD (Liu, Li, Wang, Tang,
+in place of the exact messages; relaxation (theta) replaces gamma. The idea is that of LEAD (Liu, Li, Wang, Tang,
 Yan, "Linear convergent decentralized optimization with compression", ICLR 2021), whose proof does not cover this
 method: with theta <= 1/2 it came to rest at the exact minimizer in every trial; with theta = 1, which damps nothing, 2
 and 4 bits did not. So theta > 1/2 is refused.
 
-The copies start at what the nodes would say at their common start, which all of them know (of edge
-consensus y_j|i = -y_i|j). They stay the same at both
-ends only if every message arrives, once.
+The copies start at the messages of the nodes' common start, which all of them know (in edge consensus
+y_j|i = -y_i|j). They stay the same at both ends only if every message arrives, once.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class ErrorFeedback(Wrapped):
     def local_step(
         self, state: DifferencesState, view: View, step: Step, phase: Phase
     ) -> tuple[DifferencesState, StepInfo]:
-        """Take the algorithm's step."""
+        """Do the algorithm's step."""
         inner, info = self.strategy.local_step(state.inner, view, step, phase)
         return state._replace(inner=inner), info
 
@@ -75,7 +74,7 @@ class ErrorFeedback(Wrapped):
         parts: dict[str, Tensor] = {}
         for name, value in exact._asdict().items():
             difference = self._codec.encode(value - getattr(state.own, name), key)
-            parts |= {f"{name}_{part}": each for part, each in difference._asdict().items()}
+            parts |= {f"{name}_{part}": tensor for part, tensor in difference._asdict().items()}
         if self._codec.has_key:
             parts["key"] = round_view.round.to(torch.int32)
         return message_type(*parts)(**parts)
@@ -91,7 +90,7 @@ class ErrorFeedback(Wrapped):
     ) -> DifferencesState:
         """Bring the copies up to date; then let the algorithm average with what they make of its neighbors."""
         exact = self.strategy.outgoing(state.inner, view, round_view)
-        own, heard, told, said = {}, {}, {}, {}
+        own, heard, received, sent = {}, {}, {}, {}
         for name, value in exact._asdict().items():
             size = value.shape[-1]
             before, theirs = getattr(state.own, name), getattr(state.heard, name)
@@ -99,11 +98,11 @@ class ErrorFeedback(Wrapped):
             news = theirs + self._decoded(name, inbox, view.neighbor, size)
             heard[name] = torch.where(headers.received[:, None], news, theirs)
             if name in self.options.spec.per_edge:
-                told[name], said[name] = heard[name], own[name]
+                received[name], sent[name] = heard[name], own[name]
             else:
-                told[name], said[name] = value + self._gossip_step * (heard[name] - own[name]), value
+                received[name], sent[name] = value + self._gossip_step * (heard[name] - own[name]), value
         make = type(exact)
-        inner = self.strategy.incoming(state.inner, view, round_view, make(**told), make(**said), headers)
+        inner = self.strategy.incoming(state.inner, view, round_view, make(**received), make(**sent), headers)
         return DifferencesState(inner, make(**own), make(**heard))
 
     def estimate(self, state: DifferencesState) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which short form messages take: an option of the algorithms whose theory allows it."""
+"""Options ``compress``: the codecs of messages, for the algorithms whose theory allows them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Values(NamedTuple):
 
 
 class RandomK(_Keep):
-    """Entries that a key picks, which takes the place of their numbers."""
+    """Entries that a key picks; the key travels in place of their numbers."""
 
     name: Literal["random-k"] = "random-k"
     parts: ClassVar[type[Any]] = Values

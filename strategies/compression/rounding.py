@@ -16,7 +16,7 @@ from torch import Tensor
 from strategies.compression.wrapper import Wrapped
 from strategies.contract import Message, RoundView, State, StrategyOptions, View
 
-WIRE_TYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
+MESSAGE_DTYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "float32": torch.float32,
@@ -26,24 +26,24 @@ WIRE_TYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
 
 def message_dtype(options: StrategyOptions) -> torch.dtype | None:
     """Return the type of the numbers in messages; None: that of the parameters."""
-    return None if options.message_dtype is None else WIRE_TYPES[options.message_dtype]
+    return None if options.message_dtype is None else MESSAGE_DTYPES[options.message_dtype]
 
 
-def sent_dtype(value: Tensor, wire: torch.dtype | None) -> torch.dtype:
-    """Return the type in which a message's field travels: ``wire``, if there is one and these are real numbers."""
-    return wire if wire is not None and value.is_floating_point() else value.dtype
+def sent_dtype(value: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """Return the type in which a message's field travels: ``dtype``, if there is one and these are real numbers."""
+    return dtype if dtype is not None and value.is_floating_point() else value.dtype
 
 
 @dataclass(frozen=True)
 class Rounded(Wrapped):
-    """An algorithm whose messages are rounded to ``wire``; see ``Strategy``."""
+    """An algorithm whose messages are rounded to the type ``dtype``; see ``Strategy``."""
 
-    wire: torch.dtype
+    dtype: torch.dtype
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
-        """Return the algorithm's message, each number the nearest one of the type ``wire``."""
+        """Return the algorithm's message, each number the nearest one of the type ``dtype``."""
         message = self.strategy.outgoing(state, view, round_view)
         rounded: dict[str, Any] = {
-            name: value.to(sent_dtype(value, self.wire)).to(value.dtype) for name, value in message._asdict().items()
+            name: value.to(sent_dtype(value, self.dtype)).to(value.dtype) for name, value in message._asdict().items()
         }
         return type(message)(**rounded)

@@ -55,7 +55,7 @@ class SharedMask(Wrapped):
         outbox: MaskedMessage,
         headers: Headers,
     ) -> State:
-        """Take in what has come, with nan where nothing has."""
+        """Apply the entries that arrived, with nan in place of all others."""
         size = self.strategy.estimate(state).shape[-1]
         theirs, own = (
             EdgeMessage(self._codec.decode(Values(message.dual_values), _keys(message.key, view), size, math.nan))

@@ -44,7 +44,7 @@ class Wrapped:
         return self.strategy.init(params, view)
 
     def local_step(self, state: State, view: View, step: Step, phase: Phase) -> tuple[State, StepInfo]:
-        """Take the algorithm's step."""
+        """Do the algorithm's step."""
         return self.strategy.local_step(state, view, step, phase)
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
@@ -54,7 +54,7 @@ class Wrapped:
     def incoming(
         self, state: State, view: View, round_view: RoundView, inbox: Message, outbox: Message, headers: Headers
     ) -> State:
-        """Take in what the neighbors sent."""
+        """Apply the messages of the neighbors."""
         return self.strategy.incoming(state, view, round_view, inbox, outbox, headers)
 
     def estimate(self, state: State) -> Tensor:

@@ -93,7 +93,7 @@ class EdgeMessage(NamedTuple):
     dual: Tensor
 
 
-class EdgeState(NamedTuple):
+class EdgeDuals(NamedTuple):
     """The duals z_i|j ``[D, P]`` and the mirror of the neighbors' duals, empty if the algorithm does not mix."""
 
     dual: Tensor
@@ -105,16 +105,16 @@ class _Owner(Protocol):
     def options(self) -> EdgeConsensusOptions: ...
 
 
-def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> EdgeState:
+def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> EdgeDuals:
     """Return z_i|j = a_ij w for the common start w ``[P]``: there the edges exert no force."""
     dual = view.sign[:, None] * params
     if options.mixing == 0:
-        return EdgeState(dual, ())
+        return EdgeDuals(dual, ())
     history = options.memory or (1 if options.theta == 1 and options.clip is None else 4)
-    return EdgeState(dual, start_mirror(-dual, history, options.clip, options.shares_mask))
+    return EdgeDuals(dual, start_mirror(-dual, history, options.clip, options.shares_mask))
 
 
-def edge_force(edges: EdgeState, params: Tensor, view: View) -> tuple[Tensor, Tensor]:
+def edge_force(edges: EdgeDuals, params: Tensor, view: View) -> tuple[Tensor, Tensor]:
     """Return sum_j eta_ij (w - a_ij z_i|j) ``[P]`` and sum_j eta_ij ``[]``.
 
     Both sums run over the union graph, whatever is active in the round: summing over active edges only ends at a
@@ -149,7 +149,7 @@ class EdgeConsensusExchange:
         arrived = headers.received[:, None]
         if self.options.shares_mask:
             arrived = arrived & ~inbox.dual.isnan()
-        edges: EdgeState = state.edges
+        edges: EdgeDuals = state.edges
         params, mirror = state.params, edges.mirror
         if mirror:
             mirror = catch_up(mirror, theta, headers, clip)
@@ -159,7 +159,7 @@ class EdgeConsensusExchange:
             params = gossip(params, decoded, mixing * round_view.weight_in, at_hand, clip)
             mirror = remember(mirror, outbox.dual, round_view.sends, clip)
         dual = torch.where(arrived, moved(edges.dual, inbox.dual, theta, clip), edges.dual)
-        return state._replace(params=params, edges=EdgeState(dual, mirror))
+        return state._replace(params=params, edges=EdgeDuals(dual, mirror))
 
     def estimate(self, state: State) -> Tensor:
         """Return the parameters."""

@@ -6,7 +6,7 @@ Written as a difference, a missing neighbor's weight stays with node i itself, s
 one; with every value at hand it is w_i <- W_ii w_i + sum_j W_ij w_j (Xiao and Boyd, "Fast linear iterations for
 distributed averaging", Systems & Control Letters 53, 2004).
 
-**Clipping** (``clip``, tau) bounds what any one neighbor can do, a liar too:
+**Clipping** (``clip``, tau) bounds the influence of any one neighbor, even a Byzantine node:
 
     w_i <- w_i + sum_j W_ij clip(w_j - w_i),    clip(x) = x min(1, tau / |x|)
 
@@ -33,7 +33,7 @@ class GossipOptions(StrategyOptions):
         None,
         gt=0,
         description="longest change, as a Euclidean norm, that a neighbor's message makes to one's own state, against "
-        "neighbors that lie; unset: any",
+        "Byzantine neighbors; unset: any",
     )
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ def gossip(params: Tensor, neighbors: Tensor, weights: Tensor, at_hand: Tensor, 
         neighbors: w_j per slot, ``[D, P]``; finite where not at hand.
         weights: W_ij per slot, ``[D]``.
         at_hand: slots whose value may be used, bool ``[D]``, or the entries of which, ``[D, P]``.
-        clip: tau, how far from w_i a neighbor may seem to be; none: any distance.
+        clip: tau, the bound on a neighbor's distance from w_i. Defaults to no bound.
     """
     if clip is not None:
         neighbors = within(neighbors, params, clip)

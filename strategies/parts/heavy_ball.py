@@ -46,7 +46,7 @@ class HeavyBallStep:
     """The local step of an algorithm whose state has the fields ``params [P]`` and ``velocity``."""
 
     def local_step(self: _Owner, state: State, view: View, step: Step, phase: Phase) -> tuple[State, StepInfo]:
-        """Take one SGD step with momentum."""
+        """Do one SGD step with momentum."""
         loss, gradient = self.objective.gradient(state.params, step.batch)
         lr = self.options.lr * step.lr_scale
         info = StepInfo(loss, torch.ones_like(loss))

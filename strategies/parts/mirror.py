@@ -1,4 +1,4 @@
-"""What a node knows of its neighbors' duals in edge consensus: a mirror for each edge, and when it may be believed.
+"""Mirrors of the neighbors' duals in edge consensus, one for each edge, and the time when each is known to be right.
 
 Node i holds m for z_j|i, and moves it as node j moves that, by the messages of its own that j has applied:
 
@@ -6,8 +6,8 @@ Node i holds m for z_j|i, and moves it as node j moves that, by the messages of 
 
 It is right only if i knows which these are: the header of j's message tells (a bitmap). Until then a message is
 unresolved: it may be lost or, between nodes out of step, still on its way; one that is older than what was applied will
-never be. The last few are remembered as ``pending``. An error comes about where a message was forgotten before its fate
-was known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes on from a
+never be. The last few are remembered as ``pending``. An error arises where a message was forgotten before its fate was
+known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes on from a
 checkpoint; ``Headers.reset``).
 
 **Without clipping** a mirror forgets an error at the rate 1 - theta per message applied, so that it is right again, to
@@ -47,7 +47,7 @@ _ANY_ERROR = 1e30
 
 
 class Mirror(NamedTuple):
-    """What a node knows of its neighbors' duals; H is the number of own messages that it remembers.
+    """A node's copies of its neighbors' duals; H is the number of own messages that it remembers.
 
     Attributes:
         value: m, the neighbors' z_j|i, ``[D, P]``.

@@ -1,4 +1,4 @@
-"""What the second-order algorithms share: the curvature's options and the trust region.
+"""Shared parts of the second-order algorithms: the curvature's options and the trust region.
 
 The step of a natural-gradient method is bounded by the change of the network's output: 1/2 step^T F step is, to second
 order, the Kullback-Leibler divergence between the outputs before and after (Amari, "Natural gradient works

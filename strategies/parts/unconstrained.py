@@ -1,4 +1,4 @@
-"""What algorithms without constraints on the edges have in common."""
+"""Common base of the algorithms without constraints on the edges."""
 
 from __future__ import annotations
 

@@ -231,9 +231,11 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking"])
-def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(name: str, clip: Any, wire: Any) -> None:
+def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
+    name: str, clip: Any, message_dtype: Any
+) -> None:
     problem, graph = make(STAR)
-    options = options_of(name, lr=0.1, clip=clip, message_dtype=wire)
+    options = options_of(name, lr=0.1, clip=clip, message_dtype=message_dtype)
     network = quadratic_engine(problem, options, graph, 2, NaiveNetwork)
     run_rounds(network, 30)
     states = [network.states[node] for node in network.nodes]

@@ -162,12 +162,12 @@ def test_averaging_alone_converges_linearly_to_the_mean_at_the_default_gossip_st
     torch.testing.assert_close(network.params().mean(0), params.mean(0))
 
 
-@pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("name", ["choco-sgd", "dsgd", "ecl", "ngpd"])
-def test_both_ends_of_an_edge_have_the_same_copies(name: str, wire: str | None) -> None:
+def test_both_ends_of_an_edge_have_the_same_copies(name: str, dtype: str | None) -> None:
     codec = RANDOM if name == "dsgd" else {"name": "quantize", "bits": 4}
     more = {"theta": 0.5, "edge_penalty": 0.4} if name in ("ecl", "ngpd") else {}
-    options = parse_strategy({"name": name, "lr": 0.3, "compress": codec, "message_dtype": wire, **more})
+    options = parse_strategy({"name": name, "lr": 0.3, "compress": codec, "message_dtype": dtype, **more})
     problem = make_quadratic(10, 5, dim=6)
     start = torch.arange(6, dtype=torch.float64)
     network = quadratic_engine(problem, options, build(STAR), engine=NaiveNetwork, start=start)

@@ -1,4 +1,4 @@
-"""Where the algorithms rest on the quadratic problem, against closed forms; and what goes wrong without its rules."""
+"""Rest points of the algorithms on the quadratic problem, against closed forms; and errors without its rules."""
 
 from __future__ import annotations
 

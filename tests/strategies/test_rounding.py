@@ -25,10 +25,12 @@ def test_messages_hold_the_nearest_numbers_of_the_type() -> None:
 
 @pytest.mark.parametrize("method", [ECLOptions, undamped])
 @pytest.mark.parametrize(("message_dtype", "error"), [("float16", 2e-3), ("bfloat16", 2e-2), (None, 1e-9)])
-def test_the_minimizer_is_reached_as_well_as_the_numbers_allow(method: Any, wire: Any, error: float) -> None:
+def test_the_minimizer_is_reached_as_well_as_the_numbers_allow(method: Any, message_dtype: Any, error: float) -> None:
     problem = make_quadratic(10, 6, dim=5)
     graph = parse_topology({"name": "ring", "nodes": 6}).build(seed=0)
-    engine = quadratic_engine(problem, method(lr=0.5, edge_penalty=0.5, message_dtype=wire), graph, message_loss=0.1)
+    engine = quadratic_engine(
+        problem, method(lr=0.5, edge_penalty=0.5, message_dtype=message_dtype), graph, message_loss=0.1
+    )
     assert problem.relative_error(run_rounds(engine, 900)) < error
     info = engine.run_round()
-    assert info.bytes_sent == 12 * 5 * (2 if wire else 8)
+    assert info.bytes_sent == 12 * 5 * (2 if message_dtype else 8)

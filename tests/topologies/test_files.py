@@ -25,9 +25,9 @@ def finding(**values):
     with pytest.raises(ValidationError) as caught:
         parse_topology({"name": "file", **values})
     (error,) = caught.value.errors()
-    said = error["msg"].removeprefix("Value error, ")
-    assert "\n" not in said and error["loc"] == ()
-    return said
+    detail = error["msg"].removeprefix("Value error, ")
+    assert "\n" not in detail and error["loc"] == ()
+    return detail
 
 
 @pytest.mark.parametrize("ending", sorted(WRITERS))
@@ -90,11 +90,11 @@ def test_a_record_keeps_the_path_and_knows_the_graph_again(tmp_path):
     path.write_text("0,1\n0,2")
     with pytest.raises(ValueError) as caught:
         parse_topology(recorded).build(0)
-    said = str(caught.value)
-    assert said.startswith(f"fingerprint: the graph in {str(path)!r} is another one, ")
-    assert said.endswith(f"leave this key out to take it nevertheless (got '{recorded['fingerprint']}')")
+    detail = str(caught.value)
+    assert detail.startswith(f"fingerprint: the graph in {str(path)!r} is another one, ")
+    assert detail.endswith(f"leave this key out to take it nevertheless (got '{recorded['fingerprint']}')")
     del recorded["nodes"]
-    assert finding(**recorded) == said
+    assert finding(**recorded) == detail
     del recorded["fingerprint"]
     assert parse_topology(recorded).build(0).edges.tolist() == [[0, 1], [0, 2]]
 
@@ -147,8 +147,8 @@ def test_files_that_cannot_be_used(tmp_path, name, content, words):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    said = finding(path=path)
-    assert said.startswith(words) and said.endswith(f"(got {str(path)!r})") and len(said) < 350 + len(str(path))
+    detail = finding(path=path)
+    assert detail.startswith(words) and detail.endswith(f"(got {str(path)!r})") and len(detail) < 350 + len(str(path))
 
 
 def test_a_folder_is_no_file(tmp_path):

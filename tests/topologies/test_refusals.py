@@ -54,8 +54,8 @@ def message(values):
     ],
 )
 def test_values_that_do_not_fit_together(values, words):
-    key, said = message(values)
-    assert key == "" and words in said and "\n" not in said
+    key, text = message(values)
+    assert key == "" and words in text and "\n" not in text
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_weights_of_their_own_are_for_graphs_that_have_them(name, tmp_path):
         "sequence": {"nodes": 2, "graphs": [[[0, 1]]]},
         "file": {"path": tmp_path / "graph.txt"},
     }
-    key, said = message({"name": name, **required.get(name, {}), "weights": "own"})
+    key, text = message({"name": name, **required.get(name, {}), "weights": "own"})
     assert key == "weights"
-    assert said == "must be one of metropolis, max-degree, uniform (got 'own')"
+    assert text == "must be one of metropolis, max-degree, uniform (got 'own')"
 
 
 def test_an_unknown_rule_of_weights_is_answered_with_all_that_there_are():
-    said = "must be one of metropolis, max-degree, uniform, own (got 'equal')"
-    assert message({"name": "base-graph", "weights": "equal"}) == ("weights", said)
+    text = "must be one of metropolis, max-degree, uniform, own (got 'equal')"
+    assert message({"name": "base-graph", "weights": "equal"}) == ("weights", text)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_unknown_names():
 def test_graphs_that_cannot_be_used(graph, words, make):
     with pytest.raises(ValueError) as caught:
         make(graph)
-    said = str(caught.value)
-    assert "\n" not in said and (words in said or words.replace("'a'", "0").replace("'c'", "2") in said)
+    text = str(caught.value)
+    assert "\n" not in text and (words in text or words.replace("'a'", "0").replace("'c'", "2") in text)
 
 
 def test_a_directed_graph_is_not_taken_for_one_whose_edges_run_both_ways():

@@ -1,4 +1,4 @@
-"""Which edges the schedules make active."""
+"""The edges that the schedules make active."""
 
 import networkx as nx
 import numpy as np

@@ -80,7 +80,7 @@ def run_flower(
         _follow(up, config, told.model_copy(update={"out": path}), on_progress, on_event, app)
         with finishing():
             folder = RunFolder.open(path)
-            params, summary = add_average(job, folder)
+            params, summary = add_average(folder, job.model, job.topology.num_nodes, job.evaluate)
             return Result(config, folder.metrics(), summary, params, job.model)
 
 

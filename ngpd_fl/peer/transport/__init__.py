@@ -1,4 +1,4 @@
-"""What carries frames between peers, who they are and where. See docs/transport.md."""
+"""What carries frames between peers, who they are and where. See docs/explanation/transport.md."""
 
 from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Counts

@@ -1,4 +1,4 @@
-"""Frames over HTTP/1.1 with mutual TLS 1.3, by Python's own ``http`` and ``ssl``. See docs/transport.md.
+"""Frames over HTTP/1.1 with mutual TLS 1.3, by Python's own ``http`` and ``ssl``. See docs/explanation/transport.md.
 
 A process connects to each process that hosts a neighbor, with its certificate, and sends ``PUT /edge/E``; what comes
 back on the same connection is an empty answer when the frame was taken. The other direction is a connection of its own.

@@ -164,7 +164,7 @@ def test_what_is_printed_in_regression(cli: Callable[..., Any], errors: Path) ->
     assert isinstance(last, Errors)
     out = cli("evaluate", "out").out
     worst, best = int(np.argmax(last.nodes)), int(np.argmin(last.nodes))
-    assert f"evaluated on              the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
+    assert f"evaluated on           the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
     assert (
         f"RMSE of the nodes      mean {last.mean:.2f}, worst {last.worst:.2f} (node {worst}), "
         f"best {last.best:.2f} (node {best})"

@@ -1,4 +1,4 @@
-"""Which networks K-FAC takes, what it says of the others, and that it leaves the module as it was."""
+"""The networks that K-FAC accepts, its errors about all others, and that it leaves the module as it was."""
 
 from __future__ import annotations
 

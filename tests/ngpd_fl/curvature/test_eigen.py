@@ -54,10 +54,10 @@ def failing() -> list[Tensor]:
 
 def test_what_fails_in_float32_is_done_in_float64(failing: list[Tensor]) -> None:
     """The oracle is numpy's decomposition in float64."""
-    said: list[str] = []
+    retries: list[str] = []
     for matrix in failing:
-        _check(matrix, *eigh(matrix, torch.eye(SIZE), said.append))
-    assert set(said) == {FLOAT64}
+        _check(matrix, *eigh(matrix, torch.eye(SIZE), retries.append))
+    assert set(retries) == {FLOAT64}
 
 
 def _check(failing: Tensor, values: Tensor, basis: Tensor) -> None:
@@ -71,10 +71,10 @@ def _check(failing: Tensor, values: Tensor, basis: Tensor) -> None:
 
 def test_of_a_stack_only_the_matrices_that_fail_are_done_again(failing: list[Tensor]) -> None:
     other = torch.randn(SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    stack, said = torch.stack([other @ other.t(), *failing, other + other.t()]), []
+    stack, retries = torch.stack([other @ other.t(), *failing, other + other.t()]), []
     bases = torch.eye(SIZE).expand(len(stack), SIZE, SIZE)
-    values, basis = vmap(lambda matrix, start: eigh(matrix, start, said.append))(stack, bases)
-    assert 0 < len(said) <= len(failing) and set(said) == {FLOAT64}
+    values, basis = vmap(lambda matrix, start: eigh(matrix, start, retries.append))(stack, bases)
+    assert 0 < len(retries) <= len(failing) and set(retries) == {FLOAT64}
     for found in zip(stack, values, basis, strict=True):
         _check(*found)
 
@@ -97,9 +97,9 @@ def test_then_a_little_is_added_to_the_diagonal(monkeypatch: pytest.MonkeyPatch)
     matrix = next(factors(40, 1.0))
     expected = torch.linalg.eigvalsh(matrix.double())
     failing_at_first(monkeypatch, failures=2)
-    said: list[str] = []
-    values, basis = eigh(matrix, torch.eye(40), said.append)
-    assert said == [JITTERED]
+    retries: list[str] = []
+    values, basis = eigh(matrix, torch.eye(40), retries.append)
+    assert retries == [JITTERED]
     torch.testing.assert_close(values.double(), expected, rtol=1e-5, atol=1e-6 * float(expected[-1]))
     rebuilt = basis @ torch.diag(values) @ basis.t()
     assert (rebuilt - matrix).norm() < 1e-5 * matrix.norm()
@@ -110,9 +110,9 @@ def test_at_last_the_basis_is_kept_with_the_present_values_in_it(monkeypatch: py
     before, now = (matrix for matrix, _ in zip(factors(40, 1.0), range(2), strict=False))
     basis = torch.linalg.eigh(before)[1]
     failing_at_first(monkeypatch, failures=3)
-    said: list[str] = []
-    values, kept = eigh(now, basis, said.append)
-    assert said == [KEPT]
+    retries: list[str] = []
+    values, kept = eigh(now, basis, retries.append)
+    assert retries == [KEPT]
     assert (values.diff() >= 0).all()
     torch.testing.assert_close(kept.t() @ kept, torch.eye(40), atol=1e-5, rtol=0)
     outside = kept.t() @ (now - kept @ torch.diag(values) @ kept.t()) @ kept
@@ -169,14 +169,14 @@ def test_a_run_goes_on_records_it_and_says_it_once(
     counts = json.loads((tmp_path / "whole" / "summary.json").read_text())["decomposition_retries"]
     assert counts.keys() == {"linear input"} and counts["linear input"]["width"] == SIZE + 1
     assert 0 < counts["linear input"]["float64"] <= 8
-    said = [record.getMessage() for record in caplog.records if "float64" in record.getMessage()]
-    assert len(said) == 1 and "'linear'" in said[0] and "strategy.rank" in said[0] and "\n" not in said[0]
+    retries = [record.getMessage() for record in caplog.records if "float64" in record.getMessage()]
+    assert len(retries) == 1 and "'linear'" in retries[0] and "strategy.rank" in retries[0] and "\n" not in retries[0]
     assert main(["show", str(tmp_path / "whole")]) == 0
     assert f"linear input factor, {SIZE + 1} wide, failed at first" in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "cut", on_progress=stop, checkpoint_every=1)
     before = RunFolder.open(tmp_path / "cut").summary()["decomposition_retries"]  # all are in round 1
-    assert before and resume(tmp_path / "cut").summary["decomposition_retries"] == before
+    assert before and resume(tmp_path / "cut", trust_code=True).summary["decomposition_retries"] == before
 
 
 @pytest.mark.parametrize("odd", [[], {"x": 3}, {"x": {"float64": 1}}, {"x": {"width": 3, "kept": "1"}}])
@@ -191,8 +191,8 @@ def test_a_very_wide_factor_is_warned_of_unless_its_rank_is_cut(caplog: pytest.L
         KFAC(model, Categorical(), (4608,), NGPDOptions(rank=100))
         assert not caplog.records
         KFAC(model, Categorical(), (4608,), NGPDOptions())
-    (said,) = (record.getMessage() for record in caplog.records)
-    assert "layer '1'" in said and "4609" in said and "strategy.rank" in said
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert "layer '1'" in warning and "4609" in warning and "strategy.rank" in warning
 
 
 def photos() -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import load_dataset
-from ngpd_fl.data.digits import read_digits
+from ngpd_fl.data.scikit_sets import read_digits
 
 
 def test_values_are_scikit_learns_divided_by_16() -> None:

@@ -296,12 +296,12 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "said"), BAD, ids=[said[:40] for _, said in BAD])
-def test_what_does_not_fit_is_one_line(spoil: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("spoil", "text"), BAD, ids=[text[:40] for _, text in BAD])
+def test_what_does_not_fit_is_one_line(spoil: Callable[[Path], object], text: str, tmp_path: Path) -> None:
     make_nodes(tmp_path)
     divide(on_folders(tmp_path))
     spoil(tmp_path)
-    with pytest.raises(InputError, match=re.escape(said)) as raised:
+    with pytest.raises(InputError, match=re.escape(text)) as raised:
         divide(on_folders(tmp_path))
     assert "\n" not in str(raised.value) and re.match(r"(data|topology)\.\w+: ", str(raised.value))
 
@@ -313,7 +313,7 @@ def test_a_model_that_can_be_judged_on_nothing_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "text"),
     [
         ({"partition": "iid"}, "partition.name: node-folders is divided by its folders; allowed: given (got iid)"),
         ({"data": {"rotation": 90.0}}, "data.rotation: node-folders is taken as it lies; unset it (got 90.0)"),
@@ -321,8 +321,8 @@ def test_a_model_that_can_be_judged_on_nothing_is_refused(tmp_path: Path) -> Non
         ({"data": {"noise": 1.0}}, "data.noise: node-folders is taken as it lies; unset it (got 1.0)"),
     ],
 )
-def test_nothing_is_divided_or_skewed(sections: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+def test_nothing_is_divided_or_skewed(sections: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(text)}$"):
         on_folders(Path("nowhere"), **sections)
 
 

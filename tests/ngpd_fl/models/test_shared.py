@@ -124,8 +124,8 @@ def test_a_run_of_first_order_takes_them_and_its_models_go_into_the_plain_module
         plain = NETS[name]()
         plain.load_state_dict(RunFolder.open(tmp_path / "run").parameters(which))  # strict: nothing is missing or over
         torch.testing.assert_close(plain(images(4)), result.model(params, images(4)))
-    found = evaluate_saved(RunFolder.open(tmp_path / "run")).evaluation.record()
-    assert found["mean_accuracy"] == result.summary["final"]["mean_accuracy"]
+    evaluation = evaluate_saved(RunFolder.open(tmp_path / "run"), trust_code=True).evaluation.record()
+    assert evaluation["mean_accuracy"] == result.summary["final"]["mean_accuracy"]
     again = run(Config(**config.model_dump() | {"model": {**config.model.model_dump(), "init": _models(tmp_path)}}))
     assert again.summary["status"] == "finished"
 

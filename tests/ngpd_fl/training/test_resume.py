@@ -218,7 +218,7 @@ def test_other_data_are_noticed(runs: Path, cut: Path, monkeypatch: pytest.Monke
         return dataset
 
     said: list[str] = []
-    monkeypatch.setattr("ngpd_fl.data.division.load_dataset", altered)
+    monkeypatch.setattr("ngpd_fl.data.partition.load_dataset", altered)
     resume(cut, on_event=said.append)
     assert len(said) == 1 and "results may differ: data " in said[0]
 
