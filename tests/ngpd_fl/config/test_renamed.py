@@ -12,6 +12,7 @@ from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, all_fields, all_keys, translated
 from ngpd_fl.config.renamed import FLAGS, KEYS, VALUES, with_names_of_0_1
 from ngpd_fl.flower.run_config import read
+from ngpd_fl.study import Plan
 from ngpd_fl.sweep.space import parse_space
 from tests.support.studies import TEXT
 
@@ -95,8 +96,6 @@ def test_in_a_sweep(key: str, value: Any, line: str) -> None:
 @every
 @pytest.mark.parametrize("part", ["fixed", "cells.ring", "search"])
 def test_in_a_study(key: str, value: Any, line: str, part: str, tmp_path: Path) -> None:
-    from ngpd_fl.study import Plan
-
     content: dict[str, Any] = {
         "title": "",
         "tuning": {"trials": 1},
@@ -114,8 +113,6 @@ def test_in_a_study(key: str, value: Any, line: str, part: str, tmp_path: Path) 
 
 
 def test_the_role_in_a_study(tmp_path: Path) -> None:
-    from ngpd_fl.study import Plan
-
     path = tmp_path / "study.toml"
     path.write_text(TEXT.replace('role = "baseline"', 'role = "reference"'))
     assert refusal(Plan.parse, path) == "strategies.gossip.role: 'reference' was renamed to 'baseline'"
