@@ -46,7 +46,7 @@ from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
 Options = TypeVar("Options")
 
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
-"""The sections that a ``name`` rules, and which one is meant where none is given."""
+"""Sections whose ``name`` decides about their other keys, with its default."""
 
 
 class Config(Section):
@@ -101,12 +101,12 @@ class Config(Section):
     @field_validator("devices", "faults", mode="before")
     @classmethod
     def _nodes_by_number(cls, value: Any, info: ValidationInfo) -> Any:
-        topology = info.data.get("topology")  # not there where it is wrong itself
+        topology = info.data.get("topology")  # missing where it is wrong itself
         return value if topology is None else by_number(str(info.field_name), value, topology)
 
     @model_serializer(mode="wrap")
     def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write the keys of ``devices.slow`` as they are read: texts, which are labels where there are any."""
+        """Write the keys of ``devices.slow`` as texts: labels, where the graph has them."""
         values: dict[str, Any] = handler(self)
         slow, names = self.devices.slow, self.topology.node_names
         if slow and values.get("devices", {}).get("slow"):
@@ -159,7 +159,7 @@ class Config(Section):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
-        """Return what ``load`` does, from the content of a file."""
+        """Return a configuration from the content of a file, as ``load`` does."""
         return cls(**put_over(values, overrides))
 
     def to_toml(self) -> str:
@@ -168,7 +168,7 @@ class Config(Section):
 
 
 def put_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a file with overrides by dotted keys, in the order that ``Config.load`` tells."""
+    """Return the content of a file with overrides by dotted keys, in the order of ``Config.load``."""
     given = deepcopy(dict(values))
     for key, value in sorted(overrides.items(), key=lambda pair: _precedence(pair[0])):
         set_dotted(given, key, value)
@@ -199,7 +199,7 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _precedence(key: str) -> tuple[bool, bool, int]:
-    """Return what overrides are sorted by: sections, then names, those of outer sections first, then the rest."""
+    """Return the sort key of overrides: sections first, then names, those of outer sections first, then the rest."""
     return "." in key, key.rpartition(".")[2] != "name", key.count(".")
 
 
@@ -232,10 +232,10 @@ def _with_name(key: str, value: Any) -> Any:
 
 
 def _named(key: str, value: Any, parse: Callable[[Any], Options], classes: Mapping[str, type[BaseModel]]) -> Options:
-    """Validate a section that another package owns; its findings keep their full key."""
+    """Validate a section that another package owns; errors name the full key."""
     value = _with_name(key, value)
     if not isinstance(value, Mapping):
-        options: Options = value  # an options object, which is valid since it exists; pydantic checks its type
+        options: Options = value  # an options object is valid since it exists; pydantic checks its type
         return options
     if not isinstance(value["name"], str):
         raise InputError(f"{key}.name: should be a name (got {value['name']!r})")

@@ -1,4 +1,4 @@
-"""How a data set is divided among the nodes: the forms of the section ``partition``."""
+"""Partitions of a data set among the nodes: the forms of the section ``partition``."""
 
 from __future__ import annotations
 
