@@ -28,7 +28,7 @@ from ngpd_fl.cli.study import study
 from ngpd_fl.cli.sweep import sweep
 from ngpd_fl.cli.topology import topology
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer()
 _RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)
 _READS = (show, report, topology, partition, keys, doctor)
 _TOGETHER = (peer, gather)

@@ -28,7 +28,7 @@ def sweep(
         typer.Option(
             metavar="DIR",
             help="folder for the records, new or empty; default: runs/FILE-1 or the next free number",
-            rich_help_panel="Files",
+            rich_help_panel=flags.FILES,
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="trials at a time, each in its own process")] = 1,

@@ -29,6 +29,7 @@ from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.renamed import require_current
 from ngpd_fl.config.sections import (
+    DEFAULT_NAMES,
     NODE_FOLDERS,
     DataConfig,
     DevicesConfig,
@@ -36,8 +37,7 @@ from ngpd_fl.config.sections import (
     EvaluationConfig,
     ModelConfig,
     NetworkConfig,
-    Section,
-    Seed,
+    SeedConfig,
     TrainingConfig,
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
@@ -45,11 +45,8 @@ from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
 
 Options = TypeVar("Options")
 
-DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
-"""Sections whose ``name`` decides about their other keys, with its default."""
 
-
-class Config(Section):
+class Config(SeedConfig):
     """Everything that determines a run.
 
     ``partition``, ``topology``, ``strategy`` and ``model`` may be given by name (``"ngpd"``), as a mapping, or as the
@@ -57,7 +54,6 @@ class Config(Section):
     connected, undirected networkx graph.
     """
 
-    seed: Seed = Field(0, description="keys every random draw of the run")
     data: DataConfig = DataConfig()
     partition: PartitionConfig = ClassesPartition()
     topology: SerializeAsAny[TopologyOptions] = Field(default_factory=lambda: parse_topology(DEFAULT_NAMES["topology"]))
