@@ -4,8 +4,10 @@ import signal
 
 import pytest
 
-# A shell ignores Ctrl-C in what it starts in the background, and so would all that tests start.
+# A shell ignores Ctrl-C in what it starts in the background, and nohup SIGHUP; so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

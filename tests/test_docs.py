@@ -27,8 +27,8 @@ from ngpd_fl.config import Config
 from ngpd_fl.data.description import Description
 from ngpd_fl.devices.table import read_table
 from ngpd_fl.peer.transport.peers import Peers
-from ngpd_fl.study import Plan as Study
-from ngpd_fl.sweep import Plan as Sweep
+from ngpd_fl.study import StudyPlan
+from ngpd_fl.sweep import SweepPlan
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,9 +104,9 @@ def read_file(path: Path) -> Any:
     if "peers" in keys:
         return Peers.read(path)
     if "sweep" in keys:
-        return Sweep.read(path)
+        return SweepPlan.read(path)
     if "strategies" in keys:
-        return Study.read(path)
+        return StudyPlan.read(path)
     if "classes" in keys or "targets" in keys:
         return Description.read(path.parent)
     if set(keys) <= set(Config.model_fields):

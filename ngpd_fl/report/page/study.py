@@ -20,8 +20,8 @@ _FILE, _RUNS, _RESULTS, _PROVENANCE = "study.toml", "runs.csv", "results.csv", "
 _COLUMNS = ("cell", "strategy", "role", "phase", "run")
 """What is read of the table of runs; ``run`` is the name of the folder."""
 
-_FINAL, _REFERENCE = "final", "reference"
-"""The phase whose runs are reported, and the role of those that stand beside the others."""
+_FINAL, _BASELINES = "final", ("baseline", "reference")
+"""The phase whose runs are reported, and the role of those that stand beside the others, also as 0.1 has it."""
 
 Row = dict[str, str]
 
@@ -94,7 +94,7 @@ def _of_study(folder: Path, runs: Sequence[Run]) -> Content | None:
         groups = []
         for label, of_group in gathered(in_cell, lambda row: row["strategy"]).items():
             members = sorted((by_name[row["run"]] for row in of_group), key=lambda run: run.config.seed)
-            is_reference = of_group[0]["role"] == _REFERENCE
+            is_reference = of_group[0]["role"] in _BASELINES
             groups.append(Group(label, members, is_reference, texts.get((cell, label), {})))
         cells.append(Cell(cell, ranked(groups)))
     if not cells:

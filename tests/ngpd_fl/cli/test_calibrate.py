@@ -82,7 +82,7 @@ def test_the_least_disturbed_of_both_turns_counts(monkeypatch: pytest.MonkeyPatc
     ("words", "said"),
     [
         (("--out", "board.json"), "out: board.json is no device table; its name must end in .toml"),
-        (("--out", "none/board.toml"), "out: none takes no file (No such file or directory)"),
+        (("--out", "none/board.toml"), "out: none cannot be written to (No such file or directory)"),
         (("--out", "there.toml"), "out: there.toml is there already; nothing is overwritten, name another file"),
         (("--out", "board.toml", "--model", "vgg"), "model.name: 'vgg' is not known"),
         ((), "Missing option '--out'"),

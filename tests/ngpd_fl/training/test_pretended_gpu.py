@@ -213,7 +213,7 @@ def test_what_is_told_of_the_device(tmp_path: Path) -> None:
         found = [finding for finding in diagnose(None, tmp_path) if finding.name.startswith("cuda")]
         estimated = estimate(config("ngpd", device="auto"))
     assert [finding.name for finding in found] == ["cuda:0", "cuda:1"]
-    assert all(finding.state == "ok" and finding.found.endswith("computes") for finding in found)
+    assert all(finding.state == "ok" and finding.result.endswith("computes") for finding in found)
     assert estimated.limit == 1 << 37
 
 

@@ -28,8 +28,8 @@ def study(own_runs: Path) -> Path:
     for cell in ("ring/iid", "ring/skewed"):
         for seed in (1, 2):
             rows.append({"cell": cell, "strategy": "ours", "role": "peer", "phase": "final", "run": f"ngpd-{seed}"})
-    rows.append({"cell": "ring/iid", "strategy": "base", "role": "reference", "phase": "final", "run": "dsgd-1"})
-    rows.append({"cell": "ring/iid", "strategy": "base", "role": "reference", "phase": "tuning", "run": "dsgd-2"})
+    rows.append({"cell": "ring/iid", "strategy": "base", "role": "baseline", "phase": "final", "run": "dsgd-1"})
+    rows.append({"cell": "ring/iid", "strategy": "base", "role": "baseline", "phase": "tuning", "run": "dsgd-2"})
     write_csv(folder / "runs.csv", rows)
     values = json.dumps({"strategy.lr": 0.012345})
     write_csv(

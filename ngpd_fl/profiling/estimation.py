@@ -1,7 +1,7 @@
-"""What a run will take, before it is run: memory, bytes on the wire, time.
+"""Estimate of a run before it starts: memory, bytes sent, and time.
 
-The state of every node and every message are counted exactly. Time and the memory at work are measured on a part of the
-network with as many neighbors per node, on the nodes' own data, and carried over in proportion.
+States and messages are counted exactly. Time and working memory are measured on a part of the network with the same
+mean degree, on the nodes' own data, and scaled in proportion.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from topologies import Topology
 
 
 class Estimate(NamedTuple):
-    """What a run will take; sizes in bytes, times in seconds.
+    """Memory, traffic and time of a run; sizes in bytes, times in seconds.
 
     Attributes:
-        config: of the run.
-        num_nodes: N.
-        parameters: P.
-        state: kind -> bytes of all nodes; exact.
-        dataset: bytes of the images in memory; exact.
-        messages: bytes of the messages of a round in memory; exact.
-        work: most bytes that a round takes besides; measured on a part, in proportion.
-        work_nodes: on how many nodes that was measured; 0 where they did not fit into memory.
-        process: bytes of the program itself, its libraries and what it takes to read the data; measured. 0 on a GPU.
-        loading_peak: most bytes that the program held until now, when the data had been read; measured. 0 on a GPU.
-        limit: bytes of memory that there are; None where that is not known.
+        config: the run's configuration.
+        num_nodes: the number of nodes, N.
+        parameters: the number of parameters, P.
+        state: bytes of all nodes' states by kind; exact.
+        dataset: bytes of the data set in memory; exact.
+        messages: bytes of a round's messages in memory; exact.
+        work: peak bytes of a round beyond states and messages; measured on a part, in proportion.
+        work_nodes: the number of nodes on which ``work`` was measured; 0 if they did not fit into memory.
+        process: bytes of the program, its libraries and its reading of the data; measured. 0 on a GPU.
+        loading_peak: peak bytes of the program until the data were read; measured. 0 on a GPU.
+        limit: bytes of available memory; None where not known.
         message: bytes of one message; exact.
-        sent: bytes that are sent in the whole run; exact.
-        loading: to read the data and make the network; measured.
-        round: a round on average; measured on a part, in proportion. None where none fitted into memory.
-        evaluation: an evaluation; measured on two models, in proportion.
-        evaluations: how many there are.
-        measured_nodes: on how many nodes rounds were timed.
+        sent: bytes sent in the whole run; exact.
+        loading: time to read the data and build the network; measured.
+        round: mean time of a round; measured on a part, in proportion. None if no part fitted into memory.
+        evaluation: time of an evaluation; measured on two models, in proportion.
+        evaluations: the number of evaluations.
+        measured_nodes: the number of nodes on which rounds were timed.
     """
 
     config: Config
@@ -67,26 +67,26 @@ class Estimate(NamedTuple):
 
     @property
     def memory(self) -> int:
-        """The most bytes of memory, estimated."""
+        """Peak bytes of memory, estimated."""
         running = sum(self.state.values()) + self.dataset + self.messages + self.work + self.process
         return max(running, self.loading_peak)
 
     @property
     def training_seconds(self) -> float | None:
-        """All rounds, estimated."""
+        """Time of all rounds, estimated; None if no round could be timed."""
         return None if self.round is None else self.round * self.config.training.rounds
 
     @property
     def evaluation_seconds(self) -> float:
-        """All evaluations, estimated."""
+        """Time of all evaluations, estimated."""
         return self.evaluation * self.evaluations
 
 
 def estimate(config: Config) -> Estimate:
-    """Estimate what ``config`` will take; nothing is written.
+    """Estimate the run of ``config``; nothing is written.
 
     Raises:
-        InputError: the configuration cannot be run, or is a reference, which is not measured on a part of the network.
+        InputError: the configuration cannot be run, or is a baseline, which cannot be measured on a part of a network.
     """
     if config.training.baseline is not None:
         raise InputError("training.baseline: only runs of peers are estimated; unset it")
@@ -108,37 +108,37 @@ def estimate(config: Config) -> Estimate:
         messages = messages_bytes(job, topology)
         held, size = sum(state.values()) + messages, smallest_part(topology)
         room = float("inf") if limit is None else limit - data - process
-        work, tried, round, measured = 0, 0, None, 0
+        work, work_nodes, round, measured_nodes = 0, 0, None, 0
         if 3 * held * size < room * topology.num_nodes:
-            tried = size
+            work_nodes = size
             work = work_bytes(job, size)
-            share = min(0.5 * room / (held + work), 1.0)  # of the network that may be tried
+            share = min(0.5 * room / (held + work), 1.0)  # of the network that may be measured
             most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
-            round, measured = round_seconds(job, size, most)
+            round, measured_nodes = round_seconds(job, size, most)
         return Estimate(
-            config,
-            topology.num_nodes,
-            job.model.num_params,
-            state,
-            data,
-            messages,
-            work,
-            tried,
-            process,
-            peak,
-            limit,
-            message,
-            message * sum(_messages(topology, config.training.rounds)),
-            loading,
-            round,
-            evaluation_seconds(job),
-            1 + -(-config.training.rounds // config.evaluation.every),
-            measured,
+            config=config,
+            num_nodes=topology.num_nodes,
+            parameters=job.model.num_params,
+            state=state,
+            dataset=data,
+            messages=messages,
+            work=work,
+            work_nodes=work_nodes,
+            process=process,
+            loading_peak=peak,
+            limit=limit,
+            message=message,
+            sent=message * sum(_messages(topology, config.training.rounds)),
+            loading=loading,
+            round=round,
+            evaluation=evaluation_seconds(job),
+            evaluations=1 + -(-config.training.rounds // config.evaluation.every),
+            measured_nodes=measured_nodes,
         )
 
 
 def _messages(topology: Topology, rounds: int) -> Iterator[int]:
-    """Yield how many messages are sent in each round."""
+    """Yield the number of messages sent in each round."""
     period = min(topology.period or rounds, rounds)
     counts = [int(topology.sent(round).sum()) for round in range(period)]
     yield from (counts[round % period] for round in range(rounds))
