@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
@@ -52,6 +51,8 @@ def run(
     A folder of records holds the whole configuration, every evaluation, the final models and pictures.
     """
     settings = flags.load_config(context.params)
+    from ngpd_fl.records.new_folder import new_folder
+
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
             train(
