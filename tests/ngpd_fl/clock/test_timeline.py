@@ -279,7 +279,7 @@ def networks(draw: Any) -> tuple[Any, Table, Script]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "timeout_seconds"),
+    ("mode", "timeout"),
     [("synchronous", None), ("neighbor-synchronous", None), ("neighbor-synchronous", 1.1), ("asynchronous", None)],
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
