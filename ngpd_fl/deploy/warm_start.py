@@ -1,7 +1,7 @@
 """Warm start of a SuperNode's messages: ``python -m ngpd_fl.deploy.warm_start PROGRAM WORDS``.
 
 Flower starts a process for every message, which would import torch each time: seconds on a small computer. Here it
-starts ``warm_start_client.py`` instead, which asks this process to fork. The fork has all libraries imported and becomes
+starts ``warm_start_client.py`` instead, which asks this process to fork. The fork has the libraries and becomes
 Flower's own program. The project's code still comes with the run. If this process does not answer, the client starts
 Flower's program as usual.
 """
