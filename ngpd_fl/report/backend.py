@@ -1,4 +1,4 @@
-"""Imports matplotlib, before anything here does, whatever ``MPLBACKEND`` says: a name that is not known would end it.
+"""Imports matplotlib, before any module here does, whatever ``MPLBACKEND`` says: a name that is not known would end it.
 
 Pictures are drawn by Agg in any case; the name that is known stays what the user's own pictures are drawn by.
 """
