@@ -86,6 +86,7 @@ def complain(error: Exception) -> int:
     # Not before: after an early Ctrl-C what this needs may be imported half, and importing it again would fail.
     from ngpd_fl.config import InputError
     from ngpd_fl.config.errors import shortened
+    from ngpd_fl.config.renamed import FLAGS
 
     if isinstance(error, InputError):
         _say(str(error))
@@ -96,6 +97,10 @@ def complain(error: Exception) -> int:
     # The parser's own findings, e.g. an unknown flag. Their class belongs to click, or to typer where that brings its
     # own click along, so they are known by what they can do.
     if hasattr(error, "format_message"):
+        option = getattr(error, "option_name", "")
+        if option in FLAGS:
+            _say(f"{option}: renamed to {FLAGS[option]}")
+            return BAD_INPUT
         _say(shortened(error.format_message()))
         return BAD_INPUT
     _say(f"{cause(error)} ({DEBUG}=1 shows where)")

@@ -44,11 +44,11 @@ def peer(
         typer.Option("--force-insecure", help="no TLS between machines either: anyone may join", rich_help_panel=_WHO),
     ] = False,
     data_dir: flags.DataDir = None,
-    patience: Annotated[
+    round_timeout: Annotated[
         float,
         typer.Option(min=0, metavar="SECONDS", help="longest wait for a message", rich_help_panel=_HOW),
     ] = 30.0,
-    start_patience: Annotated[
+    start_timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="longest wait for all to be there", rich_help_panel=_HOW)
     ] = 300.0,
     checkpoint_every: Annotated[
@@ -120,7 +120,7 @@ def peer(
             own_peer.nodes,
             transport,
             out,
-            waits=Waits(start_patience, patience),
+            waits=Waits(start_timeout, round_timeout),
             checkpoint_every=checkpoint_every,
             is_over=stop.is_set,
             on_start=on_start,

@@ -84,7 +84,7 @@ def show_study(folder: Path, trust_code: bool) -> None:
     """Print the tables of a study again."""
     from ngpd_fl.study import STUDY_FILE, StudyPlan, study_progress
 
-    plan = StudyPlan.read(folder / STUDY_FILE, trust_code=trust_code)
+    plan = StudyPlan.read(folder / STUDY_FILE, trust_code=trust_code, recorded=True)
     print_study(plan, study_progress(plan, folder), folder)
 
 
@@ -111,7 +111,7 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
         for row, texts in group:
             if row["role"] != role:
                 role = row["role"]
-                table.add_row("[dim]references[/]")
+                table.add_row("[dim]baselines[/]")
             shown = [escape(text) for text in texts]
             shown[place] += " *" if row["near"] else "  "
             table.add_row(*shown, style="bold" if row["best"] else "")

@@ -77,7 +77,7 @@ def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
 
     from ngpd_fl.sweep import SWEEP_FILE, SweepPlan, ranked, read_trials, write_picture
 
-    plan = SweepPlan.read(folder / SWEEP_FILE, trust_code=trust_code)
+    plan = SweepPlan.read(folder / SWEEP_FILE, trust_code=trust_code, recorded=True)
     rows = ranked(plan, read_trials(plan, folder))
     if plots:
         write_picture(plan, folder, rows)

@@ -1,4 +1,4 @@
-"""How a data set is divided among the nodes: the forms of the section ``partition``."""
+"""Partitions of a data set among the nodes: the forms of the section ``partition``."""
 
 from __future__ import annotations
 
@@ -89,9 +89,6 @@ class GivenPartition(Section):
 
     name: Literal["given"] = "given"
 
-
-RENAMED_PARTITIONS = {"dirichlet-nodes": "dirichlet-uniform"}
-"""Names of earlier versions, which stand in records."""
 
 PartitionConfig = Annotated[
     IIDPartition

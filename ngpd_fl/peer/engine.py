@@ -3,7 +3,8 @@
 A round is the crew's: local steps, a frame over every edge that is active, and whatever has come is taken in. Who waits
 for whom is said by ``training.mode``:
 
-    synchronous, local   a node waits for its neighbors' messages of its own round, up to ``patience``. A message that
+    synchronous, neighbor-synchronous
+                         a node waits for its neighbors' messages of its own round, up to its timeout. A message that
                          has not come by then is lost, and its sender is waited for no more until it is heard again
                          (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
                          in theirs, as far as what they say of it is believed (``Claims``).

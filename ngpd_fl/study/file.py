@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from ngpd_fl.config import InputError, Section, one_line
+from ngpd_fl.config import InputError, Section, one_line, require_current
 from ngpd_fl.config.sections import Seed
 
 Kind = TypeVar("Kind", bound=Section)
@@ -56,7 +56,7 @@ class FinalSection(Section):
 class StrategySection(Section):
     """``[strategies.LABEL]``: one strategy."""
 
-    role: Literal["peer", "reference"] = Field("peer", description="a reference is shown, but not ranked")
+    role: Literal["peer", "baseline"] = Field("peer", description="a baseline is shown, but not ranked")
     fixed: dict[str, Any] = Field(description="keys of this strategy, including strategy.name")
     search: dict[str, Any] = Field({}, description="lists or {low, high, log}, as in sweeps; empty: nothing to tune")
     start: list[dict[str, Any]] = Field([], description="values to try first; they count as trials")
@@ -76,6 +76,7 @@ class PaperSection(Section):
 
 def section(kind: type[Kind], given: Mapping[str, Any], where: str) -> Kind:
     """Return a section of the file; raise ``InputError`` with one line if it is not valid."""
+    require_current(given, f"{where}." if where else "")
     try:
         return kind(**given)
     except ValidationError as error:

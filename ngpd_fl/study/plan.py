@@ -19,6 +19,7 @@ from ngpd_fl.config import (
     read_text,
     read_toml,
     require_trust,
+    translated_plan,
 )
 from ngpd_fl.engines import check_topology
 from ngpd_fl.records import MEASURES, Measure
@@ -64,7 +65,7 @@ class StudyStrategy:
 
     Attributes:
         label: its name in tables.
-        role: ``"peer"`` or ``"reference"``.
+        role: ``"peer"`` or ``"baseline"``.
         fixed: its keys.
         space: the keys to tune, with their ranges.
         start: values of the first trials.
@@ -117,24 +118,28 @@ class StudyPlan:
     paper: Sequence[PaperSection]
 
     @classmethod
-    def read(cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True) -> StudyPlan:
+    def read(
+        cls, path: Path | str, data_dir: Path | None = None, *, trust_code: bool = True, recorded: bool = False
+    ) -> StudyPlan:
         """Read a study's file and check that each strategy can be run in each of its cells.
 
         Args:
             path: the file.
             data_dir: the folder of the data set. Defaults to the file's.
             trust_code: whether code that the file names may run; a recorded file may come from anybody.
+            recorded: whether the file may be of an earlier version, whose names are read as those of this one.
 
         Raises:
             InputError: the file is not valid; one line says why.
         """
         path = Path(path)
-        return cls.parse(path, data_dir)._with_objective(path, trust_code)
+        return cls.parse(path, data_dir, recorded=recorded)._with_objective(path, trust_code)
 
     @classmethod
-    def parse(cls, path: Path, data_dir: Path | None = None) -> StudyPlan:
+    def parse(cls, path: Path, data_dir: Path | None = None, *, recorded: bool = False) -> StudyPlan:
         """Read a study's file without checking any run; the objective stays empty."""
-        file = section(StudySection, read_toml(path, "study file"), "")
+        content = read_toml(path, "study file")
+        file = section(StudySection, translated_plan(content) if recorded else content, "")
         tuning = section(TuningSection, file.tuning, "tuning")
         final = section(FinalSection, file.final, "final")
         _check_base(file.base)

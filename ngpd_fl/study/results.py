@@ -65,7 +65,7 @@ def target_text(plan: StudyPlan, value: float) -> str:
 
 
 def results(schedule: Schedule, runs: Sequence[PlannedRun]) -> list[Row]:
-    """Return a row per cell and strategy; in each cell peers come first, the best on top, then references.
+    """Return a row per cell and strategy; in each cell peers come first, the best on top, then baselines.
 
     Means and sample standard deviations are over the seeds that have finished; the others are counted. ``best`` marks
     the first of a cell's peers, ``near`` those whose mean is within one standard deviation of the best.

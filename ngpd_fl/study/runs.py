@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tomli_w
+
 from ngpd_fl.config import Config, InputError, conforming, read_json_lines
+from ngpd_fl.config.renamed import with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
 from ngpd_fl.records.shapes import Amount, Shape
@@ -79,10 +82,13 @@ class RunStore:
 
     @staticmethod
     def key(config: Config) -> str:
-        """Return what a run is known by: a fingerprint of its whole configuration, but for where its data lie."""
+        """Return a run's name: a fingerprint of its whole configuration, but for where its data lie.
+
+        It goes by the keys of version 0.1, so that a study of then knows its runs.
+        """
         data = config.data.model_copy(update={"data_dir": None, "download": False})
-        config = config.model_copy(update={"data": data})
-        return hashlib.sha256(config.to_toml().encode()).hexdigest()[:16]
+        values = config.model_copy(update={"data": data}).model_dump(mode="json", exclude_none=True)
+        return hashlib.sha256(tomli_w.dumps(with_names_of_0_1(values)).encode()).hexdigest()[:16]
 
     def record(self, key: str) -> CompletedRun | None:
         """Return the result of a run; None if it is not over."""

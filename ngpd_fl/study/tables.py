@@ -68,7 +68,7 @@ def markdown(plan: StudyPlan, rows: Sequence[Row], progress: str) -> str:
         for row in group_rows:
             if row["role"] != role:
                 role = row["role"]
-                table.append(_bar(["*references*", *[""] * (len(first) - 1)]))
+                table.append(_bar(["*baselines*", *[""] * (len(first) - 1)]))
             label, *rest = (cell.replace("|", "\\|") for cell in lines[id(row)])
             column = list(figures(plan)).index(plan.objective)
             if row[BEST]:

@@ -9,7 +9,17 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from ngpd_fl.config import Config, InputError, Section, choices, one_line, read_text, read_toml, require_trust
+from ngpd_fl.config import (
+    Config,
+    InputError,
+    Section,
+    choices,
+    one_line,
+    read_text,
+    read_toml,
+    require_trust,
+    translated_plan,
+)
 from ngpd_fl.records import MEASURES, METRICS, Measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
 from ngpd_fl.training import compose
@@ -55,7 +65,9 @@ class SweepPlan:
     seed: int
 
     @classmethod
-    def read(cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None) -> SweepPlan:
+    def read(
+        cls, path: Path | str, *, trust_code: bool = True, measure: Measure | None = None, recorded: bool = False
+    ) -> SweepPlan:
         """Read a sweep's file and check that at least one trial is possible, including its data set.
 
         Trials are evaluated on the validation split, unless the file says otherwise.
@@ -64,12 +76,14 @@ class SweepPlan:
             path: the file.
             trust_code: whether code that the file names may run; a recorded file may come from anybody.
             measure: the measure of its runs. Defaults to that of a trial, whose data are read.
+            recorded: whether the file may be of an earlier version, whose names are read as those of this one.
 
         Raises:
             InputError: the file is not valid.
         """
         path = Path(path)
         content = read_toml(path, "sweep file")
+        content = translated_plan(content) if recorded else content
         if not isinstance(given := content.pop("sweep", None), dict):
             raise InputError(f"sweep file {path}: has no section [sweep]")
         try:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import TypeAdapter, ValidationError
 
-from ngpd_fl.config import DEFAULT_NAMES, Config, InputError, all_fields, all_keys, choices
+from ngpd_fl.config import DEFAULT_NAMES, Config, InputError, all_fields, all_keys, choices, require_current
 
 _RANGE = ("low", "high", "log")
 
@@ -166,6 +166,7 @@ def _flatten(prefix: str, keys: Mapping[str, Any], found: list[tuple[str, Any]],
             _flatten(f"{key}.", value, found, where)
             continue
         key = f"{key}.name" if key in DEFAULT_NAMES else key
+        require_current({key: value}, f"{where}.")
         if key not in known:
             near = [other for other in known if other.partition(".")[0] == key.partition(".")[0]]  # of its section
             raise InputError(f"{where}.{key}: unknown key; {choices(key, near or known)}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.config import InputError
+from ngpd_fl.config import InputError, translated
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.rows import Row, read_rows
 from ngpd_fl.sweep.plan import SweepPlan
@@ -34,7 +34,7 @@ def read_trials(plan: SweepPlan, folder: Path) -> list[Row]:
     path = folder / f"{TABLE}.parquet"
     if not path.exists():
         raise InputError(f"{folder}: no trial of the sweep has ended yet (no {path.name})")
-    rows = read_rows(path)
+    rows = [translated(row) for row in read_rows(path)]
     for row in rows:
         if missing := {"trial", "status", *plan.space} - row.keys():
             raise InputError(f"{path}: damaged (no column {min(missing)})")

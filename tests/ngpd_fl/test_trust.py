@@ -81,7 +81,7 @@ def recorded(stranger: Stranger, key: str, *, is_cut: bool = False) -> Path:
         interrupt(settings, folder, 1, checkpoint_every=1)
     else:
         run(settings, folder)
-    write_self(folder, range(4), 1)
+    write_self(folder, range(4), 1, 1)
     assert stranger.has_run()
     return folder
 

@@ -45,7 +45,7 @@ fixed = {strategy.name = "dsgd"}
 search = {"strategy.lr" = [0.1, 0.2]}
 
 [strategies.gossip]
-role = "reference"
+role = "baseline"
 fixed = {strategy.name = "kfac-gossip"}
 only = ["ring"]
 skip = ["ring/classes"]

@@ -21,8 +21,8 @@ _FILE, _RUNS, _RESULTS, _PROVENANCE = "study.toml", "runs.csv", "results.csv", "
 _COLUMNS = ("cell", "strategy", "role", "phase", "run")
 """Columns read from the table of runs; ``run`` is the name of the folder."""
 
-_FINAL, _REFERENCE = "final", "reference"
-"""The phase whose runs are reported, and the role of those that stand beside the others."""
+_FINAL, _BASELINES = "final", ("baseline", "reference")
+"""The phase of the reported runs, and the role of baselines, also by its name in version 0.1."""
 
 Row = dict[str, str]
 
@@ -95,7 +95,7 @@ def _of_study(folder: Path, runs: Sequence[RecordedRun]) -> PageContent | None:
         groups = []
         for label, of_group in gathered(in_cell, lambda row: row["strategy"]).items():
             members = sorted((by_name[row["run"]] for row in of_group), key=lambda run: run.config.seed)
-            is_baseline = of_group[0]["role"] == _REFERENCE
+            is_baseline = of_group[0]["role"] in _BASELINES
             groups.append(Group(label, members, is_baseline, texts.get((cell, label), {})))
         cells.append(Cell(cell, ranked(groups)))
     if not cells:

@@ -36,15 +36,15 @@ def sent(params: torch.Tensor, *times: float, round: int = 0, **faults: Any) -> 
 def test_what_is_sent() -> None:
     params = torch.tensor([[1.0, -2.0], [3.0, 4.0]], dtype=torch.float64)
     spell = {"node": 1, "at_s": 2.0, "until_s": 3.0}
-    flipped = sent(params, 2.0, 2.0, lie=[{**spell, "kind": "sign-flip", "scale": 0.5}])
+    flipped = sent(params, 2.0, 2.0, byzantine=[{**spell, "kind": "sign-flip", "scale": 0.5}])
     assert flipped.tolist() == [[1.0, -2.0], [-1.5, -2.0]]
     assert params.tolist() == [[1.0, -2.0], [3.0, 4.0]]
     for time in (1.99, 3.0):
-        assert sent(params, 2.0, time, garbage=[{**spell, "kind": "huge"}]).equal(params)
+        assert sent(params, 2.0, time, corrupt=[{**spell, "kind": "huge"}]).equal(params)
     for kind in ("nan", "shape"):
-        found = sent(params, 2.0, 2.5, garbage=[{**spell, "kind": kind}])
+        found = sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": kind}])
         assert found[0].equal(params[0]) and found[1].isnan().all()
-    assert sent(params, 2.0, 2.5, garbage=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
+    assert sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
 
 
 def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() -> None:
@@ -63,7 +63,7 @@ def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() 
 
 def test_a_liar_knows_what_it_said_and_garbage_is_not_believed_by_its_own_sender() -> None:
     lie = {"node": 0, "kind": "sign-flip"}
-    tampering = Tampering(FaultsConfig(lie=[lie], garbage=[{"node": 1, "kind": "nan"}]), 0, ())
+    tampering = Tampering(FaultsConfig(byzantine=[lie], corrupt=[{"node": 1, "kind": "nan"}]), 0, ())
     believed = tampering.believed(ParamsMessage(torch.ones(2, 3)), works(0.0, 0.0)).params
     assert believed.tolist() == [[-1.0] * 3, [1.0] * 3]
 
@@ -84,12 +84,12 @@ def test_what_is_refused() -> None:
 
 
 FAULTS = FaultsConfig(
-    garbage=[
+    corrupt=[
         {"node": 0, "at_s": 1.5, "until_s": 4, "kind": "nan"},
         {"node": 0, "at_s": 6, "until_s": 9, "kind": "huge"},
         {"node": 3, "at_s": 5, "until_s": 8, "kind": "shape"},
     ],
-    lie=[
+    byzantine=[
         {"node": 2, "at_s": 2, "until_s": 4, "kind": "sign-flip", "scale": 0.5},
         {"node": 2, "at_s": 6, "kind": "gaussian", "scale": 0.1},
     ],

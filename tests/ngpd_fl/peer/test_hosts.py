@@ -47,7 +47,7 @@ def on_hosts(config: Config, path: Path, hosts: Hosts, *words: str) -> Fleet:
 
 def test_a_bad_network_costs_time_but_no_accuracy(tmp_path: Path) -> None:
     here = config()
-    with Hosts(4, BAD) as hosts, on_hosts(here, tmp_path, hosts, "--patience", "120") as fleet:
+    with Hosts(4, BAD) as hosts, on_hosts(here, tmp_path, hosts, "--round-timeout", "120") as fleet:
         assert fleet.wait(500) == [0] * 4
         found = accuracy(fleet, tmp_path / "all")
     assert abs(found - run(here).summary["final"]["mean_accuracy"]) < 0.01
@@ -56,7 +56,7 @@ def test_a_bad_network_costs_time_but_no_accuracy(tmp_path: Path) -> None:
 def test_impatient_peers_end_on_a_bad_network_too(tmp_path: Path) -> None:
     """Messages are given up after half a second, less than the network stalls now and then: that stops nobody."""
     here = config(rounds=60)
-    with Hosts(4, BAD._replace(loss=0.1)) as hosts, on_hosts(here, tmp_path, hosts, "--patience", "0.5") as fleet:
+    with Hosts(4, BAD._replace(loss=0.1)) as hosts, on_hosts(here, tmp_path, hosts, "--round-timeout", "0.5") as fleet:
         assert fleet.wait(500) == [0] * 4
         accounts = [RunFolder(fleet.out(number)).summary()["peer"] for number in range(4)]
     missed = sum(account["messages_missed"] for account in accounts)

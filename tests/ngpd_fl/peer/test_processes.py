@@ -61,13 +61,13 @@ def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Fleet(here, tmp_path) as fleet:
         for number in (0, 1):
-            fleet.start(number, "--patience", "1", "--checkpoint-every", "10")
-        fleet.start(2, "--patience", "1", "--checkpoint-every", "10", "--metrics-port", str(port))
+            fleet.start(number, "--round-timeout", "1", "--checkpoint-every", "10")
+        fleet.start(2, "--round-timeout", "1", "--checkpoint-every", "10", "--metrics-port", str(port))
         fleet.wait_for_round(2, 20, 120)
         fleet.kill(2)
         there = fleet.round(1)
         fleet.wait_for_round(1, there + 15, 60)
-        fleet.start(2, "--patience", "1", "--metrics-port", str(port))
+        fleet.start(2, "--round-timeout", "1", "--metrics-port", str(port))
         fleet.wait_for_round(2, there + 20, 120)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             found = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")

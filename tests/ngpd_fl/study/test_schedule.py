@@ -120,7 +120,7 @@ def told(tmp_path: Path, **accuracies: Any) -> tuple[StudyPlan, list[dict[str, A
 
 def test_means_are_over_the_seeds_and_the_best_peer_is_marked(tmp_path: Path) -> None:
     plan, rows = told(tmp_path, ngpd=[0.80, 0.84, 0.82], dsgd=[0.85, 0.81, 0.83], gossip=[0.9, 0.9, 0.9])
-    assert [row["strategy"] for row in rows] == ["dsgd", "ngpd", "gossip"]  # the reference is not ranked
+    assert [row["strategy"] for row in rows] == ["dsgd", "ngpd", "gossip"]  # the baseline is not ranked
     dsgd, ngpd, gossip = rows
     assert dsgd["mean_accuracy_mean"] == pytest.approx(0.83) and dsgd["mean_accuracy_sd"] == pytest.approx(0.02)
     assert ngpd["min_accuracy_mean"] == pytest.approx(0.72)

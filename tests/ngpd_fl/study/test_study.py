@@ -136,7 +136,7 @@ def test_tables(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith("# Digits: 100 % of_the & {small}\n\nOnly a test.\n\n13 of 13 runs done.")
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
-    assert [line.split()[1].strip("*") for line in table[-2:]] == ["references", "gossip"]
+    assert [line.split()[1].strip("*") for line in table[-2:]] == ["baselines", "gossip"]
     best = rows(out, "results")[0]
     assert f"| **{best['strategy']}** | **{100 * best['mean_accuracy_mean']:.2f} ± " in text
     assert "97.5 % (Table II)" in text

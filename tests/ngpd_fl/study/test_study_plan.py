@@ -119,9 +119,9 @@ def test_only(plan: StudyPlan) -> None:
         ),
         ('strategy = "ngpd"}', 'strategy = "adam"}', r"strategies.ngpd.search|ring/iid/ngpd: strategy.name: .*adam"),
         ('fixed = {strategy = "ngpd"}', "fixed = {}", "strategies.ngpd.fixed: strategy.name is required"),
-        ('role = "reference"', 'role = "guest"', "strategies.gossip.role: input should be 'peer' or 'reference'"),
+        ('role = "baseline"', 'role = "guest"', "strategies.gossip.role: input should be 'peer' or 'baseline'"),
         (
-            'role = "reference"',
+            'role = "baseline"',
             'rule = "guest"',
             "strategies.gossip.rule: unknown key; did you mean 'role'",
         ),
