@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks._fleet import Fleet
 from ngpd_fl import Config
-from ngpd_fl.cli.ending import terminated_like_interrupted
+from ngpd_fl.core.signals import terminated_like_interrupted
 from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.run import run_id
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Peers, Routes

@@ -230,6 +230,10 @@ class StrategyOptions(BaseStrategyOptions):
         """The algorithm's name in errors about its needs."""
         return self.name if self.compress is None else f"{self.name} with compress = {self.compress.name}"
 
+    def for_mode(self, mode: str) -> Self:
+        """Return the options of a run in ``training.mode``: what is unset gets the value that fits it."""
+        return self
+
     @property
     def shares_mask(self) -> bool:
         """Whether both ends of an edge know which entries travel, so that all others stay as they are."""

@@ -13,7 +13,7 @@ from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
 from ngpd_fl.cli.deploy import deploy
 from ngpd_fl.cli.doctor import doctor
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain, terminated_like_interrupted
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
@@ -28,6 +28,7 @@ from ngpd_fl.cli.show import show
 from ngpd_fl.cli.study import study
 from ngpd_fl.cli.sweep import sweep
 from ngpd_fl.cli.topology import topology
+from ngpd_fl.core.signals import terminated_like_interrupted
 
 app = typer.Typer()
 _RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)

@@ -11,7 +11,6 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
 from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.training import train
 
@@ -57,6 +56,8 @@ def compare(
     """
     configs = _configs(strategies, given)
     dataset_name = next(iter(configs.values())).data.dataset
+    from ngpd_fl.records.new_folder import new_folder
+
     with new_folder(out, _folder_name(name, out) or f"{dataset_name}-comparison") as folder:
         _compose_all(configs)
         unfinished = _train_all(configs, folder, quiet, tensorboard)

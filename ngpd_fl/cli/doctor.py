@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli.ending import FAILED, Ended
-from ngpd_fl.cli.folders import RUNS
 
 if TYPE_CHECKING:
     from ngpd_fl.profiling.doctor import Finding
@@ -31,6 +30,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     from ngpd_fl.cli.console import results
     from ngpd_fl.profiling.doctor import diagnose
+    from ngpd_fl.records.new_folder import RUNS
 
     if data_dir is not None and not data_dir.is_dir():
         from ngpd_fl.config import InputError
@@ -49,7 +49,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
                 section = finding.section
                 table.add_row(*[""] * bool(table.rows))
                 table.add_row(f"[bold]{section}[/bold]")
-            table.add_row(f"  {escape(finding.name)}", _MARKS[finding.state], escape(finding.found))
+            table.add_row(f"  {escape(finding.name)}", _MARKS[finding.state], escape(finding.result))
             if finding.remedy and finding.state == "note":
                 table.add_row("", "", f"[dim]{escape(finding.remedy)}[/dim]")
         console.print(table)
@@ -57,7 +57,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         if not wrong:
             console.print("[green]All is well.[/]")
         for finding in wrong:
-            words = f"[bold red]{escape(finding.name)}[/] {escape(finding.found)}: {escape(finding.remedy)}"
+            words = f"[bold red]{escape(finding.name)}[/] {escape(finding.result)}: {escape(finding.remedy)}"
             console.print(words, soft_wrap=True)
     if wrong:
         raise Ended(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong here", FAILED)
@@ -70,4 +70,4 @@ def _shortened(findings: list[Finding]) -> Iterator[Finding]:
         if finding not in well:
             yield finding
         elif finding is well[0]:
-            yield finding._replace(name="packages", found=", ".join(f"{each.name} {each.found}" for each in well))
+            yield finding._replace(name="packages", result=", ".join(f"{each.name} {each.result}" for each in well))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
@@ -45,6 +44,8 @@ def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: 
         from ngpd_fl.flower.launcher.run import run_flower
 
         return run_flower(*words, **options, on_event=lambda line: print(line, file=sys.stderr, flush=True))
+
+    from ngpd_fl.records.new_folder import new_folder
 
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, stopping
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
+from ngpd_fl.core.signals import stopping
 
 _IDENTITY = "Identity"
 
@@ -159,9 +160,9 @@ def gather(
 
     Copy the peers' folders to one machine first. Those of peers that have not ended count as far as they go.
     """
-    from ngpd_fl.cli.folders import new_folder
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
+    from ngpd_fl.records.new_folder import new_folder
     from ngpd_fl.report import write_plots
 
     with new_folder(out, "gathered") as folder:

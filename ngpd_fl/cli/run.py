@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
@@ -21,6 +20,8 @@ def run(
 
     A folder of records holds the whole configuration, every evaluation, the final models and pictures.
     """
+    from ngpd_fl.records.new_folder import new_folder
+
     settings = given.load()
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:

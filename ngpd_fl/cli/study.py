@@ -16,7 +16,7 @@ from ngpd_fl.cli.console import print_table
 from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
 
 if TYPE_CHECKING:
-    from ngpd_fl.study import Plan, Standing
+    from ngpd_fl.study import StudyPlan, StudyProgress
 
 
 def study(
@@ -47,25 +47,24 @@ def study(
     The same command again goes on: only what is missing is run, and no run is ever done twice.
     """
     until = None if limit is None else time.monotonic() + _seconds(limit)
-    from ngpd_fl.study import Plan, standing
-    from ngpd_fl.study import study as run_study
+    from ngpd_fl.study import StudyPlan, run_study, study_progress
 
-    plan = Plan.read(file, data_dir)
+    plan = StudyPlan.read(file, data_dir)
     if list_plan:
-        _print_plan(plan, standing(plan, out), jobs)
+        _print_plan(plan, study_progress(plan, out), jobs)
         return
 
     failed: list[str] = []
 
-    def on_end(slot: Any, end: Any, words: str) -> None:
+    def on_end(run: Any, end: Any, text: str) -> None:
         if end.status not in ("finished", "interrupted"):
             note = " ".join(end.note.split())
-            print(f"ngpd-fl: warning: {slot.name} {end.status}: {note}", file=sys.stderr, flush=True)
+            print(f"ngpd-fl: warning: {run.name} {end.status}: {note}", file=sys.stderr, flush=True)
         elif not quiet and end.value is not None:
-            text = plan.measure.text(end.value)
-            print(f"{words}  {slot.name}  {plan.objective} {text}", file=sys.stderr, flush=True)
+            value = plan.measure.text(end.value)
+            print(f"{text}  {run.name}  {plan.objective} {value}", file=sys.stderr, flush=True)
         if end.status in ("failed", "killed"):
-            failed.append(slot.name)
+            failed.append(run.name)
 
     try:
         seconds = None if until is None else until - time.monotonic()
@@ -83,13 +82,13 @@ def study(
 
 def show_study(folder: Path, trust_code: bool) -> None:
     """Print the tables of a study again."""
-    from ngpd_fl.study import PLAN, Plan, standing
+    from ngpd_fl.study import STUDY_FILE, StudyPlan, study_progress
 
-    plan = Plan.read(folder / PLAN, trust_code=trust_code)
-    print_study(plan, standing(plan, folder), folder)
+    plan = StudyPlan.read(folder / STUDY_FILE, trust_code=trust_code, recorded=True)
+    print_study(plan, study_progress(plan, folder), folder)
 
 
-def print_study(plan: Plan, now: Standing, folder: Path) -> None:
+def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
     """Print the tables of all cells."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
@@ -112,14 +111,14 @@ def print_study(plan: Plan, now: Standing, folder: Path) -> None:
         for row, texts in group:
             if row["role"] != role:
                 role = row["role"]
-                table.add_row("[dim]references[/]")
+                table.add_row("[dim]baselines[/]")
             shown = [escape(text) for text in texts]
             shown[place] += " *" if row["near"] else "  "
             table.add_row(*shown, style="bold" if row["best"] else "")
-    print_table(plan.title, table, f"{LEGEND}\n{now.words}; tables in {folder / 'results.md'}")
+    print_table(plan.title, table, f"{LEGEND}\n{now.text}; tables in {folder / 'results.md'}")
 
 
-def _print_plan(plan: Plan, now: Standing, jobs: int) -> None:
+def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:
     """Print cells and strategies with what is done and what is to do, and how long so many jobs will need."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -132,14 +131,14 @@ def _print_plan(plan: Plan, now: Standing, jobs: int) -> None:
     for cell, strategy in plan.pairs():
         counts = []
         for phase in ("tuning", "final"):
-            of = [s for s in now.slots if s.cell is cell and s.strategy is strategy and s.phase == phase]
+            of = [s for s in now.runs if s.cell is cell and s.strategy is strategy and s.phase == phase]
             counts.append(f"{sum(s.record is not None for s in of)} of {len(of)}" if of else "-")
         place = plan.tuning_cell(cell, strategy)
         if strategy.space and place is not cell:
             counts[0] = f"those of {place.name}"
         table.add_row(cell.name, strategy.label, *counts)
     left = "known once a run has ended" if now.seconds is None else f"about {units.seconds(now.seconds / jobs)}"
-    print_table(plan.title, table, f"{now.words}; time left with --jobs {jobs}: {left}")
+    print_table(plan.title, table, f"{now.text}; time left with --jobs {jobs}: {left}")
 
 
 def _seconds(text: str) -> float:

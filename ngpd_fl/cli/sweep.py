@@ -11,11 +11,10 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_table
 from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.folders import new_folder
 
 if TYPE_CHECKING:
     from ngpd_fl.records.rows import Row
-    from ngpd_fl.sweep import Plan
+    from ngpd_fl.sweep import SweepPlan
 
 
 def sweep(
@@ -43,15 +42,15 @@ def sweep(
     Each is a run with a folder of its own; a table and a picture of all lie beside. One that fails stops no other.
     """
     from ngpd_fl.config import InputError
-    from ngpd_fl.sweep import Plan
-    from ngpd_fl.sweep import sweep as run_sweep
+    from ngpd_fl.records.new_folder import new_folder
+    from ngpd_fl.sweep import SweepPlan, run_sweep
 
-    plan = Plan.read(file)
+    plan = SweepPlan.read(file)
     report = _Report(plan, quiet)
 
     def run(folder: Path) -> None:
         try:
-            rows = run_sweep(plan, folder, jobs, go_on=resume, checkpoint_every=checkpoint_every, on_end=report.on_end)
+            rows = run_sweep(plan, folder, jobs, resume=resume, checkpoint_every=checkpoint_every, on_end=report.on_end)
         except KeyboardInterrupt as error:
             words = f"sweep interrupted; records are kept in {folder}, `ngpd-fl sweep {file} --out {folder} --resume`"
             raise Ended(f"{words} goes on", INTERRUPTED) from error
@@ -76,9 +75,9 @@ def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from ngpd_fl.sweep import PLAN, Plan, ranked, read_trials, write_picture
+    from ngpd_fl.sweep import SWEEP_FILE, SweepPlan, ranked, read_trials, write_picture
 
-    plan = Plan.read(folder / PLAN, trust_code=trust_code)
+    plan = SweepPlan.read(folder / SWEEP_FILE, trust_code=trust_code, recorded=True)
     rows = ranked(plan, read_trials(plan, folder))
     if plots:
         write_picture(plan, folder, rows)
@@ -96,7 +95,7 @@ def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
 class _Report:
     """A line on stderr for each trial that has ended."""
 
-    def __init__(self, plan: Plan, quiet: bool) -> None:
+    def __init__(self, plan: SweepPlan, quiet: bool) -> None:
         self._plan, self._quiet = plan, quiet
 
     def on_end(self, trial: Any) -> None:
@@ -110,7 +109,7 @@ class _Report:
             print(f"{of}  {self._plan.objective} {value:>7}  {values}", file=sys.stderr, flush=True)
 
 
-def _objective(plan: Plan, row: Row) -> str:
+def _objective(plan: SweepPlan, row: Row) -> str:
     value = row.get(plan.objective)
     return "-" if value is None else plan.measure.text(value)
 

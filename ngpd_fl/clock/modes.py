@@ -68,14 +68,14 @@ class Local(Timeline):
         timeout: float | None = None,
     ) -> None:
         """Take the longest wait in seconds, none: as long as it takes; the rest is as for ``Timeline``."""
-        self._patience = timeout
+        self._timeout = timeout
         self._heard = [-1] * (2 * len(topology.edges))  # the newest round whose message has come or is known to be lost
         self._progress = 0
         super().__init__(topology, rounds, costs, conditions)
 
     def _has_sent(self, node: int) -> None:
-        if self._patience is not None:
-            self._let_give_up(node, self._patience)
+        if self._timeout is not None:
+            self._let_give_up(node, self._timeout)
         self._look(node)
 
     def _has_come(self, edge: int, letter: Letter) -> None:

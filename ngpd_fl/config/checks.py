@@ -14,8 +14,11 @@ from ngpd_fl.config.sections import (
 )
 from strategies import StrategyOptions
 
-REFERENCE_STEPS = ("dsgd", "kfac-gossip")
-"""The algorithms whose local steps references take: SGD with momentum, and K-FAC."""
+BASELINE_STEPS = ("dsgd", "kfac-gossip")
+"""The algorithms whose local steps baselines take: SGD with momentum, and K-FAC."""
+
+_RELIABLE = "synchronous, or neighbor-synchronous without training.timeout_seconds"
+"""The modes in which every message is waited for."""
 
 
 def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig) -> None:
@@ -23,7 +26,7 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
     if strategy.needs.reliable and network.message_loss > 0:
         raise InputError(f"network.message_loss: {strategy.title} needs every message to arrive; allowed: 0")
     if strategy.needs.reliable and (training.mode == "asynchronous" or training.timeout_seconds is not None):
-        raise InputError(f"training.mode: {strategy.title} needs every message; allowed: synchronous, local")
+        raise InputError(f"training.mode: {strategy.title} needs every message; allowed: {_RELIABLE}")
     if strategy.needs.single_step and training.local_steps > 1:
         raise InputError(f"training.local_steps: {strategy.title} exchanges after every step; allowed: 1")
 
@@ -31,13 +34,13 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
 def check_baseline(
     strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig, *, has_clock: bool
 ) -> None:
-    """Raise ``InputError`` with one line where a reference is asked for what only peers have."""
+    """Raise ``InputError`` with one line where a baseline is given what only peers have."""
     if training.baseline is None:
         return
-    if strategy.name not in REFERENCE_STEPS:
+    if strategy.name not in BASELINE_STEPS:
         raise InputError(
             f"strategy.name: training.baseline = {training.baseline} takes the local steps of an algorithm that has "
-            f"them apart from its exchange; allowed: {', '.join(REFERENCE_STEPS)} (got {strategy.name})"
+            f"them apart from its exchange; allowed: {', '.join(BASELINE_STEPS)} (got {strategy.name})"
         )
     for key, given in (
         ("strategy.clip", getattr(strategy, "clip", None)),
@@ -70,7 +73,7 @@ def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
 
 
 def check_division(data: DataConfig, partition: PartitionConfig) -> None:
-    """Raise ``InputError`` with one line where data that lie at their nodes are to be divided, or others are not."""
+    """Raise ``InputError`` with one line where data are at their nodes and are to be divided, or the reverse."""
     apart = data.dataset == NODE_FOLDERS
     if apart and partition.name != "given":
         raise InputError(

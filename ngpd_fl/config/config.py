@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from copy import deepcopy
 from pathlib import Path
@@ -27,8 +26,9 @@ from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.installed import Registered, names, register
 from ngpd_fl.config.node_names import by_number
-from ngpd_fl.config.partitions import RENAMED_PARTITIONS, ClassesPartition, PartitionConfig
+from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
+from ngpd_fl.config.renamed import require_current
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     NODE_FOLDERS,
@@ -43,8 +43,6 @@ from ngpd_fl.config.sections import (
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
-
-logger = logging.getLogger(__name__)
 
 _KINDS: dict[str, Registered] = {"strategy": "strategies", "topology": "topologies"}
 
@@ -80,8 +78,9 @@ class Config(SeedConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _given_where_it_lies(cls, values: Any) -> Any:
-        """Data that lie at their nodes are not divided, so that the default of the partition is another."""
+    def _current_names_and_partition(cls, values: Any) -> Any:
+        """Refuse old names, and let ``given`` be the default partition of data that are at their nodes."""
+        require_current(values)
         data = values.get("data")
         dataset = data.get("dataset") if isinstance(data, Mapping) else getattr(data, "dataset", None)
         return {"partition": "given", **values} if dataset == NODE_FOLDERS else values
@@ -89,15 +88,7 @@ class Config(SeedConfig):
     @field_validator("partition", "model", mode="before")
     @classmethod
     def _shorthand(cls, value: Any, info: ValidationInfo) -> Any:
-        named = _with_name(str(info.field_name), value)
-        name = named.get("name") if isinstance(named, Mapping) else None
-        if info.field_name == "partition" and isinstance(name, str) and name in RENAMED_PARTITIONS:
-            logger.warning(
-                "partition.name: %s is called %s now; that of Hsu et al. is dirichlet-prior",
-                *(name, RENAMED_PARTITIONS[name]),
-            )
-            return {**named, "name": RENAMED_PARTITIONS[name]}
-        return named
+        return _with_name(str(info.field_name), value)
 
     @field_validator("topology", mode="before")
     @classmethod
@@ -109,12 +100,12 @@ class Config(SeedConfig):
     @field_validator("devices", "faults", mode="before")
     @classmethod
     def _nodes_by_number(cls, value: Any, info: ValidationInfo) -> Any:
-        topology = info.data.get("topology")  # not there where it is wrong itself
+        topology = info.data.get("topology")  # missing where it is wrong itself
         return value if topology is None else by_number(str(info.field_name), value, topology)
 
     @model_serializer(mode="wrap")
     def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write the keys of ``devices.slow`` as they are read: texts, which are labels where there are any."""
+        """Write the keys of ``devices.slow`` as texts: labels, where the graph has them."""
         values: dict[str, Any] = handler(self)
         slow, names = self.devices.slow, self.topology.node_names
         if slow and values.get("devices", {}).get("slow"):
@@ -139,13 +130,13 @@ class Config(SeedConfig):
 
     @property
     def method(self) -> str:
-        """What trains, in a word: the strategy or, e.g. ``fedavg (dsgd)``, the reference that takes its steps."""
-        reference = self.training.baseline
-        return self.strategy.name if reference is None else f"{reference} ({self.strategy.name})"
+        """Name of the strategy or, e.g. ``fedavg (dsgd)``, of the baseline that takes its local steps."""
+        baseline = self.training.baseline
+        return self.strategy.name if baseline is None else f"{baseline} ({self.strategy.name})"
 
     @property
     def num_models(self) -> int:
-        """How many models are trained: one at each node, or one in all (an all-reduce, a single node)."""
+        """Number of models: one at each node, or one in all (an all-reduce, a single node)."""
         return self.topology.nodes if self.training.baseline in (None, "fedavg") else 1
 
     @property
@@ -156,7 +147,9 @@ class Config(SeedConfig):
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-        """Read a TOML file (none: the defaults) and put ``overrides`` over it; keys are dotted: ``data.dataset``.
+        """Read a TOML file and put ``overrides`` by dotted keys (``data.dataset``) over it.
+
+        Without a file, the rest are the defaults.
 
         The order of the overrides does not matter: whole sections come first, then names, since a new name clears its
         section.
@@ -165,7 +158,7 @@ class Config(SeedConfig):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], overrides: Mapping[str, Any]) -> Config:
-        """Return what ``load`` does, from the content of a file."""
+        """Return a configuration from the content of a file, as ``load`` does."""
         return cls(**put_over(values, overrides))
 
     def to_toml(self) -> str:
@@ -174,7 +167,7 @@ class Config(SeedConfig):
 
 
 def put_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a file with overrides by dotted keys, in the order that ``Config.load`` tells."""
+    """Return the content of a file with overrides by dotted keys, in the order of ``Config.load``."""
     given = deepcopy(dict(values))
     for key, value in sorted(overrides.items(), key=lambda pair: _precedence(pair[0])):
         set_dotted(given, key, value)
@@ -205,7 +198,7 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _precedence(key: str) -> tuple[bool, bool, int]:
-    """Return what overrides are sorted by: sections, then names, those of outer sections first, then the rest."""
+    """Return the sort key of overrides: sections first, then names, those of outer sections first, then the rest."""
     return "." in key, key.rpartition(".")[2] != "name", key.count(".")
 
 
@@ -244,10 +237,10 @@ def _named(
     registry: MutableMapping[str, Any],
     options_of: Callable[[str], type[BaseModel]],
 ) -> Options:
-    """Validate a section that another package owns; its findings keep their full key."""
+    """Validate a section that another package owns; errors name the full key."""
     value = _with_name(key, value)
     if not isinstance(value, Mapping):
-        options: Options = value  # an options object, which is valid since it exists; pydantic checks its type
+        options: Options = value  # an options object is valid since it exists; pydantic checks its type
         return options
     if not isinstance(value["name"], str):
         raise InputError(f"{key}.name: should be a name (got {value['name']!r})")

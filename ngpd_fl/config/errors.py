@@ -1,4 +1,4 @@
-"""Bad input becomes one clear line that names the key, what is wrong and what is allowed."""
+"""Errors of user input: one line that names the key, what is wrong and what is allowed."""
 
 from __future__ import annotations
 
@@ -11,30 +11,36 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 _LONGEST_WORD, _LONGEST = 300, 1500
-"""Characters of a word, and of a whole message."""
+"""Largest number of characters of a word, and of a whole message."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message is one line, meant for the user. Exit code 2.
+    """User input cannot be used. The message is one line for the user; the exit code is 2.
 
-    Whatever a message quotes, it stays one line of bounded length that a terminal can show.
+    Whatever it quotes, it stays one line of bounded length that a terminal can show.
     """
 
     def __init__(self, message: str) -> None:
-        """Take what to say."""
+        """Shorten the message to one line."""
         super().__init__(shortened(message))
 
 
 def shortened(text: str) -> str:
-    """Return a message as one line: long words and what is too long in all lose their middles.
+    """Return a message as one line in which long words, and then the line, lose their middles.
 
-    Characters that are not for show, such as those that rule a terminal, are written as escapes.
+    Characters that cannot be printed, such as control sequences of a terminal, are written as escapes.
     """
     words = (_cut(word, _LONGEST_WORD) for word in text.split())
     line = " ".join(words)
     if not line.isprintable():
-        line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+        line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
     return _cut(line, _LONGEST)
+
+
+def cause(error: Exception) -> str:
+    """Return an unexpected error in a few words."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:297] + '...'}"
 
 
 def _cut(text: str, length: int) -> str:
@@ -43,7 +49,7 @@ def _cut(text: str, length: int) -> str:
 
 
 def suggestion(given: object, names: Iterable[str]) -> str:
-    """Return ``did you mean 'ring'?`` where one of the names is close to what was given, or begins so; else nothing."""
+    """Return e.g. ``did you mean 'ring'?`` where a name is close to the given one or begins with it, else ``""``."""
     lower, by_lower = str(given).lower(), {name.lower(): name for name in names}
     near = get_close_matches(lower, by_lower, n=1, cutoff=0.7)
     if not near and len(lower) > 2:
@@ -52,12 +58,12 @@ def suggestion(given: object, names: Iterable[str]) -> str:
 
 
 def choices(given: object, names: Iterable[str], more: str = "") -> str:
-    """Return what there is in place of a name that is not known, e.g. ``did you mean 'ring'? allowed: ring, star``.
+    """Return the alternatives to an unknown name, e.g. ``did you mean 'ring'? allowed: ring, star``.
 
     Args:
         given: the name.
         names: those that are allowed.
-        more: what else is, in words that follow them.
+        more: words about further ones, put behind the names.
     """
     known = list(names)
     return " ".join(filter(None, [suggestion(given, known), f"allowed: {', '.join(known)}{more}"]))
@@ -106,17 +112,17 @@ def _quoted(entry: dict[str, Any], what: str) -> list[str]:
 
 
 def _allowed_keys(model: type[BaseModel], section: tuple[str | int, ...]) -> list[str]:
-    """Return the keys of a section, given the way to it: field names and, for a choice of classes, their names."""
+    """Return the keys of a section, given its path: field names and, for a choice of classes, their names."""
     candidates = [model]
     for part in section:
-        if isinstance(part, int):  # a place in a list: what it holds is a candidate already
+        if isinstance(part, int):  # an index in a list, whose item class is a candidate already
             continue
-        fields = [each.model_fields[part] for each in candidates if isinstance(part, str) and part in each.model_fields]
+        fields = [kind.model_fields[part] for kind in candidates if isinstance(part, str) and part in kind.model_fields]
         if fields:
             candidates = [kind for field in fields for kind in _kinds(field.annotation)]
         else:
-            candidates = [each for each in candidates if each.model_fields["name"].default == part]
-    return list(dict.fromkeys(key for each in candidates for key in each.model_fields))
+            candidates = [kind for kind in candidates if kind.model_fields["name"].default == part]
+    return list(dict.fromkeys(key for kind in candidates for key in kind.model_fields))
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -125,7 +131,7 @@ def _kinds(annotation: Any) -> list[Any]:
 
 
 def _shown(given: Any) -> str:
-    """Return a value as the user wrote it, cut where it is long: an error stays one readable line."""
+    """Return a value as the user wrote it, cut where it is long."""
     try:
         text = repr(given)
     except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
@@ -134,7 +140,7 @@ def _shown(given: Any) -> str:
 
 
 def _location(entry: dict[str, Any]) -> tuple[str | int, ...]:
-    """Return the keys that lead to the value, without the names that pydantic adds for the chosen variant."""
+    """Return the path of keys to the value, without the names that pydantic adds for the chosen variant."""
     location: tuple[str | int, ...] = entry["loc"]
     variants = {"partition", "schedule", "compress"}
     return tuple(

@@ -1,4 +1,4 @@
-"""What goes wrong in a run, as it is configured. Times are seconds of the virtual clock."""
+"""Faults of a run, as they are configured. Times are seconds of the virtual clock."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Spell(Section):
 class Leave(Spell):
     """A node is away; from time 0 on: it joins at ``until_s``."""
 
-    node: Node = Field(description="which one")
+    node: Node = Field(description="number or label of the node")
 
 
 class Slow(Spell):
     """A node's local steps that begin then take longer."""
 
-    node: Node = Field(description="which one")
+    node: Node = Field(description="number or label of the node")
     factor: float = Field(gt=0, description="on the time that they take")
 
 
@@ -60,16 +60,16 @@ class Cut(Spell):
 
 
 class Corrupt(Spell):
-    """What a node sends then is no message."""
+    """A node sends corrupt messages, which receivers can tell."""
 
-    node: Node = Field(description="which one")
-    kind: Literal["nan", "shape", "huge"] = Field(description="no numbers, arrays of another shape, or huge numbers")
+    node: Node = Field(description="number or label of the node")
+    kind: Literal["nan", "shape", "huge"] = Field(description="not a number, arrays of another shape, or huge numbers")
 
 
 class Byzantine(Spell):
-    """What a node sends then is a message, but not its own."""
+    """A node is Byzantine: it sends well-formed messages that are false."""
 
-    node: Node = Field(description="which one")
+    node: Node = Field(description="number or label of the node")
     kind: Literal["sign-flip", "gaussian"] = Field(
         description="sign-flip: times -scale; gaussian: plus scale times a normal draw for each number"
     )
@@ -77,7 +77,7 @@ class Byzantine(Spell):
 
 
 class FaultsConfig(Section):
-    """What goes wrong, by the virtual clock; the same seed and schedule, the same faults.
+    """Faults by the virtual clock. The same seed and schedule give the same faults.
 
     ``network.message_loss`` and the devices' ``online_s`` come on top.
     """
@@ -101,23 +101,30 @@ class FaultsConfig(Section):
         description="mean, exponentially distributed, of a delay, and of the time from a message to its copy",
     )
     leave: tuple[Leave, ...] = Field(
-        (), description="who is away when, e.g. [{node = 3, at_s = 2, until_s = 5}]; spells that overlap are one"
+        (),
+        description="nodes that are away, and when, e.g. [{node = 3, at_s = 2, until_s = 5}]; spells that overlap join",
     )
     slow: tuple[Slow, ...] = Field(
-        (), description="who computes slowly when, e.g. [{node = 3, at_s = 2, factor = 4}]; factors multiply"
+        (), description="nodes that compute slowly, and when, e.g. [{node = 3, at_s = 2, factor = 4}]; factors multiply"
     )
     cut: tuple[Cut, ...] = Field(
-        (), description="edges that lose all when, e.g. [{edges = [[0, 1]]}] or [{groups = [[0, 1, 2]], until_s = 5}]"
+        (),
+        description="edges that lose all messages, and when, e.g. [{edges = [[0, 1]]}] or "
+        "[{groups = [[0, 1, 2]], until_s = 5}]",
     )
-    corrupt: tuple[Corrupt, ...] = Field((), description='who sends garbage when, e.g. [{node = 3, kind = "nan"}]')
+    corrupt: tuple[Corrupt, ...] = Field(
+        (), description='nodes whose messages are corrupt, and when, e.g. [{node = 3, kind = "nan"}]'
+    )
     byzantine: tuple[Byzantine, ...] = Field(
-        (), description='who lies when, e.g. [{node = 3, kind = "sign-flip", scale = 1}]; only the first counts'
+        (),
+        description='Byzantine nodes, and when, e.g. [{node = 3, kind = "sign-flip", scale = 1}]; of several '
+        "spells of a node the first counts",
     )
     refuse_above: float = Field(
         100.0,
         ge=1,
-        description="where there is garbage or a lie: what a node receives is refused if its norm is this many times "
-        "that of what the node itself has last sent, or if it is no number",
+        description="with corrupt or byzantine: a node refuses a message whose norm is this many times that of the "
+        "last message it sent itself, or that holds anything but numbers",
     )
 
     @model_validator(mode="after")
@@ -128,5 +135,5 @@ class FaultsConfig(Section):
 
     def nodes(self) -> dict[str, set[int]]:
         """Return the nodes that each schedule names."""
-        named = {key: {each.node for each in getattr(self, key)} for key in ("leave", "slow", "corrupt", "byzantine")}
+        named = {key: {spell.node for spell in getattr(self, key)} for key in ("leave", "slow", "corrupt", "byzantine")}
         return {**named, "cut": {node for cut in self.cut for ends in (*cut.edges, *cut.groups) for node in ends}}

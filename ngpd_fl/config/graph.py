@@ -1,4 +1,4 @@
-"""From the configuration to its graph."""
+"""The graph of a configuration."""
 
 from __future__ import annotations
 

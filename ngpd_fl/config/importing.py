@@ -1,4 +1,4 @@
-"""A user's own parts by import path: ``package.module:factory``."""
+"""Objects by import path: ``package.module:factory``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def is_import_path(text: str) -> bool:
 
 
 def import_object(path: str, key: str) -> Any:
-    """Return what an import path names; modules are found in the working folder as well.
+    """Return the object of an import path; modules are found in the working folder as well.
 
     Args:
         path: ``package.module:name``.
         key: the configuration's key that holds the path.
 
     Raises:
-        InputError: it cannot be imported; one line names the key and says why.
+        InputError: it cannot be imported.
     """
     from ngpd_fl.core.isolation import own_randomness  # it loads torch, which checking a name does not need
 
@@ -33,17 +33,17 @@ def import_object(path: str, key: str) -> Any:
         working_folder_last()
     try:
         with own_randomness(0):  # a module that seeds or draws as it is imported does so the first time only
-            found = importlib.import_module(module)
+            imported = importlib.import_module(module)
     except Exception as error:
         raise InputError(f"{key}: {path!r} cannot be imported ({reason(error)})") from error
-    if not hasattr(found, name):
-        where = getattr(found, "__file__", None) or f"Python's own {module}"
+    if not hasattr(imported, name):
+        where = getattr(imported, "__file__", None) or f"Python's own {module}"
         raise InputError(f"{key}: {path!r} cannot be imported (AttributeError: {where} has no {name})")
-    return getattr(found, name)
+    return getattr(imported, name)
 
 
 def working_folder_last() -> None:
-    """Let modules be found in the working folder after all others: no ``datasets.py`` there stands in for a library."""
+    """Search modules in the working folder last, so that no ``datasets.py`` there hides a library."""
     here = str(Path.cwd())
     sys.path[:] = [*(path for path in sys.path if path != here), here]
 

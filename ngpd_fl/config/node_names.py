@@ -1,4 +1,4 @@
-"""Nodes named by their labels where something is given for a node, turned into their numbers."""
+"""Labels of nodes in the configuration, turned into their numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from topologies import TopologyOptions
 
 _SCHEDULES = ("leave", "slow", "cut", "corrupt", "byzantine")
 _NODES = ("node", "edges", "groups")
-"""Keys of ``faults`` that are lists, and those of their entries that name nodes."""
+"""Keys of ``faults`` that are lists, and keys of their entries that name nodes."""
 
 
 def by_number(section: str, values: Any, topology: TopologyOptions) -> Any:
     """Return the values of the section ``devices`` or ``faults`` with numbers in the place of labels.
 
-    A text is a label first and, failing that, a number; a number is a number. What else is wrong is left to whoever
-    checks the section.
+    A text is a label or, failing that, a number. Other errors are left to the validation of the section.
 
     Raises:
         InputError: a text is neither; the message names the key.
@@ -37,23 +36,23 @@ def by_number(section: str, values: Any, topology: TopologyOptions) -> Any:
 
 
 def _entries(schedule: str, entries: Any, numbers: Mapping[str, int]) -> Any:
-    """Return a schedule of faults with numbers."""
+    """Return a schedule of faults with numbers for labels."""
     if not isinstance(entries, list | tuple):
         return entries
-    found = []
+    numbered = []
     for place, entry in enumerate(entries):
         if isinstance(entry, Mapping):
             named = {key: entry[key] for key in _NODES if key in entry}
             key = f"faults.{schedule}.{place}"
-            entry = {**entry, **{each: _number(f"{key}.{each}", given, numbers) for each, given in named.items()}}
-        found.append(entry)
-    return found
+            entry = {**entry, **{name: _number(f"{key}.{name}", given, numbers) for name, given in named.items()}}
+        numbered.append(entry)
+    return numbered
 
 
 def _number(key: str, given: Any, numbers: Mapping[str, int]) -> Any:
     """Return the number of a node, or numbers in lists as deep as the names are."""
     if isinstance(given, Sequence) and not isinstance(given, str):
-        return [_number(key, each, numbers) for each in given]
+        return [_number(key, name, numbers) for name in given]
     if not isinstance(given, str):
         return given
     if given in numbers or given.isdecimal():

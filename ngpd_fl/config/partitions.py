@@ -1,4 +1,4 @@
-"""How a data set is divided among the nodes: the forms of the section ``partition``."""
+"""Partitions of a data set among the nodes: the forms of the section ``partition``."""
 
 from __future__ import annotations
 
@@ -99,9 +99,6 @@ class GivenPartition(NamedPartition):
 
     name: Literal["given"] = "given"
 
-
-RENAMED_PARTITIONS = {"dirichlet-nodes": "dirichlet-uniform"}
-"""Names of earlier versions, which stand in records."""
 
 PartitionConfig = Annotated[
     IIDPartition

@@ -27,6 +27,7 @@ from ngpd_fl.config.reading import (
     read_text,
     read_toml,
 )
+from ngpd_fl.config.renamed import require_current, translated, translated_plan
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     DataConfig,
@@ -81,6 +82,9 @@ __all__ = [
     "read_record",
     "read_text",
     "read_toml",
+    "require_current",
     "require_trust",
     "suggestion",
+    "translated",
+    "translated_plan",
 ]

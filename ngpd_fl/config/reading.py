@@ -1,7 +1,7 @@
-"""Text files as all of the project reads them: TOML, JSON and lines of JSON, none of which is trusted.
+"""Reading of TOML, JSON and lines of JSON, none of which is trusted.
 
-They may come from another machine or from another person. So what is read is bounded: the size of a file, how deep
-values are nested, how long whole numbers are. Whatever is wrong is an ``InputError`` that names the file.
+Files may come from another machine or another person. So their size, the depth of nested values and the length of
+whole numbers are bounded. Whatever is wrong is an ``InputError`` that names the file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,15 @@ LARGEST = 64 << 20
 """Bytes of a file, or of a line where a file is read line by line."""
 
 DEEPEST = 64
-"""How deep values may be nested, and how many parts a dotted key may have."""
+"""Levels of nested values, and parts of a dotted key, at most."""
 
 _WHOLE = 1 << 64
-"""Whole numbers are smaller, with either sign."""
+"""Whole numbers are smaller in size."""
 
 _TOO_DEEP, _TOO_LONG = f"nested deeper than {DEEPEST} levels", "a whole number has more than 64 bits"
 
 _BOMS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
-"""How files begin that are not UTF-8, the longest first."""
+"""Byte-order marks of encodings other than UTF-8, the longest first."""
 
 _STRING, _BETWEEN_KEYS = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'"), re.compile(r"[,{}\[\]=\n]")
 
@@ -53,56 +53,56 @@ def decoded(content: bytes) -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return what TOML says; raise ``ValueError`` in words where it is none, or nested too deep."""
+    """Return the content of TOML; raise ``ValueError`` in words where it is not valid, or nested too deep."""
     keys = _BETWEEN_KEYS.split(_STRING.sub("", text))
     if any(key.count(".") > DEEPEST for key in keys):  # the parser would need time for them as their square
         raise ValueError(f"a key has more than {DEEPEST} parts")
     try:
-        found = tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     except ValueError as error:  # Python converts no number of so many digits
         raise ValueError(_TOO_LONG) from error
-    _require_bounded(found, finite=False)
-    return found
+    _require_bounded(content, finite=False)
+    return content
 
 
 def parse_value(text: str) -> Any:
-    """Return a single value as the command line has it: TOML (``0.1``, ``[64, 32]``) or else a plain string.
+    """Return a value of the command line: TOML (``0.1``, ``[64, 32]``) or else a plain string.
 
     Raises:
-        ValueError: it is TOML that is refused, or further lines come after it.
+        ValueError: it is TOML beyond the bounds, or further lines come after it.
     """
     try:
-        found = parse_toml(f"value = {text}")
+        content = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         if "\n" in text or not _is_encodable(text):
             raise ValueError("a plain string should be one line of UTF-8") from None
         return text
-    if found.keys() != {"value"}:
+    if content.keys() != {"value"}:
         raise ValueError("further lines come after the value; give each key by itself")
-    return found["value"]
+    return content["value"]
 
 
 def parse_json(text: str, *, strict: bool = True) -> Any:
-    """Return what JSON says; raise ``ValueError`` in words where it is none, or nested too deep.
+    """Return the value of JSON; raise ``ValueError`` in words where it is not valid, or nested too deep.
 
     Args:
         text: of one value.
         strict: whether numbers must be finite, which 1e999 is not, and whole ones have at most 64 bits.
     """
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
         raise
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     except ValueError as error:
         raise ValueError(_TOO_LONG) from error
-    _require_bounded(found, whole=strict, finite=strict)
-    return found
+    _require_bounded(value, whole=strict, finite=strict)
+    return value
 
 
 def expanded(path: Path) -> Path:
@@ -111,7 +111,7 @@ def expanded(path: Path) -> Path:
 
 
 def require_file(path: Path) -> None:
-    """Refuse what could be read for ever: a device, or a pipe that nobody writes to."""
+    """Raise ``InputError`` for what is no regular file: a device or a pipe could be read for ever."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path}: is not a file")
@@ -124,7 +124,7 @@ def read_text(path: Path, kind: str) -> str:
 
     Args:
         path: of the file.
-        kind: what it is called in the error, with a space behind; empty for a file of the records.
+        kind: its name in the error, with a space behind; empty for a file of the records.
     """
     try:
         with path.open("rb") as file:
@@ -143,7 +143,7 @@ def read_toml(path: Path, kind: str = "config file") -> dict[str, Any]:
 
     Args:
         path: of the file.
-        kind: what it is called in the error.
+        kind: its name in the error.
     """
     text = read_text(path, f"{kind} ")
     try:
@@ -153,7 +153,7 @@ def read_toml(path: Path, kind: str = "config file") -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raise ``InputError`` where it cannot be read."""
+    """Return the value in a JSON file; raise ``InputError`` where it cannot be read."""
     require_file(path)
     text = read_text(path, "")
     try:
@@ -162,12 +162,26 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: damaged ({error})") from error
 
 
-def read_record(path: Path, shape: type[BaseModel], *, strict: bool = True) -> dict[str, Any]:
-    """Return a JSON object of the records, with all its keys; raise ``InputError`` where it has not the shape."""
+def read_record(
+    path: Path,
+    shape: type[BaseModel],
+    current: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    *,
+    strict: bool = True,
+) -> dict[str, Any]:
+    """Return a JSON object of the records, with all its keys; raise ``InputError`` where it does not have the shape.
+
+    Args:
+        path: of the file.
+        shape: of the object.
+        current: turns an object of an earlier version into one of this version.
+        strict: as ``parse_json`` has it.
+    """
     require_file(path)
     text = read_text(path, "")
     try:
-        return conforming(parse_json(text, strict=strict), shape)
+        values = parse_json(text, strict=strict)
+        return conforming(current(values) if isinstance(values, Mapping) else values, shape)
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error})") from error
 
@@ -202,7 +216,7 @@ def read_json_lines(path: Path, *, cut: bool = True) -> Iterator[tuple[int, Any]
 
 
 def conforming(value: Any, shape: type[BaseModel]) -> dict[str, Any]:
-    """Return a parsed object as it is; raise ``ValueError`` in words where it has not the shape."""
+    """Return a parsed object unchanged; raise ``ValueError`` in words where it does not have the shape."""
     if not isinstance(value, Mapping):
         raise ValueError("not a JSON object")
     try:
@@ -212,9 +226,9 @@ def conforming(value: Any, shape: type[BaseModel]) -> dict[str, Any]:
     return dict(value)
 
 
-def _require_bounded(found: Any, *, whole: bool = True, finite: bool) -> None:
+def _require_bounded(content: Any, *, whole: bool = True, finite: bool) -> None:
     """Raise ``ValueError`` where values are nested too deep, or one of them cannot be worked with."""
-    level = [found]
+    level = [content]
     for _ in range(DEEPEST):
         inner: list[Any] = []
         for value in level:

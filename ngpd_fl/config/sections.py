@@ -18,25 +18,25 @@ NODE_FOLDERS = "node-folders"
 """The data set whose nodes each have a folder of their own."""
 
 DATASETS = ("digits", "diabetes", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "image-folder", NODE_FOLDERS)
-"""The data sets that go by a name."""
+"""Names of the data sets."""
 
 BUNDLED = ("digits", "diabetes")
-"""Those that come with scikit-learn."""
+"""Data sets that come with scikit-learn."""
 
 MODELS = ("softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32")
-"""The networks that go by a name."""
+"""Names of the networks."""
 
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
 """The sections that a ``name`` rules, and which one is meant where none is given."""
 
 LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
-"""The losses that go by a name."""
+"""Names of the losses."""
 
 
 _OR_OWN = " or package.module:factory"
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-"""What keys draws: as many bits as every generator takes."""
+"""A key of draws, of as many bits as every generator takes."""
 
 
 class Section(BaseModel):
@@ -105,7 +105,7 @@ class DataConfig(Section):
 
     @property
     def needs_data_dir(self) -> bool:
-        """Whether the data set lies in a folder."""
+        """Whether the data set is in a folder."""
         return self.dataset in DATASETS and self.dataset not in BUNDLED
 
 
@@ -152,7 +152,7 @@ class ModelConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How long and how a node trains."""
+    """Length of the run, local steps, schedule, and when nodes wait."""
 
     rounds: int = Field(30, ge=1, description="exchanges with the neighbors", json_schema_extra={"flag": "--rounds"})
     local_steps: int = Field(
@@ -183,7 +183,7 @@ class TrainingConfig(Section):
     )
     baseline: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
         None,
-        description="for comparison, what no peer can have: fedavg (a server averages all nodes' parameters after each "
+        description="what peers are compared with: fedavg (a server averages all nodes' parameters after each "
         "round), all-reduce (every step is on the mean of all gradients) or single-node (one node has all data); the "
         "strategy gives the local step; unset: nodes exchange with their neighbors",
     )
@@ -197,14 +197,14 @@ class TrainingConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _patience_fits(self) -> TrainingConfig:
+    def _timeout_fits(self) -> TrainingConfig:
         if self.timeout_seconds is not None and self.mode != "neighbor-synchronous":
             raise ValueError(f"timeout_seconds: is for mode = neighbor-synchronous, not {self.mode}; unset it")
         return self
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingConfig:
-        """Let the warm-up be shorter than the run, and milestones come with their schedule, each where it rules."""
+        """Check that the warm-up is shorter than the run, and that milestones come with their schedule and in order."""
         first, last, given = self.lr_warmup + 1, self.rounds - 1, list(self.lr_milestones)
         if self.lr_warmup >= self.rounds:
             raise ValueError(f"lr_warmup: must be less than rounds = {self.rounds} (got {self.lr_warmup})")
@@ -223,13 +223,13 @@ class TrainingConfig(Section):
 
 
 class NetworkConfig(Section):
-    """What happens to messages on their way."""
+    """Loss of messages."""
 
     message_loss: float = Field(0.0, ge=0, lt=1, description="probability that a message is lost, drawn per message")
 
 
 class DevicesConfig(Section):
-    """What the nodes run on, for the virtual clock. Nothing here depends on the machine that computes the run."""
+    """Devices of the nodes, for the virtual clock. Nothing here depends on the machine that computes the run."""
 
     seconds_per_step: float = Field(
         0.01,
@@ -273,14 +273,14 @@ class DevicesConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """When and on what the models are evaluated."""
+    """Rounds and data of the evaluations."""
 
     every: int = Field(1, ge=1, description="rounds between two evaluations; the last round is always evaluated")
     split: Literal["test", "validation"] = Field("test", description="choose settings on validation, report on test")
 
 
 class EngineConfig(Section):
-    """How the network is computed; changes results by rounding only."""
+    """Computation of the network; it changes results by rounding only."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

@@ -1,4 +1,4 @@
-"""Code that a recorded configuration names: it runs only for who says that they trust it."""
+"""Trust in the code that a recorded configuration names, without which it does not run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.importing import is_import_path
 
 _TORCHVISION = "torchvision:"
-"""A name in front of a network of torchvision's, which is no import path."""
+"""Prefix of torchvision's networks, whose names are no import paths."""
 
 
 def require_trust(config: Config, where: Path, trust_code: bool) -> None:
-    """Raise ``InputError`` where a recorded configuration names code that nobody has said to trust.
+    """Raise ``InputError`` where a recorded configuration names code that the user has not trusted.
 
-    Whoever makes a folder chooses what its configuration names. One that the user gives by themselves, as a file or by
-    keys, is theirs and needs no such word. Files that it names are only read, and none of their formats holds code.
+    The author of a folder chooses the code that its configuration names. A configuration that users give themselves,
+    as a file or by keys, is their own. Files that it names are only read, and none of their formats holds code.
 
     Args:
-        config: what was recorded.
+        config: the recorded configuration.
         where: its file or folder, for the error.
-        trust_code: whether the user has said so.
+        trust_code: whether the user trusts it.
     """
     named = {"model.name": config.model.name, "model.loss": config.model.loss, "data.dataset": config.data.dataset}
     code = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ngpd_fl.config import Config, InputError, require_trust
+from ngpd_fl.config import InputError, require_trust
 from ngpd_fl.evaluation.saved_models import add_average
 from ngpd_fl.peer.merged_metrics import Account, add_up, join
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
@@ -63,7 +63,7 @@ def gather(
     """
     parts = [Part.open(path) for path in paths]
     _check_together(parts)
-    config = Config.load(parts[0].folder.path / "config.toml", overrides or {})
+    config = parts[0].folder.config(overrides)
     require_trust(config, parts[0].folder.path, trust_code)
     environment = parts[0].folder.environment()
     folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key != "data"})

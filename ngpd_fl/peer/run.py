@@ -78,7 +78,7 @@ def run_peer(
         raise InputError(f"checkpoint_every: {checkpoint_every} rounds; allowed: 1 and more")
     for seconds in waits:
         if not 0 <= seconds <= threading.TIMEOUT_MAX:  # not a number, too
-            raise InputError(f"patience: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
+            raise InputError(f"timeout: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
     with own_settings(config.engine.threads):
         job = compose(config, nodes)
         events = out / EVENTS
@@ -122,7 +122,7 @@ def check_for_peers(config: Config) -> None:
     if config.training.baseline is not None:
         raise InputError("training.baseline: peers exchange with their neighbors; unset it, or use ngpd-fl run")
     if config.training.timeout_seconds is not None:
-        raise InputError("training.timeout_seconds: is of the virtual clock; name the peers' own by --round-timeout")
+        raise InputError("training.timeout_seconds: is of the virtual clock; give the peers' own by --round-timeout")
     if config.training.until_accuracy is not None:
         raise InputError("training.until_accuracy: nobody knows all peers' accuracy while they run; unset it")
     if config.strategy.needs.reliable:

@@ -1,5 +1,5 @@
-"""Estimates: what a run will take, before it is run."""
+"""Profiling: estimates of a run, calibration of a machine, and checks of an installation."""
 
-from ngpd_fl.profiling.estimate import Estimate, estimate
+from ngpd_fl.profiling.estimation import Estimate, estimate
 
 __all__ = ["Estimate", "estimate"]

@@ -1,7 +1,7 @@
-"""This machine as a device class: the time of a local step, the length of a message, the speed of the disk.
+"""Calibration: this machine as a device class, with the time of a local step and the speed of the disk.
 
-Steps are timed as ``ngpd-fl estimate`` times them, on two nodes of the configured run computed one after the other, for
-a device computes one node. Links and power cannot be measured from here; they are for the user to fill in.
+Steps are timed as ``ngpd-fl estimate`` times them, on two nodes of the configured run, one after the other because a
+device computes one node. Links and power cannot be measured here; the user fills them in.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,14 +31,14 @@ _TURNS = 2
 
 
 class Calibration(NamedTuple):
-    """What was measured.
+    """Measurements of this machine.
 
     Attributes:
-        config: whose network and strategy it is about.
-        sgd_seconds: of a local step of SGD without momentum, with its share of an exchange.
-        strategy_seconds: the same of the configured strategy.
-        message_bytes: of one message.
-        write_bytes_s: bytes a second that the disk took in.
+        config: the configured run, with its network and strategy.
+        sgd_seconds: seconds of a local step of SGD without momentum, with its share of an exchange.
+        strategy_seconds: seconds of a local step of the configured strategy, likewise.
+        message_bytes: bytes of one message.
+        write_bytes_s: bytes written to the disk per second.
     """
 
     config: Config
@@ -48,11 +49,11 @@ class Calibration(NamedTuple):
 
     @property
     def relative_cost(self) -> float:
-        """A local step of the strategy over one of SGD."""
+        """The time of a local step of the strategy over that of SGD."""
         return self.strategy_seconds / self.sgd_seconds
 
     def device_class(self) -> DeviceClass:
-        """Return the device class; its links take no time and its power is not known."""
+        """Return the device class, with links that take no time and unknown power."""
         config = self.config
         setting = f"{config.model.name} on {config.data.dataset}, batch {config.data.batch_size}"
         threads = f"{config.engine.threads} thread{'s' * (config.engine.threads > 1)}"
@@ -65,20 +66,20 @@ class Calibration(NamedTuple):
 
 
 def calibrate(config: Config, folder: Path) -> Calibration:
-    """Measure this machine; takes up to half a minute, and nothing stays on the disk.
+    """Measure this machine, in up to half a minute; nothing stays on the disk.
 
     Args:
-        config: the run that the device is to take part in.
-        folder: on the disk to be timed.
+        config: the run that the device will take part in.
+        folder: a folder on the disk to time.
 
     Raises:
-        InputError: the configuration cannot be run, or the folder takes no file.
+        InputError: the configuration cannot be run, or the folder cannot be written to.
     """
     write_bytes_s = write_speed(folder)
     with own_settings(config.engine.threads):
         job = compose(config)
         sgd = compose(config.model_copy(update={"strategy": DSGDOptions(momentum=0.0)}))
-        # In turn, and the least of each: whatever else runs on the machine can only add to the time.
+        # In turn, and the minimum of each: other programs on the machine can only add to the time.
         turns = [(step_seconds(sgd), step_seconds(job)) for _ in range(_TURNS)]
         sgd_seconds, strategy_seconds = map(min, zip(*turns, strict=True))
         return Calibration(config, sgd_seconds, strategy_seconds, message_bytes(job), write_bytes_s)
@@ -86,14 +87,14 @@ def calibrate(config: Config, folder: Path) -> Calibration:
 
 def step_seconds(job: Job) -> float:
     """Return the mean seconds of a local step of one node, with its share of an exchange with one neighbor."""
-    engine = job.start(SynchronousEngine, topology=Topology([nx.path_graph(2)]), chunk_size=1)
-    for _ in range(2):  # the first have a start-up cost
+    engine = SynchronousEngine(replace(job.engine_settings, topology=Topology([nx.path_graph(2)]), chunk_size=1))
+    for _ in range(2):  # warm up
         engine.run_round()
     return mean_round(job, engine) / (2 * job.config.training.local_steps)
 
 
 def write_speed(folder: Path) -> float:
-    """Return the bytes a second that the disk of ``folder`` takes in, until they are safe there."""
+    """Return the bytes per second that are written and synchronized to the disk of ``folder``."""
     block = os.urandom(_BLOCK_BYTES)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -104,9 +105,9 @@ def write_speed(folder: Path) -> float:
             os.fsync(file.fileno())
             return _BLOCKS * _BLOCK_BYTES / (time.perf_counter() - began)
     except OSError as error:
-        raise InputError(f"out: {folder} takes no file ({error.strerror})") from error
+        raise InputError(f"out: {folder} cannot be written to ({error.strerror})") from error
 
 
 def _rounded(value: float) -> float:
-    """Return a measured number with the digits that it deserves."""
+    """Round a measurement to four significant digits."""
     return float(f"{value:.4g}")

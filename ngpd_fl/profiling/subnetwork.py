@@ -1,4 +1,4 @@
-"""A part of a network that is like the whole: nodes with as many neighbors."""
+"""A smaller network with the mean degree of the whole, on which rounds are measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FEWEST_NODES = 8
 
 
 def smallest_part(topology: Topology) -> int:
-    """Return the size of the smallest part that has the network's mean degree."""
+    """Return the number of nodes of the smallest part with the network's mean degree."""
     fewest = max(_FEWEST_NODES, _mean_degree(topology) + 2)
     size: int = min(fewest + fewest % 2, topology.num_nodes)
     return size
@@ -21,7 +21,7 @@ def _mean_degree(topology: Topology) -> int:
 
 
 def part_of(topology: Topology, size: int) -> Topology:
-    """Return the network itself or, of ``size`` nodes (an even number), a regular one with its mean degree."""
+    """Return a regular network of ``size`` nodes (an even number) with the mean degree, or the whole network."""
     if size == topology.num_nodes:
         return topology
     degree = _mean_degree(topology)

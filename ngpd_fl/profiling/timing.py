@@ -1,9 +1,10 @@
-"""Time of a run: a few rounds and evaluations of a part of the network, carried over in proportion."""
+"""Time of a run, estimated from a few rounds and evaluations of a part of the network, in proportion."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -14,20 +15,20 @@ from ngpd_fl.training import Job
 from strategies import Phase
 
 _LONG_ROUND = 1.0
-"""Seconds; a larger part of the network is tried until a round takes so long."""
-_PATIENCE = 5.0
-"""Seconds that measuring rounds of all kinds may take once there is one figure of each."""
+"""Seconds: larger parts of the network are tried until a round takes longer."""
+_BUDGET = 5.0
+"""Seconds for repeated measurements of all kinds of rounds; each kind is measured at least once."""
 _REPEATS = 5
 
 
 def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
-    """Return the seconds of a round of the whole network, and on how many nodes they were measured.
+    """Return the seconds of a round of the whole network, and the number of nodes that were timed.
 
-    The part grows until a round of it takes long enough to be carried over.
+    The timed part grows from ``size`` up to ``most`` nodes, until a round takes long enough to be extrapolated.
     """
     num_nodes = job.topology.num_nodes
     while True:
-        engine = job.start(SynchronousEngine, topology=part_of(job.topology, size))
+        engine = SynchronousEngine(replace(job.engine_settings, topology=part_of(job.topology, size)))
         seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
         if size >= most or seconds > _LONG_ROUND:
             return mean_round(job, engine) * num_nodes / size, size
@@ -35,7 +36,10 @@ def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
 
 
 def mean_round(job: Job, engine: SynchronousEngine) -> float:
-    """Return the mean seconds of a run's rounds; those that refresh the same are alike, and a few of each are timed."""
+    """Return the mean seconds of a run's rounds.
+
+    Rounds that refresh the same parts of the curvature are of one kind; a few of each kind are timed.
+    """
     training = job.config.training
     kinds: dict[tuple[Phase, ...], list[int]] = {}
     for number in range(training.rounds):
@@ -43,16 +47,19 @@ def mean_round(job: Job, engine: SynchronousEngine) -> float:
         kinds.setdefault(tuple(map(job.strategy.phase, steps)), []).append(number)
     total = 0.0
     for numbers in kinds.values():
-        found: list[float] = []
-        while len(found) < _REPEATS and sum(found) < _PATIENCE / len(kinds):
-            engine.round = numbers[len(found) % len(numbers)]
-            found.append(_timed(job, engine.run_round))
-        total += len(numbers) * median(found)
+        seconds: list[float] = []
+        while len(seconds) < _REPEATS and sum(seconds) < _BUDGET / len(kinds):
+            engine.round = numbers[len(seconds) % len(numbers)]
+            seconds.append(_timed(job, engine.run_round))
+        total += len(numbers) * median(seconds)
     return total / training.rounds
 
 
 def evaluation_seconds(job: Job) -> float:
-    """Return the seconds of an evaluation: of N + 1 models (on each node's own images: 2 N), from those of two."""
+    """Return the seconds of an evaluation, in proportion to those of two models.
+
+    An evaluation takes N + 1 models on common examples, 2 N on the nodes' own.
+    """
     start, num_nodes = job.model.start()[None], job.topology.num_nodes
     models = num_nodes + 1 if job.evaluated_on == "common" else 2 * num_nodes
 
@@ -63,6 +70,7 @@ def evaluation_seconds(job: Job) -> float:
 
 
 def _timed(job: Job, action: Callable[[], object]) -> float:
+    """Return the seconds of an action, with the work that it leaves to a GPU."""
     began = time.perf_counter()
     action()
     if job.device.type == "cuda":

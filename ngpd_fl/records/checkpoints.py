@@ -23,7 +23,7 @@ from ngpd_fl.records.files import apart, remove_partial, write_text, written_who
 from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
 from ngpd_fl.records.tensors import read_tensors
 
-_FORMAT = 1
+_FORMAT = 2
 _KEPT = 2
 _NAME = re.compile(r"round-(\d{6,})\.(?:json|safetensors)")
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ngpd_fl.core.code_version import code_version
+from ngpd_fl.records.versions import RECORDS
 
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
@@ -22,6 +23,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "code": code_version(),
+        "records": RECORDS,
         "device": device.type,
         "device_name": name,
         "threads": torch.get_num_threads(),

@@ -22,6 +22,7 @@ from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.tensorboard import EventFiles
 from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
 
 AVERAGE = "average"
 """Name of the averaged model among the saved ones; the others are ``node0``, ``node1``, ..."""
@@ -211,9 +212,10 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
 
-    def config(self) -> Config:
-        """Return the run's configuration."""
-        return Config.load(self.path / "config.toml")
+    def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
+        """Return the run's configuration, with ``overrides`` by dotted keys over it."""
+        with naming_version(self.path):
+            return recorded_config(self.path / "config.toml", overrides)
 
     def metrics(self) -> list[Metrics]:
         """Return the evaluations in order, none where the first was not reached.
@@ -224,11 +226,12 @@ class RunFolder:
         if not path.exists():
             return []
         found = []
-        for number, values in read_json_lines(path):
-            try:
-                found.append(metrics_of(values))
-            except ValueError as error:
-                raise InputError(f"{path}: line {number} is damaged ({error})") from error
+        with naming_version(self.path):
+            for number, values in read_json_lines(path):
+                try:
+                    found.append(metrics_of(values))
+                except ValueError as error:
+                    raise InputError(f"{path}: line {number} is damaged ({error})") from error
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -236,7 +239,8 @@ class RunFolder:
         path = self.path / "summary.json"
         if not path.exists():
             raise InputError(f"{self.path}: the run has not ended (no summary.json)")
-        return read_record(path, Summary)
+        with naming_version(self.path):
+            return read_record(path, Summary, current_summary)
 
     def environment(self) -> dict[str, Any]:
         """Return what the result depends on besides the configuration; raise ``InputError`` where it is damaged."""
@@ -281,6 +285,11 @@ class RunFolder:
         if (path / "summary.json").exists() and (status := self.summary().get("status")) not in _CUT_SHORT:
             raise InputError(f"{path}: the run is over ({status}); only one that was cut short can be resumed")
         environment = self.environment()
+        if (records := environment.get("records")) != RECORDS:
+            version = written_by(path) or "of an unknown version"
+            raise InputError(
+                f"{path}: cannot be resumed; ngpd-fl {version} wrote records of version {records or 1}, not {RECORDS}"
+            )
         if "data" not in environment:
             raise InputError(f"{path}: cannot be resumed; neither Flower's runs can, nor those of earlier versions")
         if environment.get("config") != _fingerprint(read_text(path / "config.toml", "")):

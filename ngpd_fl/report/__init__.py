@@ -1,4 +1,4 @@
-"""Reports: what a run's records say, in tables and pictures.
+"""Reports: tables and pictures from the records of runs.
 
 from ngpd_fl.report import write_plots
 write_plots("runs/digits-ngpd-1")

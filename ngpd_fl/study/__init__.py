@@ -1,10 +1,10 @@
-"""Studies: which of several strategies is best, each tuned with the same effort, over cells and seeds.
+"""Studies: comparison of strategies over cells and seeds, each tuned with the same number of trials.
 
-from ngpd_fl.study import Plan, study
-study(Plan.read("study.toml"), "runs/study", jobs=2)
+from ngpd_fl.study import StudyPlan, run_study
+run_study(StudyPlan.read("study.toml"), "runs/study", jobs=2)
 """
 
-from ngpd_fl.study.plan import PLAN, Plan
-from ngpd_fl.study.study import Standing, standing, study
+from ngpd_fl.study.plan import STUDY_FILE, StudyPlan
+from ngpd_fl.study.study import StudyProgress, run_study, study_progress
 
-__all__ = ["PLAN", "Plan", "Standing", "standing", "study"]
+__all__ = ["STUDY_FILE", "StudyPlan", "StudyProgress", "run_study", "study_progress"]

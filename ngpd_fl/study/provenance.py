@@ -1,4 +1,4 @@
-"""Where a study's figures come from: when, on which machine, with which versions of what."""
+"""Provenance of a study's figures: date, machine, code and versions of packages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ngpd_fl.records import RunFolder
 
 
 def provenance(runs: Path) -> dict[str, Any]:
-    """Return what is to be known of the runs in a folder besides their configurations.
+    """Return the provenance of the runs in a folder, as JSON values.
 
-    The environments are those that the runs have recorded themselves, each once; more than one means that the code, a
-    version or the machine has changed on the way.
+    Its environments are those that the runs have recorded, each once. Several of them mean that the code, a version or
+    the machine has changed during the study.
     """
     environments: dict[str, tuple[dict[str, Any], int]] = {}
     for path in sorted(runs.glob("*/environment.json")):
-        found = RunFolder(path.parent).environment()
-        kept = {name: value for name, value in found.items() if name not in ("config", "data", "resumed")}
+        environment = RunFolder(path.parent).environment()
+        kept = {name: value for name, value in environment.items() if name not in ("config", "data", "resumed")}
         text = json.dumps(kept, sort_keys=True)
         environments[text] = (kept, environments.get(text, (kept, 0))[1] + 1)
     return {
@@ -37,7 +37,7 @@ def provenance(runs: Path) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the code, with ``-dirty`` where files differ from it; None outside of a repository."""
+    """Return the commit of the code, with ``-dirty`` if files differ from it; None outside a repository."""
     root = Path(__file__).parents[2]
     words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

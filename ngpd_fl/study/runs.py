@@ -1,4 +1,4 @@
-"""A study's runs on disk, each in a folder named by what its configuration is, so that none is ever done twice."""
+"""A study's runs on disk, in folders named by a fingerprint of their configuration, so that no run is done twice."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tomli_w
+
 from ngpd_fl.config import Config, InputError, conforming, read_json_lines
+from ngpd_fl.config.renamed import with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
 from ngpd_fl.records.shapes import Amount, Shape
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, End, is_over
+from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd, is_over
 
 RUNS = "runs"
-"""The folder of the runs in that of a study."""
+"""Name of the folder of runs in a study's folder."""
 
 JOURNAL = "journal.jsonl"
-"""A line per run that has ended, however: when, how, and after how many seconds."""
+"""Name of the journal: a line per run that has ended, with date, status and seconds."""
 
-_PATIENCE = 30.0
-"""Seconds that runs of a study that was killed are given to notice it."""
+_TIMEOUT = 30.0
+"""Seconds for the runs of a killed study to end."""
 
 
 class _Line(Shape):
@@ -34,14 +37,14 @@ class _Line(Shape):
     seconds: Amount | None
 
 
-class Record(NamedTuple):
-    """A run that is over.
+class CompletedRun(NamedTuple):
+    """Result of a run that is over.
 
     Attributes:
         status: ``"finished"``, ``"diverged"`` or ``"failed"``.
-        note: why it failed.
-        summary: as in ``summary.json``; empty where it failed.
-        metrics: its evaluations, in order.
+        note: the reason of a failure.
+        summary: the content of ``summary.json``; empty after a failure.
+        metrics: evaluations, in order.
     """
 
     status: str
@@ -50,28 +53,28 @@ class Record(NamedTuple):
     metrics: list[Metrics]
 
     def figure(self, name: str) -> float | None:
-        """Return a final figure; None where the run did not finish, or it is not known."""
+        """Return a final figure; None if the run did not finish or has no such figure."""
         value = (self.summary.get("final") or {}).get(name) if self.status == FINISHED else None
         return None if value is None else float(value)
 
     def reached(self, target: float) -> Metrics | None:
-        """Return the first evaluation whose mean over the nodes is as good as a target."""
-        return next((each for each in self.metrics if each.measure.rank(each.mean) >= each.measure.rank(target)), None)
+        """Return the first evaluation whose mean over nodes reaches a target; None if there is none."""
+        return next((m for m in self.metrics if m.measure.rank(m.mean) >= m.measure.rank(target)), None)
 
 
-class Runs:
-    """The runs of a study.
+class RunStore:
+    """All runs of a study on disk.
 
     Attributes:
-        folder: where they lie.
-        times: key of a run that has ended -> seconds that it took.
+        folder: the folder of the runs.
+        times: seconds of the runs that have ended, by their keys.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read how earlier runs of the study in ``folder`` have ended."""
+        """Read the journal of the study in ``folder``."""
         self.folder = folder / RUNS
         self._journal = folder / JOURNAL
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, CompletedRun] = {}
         self._failed: dict[str, str] = {}
         self.times: dict[str, float] = {}
         for line in self._lines():
@@ -79,13 +82,16 @@ class Runs:
 
     @staticmethod
     def key(config: Config) -> str:
-        """Return what a run is known by: a fingerprint of its whole configuration, but for where its data lie."""
-        data = config.data.model_copy(update={"data_dir": None, "download": False})
-        config = config.model_copy(update={"data": data})
-        return hashlib.sha256(config.to_toml().encode()).hexdigest()[:16]
+        """Return a run's name: a fingerprint of its whole configuration, but for where its data lie.
 
-    def record(self, key: str) -> Record | None:
-        """Return what came of a run; None where it is not over."""
+        It goes by the keys of version 0.1, so that a study of then knows its runs.
+        """
+        data = config.data.model_copy(update={"data_dir": None, "download": False})
+        values = config.model_copy(update={"data": data}).model_dump(mode="json", exclude_none=True)
+        return hashlib.sha256(tomli_w.dumps(with_names_of_0_1(values)).encode()).hexdigest()[:16]
+
+    def record(self, key: str) -> CompletedRun | None:
+        """Return the result of a run; None if it is not over."""
         if key not in self._records and is_over(self.folder / key):
             folder = RunFolder.open(self.folder / key)
             summary = folder.summary()
@@ -94,13 +100,13 @@ class Runs:
                 "-inf"
             )
             status = FINISHED if summary["status"] == FINISHED and finite else DIVERGED
-            self._records[key] = Record(status, "", summary, metrics)
+            self._records[key] = CompletedRun(status, "", summary, metrics)
         if key not in self._records and key in self._failed:
-            return Record(FAILED, self._failed[key], {}, [])
+            return CompletedRun(FAILED, self._failed[key], {}, [])
         return self._records.get(key)
 
-    def end(self, key: str, what: str, end: End) -> None:
-        """Write down how a run has ended."""
+    def end(self, key: str, what: str, end: RunEnd) -> None:
+        """Record the end of a run in the journal."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = {"run": key, "what": what, "status": end.status, "note": end.note, "seconds": end.seconds, "ended": now}
         with self._journal.open("a", encoding="utf-8") as file:
@@ -110,18 +116,18 @@ class Runs:
         self._take(line)
 
     def take_over(self) -> None:
-        """Let this process be the one that runs what is missing, what has failed among it.
+        """Prepare to run all that is missing or has failed.
 
-        A line of the journal that a killed process has not written to its end is removed, and its runs are waited for.
+        Removes a line of the journal that a killed process left incomplete, and waits for that process's runs to end.
 
         Raises:
-            InputError: one of these goes on and on.
+            InputError: one of these runs does not end in time.
         """
         self._failed.clear()
         with self._journal.open("r+b") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
         for path in self.folder.glob("*/config.toml"):
-            until = time.monotonic() + _PATIENCE
+            until = time.monotonic() + _TIMEOUT
             while not is_over(path.parent):
                 try:
                     lock(path).close()
@@ -139,7 +145,7 @@ class Runs:
             self.times[line["run"]] = line["seconds"]
 
     def _lines(self) -> list[dict[str, Any]]:
-        """Return the journal's lines, without one that is not written to its end."""
+        """Return the journal's complete lines."""
         if not self._journal.exists():
             return []
         lines = []

@@ -1,4 +1,4 @@
-"""A study from its plan to its tables."""
+"""Execution of a study, from its plan to its tables."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records import require_empty
 from ngpd_fl.records.files import lock, remove_partial, write_text
 from ngpd_fl.records.rows import Row, write_rows
-from ngpd_fl.study.plan import PLAN, Plan
+from ngpd_fl.study.plan import STUDY_FILE, StudyPlan
 from ngpd_fl.study.provenance import provenance
 from ngpd_fl.study.results import results, run_row
-from ngpd_fl.study.runs import JOURNAL, RUNS, Runs
-from ngpd_fl.study.schedule import Schedule, Slot
+from ngpd_fl.study.runs import JOURNAL, RUNS, RunStore
+from ngpd_fl.study.schedule import PlannedRun, Schedule
 from ngpd_fl.study.tables import latex, markdown
-from ngpd_fl.sweep.workers import End, Task, run_tasks
+from ngpd_fl.sweep.workers import RunEnd, RunTask, run_tasks
 
 
-class Standing(NamedTuple):
-    """How far a study is.
+class StudyProgress(NamedTuple):
+    """Progress of a study.
 
     Attributes:
-        slots: all of its runs, in the order of work.
-        rows: of the table of results.
-        done: how many of the slots are over.
-        total: how many slots there are.
-        seconds: that one process would need for the rest; None where no run has ended yet that would tell.
+        runs: all runs, in the order of work.
+        rows: rows of the table of results.
+        done: number of runs that are over.
+        total: number of all runs.
+        seconds: expected seconds for the rest in one process; None while no similar run has ended.
     """
 
-    slots: list[Slot]
+    runs: list[PlannedRun]
     rows: list[Row]
     done: int
     total: int
     seconds: float | None
 
     @property
-    def words(self) -> str:
-        """E.g. ``7 of 12 runs done``."""
+    def text(self) -> str:
+        """The progress in words, e.g. ``7 of 12 runs done``."""
         return f"{self.done} of {self.total} runs done"
 
 
-def study(
-    plan: Plan,
+def run_study(
+    plan: StudyPlan,
     out: Path | str,
     jobs: int = 1,
     *,
     seconds: float | None = None,
     only: str | None = None,
-    on_end: Callable[[Slot, End, str], None] | None = None,
-) -> Standing:
-    """Run what is missing of a study.
+    on_end: Callable[[PlannedRun, RunEnd, str], None] | None = None,
+) -> StudyProgress:
+    """Run all missing runs of a study.
 
     Args:
-        plan: what is to be found out.
+        plan: the study's plan.
         out: its folder, new or of an earlier call.
-        jobs: runs at a time, each in a process of its own.
-        seconds: no run is begun that would, by those before it, end later than in so many seconds; None: no limit.
-        only: a cell's values and a strategy's label, with slashes between: nothing else is run.
-        on_end: called with each run that has ended, how, and how far the study is.
+        jobs: number of runs at a time, each in its own process.
+        seconds: time limit; no run begins that is expected to end later. Defaults to no limit.
+        only: a cell's values and a strategy's label, joined by slashes, to run nothing else.
+        on_end: called after each run with the run, its end, and the study's progress in words.
 
     Returns:
-        How far it is now.
+        The progress at the end.
 
     Raises:
         InputError: the folder cannot be used; nothing was changed.
-        KeyboardInterrupt: as it came, after what was recorded has been completed.
+        KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
     if jobs < 1:
@@ -79,64 +79,64 @@ def study(
     with lock(folder / JOURNAL, "study"):
         for path in (folder, folder / RUNS):
             remove_partial(path, is_ours=True)
-        write_text(folder / PLAN, plan.text)
-        runs = Runs(folder)
-        runs.take_over()
-        whole, schedule = Schedule(plan, runs), Schedule(plan, runs, only)
-        begun: dict[str, Slot] = {}
+        write_text(folder / STUDY_FILE, plan.text)
+        store = RunStore(folder)
+        store.take_over()
+        whole, schedule = Schedule(plan, store), Schedule(plan, store, only)
+        begun: dict[str, PlannedRun] = {}
 
-        def tasks() -> Iterator[Task | None]:
-            for slot in schedule.coming(until):
-                if slot is not None:
-                    begun[slot.key] = slot
-                yield None if slot is None else schedule.task(slot)
+        def tasks() -> Iterator[RunTask | None]:
+            for run in schedule.coming(until):
+                if run is not None:
+                    begun[run.key] = run
+                yield None if run is None else schedule.task(run)
 
-        def end(task: Task, end: End) -> None:
-            slot = begun.pop(task.name)
-            runs.end(slot.key, slot.name, end)
+        def end(task: RunTask, end: RunEnd) -> None:
+            run = begun.pop(task.name)
+            store.end(run.key, run.name, end)
             now = _write(whole, folder)
             if on_end is not None:
-                on_end(slot, end, now.words)
+                on_end(run, end, now.text)
 
         _write(whole, folder)
         try:
             run_tasks(tasks(), jobs, end)
         finally:
-            write_text(folder / "provenance.json", json.dumps(provenance(runs.folder), indent=2) + "\n")
+            write_text(folder / "provenance.json", json.dumps(provenance(store.folder), indent=2) + "\n")
         return _write(whole, folder)
 
 
-def standing(plan: Plan, out: Path | str) -> Standing:
-    """Return how far a study is, and change nothing; ``out`` need not be there yet."""
-    return _standing(Schedule(plan, Runs(Path(out))))
+def study_progress(plan: StudyPlan, out: Path | str) -> StudyProgress:
+    """Return the progress of the study in folder ``out``, which need not exist; nothing is changed."""
+    return _progress(Schedule(plan, RunStore(Path(out))))
 
 
-def _write(schedule: Schedule, folder: Path) -> Standing:
-    """Write all tables from the runs that there are."""
-    plan, runs, found = schedule.plan, schedule.runs, _standing(schedule)
-    done = [run_row(plan, slot, runs.times.get(slot.key)) for slot in found.slots if slot.record is not None]
+def _write(schedule: Schedule, folder: Path) -> StudyProgress:
+    """Write all tables from the runs so far."""
+    plan, store, progress = schedule.plan, schedule.store, _progress(schedule)
+    done = [run_row(plan, run, store.times.get(run.key)) for run in progress.runs if run.record is not None]
     write_rows(folder, "runs", done)
-    write_rows(folder, "results", found.rows)
-    write_text(folder / "results.md", markdown(plan, found.rows, found.words))
-    write_text(folder / "results.tex", latex(plan, found.rows, found.words))
-    return found
+    write_rows(folder, "results", progress.rows)
+    write_text(folder / "results.md", markdown(plan, progress.rows, progress.text))
+    write_text(folder / "results.tex", latex(plan, progress.rows, progress.text))
+    return progress
 
 
-def _standing(schedule: Schedule) -> Standing:
-    slots = schedule.slots()
-    rates = schedule.rates(slots)
-    missing = {slot.key or slot.name: slot for slot in slots if slot.record is None}
-    times = [schedule.seconds(slot, rates) for slot in missing.values()]
-    known = [each for each in times if each is not None]
+def _progress(schedule: Schedule) -> StudyProgress:
+    runs = schedule.runs()
+    rates = schedule.rates(runs)
+    missing = {run.key or run.name: run for run in runs if run.record is None}
+    times = [schedule.seconds(run, rates) for run in missing.values()]
+    known = [time for time in times if time is not None]
     seconds = sum(known) if len(known) == len(times) else None
-    return Standing(slots, results(schedule, slots), sum(s.record is not None for s in slots), len(slots), seconds)
+    return StudyProgress(runs, results(schedule, runs), sum(run.record is not None for run in runs), len(runs), seconds)
 
 
 def _prepare(folder: Path) -> None:
-    """Let the folder be one of a study; raise ``InputError`` where it holds something else."""
+    """Create the study's folder, or raise ``InputError`` if it holds something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / PLAN).is_file():
+        if not (folder / STUDY_FILE).is_file():
             require_empty(folder)
         (folder / RUNS).mkdir(exist_ok=True)
         (folder / JOURNAL).touch()

@@ -1,4 +1,4 @@
-"""A study's results as people read them: in Markdown, in LaTeX and, by the same words, on a terminal."""
+"""Tables of a study's results in Markdown and LaTeX, and their cells for the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from itertools import groupby
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
-from ngpd_fl.study.plan import Plan
-from ngpd_fl.study.results import cost_name, figures, target_words
+from ngpd_fl.report.spread import Spread
+from ngpd_fl.study.plan import StudyPlan
+from ngpd_fl.study.results import cost_name, figures, target_text
 from ngpd_fl.sweep.workers import DIVERGED, FAILED
 
 BEST, NEAR = "best", "near"
-"""How a row is marked."""
+"""Columns that mark rows."""
 
 LEGEND = "Mean and standard deviation over seeds. Bold: the best; *: within one standard deviation of it."
 
@@ -23,7 +24,7 @@ _COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "virtual_seconds": ("virtual time", units.seconds),
     "joules": ("energy", units.energy),
 }
-"""What is shown of the costs: in words, and how a number is written."""
+"""The costs shown, each with its head and format."""
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -34,14 +35,14 @@ _ESCAPES = {
 }
 
 
-def heads(plan: Plan, rows: Sequence[Row]) -> list[str]:
-    """Return the columns' heads."""
-    costs = [f"{_COSTS[cost][0]} to {target_words(plan, target)}" for target, cost in _shown_costs(plan, rows)]
+def heads(plan: StudyPlan, rows: Sequence[Row]) -> list[str]:
+    """Return the heads of the columns."""
+    costs = [f"{_COSTS[cost][0]} to {target_text(plan, target)}" for target, cost in _shown_costs(plan, rows)]
     return ["strategy", *figures(plan).values(), *costs, "values", *["paper"] * _has_paper(rows), "seeds"]
 
 
-def cells(plan: Plan, rows: Sequence[Row]) -> list[list[str]]:
-    """Return the columns of each row, without marks."""
+def cells(plan: StudyPlan, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the cells of each row, without marks."""
     return [
         [
             row["strategy"],
@@ -55,8 +56,8 @@ def cells(plan: Plan, rows: Sequence[Row]) -> list[list[str]]:
     ]
 
 
-def markdown(plan: Plan, rows: Sequence[Row], progress: str) -> str:
-    """Return all cells' tables with the title, the notes and how far the study is."""
+def markdown(plan: StudyPlan, rows: Sequence[Row], progress: str) -> str:
+    """Return the tables of all cells, with the title, the notes and the study's progress."""
     parts = [f"# {plan.title}", plan.notes, f"{progress}.", LEGEND]
     first = heads(plan, rows)
     lines = {id(row): line for row, line in zip(rows, cells(plan, rows), strict=True)}
@@ -67,22 +68,22 @@ def markdown(plan: Plan, rows: Sequence[Row], progress: str) -> str:
         for row in group_rows:
             if row["role"] != role:
                 role = row["role"]
-                table.append(_bar(["*references*", *[""] * (len(first) - 1)]))
+                table.append(_bar(["*baselines*", *[""] * (len(first) - 1)]))
             label, *rest = (cell.replace("|", "\\|") for cell in lines[id(row)])
-            place = list(figures(plan)).index(plan.objective)
+            column = list(figures(plan)).index(plan.objective)
             if row[BEST]:
-                label, rest[place] = f"**{label}**", f"**{rest[place]}**"
+                label, rest[column] = f"**{label}**", f"**{rest[column]}**"
             elif row[NEAR]:
-                rest[place] += r" \*"
+                rest[column] += r" \*"
             table.append(_bar([label, *rest]))
-        parts += [f"## {name}", skew_words(group_rows), "\n".join(table)]
+        parts += [f"## {name}", skew_text(group_rows), "\n".join(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def skew_words(rows: Sequence[Row]) -> str:
-    """Return how the labels of a cell's nodes differ and how that lies on its graph; empty where it is not known.
+def skew_text(rows: Sequence[Row]) -> str:
+    """Return the label skew of a cell in a sentence; empty if it is not known.
 
-    Of the first peer that knows: others may run on another graph.
+    It is that of the first row that knows it; other strategies may run on another graph.
     """
     row = next((row for row in rows if row["of_neighborhoods"] is not None), None)
     if row is None:
@@ -93,8 +94,8 @@ def skew_words(rows: Sequence[Row]) -> str:
     )
 
 
-def latex(plan: Plan, rows: Sequence[Row], progress: str) -> str:
-    """Return one table of all cells, for a document that uses the package booktabs; the values are left out."""
+def latex(plan: StudyPlan, rows: Sequence[Row], progress: str) -> str:
+    """Return one table of all cells, for LaTeX documents with the package booktabs, without the tuned values."""
     first = heads(plan, rows)
     dropped = first.index("values")
     lines = {id(row): line for row, line in zip(rows, cells(plan, rows), strict=True)}
@@ -106,7 +107,7 @@ def latex(plan: Plan, rows: Sequence[Row], progress: str) -> str:
         rf"\caption{{{escape(plan.title)}. {escape(LEGEND)}}}",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
-        _row([escape(head) for place, head in enumerate(first) if place != dropped]),
+        _row([escape(head) for column, head in enumerate(first) if column != dropped]),
     ]
     for name, group in groupby(rows, key=lambda row: row["cell"]):
         out += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(name)}}}}} \\"]
@@ -115,18 +116,18 @@ def latex(plan: Plan, rows: Sequence[Row], progress: str) -> str:
             if row["role"] != role:
                 role = row["role"]
                 out.append(rf"\cmidrule{{1-{width}}}")
-            texts = [escape(cell) for place, cell in enumerate(lines[id(row)]) if place != dropped]
-            place = 1 + list(figures(plan)).index(plan.objective)
+            texts = [escape(cell) for column, cell in enumerate(lines[id(row)]) if column != dropped]
+            column = 1 + list(figures(plan)).index(plan.objective)
             if row[BEST]:
-                texts[0], texts[place] = rf"\textbf{{{texts[0]}}}", rf"\textbf{{{texts[place]}}}"
+                texts[0], texts[column] = rf"\textbf{{{texts[0]}}}", rf"\textbf{{{texts[column]}}}"
             elif row[NEAR]:
-                texts[place] += "$^{*}$"
+                texts[column] += "$^{*}$"
             out.append(_row(texts))
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX sets it."""
+    """Escape text for LaTeX."""
     return "".join(_ESCAPES.get(letter, letter) for letter in text)
 
 
@@ -142,8 +143,8 @@ def _has_paper(rows: Sequence[Row]) -> bool:
     return any(row["paper"] for row in rows)
 
 
-def _shown_costs(plan: Plan, rows: Sequence[Row]) -> list[tuple[float, str]]:
-    """Return the targets and costs that have a column: rounds and bytes always, others where a run knows them."""
+def _shown_costs(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[float, str]]:
+    """Return the targets and costs with a column: rounds and bytes always, others if a run knows them."""
     return [
         (target, cost)
         for target in plan.final.targets
@@ -152,19 +153,13 @@ def _shown_costs(plan: Plan, rows: Sequence[Row]) -> list[tuple[float, str]]:
     ]
 
 
-def _spread(plan: Plan, row: Row, name: str) -> str:
-    """Return ``97.53 ± 0.12 %``."""
-    mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
-    if mean is None:
-        return "-"
-    measure = plan.measure
-    form = ".2f" if measure.higher_is_better else measure.form  # the differences between strategies may be small
-    around = "" if sd is None else f" ± {measure.factor * sd:{form}}"
-    return f"{measure.factor * mean:{form}}{around}{measure.unit}"
+def _spread(plan: StudyPlan, row: Row, name: str) -> str:
+    """Return mean and standard deviation, e.g. ``97.53 ± 0.12 %``."""
+    return Spread(row[f"{name}_mean"], row[f"{name}_sd"]).text(plan.measure)
 
 
 def _cost(row: Row, target: float, cost: str) -> str:
-    """Return the median, and of how many seeds it is where not of all."""
+    """Return the median cost, with the number of seeds if not all reached the target."""
     reached, over = row[f"reached_{target:g}"], row["finished"] + row[DIVERGED]
     if not over:
         return "-"
@@ -184,7 +179,7 @@ def _values(row: Row) -> str:
 
 
 def _state(row: Row) -> str:
-    """Return how many seeds there are, and what is missing or went wrong."""
+    """Return the number of seeds, and of those that are missing, diverged or failed."""
     if row["hopeless"]:
         return "no trial finished"
     if row["tried"] < row["trials"]:

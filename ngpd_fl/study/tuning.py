@@ -1,7 +1,7 @@
-"""The trials of one strategy in one cell: what values they have, and which were best.
+"""Tuning of one strategy in one cell: the values of its trials, and the best of them.
 
-Nothing is kept of the search itself: every trial is drawn again from the results of those before it, so that a study
-that was killed goes on as if it never had been, however many runs go on at a time.
+The search keeps no state: every trial is drawn again from the results of those before it. A killed study goes on as if
+it had not been killed, whatever the number of concurrent runs.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from optuna.trial import FrozenTrial, create_trial
 
 from ngpd_fl.records import Measure
 from ngpd_fl.study.file import TuningSection
-from ngpd_fl.study.plan import Strategy
-from ngpd_fl.study.runs import Record
+from ngpd_fl.study.plan import StudyStrategy
+from ngpd_fl.study.runs import CompletedRun
 from ngpd_fl.sweep.trials import STATES, quiet_study, tpe
 from ngpd_fl.sweep.workers import DIVERGED, FINISHED
 
 _MOST_AT_RANDOM = 10
-"""Trials before TPE takes over; of few trials it is the first half."""
+"""Most random trials before TPE; with few trials, the first half of them are random."""
 
 _DRAWS = 50
-"""It is drawn so often at most until the values are new."""
+"""Most draws until the values are new."""
 
 
 class Tuning:
-    """One strategy's search.
+    """Search for the values of one strategy.
 
     Attributes:
-        size: how many trials there are; none where nothing is searched for.
+        size: number of trials; 0 if there is nothing to tune.
     """
 
-    def __init__(self, strategy: Strategy, section: TuningSection, objective: str, measure: Measure) -> None:
-        """Draw what does not depend on any result."""
+    def __init__(self, strategy: StudyStrategy, section: TuningSection, objective: str, measure: Measure) -> None:
+        """Draw the trials that do not depend on results."""
         self._space = strategy.space
         self._distributions = {key: dimension.distribution for key, dimension in strategy.space.items()}
         self._objective, self._measure, self._seed = objective, measure, section.seed
@@ -48,15 +48,15 @@ class Tuning:
         while len(self._points) < at_random:
             self._points.append(self._draw(drawing))
 
-    def values(self, number: int, before: Sequence[Record | None]) -> Mapping[str, Any] | None:
+    def values(self, number: int, before: Sequence[CompletedRun | None]) -> Mapping[str, Any] | None:
         """Return a trial's values.
 
         Args:
-            number: of the trial, from 0 on.
-            before: what came of the trials with lower numbers; None where one is not over.
+            number: the trial's number, from 0.
+            before: results of the trials with lower numbers; None for one that is not over.
 
         Returns:
-            The values by key; None where they depend on a trial that is not over.
+            The values by key; None if they depend on a trial that is not over.
         """
         if number < len(self._points):
             return self._points[number]
@@ -65,7 +65,7 @@ class Tuning:
         drawing = quiet_study(tpe(self._seed, number, n_startup_trials=1), self._measure.higher_is_better)
         drawing.add_trials(
             [
-                self._told(values, record)
+                self._frozen(values, record)
                 for values, record in zip(self._points, before[:number], strict=True)
                 if record is not None
             ]
@@ -73,15 +73,15 @@ class Tuning:
         self._points.append(self._draw(drawing))
         return self._points[number]
 
-    def best(self, records: Sequence[Record | None]) -> int | None:
-        """Return the number of the best trial, of equal ones the first; None where none has finished."""
+    def best(self, records: Sequence[CompletedRun | None]) -> int | None:
+        """Return the number of the best trial, the first among equals; None if none has finished."""
         values = [None if record is None else record.figure(self._objective) for record in records]
         ranks = [self._measure.rank(float("nan") if value is None else value) for value in values]
         best = max(range(len(ranks)), key=ranks.__getitem__, default=None)
         return None if best is None or values[best] is None else best
 
-    def _told(self, values: Mapping[str, Any], record: Record) -> FrozenTrial:
-        """Return a trial as Optuna takes it: one that diverged is where it does not search on."""
+    def _frozen(self, values: Mapping[str, Any], record: CompletedRun) -> FrozenTrial:
+        """Return a trial for Optuna, whose search avoids the values of diverged trials."""
         value = record.figure(self._objective)
         status = record.status if record.status != FINISHED or value is not None else DIVERGED
         return create_trial(
@@ -92,7 +92,7 @@ class Tuning:
         )
 
     def _draw(self, drawing: optuna.Study) -> Mapping[str, Any]:
-        """Return values that are none of another trial, as far as there are such: lists may be short."""
+        """Return values unlike those of other trials, if there are any left in short lists."""
         values: Mapping[str, Any] = {}
         for _ in range(_DRAWS):
             params = drawing.ask(self._distributions).params

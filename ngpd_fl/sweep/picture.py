@@ -1,4 +1,4 @@
-"""A sweep's picture: the objective against each key."""
+"""Picture of a sweep: the objective against each key."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report.style import LIGHT, PALETTE, drawing, dress, new_figure, save
-from ngpd_fl.sweep.plan import Plan
+from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import ranked
 
 _COLUMNS = 3
-"""Keys side by side."""
+"""Panels side by side."""
 
 _WIDE = 20.0
-"""From this ratio on, of the largest value to the least, values of a list are drawn on a logarithmic axis."""
+"""Ratio of the largest to the smallest value of a list from which the axis is logarithmic."""
 
 
 @drawing()
-def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
-    """Draw ``plots/sweep.png``; return it, or None where no trial finished.
+def write_picture(plan: SweepPlan, folder: Path, rows: Sequence[Row]) -> Path | None:
+    """Draw ``plots/sweep.png`` and return its path; None if no trial finished.
 
-    Every trial that finished is a dot; the best of each value of a list is on a line or, where these are words, has a
-    bar; the best of all is ringed.
+    Every finished trial is a dot. A line joins the best trials for the values of a list (a bar marks them if the values
+    are words), and a ring marks the best trial of all.
     """
     rows = [row for row in ranked(plan, rows) if row["status"] == "finished"]
     if not rows:
@@ -51,8 +51,8 @@ def write_picture(plan: Plan, folder: Path, rows: Sequence[Row]) -> Path | None:
     return save(figure, folder / "plots" / "sweep.png")
 
 
-def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
-    """Draw the trials, the best first, against one key."""
+def _draw(axes: Axes, plan: SweepPlan, key: str, rows: Sequence[Row]) -> None:
+    """Draw the trials, given best first, against one key."""
     dimension = plan.space[key]
     heights = [plan.measure.factor * row[plan.objective] for row in rows]
     places: list[float]
@@ -67,7 +67,7 @@ def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         elif spread:
             axes.set_xticks(sorted(spread))
-    else:  # words: one place for each, and nothing between them
+    else:  # words: one place each, with nothing in between
         joined = False
         words = list(dict.fromkeys(str(value) for value in dimension.labels))
         places = [words.index(str(row[key])) for row in rows]
@@ -88,5 +88,5 @@ def _draw(axes: Axes, plan: Plan, key: str, rows: Sequence[Row]) -> None:
 
 
 def _is_scale(values: Sequence[object]) -> bool:
-    """Return whether values are numbers, which have their places on an axis."""
+    """Return whether all values are numbers."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

@@ -1,4 +1,4 @@
-"""A sweep from its plan to its records."""
+"""Execution of a sweep, from its plan to its records."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from ngpd_fl.records import require_empty
 from ngpd_fl.records.files import lock, remove_partial, write_text
 from ngpd_fl.records.rows import Row, write_rows
 from ngpd_fl.sweep.picture import write_picture
-from ngpd_fl.sweep.plan import PLAN, Plan
+from ngpd_fl.sweep.plan import SWEEP_FILE, SweepPlan
 from ngpd_fl.sweep.table import TABLE, make_row
-from ngpd_fl.sweep.trials import JOURNAL, Study, Trial
-from ngpd_fl.sweep.workers import End, Task, run_tasks
+from ngpd_fl.sweep.trials import JOURNAL, Trial, Trials
+from ngpd_fl.sweep.workers import RunEnd, RunTask, run_tasks
 
 
-def sweep(
-    plan: Plan,
+def run_sweep(
+    plan: SweepPlan,
     out: Path | str,
     jobs: int = 1,
     *,
-    go_on: bool = False,
+    resume: bool = False,
     checkpoint_every: int | None = None,
     on_end: Callable[[Trial], None] | None = None,
 ) -> list[Row]:
-    """Run the trials of a plan, each in a process and a folder of its own.
+    """Run the trials of a plan, each in its own process and folder.
 
     Args:
-        plan: what is run.
-        out: folder for the records.
-        jobs: trials at a time.
-        go_on: whether ``out`` is a sweep that was cut short, of which only what is missing is run: trials that were
-            killed or interrupted go on from their last checkpoint or begin again, those that diverged or failed would
-            do so again.
-        checkpoint_every: rounds from one checkpoint of a trial to the next; none: it would begin again.
+        plan: the sweep's plan.
+        out: the folder for the records.
+        jobs: number of trials at a time.
+        resume: whether to go on with the incomplete sweep in ``out``: killed or interrupted trials continue from their
+            last checkpoint or begin again; finished, diverged and failed ones are not repeated.
+        checkpoint_every: number of rounds between checkpoints of a trial. Defaults to no checkpoints.
         on_end: called with each trial that has ended.
 
     Returns:
@@ -43,28 +42,28 @@ def sweep(
 
     Raises:
         InputError: the folder cannot be used; nothing was changed.
-        KeyboardInterrupt: as it came, after what was recorded has been completed.
+        KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
     if jobs < 1:
         raise InputError(f"jobs: {jobs} trials at a time; allowed: 1 and more")
-    _prepare(plan, folder, go_on)
+    _prepare(plan, folder, resume)
     with lock(folder / JOURNAL, "sweep"):
         remove_partial(folder, is_ours=True)
-        write_text(folder / PLAN, plan.text)
-        study = Study(plan, folder)
-        rows = {trial.number: make_row(plan, folder, trial) for trial in study.trials()}
+        write_text(folder / SWEEP_FILE, plan.text)
+        trials = Trials(plan, folder)
+        rows = {trial.number: make_row(plan, folder, trial) for trial in trials.trials()}
 
         begun: dict[str, Trial] = {}
 
-        def tasks() -> Iterator[Task]:
-            for trial in study.to_run():
+        def tasks() -> Iterator[RunTask]:
+            for trial in trials.to_run():
                 begun[trial.name] = trial
-                yield Task(trial.name, folder / trial.name, plan.base, plan.values(trial.params), plan.objective)
+                yield RunTask(trial.name, folder / trial.name, plan.base, plan.values(trial.params), plan.objective)
 
-        def end(task: Task, end: End) -> None:
+        def end(task: RunTask, end: RunEnd) -> None:
             trial = replace(begun.pop(task.name), end=end)
-            study.end(trial, end)
+            trials.end(trial, end)
             rows[trial.number] = make_row(plan, folder, trial)
             write_rows(folder, TABLE, [row for _, row in sorted(rows.items())])
             if on_end is not None:
@@ -77,19 +76,19 @@ def sweep(
     return table
 
 
-def _prepare(plan: Plan, folder: Path, go_on: bool) -> None:
-    """Let the folder hold the plan; raise ``InputError`` where it is not the one of this sweep."""
-    if go_on:
-        if not (folder / PLAN).is_file():
-            raise InputError(f"{folder}: not a sweep's folder (it should hold {PLAN})")
-        if not plan.same_search(Plan.read(folder / PLAN, measure=plan.measure)):  # of the same data
-            raise InputError(f"{folder / PLAN}: differs from the file given; only sweep.trials may grow")
+def _prepare(plan: SweepPlan, folder: Path, resume: bool) -> None:
+    """Create the folder with the plan, or raise ``InputError`` if it is not that of this sweep."""
+    if resume:
+        if not (folder / SWEEP_FILE).is_file():
+            raise InputError(f"{folder}: not a sweep's folder (it should hold {SWEEP_FILE})")
+        if not plan.same_search(SweepPlan.read(folder / SWEEP_FILE, measure=plan.measure)):  # with the same data
+            raise InputError(f"{folder / SWEEP_FILE}: differs from the file given; only sweep.trials may grow")
         (folder / JOURNAL).touch()
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         require_empty(folder)
-        write_text(folder / PLAN, plan.text)
+        write_text(folder / SWEEP_FILE, plan.text)
         (folder / JOURNAL).touch()
     except OSError as error:
         raise InputError(f"out: {folder} cannot be written ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: one that raises, or is killed, stops no other."""
+"""Runs in their own processes, so that an error in one, or its death, stops no other."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ from ngpd_fl.records import RunFolder
 from ngpd_fl.training.run import resume, run
 
 FINISHED, DIVERGED, FAILED, INTERRUPTED, KILLED = "finished", "diverged", "failed", "interrupted", "killed"
-"""How a run ends. The last two were cut short: they are run again."""
+"""Statuses of ended runs. Interrupted and killed ones are run again."""
 
 _SYMBOLS = "torch.fx.experimental.symbolic_shapes"
-_SLOW = ("datasets", "flwr_datasets.partitioner", "sklearn.datasets", "torchvision", _SYMBOLS)
-"""What some runs import, which takes seconds: where this process had to, because it has composed one, theirs will."""
+_SLOW_IMPORTS = ("datasets", "flwr_datasets.partitioner", "sklearn.datasets", "torchvision", _SYMBOLS)
+"""Modules that some runs need and that take seconds to import: preloaded if this process has imported them."""
 
-
-_no_main = threading.Lock()
+_main_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run that is to be done.
+class RunTask:
+    """One run for a worker.
 
     Attributes:
-        name: what it is known by.
-        folder: of its records.
+        name: its name.
+        folder: the folder of its records.
         base: the configuration.
-        values: what is put over it, by dotted keys; a combination that is not possible fails in its own process.
-        objective: the final figure that it is run for.
+        values: keys to put over it, dotted; an impossible combination fails in the worker.
+        objective: the final figure to return.
     """
 
     name: str
@@ -53,14 +52,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class End:
-    """How a run ended.
+class RunEnd:
+    """End of a run.
 
     Attributes:
-        status: one of the above.
-        note: why it did not finish, or what was odd about going on with it.
+        status: one of the statuses above.
+        note: why it did not finish, or warnings of resuming it.
         value: the objective.
-        seconds: that it took; None where its process did not live to say it.
+        seconds: its duration; None if its process was killed.
     """
 
     status: str
@@ -70,58 +69,59 @@ class End:
 
     @property
     def is_final(self) -> bool:
-        """Whether the run would end so again."""
+        """Whether the run would end in the same way again."""
         return self.status in (FINISHED, DIVERGED, FAILED)
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that does one run.
+    """Process of one run.
 
     Attributes:
-        task: which.
-        process: its process.
-        said: where it says why it did not finish.
+        task: the run.
+        process: the process.
+        connection: the end of the pipe from which its status is read.
     """
 
-    task: Task
+    task: RunTask
     process: BaseProcess
-    said: Connection
+    connection: Connection
 
 
 def run_tasks(
-    tasks: Iterable[Task | None],
+    tasks: Iterable[RunTask | None],
     jobs: int,
-    on_end: Callable[[Task, End], None],
+    on_end: Callable[[RunTask, RunEnd], None],
     checkpoint_every: int | None = None,
 ) -> None:
-    """Do runs, ``jobs`` of them at a time; those that were cut short go on.
+    """Run tasks, ``jobs`` of them at a time; incomplete runs continue.
 
     Args:
-        tasks: in order; the next one is asked for when there is room for it. None: there is none until a run has ended.
-        jobs: processes.
+        tasks: the tasks in order; the next one is requested when a worker is free. None means that there is no next one
+            before another run has ended.
+        jobs: number of processes.
         on_end: called with each run that has ended.
-        checkpoint_every: as ``run`` takes it.
+        checkpoint_every: number of rounds between checkpoints. Defaults to no checkpoints.
 
     Raises:
-        KeyboardInterrupt: as it came, after all that runs has recorded what it had.
+        KeyboardInterrupt: passed on after all workers have completed their records.
     """
-    # A process is forked from a server that has imported what it needs but computed nothing: it starts at once.
+    # Forked from a server that has imported all modules but computed nothing, a process starts at once.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["ngpd_fl.core.fork_server", __name__, *(name for name in _SLOW if name in sys.modules)]
+        ["ngpd_fl.core.fork_server", __name__, *(name for name in _SLOW_IMPORTS if name in sys.modules)]
     )
     coming = iter(tasks)
     running: dict[int, Worker] = {}
     try:
         while True:
             while len(running) < jobs and (task := next(coming, None)) is not None:
-                here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(task, checkpoint_every, there), name=task.name)
+                receiving, sending = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(task, checkpoint_every, sending), name=task.name)
                 with _without_main():
                     process.start()
-                there.close()
-                running[process.sentinel] = Worker(task, process, here)
+                sending.close()
+                running[process.sentinel] = Worker(task, process, receiving)
             if not running:
                 return
             for sentinel in wait(list(running)):
@@ -137,12 +137,12 @@ def run_tasks(
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Let a new process leave the user's script alone: it needs nothing of it, and would run it where it has no guard.
+    """Keep new processes from importing the user's script, which would run again where it has no main guard.
 
-    ``multiprocessing`` runs again what has a file or a module's name; others that look for ``__main__`` meanwhile find
-    all that is in it.
+    ``multiprocessing`` imports a ``__main__`` with a file or a module name again. The stand-in has neither, but all
+    other names for threads that look into ``__main__`` meanwhile.
     """
-    with _no_main:
+    with _main_lock:
         main = sys.modules["__main__"]
         stand_in = ModuleType("__main__")
         stand_in.__dict__.update({name: value for name, value in vars(main).items() if name != "__file__"})
@@ -154,41 +154,43 @@ def _without_main() -> Iterator[None]:
             sys.modules["__main__"] = main
 
 
-def _end(worker: Worker) -> End:
-    """Wait for a process, and return how its run ended: by the records, else by what it said, else by its death."""
+def _end(worker: Worker) -> RunEnd:
+    """Wait for a process and return the end of its run: from the records, else from its message or exit code."""
     worker.process.join()
     code = worker.process.exitcode
     status, note, seconds = KILLED, f"its process ended with exit code {code}", None
     if code is not None and code < 0:
         note = f"its process was killed by {signal.Signals(-code).name}"
     try:
-        if worker.said.poll():
-            status, note, seconds = worker.said.recv()
-    except EOFError:  # it was killed
+        if worker.connection.poll():
+            status, note, seconds = worker.connection.recv()
+    except EOFError:  # killed
         pass
-    worker.said.close()
-    return replace(_judged(worker.task, note) if status == FINISHED else End(status, note), seconds=seconds)
+    worker.connection.close()
+    return replace(_recorded_end(worker.task, note) if status == FINISHED else RunEnd(status, note), seconds=seconds)
 
 
-def _judged(task: Task, note: str) -> End:
-    """Return the end of a run that came to it, diverged or not."""
+def _recorded_end(task: RunTask, note: str) -> RunEnd:
+    """Return the end of a finished or diverged run from its records."""
     folder = RunFolder.open(task.folder)
     summary = folder.summary()
     if summary["status"] == DIVERGED:
         loss = folder.metrics()[-1].train_loss
-        return End(DIVERGED, f"in round {summary['rounds']} (training loss {'not finite' if loss is None else loss})")
+        return RunEnd(
+            DIVERGED, f"in round {summary['rounds']} (training loss {'not finite' if loss is None else loss})"
+        )
     value = (summary["final"] or {}).get(task.objective)
     if value is None:
-        return End(DIVERGED, f"{task.objective} is not finite, or not known")
-    return End(FINISHED, note, float(value))
+        return RunEnd(DIVERGED, f"{task.objective} is not finite, or not known")
+    return RunEnd(FINISHED, note, float(value))
 
 
-def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
-    """Do a run, or go on with it where it was cut short, and say how it ended."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # these reach every process; the first one decides
+def _work(task: RunTask, checkpoint_every: int | None, connection: Connection) -> None:
+    """Run or resume a task, and send its status, note and seconds."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # sent to every process of a terminal; the parent decides
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     began = time.monotonic()
     try:
         status, note = FINISHED, _run(task, checkpoint_every)
@@ -198,35 +200,37 @@ def _work(task: Task, checkpoint_every: int | None, say: Connection) -> None:
         status, note = FAILED, str(error)
     except Exception as error:
         status, note = FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}"
-    say.send((status, note, time.monotonic() - began))
+    connection.send((status, note, time.monotonic() - began))
 
 
-def _run(task: Task, checkpoint_every: int | None) -> str:
-    """Do a run to its end, and return what was odd about going on with it."""
-    events: list[str] = []
+def _run(task: RunTask, checkpoint_every: int | None) -> str:
+    """Run or resume a task to its end, and return the warnings of resuming it."""
+    warnings: list[str] = []
     folder, config = task.folder, Config.of(task.base, task.values)
     if not RunFolder.holds_run(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # killed before anything was recorded
+        shutil.rmtree(folder, ignore_errors=True)  # killed before its first record
         run(config, folder, checkpoint_every=checkpoint_every)
     elif not is_over(folder):
         if _without_places(RunFolder(folder).config()) != _without_places(config):
             raise InputError(f"{folder}: holds a run of another configuration; name another folder")
-        resume(folder, checkpoint_every=checkpoint_every, on_event=events.append, trust_code=True)  # it is the plan's
-    return "; ".join(events)
+        resume(
+            folder, checkpoint_every=checkpoint_every, on_event=warnings.append, trust_code=True
+        )  # trusted with the plan
+    return "; ".join(warnings)
 
 
 def _without_places(config: Config) -> dict[str, Any]:
-    """Return a configuration but for where its data lie."""
+    """Return a configuration without the place of its data."""
     return config.model_dump(exclude={"data": {"data_dir", "download"}})
 
 
 def is_over(folder: Path) -> bool:
-    """Return whether a run came to its end, also where whoever started it was killed before it knew."""
+    """Return whether the run in a folder has finished or diverged."""
     return (folder / "summary.json").exists() and RunFolder(folder).summary()["status"] in (FINISHED, DIVERGED)
 
 
-def _die_with_parent() -> None:
-    """Leave no run behind that nobody waits for, also where its parent is killed by ``kill -9``."""
+def _end_with_parent() -> None:
+    """Kill this process when its parent ends, even by ``kill -9``."""
     parent: Any = multiprocessing.parent_process()
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)

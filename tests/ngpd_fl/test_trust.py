@@ -18,9 +18,9 @@ from ngpd_fl.peer.run import write_self
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report import write_plots
 from ngpd_fl.report.page import write_page
-from ngpd_fl.study import Plan as StudyPlan
-from ngpd_fl.sweep import Plan as SweepPlan
-from ngpd_fl.sweep.workers import Task, run_tasks
+from ngpd_fl.study import StudyPlan
+from ngpd_fl.sweep import SweepPlan
+from ngpd_fl.sweep.workers import RunTask, run_tasks
 from ngpd_fl.training.run import resume, run
 from tests.support.interrupted_runs import interrupt
 from tests.support.studies import TEXT
@@ -81,7 +81,7 @@ def recorded(stranger: Stranger, key: str, *, is_cut: bool = False) -> Path:
         interrupt(settings, folder, 1, checkpoint_every=1)
     else:
         run(settings, folder)
-    write_self(folder, range(4), 1)
+    write_self(folder, range(4), 1, 1)
     assert stranger.has_run()
     return folder
 
@@ -123,7 +123,7 @@ def test_a_flag_says_that_code_is_trusted(stranger: Stranger) -> None:
 def test_pages_and_pictures_of_a_record_need_no_code(stranger: Stranger) -> None:
     folder = recorded(stranger, "data.dataset")
     write_page([folder], folder.parent / "page.html")
-    assert folder / "plots" / "split.png" in write_plots(folder)
+    assert folder / "plots" / "partition.png" in write_plots(folder)
     (folder / "label_counts.json").unlink()  # then only the data say how they were divided
     with pytest.raises(InputError, match="trust"):
         write_plots(folder)
@@ -152,7 +152,7 @@ def test_plans_in_folders_of_sweeps_and_studies(key: str, stranger: Stranger) ->
 def test_a_trial_goes_on_only_where_its_folder_has_its_configuration(tmp_path: Path) -> None:
     interrupt(config(seed=7), tmp_path / "trial", 1, checkpoint_every=1)
     ends: list[Any] = []
-    task = Task(
+    task = RunTask(
         "trial", tmp_path / "trial", config(seed=8).model_dump(mode="json", exclude_none=True), {}, "mean_accuracy"
     )
     run_tasks([task], 1, lambda task, end: ends.append(end))

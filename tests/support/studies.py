@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ngpd_fl.config import Config
 from ngpd_fl.records import Accuracies
-from ngpd_fl.study import Plan
-from ngpd_fl.study.runs import Record, Runs
+from ngpd_fl.study import StudyPlan
+from ngpd_fl.study.runs import CompletedRun, RunStore
 
 TEXT = """
 title = "Digits: 100 % of_the & {small}"
@@ -45,7 +45,7 @@ fixed = {strategy.name = "dsgd"}
 search = {"strategy.lr" = [0.1, 0.2]}
 
 [strategies.gossip]
-role = "reference"
+role = "baseline"
 fixed = {strategy.name = "kfac-gossip"}
 only = ["ring"]
 skip = ["ring/classes"]
@@ -59,15 +59,15 @@ what = "Table II"
 """
 
 
-def read(folder: Path, text: str = TEXT) -> Plan:
+def read(folder: Path, text: str = TEXT) -> StudyPlan:
     """Return the plan of a file with this text."""
     path = folder / "file.toml"
     path.write_text(text)
-    return Plan.read(path)
+    return StudyPlan.read(path)
 
 
-class ToldRuns(Runs):
-    """Runs of which a test says what comes of them: an accuracy, a status, or None where they are not over."""
+class PretendRunStore(RunStore):
+    """RunStore of which a test says what comes of them: an accuracy, a status, or None where they are not over."""
 
     def __init__(self, folder: Path, tell: Callable[[Config], float | str | None]) -> None:
         super().__init__(folder)
@@ -79,13 +79,13 @@ class ToldRuns(Runs):
         self.configs[key] = config
         return key
 
-    def record(self, key: str) -> Record | None:
+    def record(self, key: str) -> CompletedRun | None:
         told = self.tell(self.configs[key])
         if told is None or isinstance(told, str):
-            return None if told is None else Record(told, "", {"status": told, "final": None}, [])
+            return None if told is None else CompletedRun(told, "", {"status": told, "final": None}, [])
         final = {"mean_accuracy": told, "min_accuracy": told - 0.1, "averaged_model_accuracy": told + 0.01}
         metrics = [evaluation(0, 0.1), evaluation(5, told - 0.05), evaluation(9, told)]
-        return Record("finished", "", {"status": "finished", "final": final, "rounds": 9}, metrics)
+        return CompletedRun("finished", "", {"status": "finished", "final": final, "rounds": 9}, metrics)
 
 
 def evaluation(round: int, accuracy: float) -> Accuracies:

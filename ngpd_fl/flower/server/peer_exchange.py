@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from flwr.app import Array, MessageType, RecordDict
 
-from ngpd_fl.config import parse_json
 from ngpd_fl.core.message_loss import traffic
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.server.clients import Clients
@@ -148,6 +147,8 @@ class PeerExchange:
             contents[client] = RecordDict({wire.NOTE: wire.note(note)})
             if fresh:
                 wire.put(contents[client], self._mail.get(client, wire.Mail({}, {})))
+        from ngpd_fl.config import parse_json  # not before: this brings PyTorch along
+
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)
         for client, answer in answers.items():
             said = wire.noted(answer)

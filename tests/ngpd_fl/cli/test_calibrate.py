@@ -48,7 +48,7 @@ def test_a_step_is_a_share_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def timed(job: Any, action: Callable[[], Any]) -> float:
         engine: SynchronousEngine = action.__self__  # type: ignore[attr-defined]
-        started.append([len(block.nodes) for block in engine._crew._blocks])
+        started.append([len(block.nodes) for block in engine.group._blocks])
         return 0.002 * job.config.training.local_steps * 2
 
     monkeypatch.setattr("ngpd_fl.profiling.timing._timed", timed)
@@ -82,7 +82,7 @@ def test_the_least_disturbed_of_both_turns_counts(monkeypatch: pytest.MonkeyPatc
     ("words", "said"),
     [
         (("--out", "board.json"), "out: board.json is no device table; its name must end in .toml"),
-        (("--out", "none/board.toml"), "out: none takes no file (No such file or directory)"),
+        (("--out", "none/board.toml"), "out: none cannot be written to (No such file or directory)"),
         (("--out", "there.toml"), "out: there.toml is there already; nothing is overwritten, name another file"),
         (("--out", "board.toml", "--model", "vgg"), "model.name: 'vgg' is not known"),
         ((), "Missing option '--out'"),

@@ -36,11 +36,11 @@ def test_all_is_well(cli: Callable[..., Any], here: Path) -> None:
 
 def test_what_is_looked_at(cli: Callable[..., Any]) -> None:
     found = findings(cli)
-    assert found["numpy"]["found"] == version("numpy")
-    assert found["cpu"]["state"] == "ok" and "computes" in found["cpu"]["found"]
-    assert found["digits"]["found"] == "1,442 + 355 images of 1x8x8, 10 classes"
+    assert found["numpy"]["result"] == version("numpy")
+    assert found["cpu"]["state"] == "ok" and "computes" in found["cpu"]["result"]
+    assert found["digits"]["result"] == "1,442 + 355 images of 1x8x8, 10 classes"
     for name in ("ngpd", "dsgd"):
-        assert found[name]["section"] == "training" and "2 rounds of 8 nodes" in found[name]["found"]
+        assert found[name]["section"] == "training" and "2 rounds of 8 nodes" in found[name]["result"]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_package_that_is_too_old(cli: Callable[..., Any], quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "version", lambda name: "1.26.4" if name == "numpy" else version(name))
     finding = findings(cli, code=1)["numpy"]
-    assert (finding["state"], finding["found"]) == ("wrong", "1.26.4, should be <3,>=2.1")
+    assert (finding["state"], finding["result"]) == ("wrong", "1.26.4, should be <3,>=2.1")
     assert finding["remedy"] == 'pip install "numpy<3,>=2.1"'
     assert 'numpy 1.26.4, should be <3,>=2.1: pip install "numpy<3,>=2.1"' in cli("doctor").out
 
@@ -69,14 +69,14 @@ def test_a_package_that_cannot_be_imported(
     monkeypatch.setattr(diagnosis, "import_module", broken)
     monkeypatch.setattr(diagnosis, "_devices", None)
     finding = findings(cli, code=1)["torchvision"]
-    assert "cannot be imported: operator torchvision::nms does not exist" in finding["found"]
-    assert "have to be made for each other" in finding["remedy"]
+    assert "cannot be imported: operator torchvision::nms does not exist" in finding["result"]
+    assert "must be built for each other" in finding["remedy"]
 
 
 def test_a_folder_without_data_sets(cli: Callable[..., Any], quickly: None, here: Path) -> None:
     (here / "data").mkdir()
     finding = findings(cli, "--data-dir", "data")["others"]
-    assert (finding["state"], finding["found"]) == ("note", f"{', '.join(VISION_SETS)}: not in data")
+    assert (finding["state"], finding["result"]) == ("note", f"{', '.join(VISION_SETS)}: not in data")
 
 
 def test_a_data_set_with_a_file_missing(cli: Callable[..., Any], quickly: None, here: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_data_set_with_a_file_missing(cli: Callable[..., Any], quickly: None, 
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"):
         (raw / name).write_bytes(b"")
     found = findings(cli, "--data-dir", "data", code=1)
-    assert found["mnist"]["found"] == "incomplete in data/MNIST/raw: no t10k-labels-idx1-ubyte"
+    assert found["mnist"]["result"] == "incomplete in data/MNIST/raw: no t10k-labels-idx1-ubyte"
     (raw / "t10k-labels-idx1-ubyte").write_bytes(b"")
     found = findings(cli, "--data-dir", "data", code=1)
-    assert (found["mnist"]["state"], found["mnist"]["found"]) == ("wrong", "cannot be read")
+    assert (found["mnist"]["state"], found["mnist"]["result"]) == ("wrong", "cannot be read")
 
 
 @pytest.mark.parametrize("name", VISION_SETS)
@@ -111,13 +111,13 @@ def test_a_folder_of_images(cli: Callable[..., Any], quickly: None, here: Path) 
     assert "differ in their classes (b)" in findings(cli, "--data-dir", ".", code=1)["image-folder"]["remedy"]
     (here / "test" / "b").mkdir()
     (here / "test" / "b" / "1.png").write_bytes(b"no picture")
-    assert findings(cli, "--data-dir", ".")["image-folder"]["found"] == "2 + 2 images, 2 classes"
+    assert findings(cli, "--data-dir", ".")["image-folder"]["result"] == "2 + 2 images, 2 classes"
 
 
 def test_records_that_cannot_be_written(cli: Callable[..., Any], quickly: None, here: Path) -> None:
     (here / "runs").write_text("mine")
     finding = findings(cli, code=1)["runs/"]
-    assert finding["found"] == "cannot be written (Not a directory)" and "--out" in finding["remedy"]
+    assert finding["result"] == "cannot be written (Not a directory)" and "--out" in finding["remedy"]
     assert (here / "runs").read_text() == "mine"
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_fails(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("ngpd_fl.training.run.run", fail)
     found = findings(cli, code=1)
-    assert (found["ngpd"]["found"], found["dsgd"]["found"]) == ("fails: boom", "fails: boom")
+    assert (found["ngpd"]["result"], found["dsgd"]["result"]) == ("fails: boom", "fails: boom")
 
 
 def test_no_such_folder(cli: Callable[..., Any]) -> None:

@@ -66,7 +66,7 @@ def test_doctor_says_whose_data_are_here(
 
     (here / "test").mkdir()
     make_nodes(here, nodes=1)
-    assert [each for each in _data_sets(here) if each.name == "node-folders"][0].found == "data of 1 node, 3 classes"
+    assert [each for each in _data_sets(here) if each.name == "node-folders"][0].result == "data of 1 node, 3 classes"
     describe(here, "")
     found = [each for each in _data_sets(here) if each.state == "wrong"]
     assert [each.name for each in found] == ["node-folders"] and "needs either classes or targets" in found[0].remedy

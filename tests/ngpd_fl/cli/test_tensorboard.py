@@ -86,7 +86,7 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     accuracy = [*rng.beta(8, 2, 997).tolist(), 0.0, 1.0, 1.0 + 1e-12]  # rounding may exceed 1
     missing = dict.fromkeys(("train_loss", "trust_shrink", "consensus_distance"))
-    classes = {"class_accuracy": [0.5, None], "averaged_model_class_accuracy": [None]}
+    classes = {"class_accuracy": [0.5, None], "averaged_model_class_accuracy": [None, None]}
     shares = [
         name for name in Accuracies.model_fields if name.startswith(("mean", "min", "max")) or "model_acc" in name
     ]

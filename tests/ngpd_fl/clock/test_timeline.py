@@ -150,7 +150,7 @@ def test_an_older_message_that_comes_later_is_dropped() -> None:
     assert (2.5, "read", 1, 0, {0: 1}) in found and (3.0, "outdated", 0, 0) in found
 
 
-def test_patience() -> None:
+def test_a_timeout() -> None:
     # Node 1 takes 5 s; node 0 gives up 2 s after it has sent: reads at 3, 6, 9 without. Node 1's message of round 0 is
     # there at 5 and read at 6. At its own read at 5, node 1 finds messages of rounds 0 and 1: one ahead, not given up.
     found = brief(play(timeline("neighbor-synchronous", 2, Table({1: 5.0}), rounds=4, timeout=2.0)))
@@ -279,7 +279,7 @@ def networks(draw: Any) -> tuple[Any, Table, Script]:
 
 
 @pytest.mark.parametrize(
-    ("mode", "timeout_seconds"),
+    ("mode", "timeout"),
     [("synchronous", None), ("neighbor-synchronous", None), ("neighbor-synchronous", 1.1), ("asynchronous", None)],
 )
 @settings(max_examples=60, deadline=None, derandomize=True)

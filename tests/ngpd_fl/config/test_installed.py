@@ -102,7 +102,7 @@ assert "strategy.nesterov" in all_keys()
 def test_parts_of_another_package_are_used_by_their_names(package: Path) -> None:
     done = python(package, RUN)
     assert done.returncode == 0, done.stderr
-    assert "our-sgd: blobs" in done.stdout
+    assert "our-sgd: wheel graph of 5 nodes; blobs" in done.stdout
     assert "strategy.name = our-sgd" in done.stdout and "topology.name = wheel" in done.stdout
     pair, gone, typo, data, model, *warnings = done.stderr.splitlines()
     assert pair == (

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.partitions import (
     ClassesPartition,
@@ -172,15 +171,6 @@ def test_with_classes_of_one_size_the_prior_divides_alpha_by_their_number() -> N
     np.testing.assert_array_equal(
         counts_of(DirichletPriorPartition(alpha=2.0)), counts_of(DirichletUniformPartition(alpha=0.2))
     )
-
-
-def test_the_earlier_name_is_answered_with_the_new_one_and_means_what_it_did(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    config = Config(partition={"name": "dirichlet-nodes", "alpha": 0.1})
-    assert config.partition == DirichletUniformPartition(alpha=0.1)
-    assert "dirichlet-uniform" in caplog.text and "dirichlet-prior" in caplog.text
-    assert Config(partition="dirichlet-nodes").partition == DirichletUniformPartition()
 
 
 def test_dirichlet_gives_every_node_min_size() -> None:

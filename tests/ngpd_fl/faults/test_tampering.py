@@ -11,7 +11,7 @@ import torch
 
 from ngpd_fl.clock import Work, make_timeline
 from ngpd_fl.config import FaultsConfig
-from ngpd_fl.engines import EventEngine
+from ngpd_fl.engines import EngineSettings, EventEngine
 from ngpd_fl.faults import Tampering
 from strategies.parts.edge_consensus import EdgeMessage
 from strategies.parts.gossip import ParamsMessage
@@ -36,15 +36,15 @@ def sent(params: torch.Tensor, *times: float, round: int = 0, **faults: Any) -> 
 def test_what_is_sent() -> None:
     params = torch.tensor([[1.0, -2.0], [3.0, 4.0]], dtype=torch.float64)
     spell = {"node": 1, "at_s": 2.0, "until_s": 3.0}
-    flipped = sent(params, 2.0, 2.0, lie=[{**spell, "kind": "sign-flip", "scale": 0.5}])
+    flipped = sent(params, 2.0, 2.0, byzantine=[{**spell, "kind": "sign-flip", "scale": 0.5}])
     assert flipped.tolist() == [[1.0, -2.0], [-1.5, -2.0]]
     assert params.tolist() == [[1.0, -2.0], [3.0, 4.0]]
     for time in (1.99, 3.0):
-        assert sent(params, 2.0, time, garbage=[{**spell, "kind": "huge"}]).equal(params)
+        assert sent(params, 2.0, time, corrupt=[{**spell, "kind": "huge"}]).equal(params)
     for kind in ("nan", "shape"):
-        found = sent(params, 2.0, 2.5, garbage=[{**spell, "kind": kind}])
+        found = sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": kind}])
         assert found[0].equal(params[0]) and found[1].isnan().all()
-    assert sent(params, 2.0, 2.5, garbage=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
+    assert sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
 
 
 def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() -> None:
@@ -61,9 +61,9 @@ def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() 
     assert all(dual[:, slot].equal(first) for slot in range(3))
 
 
-def test_a_liar_knows_what_it_said_and_garbage_is_not_believed_by_its_own_sender() -> None:
-    lie = {"node": 0, "kind": "sign-flip"}
-    tampering = Tampering(FaultsConfig(lie=[lie], garbage=[{"node": 1, "kind": "nan"}]), 0, ())
+def test_a_byzantine_node_goes_on_with_what_it_sent_and_a_corrupting_one_with_what_it_meant() -> None:
+    byzantine = {"node": 0, "kind": "sign-flip"}
+    tampering = Tampering(FaultsConfig(byzantine=[byzantine], corrupt=[{"node": 1, "kind": "nan"}]), 0, ())
     believed = tampering.believed(ParamsMessage(torch.ones(2, 3)), works(0.0, 0.0)).params
     assert believed.tolist() == [[-1.0] * 3, [1.0] * 3]
 
@@ -84,12 +84,12 @@ def test_what_is_refused() -> None:
 
 
 FAULTS = FaultsConfig(
-    garbage=[
+    corrupt=[
         {"node": 0, "at_s": 1.5, "until_s": 4, "kind": "nan"},
         {"node": 0, "at_s": 6, "until_s": 9, "kind": "huge"},
         {"node": 3, "at_s": 5, "until_s": 8, "kind": "shape"},
     ],
-    lie=[
+    byzantine=[
         {"node": 2, "at_s": 2, "until_s": 4, "kind": "sign-flip", "scale": 0.5},
         {"node": 2, "at_s": 6, "kind": "gaussian", "scale": 0.1},
     ],
@@ -109,7 +109,7 @@ VARIANTS: dict[str, Any] = {
     ("mode", "graph"), [("synchronous", "ring"), ("neighbor-synchronous", "star"), ("asynchronous", "ring")]
 )
 @pytest.mark.parametrize("name", ["ngpd", "ecl", "dsgd", "c-ecl"])
-def test_a_network_with_liars_is_the_naive_one(name: str, mode: str, graph: str) -> None:
+def test_a_network_with_byzantine_nodes_is_the_naive_one(name: str, mode: str, graph: str) -> None:
     topology = parse_topology({"name": graph, "nodes": 4}).build(seed=0)
     options = options_of(name, VARIANTS.get(name, {}))
     problem = make_quadratic(10, 4, dim=3)
@@ -128,27 +128,20 @@ def test_a_network_with_liars_is_the_naive_one(name: str, mode: str, graph: str)
     ]
     results = [run_rounds(engine, 14) for engine in engines]
     assert_same(results[1], results[0])
-    assert engines[0].refused == engines[1].refused > 0
+    assert engines[0].refused == engines[1]._exchange.refused > 0
     assert results[1].isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["ngpd", "dsgd"])
-def test_stopped_and_gone_on_with_among_liars(name: str) -> None:
+def test_stopped_and_gone_on_with_among_byzantine_nodes(name: str) -> None:
     topology = parse_topology({"name": "ring", "nodes": 4}).build(seed=0)
     problem, options = perceptron(), options_of(name, {})
 
     def make() -> tuple[Any, EventEngine]:
         events = make_timeline("neighbor-synchronous", topology, 12, COSTS, CONDITIONS)
-        return events, EventEngine(
-            problem.strategy(options),
-            topology,
-            problem.feed,
-            problem.model.start(),
-            events=events,
-            rounds=12,
-            local_steps=2,
-            tampering=Tampering(FAULTS, 0, options.needs.per_edge),
-        )
+        strategy, start = problem.strategy(options), problem.model.start()
+        settings = EngineSettings(strategy, topology, problem.minibatches, start, local_steps=2, rounds=12)
+        return events, EventEngine(settings, events, Tampering(FAULTS, 0, options.needs.per_edge))
 
     _, unbroken = make()
     expected = run_rounds(unbroken, 6)
@@ -160,4 +153,4 @@ def test_stopped_and_gone_on_with_among_liars(name: str) -> None:
     second.load({key: value.clone() for key, value in tensors.items()}, stored[0])
     second_events.load(stored[1])
     assert torch.equal(run_rounds(second, 3), expected)
-    assert second.refused == unbroken.refused > 0
+    assert second._exchange.refused == unbroken._exchange.refused > 0

@@ -151,10 +151,10 @@ def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("waits", [Waits(float("nan"), 1), Waits(1, -1), Waits(1, float("inf"))])
-def test_impossible_patience_is_refused(waits: Waits, tmp_path: Path) -> None:
+def test_impossible_timeouts_are_refused(waits: Waits, tmp_path: Path) -> None:
     crowd = Crowd(config(), tmp_path, waits=waits)
     crowd.start(0).join()
-    assert "patience: " in str(crowd.errors[0]) and isinstance(crowd.errors[0], InputError)
+    assert "timeout: " in str(crowd.errors[0]) and isinstance(crowd.errors[0], InputError)
     assert not crowd.folder(0).exists()
 
 
@@ -210,7 +210,7 @@ def test_another_configuration_or_other_nodes_are_refused(tmp_path: Path) -> Non
     [
         ({"devices": {"step_sigma": 0.5}}, "devices"),
         ({"faults": {"burst_begin": 0.5}}, "faults"),
-        ({"training": {"mode": "neighbor-synchronous", "patience": 1.0}}, "training.timeout_seconds"),
+        ({"training": {"mode": "neighbor-synchronous", "timeout_seconds": 1.0}}, "training.timeout_seconds"),
         ({"training": {"until_accuracy": 0.5}}, "training.until_accuracy"),
         ({"strategy": "dsgd", "training": {"baseline": "fedavg"}}, "training.baseline"),
         ({"strategy": "sgp", "topology": "directed-ring"}, "topology.name: peers acknowledge"),

@@ -1,8 +1,9 @@
-"""Estimates: what is said to be exact is, and what is measured is carried over in proportion."""
+"""Estimates: exact figures are exact, measured ones are scaled in proportion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,7 @@ from torch.utils._pytree import tree_leaves
 from ngpd_fl.config import Config
 from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.profiling import estimate, timing
-from ngpd_fl.profiling.allocations import Allocations
-from ngpd_fl.profiling.memory import state_bytes, work_bytes
+from ngpd_fl.profiling.memory import Allocations, state_bytes, work_bytes
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import compose
 from ngpd_fl.training.run import run
@@ -23,7 +23,7 @@ from topologies import parse_topology
 
 @pytest.fixture(autouse=True)
 def few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a round takes is not looked at, but by a clock of the test's."""
+    """Time each kind of round once: these tests use no real time."""
     monkeypatch.setattr(timing, "_REPEATS", 1)
 
 
@@ -40,7 +40,7 @@ def kinds(config: Config) -> dict[str, int]:
 @pytest.mark.parametrize("strategy", [*STRATEGIES, {"name": "ngpd", "mixing": 0, "rank": 5}])
 @pytest.mark.parametrize(("topology", "chunk_size"), [("barbell", None), ("star", 3)])
 def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_size: int | None) -> None:
-    """Also with slots to spare: a star's hub shares no block with its leaves, and rows of a block have equal slots."""
+    """Also with unused slots: a star's hub shares no block with its leaves, and rows of a block have equal slots."""
     spec = parse_strategy(strategy).spec
     config = small(
         strategy=strategy,
@@ -48,20 +48,20 @@ def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_siz
         training={"local_steps": 1} if spec.single_step else {},
         engine={"chunk_size": chunk_size},
     )
-    engine = compose(config).start(SynchronousEngine)
+    engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._crew._states))
+    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine.group._states))
     assert sum(kinds(config).values()) == held
 
 
 def test_kinds_of_state() -> None:
     """8 nodes on a ring, softmax on 64 pixels: P = 650, 2 slots a node, floats of 4 bytes, integers of 8."""
-    found = kinds(small(model="softmax"))
-    assert found["params"] == 8 * 650 * 4
-    assert found["dual"] == 8 * 2 * 650 * 4
-    assert found["mirror"] == 8 * (2 * 2 * 650 * 4 + 2 * 2 * 8)
+    sizes = kinds(small(model="softmax"))
+    assert sizes["params"] == 8 * 650 * 4
+    assert sizes["dual"] == 8 * 2 * 650 * 4
+    assert sizes["mirror"] == 8 * (2 * 2 * 650 * 4 + 2 * 2 * 8)
     factors = 65 * 65 + 10 * 10  # once as running averages, once as eigenvectors
-    assert found["curvature"] == 8 * 4 * (2 * factors + 65 + 10 + 2 + 1)
+    assert sizes["curvature"] == 8 * 4 * (2 * factors + 65 + 10 + 2 + 1)
     assert kinds(small(model="softmax", strategy="dsgd")) == {"params": 20800, "velocity": 20800}
 
 
@@ -70,19 +70,19 @@ def test_kinds_of_state() -> None:
 def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str, dataset: str) -> None:
     values = {"topology": {"name": "erdos-renyi", "nodes": 6, "schedule": schedule}, "data": {"dataset": dataset}}
     config = small(model="softmax", strategy=strategy, network={"message_loss": 0.2}, **values)
-    found, result = estimate(config), run(config)
-    assert found.sent == result.summary["bytes_sent"]
-    assert found.evaluations == len(result.metrics)
-    assert found.parameters == result.summary["parameters"]
-    assert found.measured_nodes == 6
+    estimated, result = estimate(config), run(config)
+    assert estimated.sent == result.summary["bytes_sent"]
+    assert estimated.evaluations == len(result.metrics)
+    assert estimated.parameters == result.summary["parameters"]
+    assert estimated.measured_nodes == 6
 
 
 @pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
 def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
     config = small(model="softmax", strategy=strategy)
-    engine = compose(config).start(SynchronousEngine)
+    engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(buffer.numel() * buffer.element_size() for buffer in engine._crew._mailbox._buffers.values())
+    held = sum(buffer.numel() * buffer.element_size() for buffer in engine.group._messages._buffers.values())
     assert estimate(config).messages == held
 
 
@@ -113,7 +113,7 @@ def test_rounds_are_weighted_by_how_often_they_occur(monkeypatch: pytest.MonkeyP
     strategy = {"name": "ngpd", "factor_every": 3, "basis_every": 5}
     config = small(model="softmax", strategy=strategy, training={"rounds": 23, "local_steps": 2})
     parts = compose(config)
-    engine = parts.start(SynchronousEngine, chunk_size=None)
+    engine = SynchronousEngine(replace(parts.engine_settings, chunk_size=None))
 
     def seconds(number: int) -> float:
         phases = [parts.strategy.phase(step) for step in (2 * number, 2 * number + 1)]
@@ -149,13 +149,13 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
 
     monkeypatch.setattr(timing, "_timed", timed)
     config = small(model="softmax", topology={"nodes": 24})
-    found = estimate(config)
-    assert set(sizes) == {0, 8} and found.measured_nodes == 8
-    assert found.round == pytest.approx(24)
-    assert found.training_seconds == pytest.approx(3 * 24)
-    assert found.evaluation == pytest.approx(25 * 0.25 / 2)
+    estimated = estimate(config)
+    assert set(sizes) == {0, 8} and estimated.measured_nodes == 8
+    assert estimated.round == pytest.approx(24)
+    assert estimated.training_seconds == pytest.approx(3 * 24)
+    assert estimated.evaluation == pytest.approx(25 * 0.25 / 2)
     parts = compose(config)
-    assert found.work == pytest.approx(work_bytes(parts, 24), rel=0.05)
+    assert estimated.work == pytest.approx(work_bytes(parts, 24), rel=0.05)
 
 
 def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
@@ -166,5 +166,5 @@ def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes(
     assert job.chunk_size is not None and job.chunk_size < 200
     given = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": job.chunk_size})})
     at_once = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": 400})})
-    unset, chunked, whole = (work_bytes(compose(each), 100) for each in (config, given, at_once))
+    unset, chunked, whole = (work_bytes(compose(variant), 100) for variant in (config, given, at_once))
     assert unset == pytest.approx(chunked, rel=0.05) and unset < 0.7 * whole

@@ -28,17 +28,16 @@ from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
 from ngpd_fl.records import ACCURACY, Refused, RunFolder, differences
 from ngpd_fl.report import read_run
-from ngpd_fl.report.page.collection import Run
-from ngpd_fl.report.page.study import arrange
+from ngpd_fl.report.page.collection import RecordedRun
+from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
 from ngpd_fl.report.plots import all_events
 from ngpd_fl.report.table import line_by_line, side_by_side
 from ngpd_fl.report.timeline import read_courses
-from ngpd_fl.study import Plan as StudyPlan
-from ngpd_fl.study.runs import Runs
-from ngpd_fl.sweep import Plan as SweepPlan
-from ngpd_fl.sweep import ranked, read_trials, sweep
-from ngpd_fl.sweep.trials import Study
+from ngpd_fl.study import StudyPlan
+from ngpd_fl.study.runs import RunStore
+from ngpd_fl.sweep import SweepPlan, ranked, read_trials, run_sweep
+from ngpd_fl.sweep.trials import Trials
 from ngpd_fl.training.run import run
 from tests.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
 from tests.support.studies import TEXT
@@ -75,14 +74,14 @@ def shown(folder: Path) -> None:
     """What ``show`` and ``report`` say of a run."""
     outcome = read_run(folder)
     line_by_line(outcome), side_by_side([outcome])
-    found = Run(folder, outcome, RunFolder(folder).environment())
+    found = RecordedRun(folder, outcome, RunFolder(folder).environment())
     environments([found]), lines(found.environment)
     differences(found.environment, found.environment)
 
 
 def study_shown(folder: Path) -> None:
     """What ``report`` makes of a study's tables."""
-    arrange([Run(folder / "runs" / "one", read_run(folder / "runs" / "one"), {})])
+    page_content([RecordedRun(folder / "runs" / "one", read_run(folder / "runs" / "one"), {})])
 
 
 def checkpoint(folder: Path) -> None:
@@ -146,7 +145,7 @@ READERS = {
     "peer": Reader("peer.json", read_self, json_mutated),
     "peer-records": Reader("summary.json", Part.open, json_mutated),
     "events": Reader("events.jsonl", told, json_mutated),
-    "journal": Reader("journal.jsonl", Runs, json_mutated),
+    "journal": Reader("journal.jsonl", RunStore, json_mutated),
     "study-page": Reader("study.toml", study_shown, toml_mutated),
     "study-runs": Reader("runs.csv", study_shown),
     "study-results": Reader("results.csv", study_shown),
@@ -154,7 +153,7 @@ READERS = {
     "trials": Reader("trials.parquet", swept),
     "optuna": Reader(
         "optuna.journal",
-        lambda folder: Study(SweepPlan.read(folder / "sweep.toml", measure=ACCURACY), folder).trials(),
+        lambda folder: Trials(SweepPlan.read(folder / "sweep.toml", measure=ACCURACY), folder).trials(),
         json_mutated,
     ),
     "cache": Reader(
@@ -175,7 +174,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of every file, all as they should be."""
     home = tmp_path_factory.mktemp("files") / "home"
     (home.parent / "sweep.toml").write_text(SWEEP)
-    sweep(SweepPlan.read(home.parent / "sweep.toml"), home)
+    run_sweep(SweepPlan.read(home.parent / "sweep.toml"), home)
     config = Config(
         model={"name": "mlp", "hidden": [4]},
         topology={"nodes": 4},
@@ -188,7 +187,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.is_file():
             (home / path.relative_to(home / "runs" / "one")).parent.mkdir(exist_ok=True)
             (home / path.relative_to(home / "runs" / "one")).write_bytes(path.read_bytes())
-    write_self(home, range(4), 1)
+    write_self(home, range(4), 1, 1)
     for name, text in {
         "study.toml": TEXT,
         "peers.toml": PEERS,

@@ -10,36 +10,36 @@ from typing import Any
 import pytest
 
 from ngpd_fl.config import Config
-from ngpd_fl.study.plan import Plan
+from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import results
-from ngpd_fl.study.runs import Runs
-from ngpd_fl.study.schedule import Schedule, Slot
+from ngpd_fl.study.runs import RunStore
+from ngpd_fl.study.schedule import PlannedRun, Schedule
 from ngpd_fl.study.tables import cells, heads
-from tests.support.studies import TEXT, ToldRuns, read
+from tests.support.studies import TEXT, PretendRunStore, read
 
 ONE_CELL = TEXT[: TEXT.index("[axes")] + TEXT[TEXT.index("[strategies.ngpd]") : TEXT.index("[strategies.gossip]")]
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     return read(tmp_path_factory.mktemp("plan"))
 
 
-def work(schedule: Schedule, tell: dict[str, float | str], accuracy: float | str = 0.5) -> list[Slot]:
-    """Do all runs, one after the other, each ending with the same accuracy; return their slots in order."""
+def work(schedule: Schedule, tell: dict[str, float | str], accuracy: float | str = 0.5) -> list[PlannedRun]:
+    """Do all runs, one after the other, each ending with the same accuracy; return their runs in order."""
     found = []
-    for slot in schedule.coming():
-        if slot is None:
+    for run in schedule.coming():
+        if run is None:
             return found
-        tell[slot.key] = accuracy
-        found.append(slot)
+        tell[run.key] = accuracy
+        found.append(run)
     raise AssertionError("work does not end")
 
 
-def test_cell_by_cell_a_trial_of_each_strategy_in_turn_then_the_seeds(plan: Plan, tmp_path: Path) -> None:
+def test_cell_by_cell_a_trial_of_each_strategy_in_turn_then_the_seeds(plan: StudyPlan, tmp_path: Path) -> None:
     tell: dict[str, float | str] = {}
-    runs = ToldRuns(tmp_path, lambda config: tell.get(runs.key(config)))
-    names = [slot.name for slot in work(Schedule(plan, runs), tell)]
+    runs = PretendRunStore(tmp_path, lambda config: tell.get(runs.key(config)))
+    names = [run.name for run in work(Schedule(plan, runs), tell)]
     assert names[:11] == [
         *("ring/iid/ngpd trial 0", "ring/iid/dsgd trial 0", "ring/iid/ngpd trial 1", "ring/iid/dsgd trial 1"),
         *("ring/iid/ngpd seed 1", "ring/iid/dsgd seed 1", "ring/iid/gossip seed 1"),
@@ -48,15 +48,15 @@ def test_cell_by_cell_a_trial_of_each_strategy_in_turn_then_the_seeds(plan: Plan
     for cell, strategy in plan.pairs():
         tried = [name for name in names if name.startswith(f"{cell.name}/{strategy.label} trial")]
         assert len(tried) == (2 if strategy.space else 0)
-    assert len(names) == 8 * 2 + 9 * 3 == len(Schedule(plan, runs).slots())
+    assert len(names) == 8 * 2 + 9 * 3 == len(Schedule(plan, runs).runs())
 
 
-def test_seeds_wait_for_their_own_trials_only(plan: Plan, tmp_path: Path) -> None:
-    runs = ToldRuns(tmp_path, lambda config: None)
+def test_seeds_wait_for_their_own_trials_only(plan: StudyPlan, tmp_path: Path) -> None:
+    runs = PretendRunStore(tmp_path, lambda config: None)
     coming = Schedule(plan, runs).coming()
     names = []
-    while (slot := next(coming)) is not None:
-        names.append(slot.name)
+    while (run := next(coming)) is not None:
+        names.append(run.name)
     assert [name for name in names if "seed" in name] == [f"ring/iid/gossip seed {seed}" for seed in (1, 2, 3)]
     assert len([name for name in names if "trial" in name]) == 8  # the second half depends on the first: TPE
 
@@ -65,11 +65,11 @@ def test_equal_runs_of_two_cells_are_one(tmp_path: Path) -> None:
     """Of two cells that are the same each run is done once, and counts in both."""
     text = TEXT.replace('star = {"topology.name" = "star"}', 'same = {"topology.name" = "ring"}')
     tell: dict[str, float | str] = {}
-    runs = ToldRuns(tmp_path, lambda config: tell.get(runs.key(config)))
+    runs = PretendRunStore(tmp_path, lambda config: tell.get(runs.key(config)))
     schedule = Schedule(read(tmp_path, text), runs)
-    names = [slot.name for slot in work(schedule, tell)]
+    names = [run.name for run in work(schedule, tell)]
     assert names and not [name for name in names if name.startswith("same/")]
-    assert all(slot.record is not None for slot in schedule.slots())
+    assert all(run.record is not None for run in schedule.runs())
 
 
 def test_the_best_trial_is_reported(tmp_path: Path) -> None:
@@ -79,10 +79,10 @@ def test_the_best_trial_is_reported(tmp_path: Path) -> None:
         return 0.9 - abs(math.log(config.strategy.lr / 0.05)) / 10  # type: ignore[attr-defined]
 
     plan = read(tmp_path, text)
-    slots = Schedule(plan, ToldRuns(tmp_path, tell)).slots()
-    finals = {slot.strategy.label: slot.values for slot in slots if slot.phase == "final"}
+    runs = Schedule(plan, PretendRunStore(tmp_path, tell)).runs()
+    finals = {run.strategy.label: run.values for run in runs if run.phase == "final"}
     assert finals["ngpd"] == {"strategy.lr": 0.05}
-    tried = [slot.values["strategy.lr"] for slot in slots if slot.phase == "tuning" and slot.strategy.label == "dsgd"]
+    tried = [run.values["strategy.lr"] for run in runs if run.phase == "tuning" and run.strategy.label == "dsgd"]
     assert len(tried) == 3 and finals["dsgd"] == {"strategy.lr": min(tried, key=lambda lr: abs(math.log(lr / 0.05)))}
 
 
@@ -95,10 +95,10 @@ def test_tpe_draws_where_trials_were_good(tmp_path: Path) -> None:
 
     def distances(sampler: str) -> list[float]:
         plan = read(tmp_path, text.replace("[final]", f'sampler = "{sampler}"\n[final]'))
-        slots = Schedule(plan, ToldRuns(tmp_path, tell)).slots()
-        mine = [slot for slot in slots if slot.phase == "tuning" and slot.strategy.label == "ngpd"]
+        runs = Schedule(plan, PretendRunStore(tmp_path, tell)).runs()
+        mine = [run for run in runs if run.phase == "tuning" and run.strategy.label == "ngpd"]
         assert len(mine) == 20 and mine[0].values == {"strategy.lr": 0.05}
-        return [abs(math.log(slot.values["strategy.lr"] / 0.3)) for slot in mine if slot.values]
+        return [abs(math.log(run.values["strategy.lr"] / 0.3)) for run in mine if run.values]
 
     tpe, random = distances("tpe"), distances("random")
     assert tpe[:10] == random[:10]
@@ -106,7 +106,7 @@ def test_tpe_draws_where_trials_were_good(tmp_path: Path) -> None:
     assert tpe == distances("tpe")
 
 
-def told(tmp_path: Path, **accuracies: Any) -> tuple[Plan, list[dict[str, Any]]]:
+def told(tmp_path: Path, **accuracies: Any) -> tuple[StudyPlan, list[dict[str, Any]]]:
     """Return the rows where each strategy's seeds 1, 2 and 3 end as told, and every trial with 50 %."""
     plan = read(tmp_path, TEXT[: TEXT.index("[axes")] + TEXT[TEXT.index("[strategies.ngpd]") : TEXT.index("only =")])
 
@@ -114,13 +114,13 @@ def told(tmp_path: Path, **accuracies: Any) -> tuple[Plan, list[dict[str, Any]]]
         label = {"kfac-gossip": "gossip"}.get(config.strategy.name, config.strategy.name)
         return 0.5 if config.seed == 0 else accuracies[label][config.seed - 1]  # type: ignore[no-any-return]
 
-    schedule = Schedule(plan, ToldRuns(tmp_path, tell))
-    return plan, results(schedule, schedule.slots())
+    schedule = Schedule(plan, PretendRunStore(tmp_path, tell))
+    return plan, results(schedule, schedule.runs())
 
 
 def test_means_are_over_the_seeds_and_the_best_peer_is_marked(tmp_path: Path) -> None:
     plan, rows = told(tmp_path, ngpd=[0.80, 0.84, 0.82], dsgd=[0.85, 0.81, 0.83], gossip=[0.9, 0.9, 0.9])
-    assert [row["strategy"] for row in rows] == ["dsgd", "ngpd", "gossip"]  # the reference is not ranked
+    assert [row["strategy"] for row in rows] == ["dsgd", "ngpd", "gossip"]  # the baseline is not ranked
     dsgd, ngpd, gossip = rows
     assert dsgd["mean_accuracy_mean"] == pytest.approx(0.83) and dsgd["mean_accuracy_sd"] == pytest.approx(0.02)
     assert ngpd["min_accuracy_mean"] == pytest.approx(0.72)
@@ -159,10 +159,10 @@ def test_where_all_trials_diverge_nothing_is_reported(tmp_path: Path) -> None:
     def tell(config: Config) -> float | str:
         return "diverged" if config.strategy.name == "ngpd" else 0.5
 
-    schedule = Schedule(plan, ToldRuns(tmp_path, tell))
-    slots = schedule.slots()
-    assert [slot.name for slot in slots if slot.phase == "final"] == [f"all/dsgd seed {seed}" for seed in (1, 2, 3)]
-    rows = results(schedule, slots)
+    schedule = Schedule(plan, PretendRunStore(tmp_path, tell))
+    runs = schedule.runs()
+    assert [run.name for run in runs if run.phase == "final"] == [f"all/dsgd seed {seed}" for seed in (1, 2, 3)]
+    rows = results(schedule, runs)
     assert [row["strategy"] for row in rows] == ["dsgd", "ngpd"]
     assert cells(plan, rows)[1][-1] == "no trial finished"
 
@@ -171,26 +171,30 @@ def test_nothing_is_begun_that_would_end_too_late(tmp_path: Path) -> None:
     """Trials of ngpd take 10 s, those of dsgd 30 s: of their second ones, 20 s allow ngpd's alone."""
     plan = read(tmp_path, ONE_CELL)
     tell: dict[str, float | str] = {}
-    runs = ToldRuns(tmp_path, lambda config: tell.get(runs.key(config)))
+    runs = PretendRunStore(tmp_path, lambda config: tell.get(runs.key(config)))
     coming = Schedule(plan, runs).coming(time.monotonic() + 20)
     for seconds in (10.0, 30.0):
-        slot = next(coming)
-        assert slot is not None and slot.number == 0
-        tell[slot.key] = 0.5
-        runs.times[slot.key] = seconds
+        run = next(coming)
+        assert run is not None and run.number == 0
+        tell[run.key] = 0.5
+        runs.times[run.key] = seconds
     names = []
-    while (slot := next(coming)) is not None:
-        names.append(slot.name)
-        tell[slot.key] = 0.5
+    while (run := next(coming)) is not None:
+        names.append(run.name)
+        tell[run.key] = 0.5
     assert names == ["all/ngpd trial 1", "all/ngpd seed 1", "all/ngpd seed 2", "all/ngpd seed 3"]
     schedule = Schedule(plan, runs)
-    slots = schedule.slots()
-    missing = [slot for slot in slots if slot.record is None]
-    assert [schedule.seconds(slot, schedule.rates(slots)) for slot in missing] == [
+    runs = schedule.runs()
+    missing = [run for run in runs if run.record is None]
+    assert [schedule.seconds(run, schedule.rates(runs)) for run in missing] == [
         30.0
     ] * 4  # a trial and three seeds of dsgd
 
 
 def test_a_run_is_the_same_wherever_its_data_lie() -> None:
     here, there = (Config(data={"dataset": "mnist", "data_dir": place}) for place in ("/here", "/there"))
-    assert Runs.key(here) == Runs.key(there) != Runs.key(Config(data={"dataset": "cifar10", "data_dir": "/here"}))
+    assert (
+        RunStore.key(here)
+        == RunStore.key(there)
+        != RunStore.key(Config(data={"dataset": "cifar10", "data_dir": "/here"}))
+    )

@@ -18,7 +18,7 @@ import pytest
 
 from ngpd_fl.cli import main
 from ngpd_fl.records import RunFolder
-from ngpd_fl.study import Plan, standing, study
+from ngpd_fl.study import StudyPlan, run_study, study_progress
 from ngpd_fl.study.tables import escape
 from ngpd_fl.training.run import run
 from tests.support.interrupted_runs import assert_same_records
@@ -136,7 +136,7 @@ def test_tables(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith("# Digits: 100 % of_the & {small}\n\nOnly a test.\n\n13 of 13 runs done.")
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
-    assert [line.split()[1].strip("*") for line in table[-2:]] == ["references", "gossip"]
+    assert [line.split()[1].strip("*") for line in table[-2:]] == ["baselines", "gossip"]
     best = rows(out, "results")[0]
     assert f"| **{best['strategy']}** | **{100 * best['mean_accuracy_mean']:.2f} ± " in text
     assert "97.5 % (Table II)" in text
@@ -201,7 +201,7 @@ def test_a_run_that_fails_is_told_and_tried_again(tmp_path: Path, capsys: pytest
         tmp_path / "out",
         ["study", str(tmp_path / "file.toml"), "--out", str(tmp_path / "out"), "--only", "tame"],
     )
-    key = standing(plan, out).slots[0].key
+    key = study_progress(plan, out).runs[0].key
     (out / "runs").mkdir(parents=True)
     (out / "study.toml").touch()
     (out / "runs" / key).touch()  # a file where the run's folder belongs
@@ -222,7 +222,7 @@ def test_kill(tmp_path: Path) -> None:
     text = SMALL.replace("trials = 2", "trials = 1\noverrides = {training.rounds = 100}").replace("[1, 2, 3]", "[1]")
     plan, out = read(tmp_path, text), tmp_path / "out"
     words = ["study", str(tmp_path / "file.toml"), "--out", str(out), "--only", "dsgd", "--quiet"]
-    trial, report = [slot for slot in standing(plan, out).slots if slot.strategy.label == "dsgd"]
+    trial, report = [run for run in study_progress(plan, out).runs if run.strategy.label == "dsgd"]
     process: Any = multiprocessing.get_context("spawn").Process(target=_study, args=(words,))
     process.start()
     while not (out / "runs" / trial.key / "metrics.jsonl").exists():
@@ -233,9 +233,9 @@ def test_kill(tmp_path: Path) -> None:
     assert not (out / "runs" / trial.key / "summary.json").exists() and not journal(out)
     with (out / "journal.jsonl").open("a") as file:
         file.write('{"run": "cut of')
-    now = study(Plan.read(tmp_path / "file.toml"), out, only="dsgd")
+    now = run_study(StudyPlan.read(tmp_path / "file.toml"), out, only="dsgd")
     assert [line["what"] for line in journal(out)] == ["ring/iid/dsgd trial 0", "ring/iid/dsgd seed 1"]
-    assert report.values is None and [slot.record is not None for slot in now.slots].count(True) == 2
+    assert report.values is None and [run.record is not None for run in now.runs].count(True) == 2
     folder = out / "runs" / trial.key
     run(RunFolder.open(folder).config(), tmp_path / "direct")
     assert_same_records(folder, tmp_path / "direct")

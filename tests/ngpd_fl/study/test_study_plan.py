@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.config import InputError
-from ngpd_fl.study.plan import Plan
+from ngpd_fl.study.plan import StudyPlan
 from tests.support.studies import TEXT, read
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
     return read(tmp_path_factory.mktemp("plan"))
 
 
-def test_cells_are_the_product_of_the_axes(plan: Plan) -> None:
+def test_cells_are_the_product_of_the_axes(plan: StudyPlan) -> None:
     assert [cell.name for cell in plan.cells] == ["ring/iid", "ring/classes", "star/iid", "star/classes"]
     pairs = [f"{cell.name}/{each.label}" for cell, each in plan.pairs()]
     assert len(pairs) == 9 and [each for each in pairs if "gossip" in each] == ["ring/iid/gossip"]
 
 
-def test_each_run_has_the_keys_of_its_cell_and_strategy(plan: Plan) -> None:
+def test_each_run_has_the_keys_of_its_cell_and_strategy(plan: StudyPlan) -> None:
     cells = {cell.name: cell for cell in plan.cells}
     ngpd, _, gossip = plan.strategies
     trial = plan.trial(cells["star/classes"], ngpd, {"strategy.lr": 0.3})
@@ -56,7 +56,7 @@ def test_without_axes_there_is_one_cell(tmp_path: Path) -> None:
     ]
 
 
-def test_only(plan: Plan) -> None:
+def test_only(plan: StudyPlan) -> None:
     def names(only: str) -> list[str]:
         return [f"{cell.name}/{each.label}" for cell, each in plan.selected(only)]
 
@@ -84,24 +84,28 @@ def test_only(plan: Plan) -> None:
             "tries = 2",
             "tuning.trials: this key is required; tuning.tries: unknown key; did you mean 'trials'",
         ),
-        ("trials = 2", 'trials = 2\nobjective = "rmse"', "tuning.objective: 'rmse' is no final figure of these runs"),
+        (
+            "trials = 2",
+            'trials = 2\nobjective = "rmse"',
+            "tuning.objective: 'rmse' is not a final figure of these runs",
+        ),
         (
             "trials = 2",
             'trials = 2\ncell = "moon"',
-            "tuning.cell: 'moon' is no cell; allowed: classes, iid, ring, star",
+            "tuning.cell: 'moon' is not a cell; allowed: classes, iid, ring, star",
         ),
         ("seeds = [1, 2, 3]", "seeds = []", "final.seeds: "),
-        ("targets = [0.4, 0.99]", "targets = [90]", "final.targets: 90 is no accuracy that a run can reach"),
+        ("targets = [0.4, 0.99]", "targets = [90]", "final.targets: 90 cannot be reached as accuracy"),
         ("seeds = [1, 2, 3]", "", "final.seeds: this key is required"),
-        ("seeds = [1, 2, 3]", "seeds = [1, 1]", "final.seeds: 1 is there twice"),
-        ("seeds = [1, 2, 3]", "seeds = [0, 1]", r"final.seeds: 0 is that of the trials \(tuning.seed\)"),
+        ("seeds = [1, 2, 3]", "seeds = [1, 1]", "final.seeds: 1 is given twice"),
+        ("seeds = [1, 2, 3]", "seeds = [0, 1]", r"final.seeds: 0 is the trials' seed \(tuning.seed\)"),
         (
             "local_steps = 2}",
             "local_stepz = 2}",
             "ring/iid/ngpd: training.local_stepz: unknown key; did you mean 'local_steps'",
         ),
-        ("[base]", "[base]\nseed = 3", "base.seed: a study sets it by itself"),
-        ("[base]", "[base]\nevaluation.split = 'test'", "base.evaluation.split: a study sets it by itself"),
+        ("[base]", "[base]\nseed = 3", "base.seed: is set by the study"),
+        ("[base]", "[base]\nevaluation.split = 'test'", "base.evaluation.split: is set by the study"),
         (
             '"topology.name" = "star"',
             '"topology.nam" = "star"',
@@ -111,13 +115,13 @@ def test_only(plan: Plan) -> None:
         (
             'iid = {partition = "iid"}',
             'ring = {partition = "iid"}',
-            "axes.split.ring: should have no slash and be there",
+            "axes.split.ring: must have no slash and occur once",
         ),
         ('strategy = "ngpd"}', 'strategy = "adam"}', r"strategies.ngpd.search|ring/iid/ngpd: strategy.name: .*adam"),
         ('fixed = {strategy = "ngpd"}', "fixed = {}", "strategies.ngpd.fixed: strategy.name is required"),
-        ('role = "reference"', 'role = "guest"', "strategies.gossip.role: input should be 'peer' or 'reference'"),
+        ('role = "baseline"', 'role = "guest"', "strategies.gossip.role: input should be 'peer' or 'baseline'"),
         (
-            'role = "reference"',
+            'role = "baseline"',
             'rule = "guest"',
             "strategies.gossip.rule: unknown key; did you mean 'role'",
         ),
@@ -127,26 +131,30 @@ def test_only(plan: Plan) -> None:
             "strategies.dsgd.search.strategy.l: unknown key; did you mean 'strategy.lr'",
         ),
         ('"strategy.lr" = [0.1, 0.2]', '"strategy.lr" = [-1]', "strategies.dsgd.search.strategy.lr: input should be"),
-        ('"strategy.lr" = [0.1, 0.2]', "seed = [1, 2]", "strategies.dsgd.search.seed: a study sets it by itself"),
+        ('"strategy.lr" = [0.1, 0.2]', "seed = [1, 2]", "strategies.dsgd.search.seed: is set by the study"),
         ('"strategy.lr" = 0.05', '"strategy.lr" = 2.0', "strategies.ngpd.start.0.strategy.lr: 2.0 is not in the range"),
         ('"strategy.lr" = 0.05', "training.rounds = 3", "start.0: should give the keys of search, strategy.lr"),
         (
             "trials = 2",
             "trials = 0x1\n[tuning.overrides]\nseed = 4",
-            "tuning.overrides.seed: a study sets it by itself",
+            "tuning.overrides.seed: is set by the study",
         ),
-        ('only = ["ring"]', 'only = ["moon"]', "strategies.gossip.only: 'moon' is no cell; allowed: classes, iid"),
+        ('only = ["ring"]', 'only = ["moon"]', "strategies.gossip.only: 'moon' is not a cell; allowed: classes, iid"),
         ('skip = ["ring/classes"]', 'skip = ["ring"]', "strategies.gossip: only and skip leave no cell"),
-        ("cells.iid", "cells.moon", "strategies.gossip.cells: 'moon' is no cell"),
-        ('cell = "ring/iid"', 'cell = "ring/moon"', "paper.0.cell: 'ring/moon' is no cell"),
+        ("cells.iid", "cells.moon", "strategies.gossip.cells: 'moon' is not a cell"),
+        ('cell = "ring/iid"', 'cell = "ring/moon"', "paper.0.cell: 'ring/moon' is not a cell"),
         (
             'strategy = "ngpd"\nvalue',
             'strategy = "adam"\nvalue',
             "paper.0.strategy: 'adam' is not known; allowed: ngpd",
         ),
         ("value = 0.975", "", "paper.0.value: this key is required"),
-        ("[strategies.dsgd]", "[strategies.star]", "strategies.star: should have no slash, and be no value of an axis"),
-        ('split]\niid = {partition = "iid"}', 'split]\niid = {data.dataset = "diabetes"}', "one study has one kind"),
+        (
+            "[strategies.dsgd]",
+            "[strategies.star]",
+            "strategies.star: must have no slash, and must not be a value of an axis",
+        ),
+        ('split]\niid = {partition = "iid"}', 'split]\niid = {data.dataset = "diabetes"}', "a study needs one kind"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(old: str, new: str, error: str, tmp_path: Path) -> None:
@@ -157,7 +165,7 @@ def test_what_cannot_be_is_told_in_one_line(old: str, new: str, error: str, tmp_
 
 
 def test_the_example_of_the_documentation(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "study.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "studies.md").read_text(encoding="utf-8")
     plan = read(tmp_path, page.split("```toml\n")[1].split("```")[0])
     assert [cell.name for cell in plan.cells] == ["ring/iid", "ring/two", "double-ring/iid", "double-ring/two"]
     assert len(plan.pairs()) == 4 * 3 - 1

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.config import InputError
-from ngpd_fl.sweep import Plan
-from ngpd_fl.sweep.trials import Study
-from ngpd_fl.sweep.workers import FINISHED, End
+from ngpd_fl.sweep import SweepPlan
+from ngpd_fl.sweep.trials import Trials
+from ngpd_fl.sweep.workers import FINISHED, RunEnd
 
 BASE = 'model = "softmax"\n[topology]\nnodes = 4\n[training]\nrounds = 1\nlocal_steps = 1\n'
 
 
-def plan(folder: Path, text: str) -> Plan:
+def plan(folder: Path, text: str) -> SweepPlan:
     path = folder / "sweep.toml"
     path.write_text(BASE + text)
-    return Plan.read(path)
+    return SweepPlan.read(path)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def plan(folder: Path, text: str) -> Plan:
             "sweep.keys.strategy.lt: unknown key; did you mean 'strategy.lr'? allowed: strategy, strategy.name, ",
         ),
         ("[sweep.keys]\nstrategy.lr = []\n", "strategy.lr: the list is empty"),
-        ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: there twice"),
-        ("[sweep.keys]\nstrategy.lr = [0.1, 0.1]\n", "0.1 is there twice"),
+        ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: is given twice"),
+        ("[sweep.keys]\nstrategy.lr = [0.1, 0.1]\n", "0.1 is given twice"),
         ("[sweep.keys]\nstrategy.lr = [0.1, -1]\n", "strategy.lr: input should be greater than 0 (got -1)"),
         ("[sweep.keys]\nstrategy = ['ngpd', 'nngpd']\n", "strategy.name: 'nngpd'"),
         ("[sweep.keys]\nstrategy.lr = {low = 0.1, high = 1}\n", "a grid has no ranges"),
-        ("[sweep]\ntrials = 2\n[sweep.keys]\nstrategy.lr = [0.1]\n", "as many as there are combinations, 1"),
+        ("[sweep]\ntrials = 2\n[sweep.keys]\nstrategy.lr = [0.1]\n", "a grid has 1 trials, one for each combination"),
         ("[sweep]\nsampler = 'tpe'\n[sweep.keys]\nstrategy.lr = [0.1]\n", "needs the number of trials"),
         ("[sweep]\nobjective = 'mean_rmse'\n[sweep.keys]\nstrategy.lr = [0.1]\n", "allowed: mean_accuracy"),
         ("[sweep.keys]\nstrategy.lr = {low = 1.0, high = 0.1}\n", "low must be less than high (got 1.0 and 0.1)"),
@@ -47,8 +47,8 @@ def plan(folder: Path, text: str) -> Plan:
         ),
         ("[sweep.keys]\nstrategy.lr = {low = -0.1, high = 1}\n", "greater than 0 (got -0.1)"),
         ("[sweep.keys]\nseed = {low = 0, high = 9, log = true}\n", "low must be above 0 (got 0)"),
-        ("[sweep.keys]\nseed = {low = 0.5, high = 9}\n", "takes whole numbers only"),
-        ("[sweep.keys]\ndata.dataset = {low = 0.5, high = 9}\n", "takes no numbers"),
+        ("[sweep.keys]\nseed = {low = 0.5, high = 9}\n", "needs whole numbers"),
+        ("[sweep.keys]\ndata.dataset = {low = 0.5, high = 9}\n", "is not a number"),
         ("[sweep.keys]\ntopology.nodes = [0]\n", "topology.nodes: "),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_grid_is_every_combination(tmp_path: Path) -> None:
         "[sweep.keys]\nstrategy.name = ['ngpd', 'dsgd']\nmodel.hidden = [[8], [8, 8]]\nstrategy.lr = [0.1, 0.2, 0.3]\n"
     )
     found = plan(tmp_path, text)
-    points = [found.values(trial.params) for trial in Study(found, tmp_path).to_run()]
+    points = [found.values(trial.params) for trial in Trials(found, tmp_path).to_run()]
     wanted = itertools.product(["ngpd", "dsgd"], [0.1, 0.2, 0.3], [[8], [8, 8]])
     key = ("strategy.name", "strategy.lr", "model.hidden")
     assert sorted(map(str, [tuple(point[k] for k in key) for point in points])) == sorted(map(str, wanted))
@@ -84,9 +84,9 @@ def test_draws_depend_on_the_seed_alone(sampler: str, tmp_path: Path) -> None:
         found = plan(tmp_path, f"[sweep]\nsampler = '{sampler}'\n{RANGES.format(12, seed)}")
         points = []
         for stop in [cut, None]:
-            study = Study(found, tmp_path / name)
-            for trial in itertools.islice(study.to_run(), stop):
-                study.end(trial, End(FINISHED, value=found.values(trial.params)["strategy.lr"]))
+            trials = Trials(found, tmp_path / name)
+            for trial in itertools.islice(trials.to_run(), stop):
+                trials.end(trial, RunEnd(FINISHED, value=found.values(trial.params)["strategy.lr"]))
                 points.append(found.values(trial.params))
         return points
 

@@ -17,7 +17,7 @@ import pytest
 from ngpd_fl.cli import main
 from ngpd_fl.config import InputError
 from ngpd_fl.records import RunFolder
-from ngpd_fl.sweep import Plan, ranked, sweep
+from ngpd_fl.sweep import SweepPlan, ranked, run_sweep
 from ngpd_fl.training.run import run
 from tests.support.interrupted_runs import assert_same_records, timeless
 
@@ -32,8 +32,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_each_trial_is_the_direct_run(tmp_path: Path) -> None:
-    plan = Plan.read(write(tmp_path, BASE + GRID))
-    rows = sweep(plan, tmp_path / "out", jobs=2)
+    plan = SweepPlan.read(write(tmp_path, BASE + GRID))
+    rows = run_sweep(plan, tmp_path / "out", jobs=2)
     wanted = [(name, lr) for name in ("dsgd", "ngpd") for lr in (0.1, 0.2)]
     assert [(row["strategy.name"], row["strategy.lr"]) for row in rows] == wanted
     for row in rows:
@@ -45,7 +45,7 @@ def test_each_trial_is_the_direct_run(tmp_path: Path) -> None:
     assert ranked(plan, rows)[0]["mean_accuracy"] == best["mean_accuracy"]
     assert (tmp_path / "out" / "plots" / "sweep.png").exists()
     with pytest.raises(InputError, match="not empty"):
-        sweep(plan, tmp_path / "out")
+        run_sweep(plan, tmp_path / "out")
 
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +86,7 @@ def test_kill(tmp_path: Path) -> None:
     before = (out / "trial-0000" / "metrics.jsonl").stat().st_mtime_ns
     assert not (out / "trial-0001" / "summary.json").exists()
     done: list[int] = []
-    rows = sweep(Plan.read(path), out, go_on=True, on_end=lambda trial: done.append(trial.number))
+    rows = run_sweep(SweepPlan.read(path), out, resume=True, on_end=lambda trial: done.append(trial.number))
     assert done == [1, 2, 3]
     assert (out / "trial-0000" / "metrics.jsonl").stat().st_mtime_ns == before
     assert {row["status"] for row in rows} == {"finished"}

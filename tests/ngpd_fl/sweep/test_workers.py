@@ -14,7 +14,7 @@ import pytest
 
 from ngpd_fl.cli import main
 from ngpd_fl.records import RunFolder
-from ngpd_fl.sweep import Plan, sweep
+from ngpd_fl.sweep import SweepPlan, run_sweep
 from ngpd_fl.sweep.table import read_trials
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,10 +32,10 @@ local_steps = 1
 
 SCRIPT = """
 print("begun", flush=True)
-from ngpd_fl.study import Plan, study
-from ngpd_fl.sweep import Plan as Search, sweep
-print([row["status"] for row in sweep(Search.read("search.toml"), "search", jobs=2)])
-print(study(Plan.read("study.toml"), "study", jobs=2).words)
+from ngpd_fl.study import StudyPlan, run_study
+from ngpd_fl.sweep import SweepPlan, run_sweep
+print([row["status"] for row in run_sweep(SweepPlan.read("search.toml"), "search", jobs=2)])
+print(run_study(StudyPlan.read("study.toml"), "study", jobs=2).text)
 """
 
 LIBRARIES = ("datasets", "flwr_datasets", "networkx", "optuna", "pydantic", "safetensors", "sklearn", "typer")
@@ -99,7 +99,7 @@ def test_the_largest_seeds(sampler: str, tmp_path: Path) -> None:
     search = f'[sweep]\nsampler = "{sampler}"\ntrials = 3\nseed = {2**32 - 1}\n'
     keys = f"[sweep.keys]\nseed = {{low = 0, high = {2**63 - 1}}}\nstrategy.lr = {{low = 0.01, high = 0.1}}\n"
     (tmp_path / "search.toml").write_text(BASE + search + keys)
-    rows = sweep(Plan.read(tmp_path / "search.toml"), tmp_path / "out")
+    rows = run_sweep(SweepPlan.read(tmp_path / "search.toml"), tmp_path / "out")
     assert [row["status"] for row in rows] == ["finished"] * 3
     assert [RunFolder(tmp_path / "out" / row["trial"]).config().seed for row in rows] == [row["seed"] for row in rows]
 
@@ -109,7 +109,7 @@ def test_what_optuna_says_is_the_users_to_set(tmp_path: Path) -> None:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
     try:
-        sweep(Plan.read(tmp_path / "search.toml"), tmp_path / "out")
+        run_sweep(SweepPlan.read(tmp_path / "search.toml"), tmp_path / "out")
         assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
     finally:
         optuna.logging.set_verbosity(before)
@@ -130,5 +130,6 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGHUP)
         assert process.wait(60) == 130
     assert [RunFolder(trial).summary()["status"] for trial in trials] == ["interrupted"] * 2
-    assert [row["status"] for row in read_trials(tmp_path / "out")] == ["interrupted"] * 2
+    rows = read_trials(SweepPlan.read(tmp_path / "search.toml"), tmp_path / "out")
+    assert [row["status"] for row in rows] == ["interrupted"] * 2
     assert main(["show", str(tmp_path / "out")]) == 0

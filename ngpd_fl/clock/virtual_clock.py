@@ -1,0 +1,54 @@
+"""The clock of a run: its events, what they have used, and their log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ngpd_fl.clock.events import Event
+from ngpd_fl.clock.log import Replay
+from ngpd_fl.clock.timeline import Timeline
+from ngpd_fl.clock.usage import Usage
+
+
+class VirtualClock:
+    """Passes events on round by round, and adds up what they use."""
+
+    def __init__(
+        self, events: Timeline | Replay, usage: Usage, on_round: Callable[[Sequence[Event]], None] = lambda events: None
+    ) -> None:
+        """Start at the beginning.
+
+        Args:
+            events: where they come from.
+            usage: nothing so far.
+            on_round: called with the events of each round.
+        """
+        self._events = events
+        self._usage = usage
+        self._on_round = on_round
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self._events.is_over
+
+    def advance(self) -> list[Event]:
+        """Return the events of the network's next round."""
+        events = list(self._events.advance())
+        self._usage.add(events)
+        self._on_round(events)
+        return events
+
+    def usage(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:
+        """Return what the events so far have used; see ``Usage.record``."""
+        return self._usage.record(message_bytes, refused)
+
+    def state(self) -> dict[str, Any]:
+        """Return where it is, as JSON takes it; ``load`` takes it back."""
+        return {"events": self._events.state(), "usage": self._usage.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._events.load(state["events"])
+        self._usage.load(state["usage"])

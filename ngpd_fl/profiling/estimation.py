@@ -1,0 +1,144 @@
+"""Estimate of a run before it starts: memory, bytes sent, and time.
+
+States and messages are counted exactly. Time and working memory are measured on a part of the network with the same
+mean degree, on the nodes' own data, and scaled in proportion.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+
+from ngpd_fl.config import Config, InputError
+from ngpd_fl.core import machine
+from ngpd_fl.core.isolation import own_settings
+from ngpd_fl.profiling.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, work_bytes
+from ngpd_fl.profiling.subnetwork import smallest_part
+from ngpd_fl.profiling.timing import evaluation_seconds, round_seconds
+from ngpd_fl.training import compose
+from topologies import Topology
+
+
+class Estimate(NamedTuple):
+    """Memory, traffic and time of a run; sizes in bytes, times in seconds.
+
+    Attributes:
+        config: the run's configuration.
+        num_nodes: the number of nodes, N.
+        parameters: the number of parameters, P.
+        state: bytes of all nodes' states by kind; exact.
+        dataset: bytes of the data set in memory; exact.
+        messages: bytes of a round's messages in memory; exact.
+        work: peak bytes of a round beyond states and messages; measured on a part, in proportion.
+        work_nodes: the number of nodes on which ``work`` was measured; 0 if they did not fit into memory.
+        process: bytes of the program, its libraries and its reading of the data; measured. 0 on a GPU.
+        loading_peak: peak bytes of the program until the data were read; measured. 0 on a GPU.
+        limit: bytes of available memory; None where not known.
+        message: bytes of one message; exact.
+        sent: bytes sent in the whole run; exact.
+        loading: time to read the data and build the network; measured.
+        round: mean time of a round; measured on a part, in proportion. None if no part fitted into memory.
+        evaluation: time of an evaluation; measured on two models, in proportion.
+        evaluations: the number of evaluations.
+        measured_nodes: the number of nodes on which rounds were timed.
+    """
+
+    config: Config
+    num_nodes: int
+    parameters: int
+    state: Mapping[str, int]
+    dataset: int
+    messages: int
+    work: int
+    work_nodes: int
+    process: int
+    loading_peak: int
+    limit: int | None
+    message: int
+    sent: int
+    loading: float
+    round: float | None
+    evaluation: float
+    evaluations: int
+    measured_nodes: int
+
+    @property
+    def memory(self) -> int:
+        """Peak bytes of memory, estimated."""
+        running = sum(self.state.values()) + self.dataset + self.messages + self.work + self.process
+        return max(running, self.loading_peak)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Time of all rounds, estimated; None if no round could be timed."""
+        return None if self.round is None else self.round * self.config.training.rounds
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Time of all evaluations, estimated."""
+        return self.evaluation * self.evaluations
+
+
+def estimate(config: Config) -> Estimate:
+    """Estimate the run of ``config``; nothing is written.
+
+    Raises:
+        InputError: the configuration cannot be run, or is a baseline, which cannot be measured on a part of a network.
+    """
+    if config.training.baseline is not None:
+        raise InputError("training.baseline: only runs of peers are estimated; unset it")
+    with own_settings(config.engine.threads):
+        began = time.perf_counter()
+        job = compose(config)
+        loading = time.perf_counter() - began
+        topology, chunk_size = job.topology, job.chunk_size
+        data = dataset_bytes(job)
+        limit: int | None
+        if job.device.type == "cuda":
+            process, peak, limit = 0, 0, torch.cuda.get_device_properties(job.device).total_memory
+        else:
+            process, peak = max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0
+            limit = machine.memory()
+
+        state = state_bytes(job, topology, chunk_size)
+        message = message_bytes(job)
+        messages = messages_bytes(job, topology)
+        held, size = sum(state.values()) + messages, smallest_part(topology)
+        room = float("inf") if limit is None else limit - data - process
+        work, work_nodes, round, measured_nodes = 0, 0, None, 0
+        if 3 * held * size < room * topology.num_nodes:
+            work_nodes = size
+            work = work_bytes(job, size)
+            share = min(0.5 * room / (held + work), 1.0)  # of the network that may be measured
+            most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
+            round, measured_nodes = round_seconds(job, size, most)
+        return Estimate(
+            config=config,
+            num_nodes=topology.num_nodes,
+            parameters=job.model.num_params,
+            state=state,
+            dataset=data,
+            messages=messages,
+            work=work,
+            work_nodes=work_nodes,
+            process=process,
+            loading_peak=peak,
+            limit=limit,
+            message=message,
+            sent=message * sum(_messages(topology, config.training.rounds)),
+            loading=loading,
+            round=round,
+            evaluation=evaluation_seconds(job),
+            evaluations=1 + -(-config.training.rounds // config.evaluation.every),
+            measured_nodes=measured_nodes,
+        )
+
+
+def _messages(topology: Topology, rounds: int) -> Iterator[int]:
+    """Yield the number of messages sent in each round."""
+    period = min(topology.period or rounds, rounds)
+    counts = [int(topology.sent(round).sum()) for round in range(period)]
+    yield from (counts[round % period] for round in range(rounds))

@@ -1,0 +1,59 @@
+"""Records of earlier versions, read as if this version had written them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ngpd_fl.config import Config, InputError, read_json, read_toml, translated
+
+RECORDS = 2
+"""Version of what a run writes, in ``environment.json``. Version 0.1 wrote none; only ``resume`` needs the same one."""
+
+_SUMMARY = {"judged_on": "evaluated_on"}
+_SKEW = {"between_neighbours": "between_neighbors", "of_neighbourhoods": "of_neighborhoods"}
+
+
+def recorded_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Return a run's configuration from its ``config.toml``, with ``overrides`` by dotted keys over it.
+
+    Raises:
+        InputError: it cannot be read, or has keys that no version knew; the line names the file.
+    """
+    values = translated(read_toml(path))
+    try:
+        return Config.of(values, overrides or {})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def current_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a ``summary.json`` of any version under today's names."""
+    current = {_SUMMARY.get(name, name): value for name, value in summary.items()}
+    if isinstance(skew := current.get("skew"), Mapping):
+        current["skew"] = {_SKEW.get(name, name): value for name, value in skew.items()}
+    if isinstance(clock := current.get("clock"), Mapping) and "mode" in clock:
+        [mode] = translated({"training.mode": clock["mode"]}).values()
+        current["clock"] = {**clock, "mode": mode}
+    return current
+
+
+def written_by(folder: Path) -> str | None:
+    """Return the version of ngpd-fl that began a run, from its folder; None where that is not known."""
+    try:
+        version = read_json(folder / "environment.json")["packages"]["ngpd-fl"]
+    except (InputError, KeyError, TypeError, IndexError):
+        return None
+    return version if isinstance(version, str) else None
+
+
+@contextmanager
+def naming_version(folder: Path) -> Iterator[None]:
+    """Let an error about records in ``folder`` name the version that wrote them as well."""
+    try:
+        yield
+    except InputError as error:
+        version = written_by(folder)
+        raise InputError(f"{error} (written by ngpd-fl {version})" if version else str(error)) from error
