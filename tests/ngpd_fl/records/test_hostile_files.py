@@ -188,7 +188,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.is_file():
             (home / path.relative_to(home / "runs" / "one")).parent.mkdir(exist_ok=True)
             (home / path.relative_to(home / "runs" / "one")).write_bytes(path.read_bytes())
-    write_self(home, range(4), 1)
+    write_self(home, range(4), 1, 1)
     for name, text in {
         "study.toml": TEXT,
         "peers.toml": PEERS,
