@@ -1,4 +1,4 @@
-"""What the documentation shows works as written: programs run, files are valid, commands are known, the site is built.
+"""The documentation works as written: programs run, files are valid, commands are known, the site is built.
 
 A `sh` block with `<!-- run -->` in the line before it is run; of any other each `ngpd-fl` command is only read, with
 its flags and keys.
@@ -21,8 +21,8 @@ import click
 import pytest
 import typer
 
-from ngpd_fl.cli import flags
 from ngpd_fl.cli.app import app, main
+from ngpd_fl.cli.flags import Given
 from ngpd_fl.config import Config
 from ngpd_fl.data.description import Description
 from ngpd_fl.devices.table import read_table
@@ -31,14 +31,14 @@ from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep import SweepPlan
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "toml", "sh", "diff", "text"}
-STORY = "adding.md"
-"""The page whose blocks are done one after the other, in a copy of the repository."""
+STORY = "docs/tutorials/add-an-algorithm.md"
+"""The page whose blocks are executed one after the other, in a copy of the repository."""
 
 
 class Block(NamedTuple):
-    """A fenced block: where it is, its language, the file that it is to be, whether it is to be run, and its text."""
+    """A fenced block: its place, language, file name if it has one, whether it is to be run, and its text."""
 
     place: str
     language: str
@@ -51,11 +51,11 @@ def blocks_of(page: Path) -> Iterator[Block]:
     """Yield the blocks of a page."""
     text = page.read_text(encoding="utf-8")
     fence = r"^(?P<run><!-- run -->\n)?(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$"
-    for found in re.finditer(fence, text, re.DOTALL | re.MULTILINE):
-        language, _, rest = found["info"].partition(" ")
+    for match in re.finditer(fence, text, re.DOTALL | re.MULTILINE):
+        language, _, rest = match["info"].partition(" ")
         title = re.search(r'title="([^"]+)"', rest)
-        place = f"{page.name}:{text.count(chr(10), 0, found.start('info')) + 1}"
-        yield Block(place, language, title and title[1], found["run"] is not None, found["text"])
+        place = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start('info')) + 1}"
+        yield Block(place, language, title and title[1], match["run"] is not None, match["text"])
 
 
 def commands_of(block: Block) -> list[list[str]]:
@@ -75,7 +75,7 @@ OURS = [
 ]
 
 
-def test_each_block_says_what_it_is() -> None:
+def test_every_block_names_its_language() -> None:
     assert {block.place: block.language for block in BLOCKS if block.language not in LANGUAGES} == {}
     fences = sum(len(re.findall(r"^ *```", page.read_text(encoding="utf-8"), re.MULTILINE)) for page in PAGES)
     assert fences == 2 * len(BLOCKS)
@@ -94,12 +94,12 @@ def test_python_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {"__name__": "__main__"})
-    said = capsys.readouterr().out
-    assert "mean_accuracy" in said or "mean_rmse" in said
+    printed = capsys.readouterr().out
+    assert "mean_accuracy" in printed or "mean_rmse" in printed
 
 
 def read_file(path: Path) -> Any:
-    """Read a TOML file as the kind of file that its keys say it is; raise an error where it is none or not valid."""
+    """Read a TOML file as the kind of file that its keys indicate; raise an error if it is not valid."""
     keys = tomllib.loads(path.read_text(encoding="utf-8"))
     if "peers" in keys:
         return Peers.read(path)
@@ -124,7 +124,7 @@ def test_toml_examples_are_valid(text: str, tmp_path: Path) -> None:
 
 
 def read_command(words: list[str]) -> click.Context:
-    """Read a command as the command line does, down to the last flag, without doing it."""
+    """Parse a command as the command line does, down to the last flag, without running it."""
     command: click.Command = typer.main.get_command(app)
     context = command.make_context("ngpd-fl", list(words), resilient_parsing=False)
     while isinstance(context.command, click.Group):
@@ -139,8 +139,8 @@ def settings_of(given: dict[str, Any]) -> list[Config]:
     if given.get("strategies"):
         from ngpd_fl.cli.compare import _configs
 
-        return list(_configs(given["strategies"], given | {"config": None}).values())
-    return [flags.load_config(given | {"config": None})] if "assignments" in given else []
+        return list(_configs(given["strategies"], Given.of(given | {"config": None})).values())
+    return [Given.of(given | {"config": None}).load()] if "assignments" in given else []
 
 
 @pytest.mark.parametrize("words", OURS)
@@ -202,7 +202,7 @@ def test_the_page_on_adding_an_algorithm_works_step_by_step(tmp_path: Path) -> N
         done = subprocess.run(words, cwd=tmp_path, env=environment, input=given, capture_output=True, text=True)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
-    for block in blocks_of(ROOT / "docs" / STORY):
+    for block in blocks_of(ROOT / STORY):
         if block.language == "diff":
             do("git", "apply", "--recount", "-", given=block.text)
         elif block.language == "python" and block.title is not None:
@@ -214,6 +214,41 @@ def test_the_page_on_adding_an_algorithm_works_step_by_step(tmp_path: Path) -> N
         elif block.language == "sh":
             do("sh", "-e", given=block.text)
     assert (tmp_path / "runs" / "polyak" / "polyak" / "summary.json").is_file()
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 700
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    docs = ROOT / "docs"
+    file_name = r"\b[\w/]+\.py\b"
+    page = re.findall(file_name, (docs / "explanation" / "architecture.md").read_text(encoding="utf-8"))
+    picture = re.findall(file_name, (docs / "images" / "flow.svg").read_text(encoding="utf-8"))
+    assert len(set(picture)) == len(picture) == 10
+    named = {*page, *picture}
+    assert {name for name in named if not any((ROOT / folder / name).is_file() for folder in ("", "ngpd_fl"))} == set()
+
+
+def test_every_page_is_in_the_menu_and_on_the_landing_page() -> None:
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    menu = set(re.findall(r'= "([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8")))
+    assert menu == pages | {"changelog.md", "contributing.md"}
+    landing = set(re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
+    assert landing == pages - {"index.md"}
+
+
+def test_titles_are_those_of_the_menu() -> None:
+    menu = re.findall(r'"(.+)" = "([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    pages = {page: name for name, page in menu if (ROOT / "docs" / page).is_file() and page != "index.md"}
+    heads = {page: (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")[0] for page in pages}
+    assert heads == {page: f"# {name}" for page, name in pages.items()}
+
+
+def test_the_citation_names_the_newest_release_and_the_paper() -> None:
+    releases = re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert {"cff-version: 1.2.0", f"version: {releases[0]}", "  doi: 10.1109/TSIPN.2024.3388948"} <= set(citation)
 
 
 ANCHOR = r"<span id=\"([a-z0-9-]+)\" class=\"anchor\">"

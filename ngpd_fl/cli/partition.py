@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,28 +19,26 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config
     from ngpd_fl.records import Measure
 
+Export = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="write each node's data into DIR/node0, DIR/node1, ...",
+        rich_help_panel=flags.FILES,
+    ),
+]
+
 _COLUMNS = 20
 """Up to this many classes each has a column of its own."""
 
 
-def partition(
-    context: typer.Context,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    seed: flags.Seed = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    export: flags.Export = None,
-    out: flags.Picture = None,
-) -> None:
+@flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
+def partition(given: flags.Given, export: Export = None, out: flags.Picture = None) -> None:
     """Draw how many images of each class each node holds, and print counts and measures of their skew.
 
     With --export, write each node's images into a folder of its own, to be copied to devices.
     """
-    settings = flags.load_config(context.params)
+    settings = given.load()
     path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
 
     from ngpd_fl.report.partition import count_labels, partition_figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

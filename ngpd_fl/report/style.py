@@ -6,6 +6,8 @@ settings of matplotlib do not change them.
 
 from __future__ import annotations
 
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+
 import textwrap
 import threading
 from collections.abc import Iterator
