@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataMinibatches, SynchronousEngine
+from ngpd_fl.engines import DataMinibatches, EngineSettings, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, NGPDOptions, make_strategy
 from tests.support.pretend_device import Counts, PretendDevice
@@ -95,9 +95,11 @@ def engine(
     else:
         strategy = make_strategy(options, SupervisedObjective(network, Categorical()))
     parts = [torch.randint(10000, (400,), generator=generator).numpy() for _ in range(nodes)]
-    feed = DataMinibatches(Split(images.to(device), labels.to(device)), parts, BATCH, seed=0)
+    minibatches = DataMinibatches(Split(images.to(device), labels.to(device)), parts, BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": nodes}).build(0)
-    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=steps, chunk_size=CHUNK)
+    return SynchronousEngine(
+        EngineSettings(strategy, topology, minibatches, network.start(), steps, rounds=1, chunk_size=CHUNK)
+    )
 
 
 def measure(name: str, options: DSGDOptions | NGPDOptions, flops: int, rate: float) -> float:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl import Config, run
-from ngpd_fl.training import compose, make_engine, make_watch
+from ngpd_fl.training import compose, make_clock, make_engine
 
 SLOW, GOAL = {5: 10.0}, 0.95
 WAYS: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ def cost(options: dict[str, Any], nodes: int = 64, repeats: int = 5, steps: int 
         training = {"rounds": 10_000, "mode": mode, **options["training"]}
         devices = {"step_sigma": 0.5} if mode == "asynchronous" else {}
         job = compose(_network(options["strategy"], nodes, training=training, devices=devices))
-        engines.append(make_engine(job, make_watch(job)))
+        engines.append(make_engine(job, make_clock(job)))
     times = [[_seconds_per_step(engine.run_round, rounds) for engine in engines] for _ in range(repeats + 1)][1:]
     synchronous, asynchronous = (statistics.median(column) for column in zip(*times, strict=True))
     return synchronous, asynchronous
@@ -99,7 +99,7 @@ def size(options: dict[str, Any], nodes: int, rounds: int = 20) -> tuple[float, 
     training = {"rounds": rounds, "mode": "asynchronous", "local_steps": 1}
     topology = {"name": "random-regular", "degree": 4, "nodes": nodes}
     job = compose(_network(options, nodes, training=training, topology=topology, devices={"step_sigma": 0.5}))
-    seconds = _seconds_per_step(make_engine(job, make_watch(job)).run_round, rounds)
+    seconds = _seconds_per_step(make_engine(job, make_clock(job)).run_round, rounds)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, seconds
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks._fleet import Fleet
 from ngpd_fl import Config
-from ngpd_fl.cli.ending import terminated_like_interrupted
+from ngpd_fl.core.signals import terminated_like_interrupted
 from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.run import run_id
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Peers, Routes
@@ -124,7 +124,7 @@ def soak(minutes: float) -> None:
     chance, pages, jumps = random.Random(0), dict[int, list[tuple[float, float]]](), []
     with tempfile.TemporaryDirectory() as folder:
         with Fleet(network(8, rounds=10_000_000, local_steps=1), Path(folder)) as fleet:
-            options = ["--patience", "2", "--checkpoint-every", "10", "--quiet"]
+            options = ["--round-timeout", "2", "--checkpoint-every", "10", "--quiet"]
             fleet.start_all(*options)
             for number in range(8):
                 fleet.wait_for_round(number, 10, 300)

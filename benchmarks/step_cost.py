@@ -22,7 +22,7 @@ from torch import nn
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataMinibatches, SynchronousEngine
+from ngpd_fl.engines import DataMinibatches, EngineSettings, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, NGPDOptions, make_strategy
 from topologies import parse_topology
@@ -60,9 +60,9 @@ def engine(case: Case, options: DSGDOptions | NGPDOptions) -> SynchronousEngine:
     else:
         strategy = make_strategy(options, SupervisedObjective(network, Categorical()))
     parts = torch.arange(EXAMPLES).view(case.nodes, -1).numpy()
-    feed = DataMinibatches(split, list(parts), BATCH, seed=0)
+    minibatches = DataMinibatches(split, list(parts), BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": case.nodes}).build(0)
-    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=STEPS)
+    return SynchronousEngine(EngineSettings(strategy, topology, minibatches, network.start(), STEPS, rounds=1))
 
 
 def plain_loop(case: Case) -> Callable[[], None]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from ngpd_fl.config import ModelConfig
 from ngpd_fl.data import Split
-from ngpd_fl.engines import DataMinibatches, SynchronousEngine
+from ngpd_fl.engines import DataMinibatches, EngineSettings, SynchronousEngine
 from ngpd_fl.models import Categorical, SupervisedObjective, build_model
 from strategies import DSGDOptions, make_strategy
 from topologies import parse_topology
@@ -41,9 +41,9 @@ def engine(split: Split, nodes: int) -> Callable[[], object]:
     network = build_model(MODEL, (1, 28, 28), 10, 0, torch.float32)
     strategy = make_strategy(DSGDOptions(lr=LR, momentum=0.0), SupervisedObjective(network, Categorical()))
     parts = torch.arange(EXAMPLES).tensor_split(nodes)
-    feed = DataMinibatches(split, [part.numpy() for part in parts], BATCH, seed=0)
+    minibatches = DataMinibatches(split, [part.numpy() for part in parts], BATCH, seed=0)
     topology = parse_topology({"name": "ring", "nodes": nodes}).build(0)
-    return SynchronousEngine(strategy, topology, feed, network.start(), local_steps=1).run_round
+    return SynchronousEngine(EngineSettings(strategy, topology, minibatches, network.start(), 1, rounds=1)).run_round
 
 
 def plain_loop(split: Split, nodes: int) -> Callable[[], None]:

@@ -30,9 +30,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from strategies.base import BaseStrategyOptions
 from strategies.compression.options import AnyCompression
 
 State = Any
@@ -187,16 +188,12 @@ class Curvature(Protocol):
         ...
 
 
-class StrategyOptions(BaseModel):
+class StrategyOptions(BaseStrategyOptions):
     """Base of every algorithm's options: the one place where its parameters are documented and checked.
 
     A subclass fixes ``name`` to its own, with a default.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: str
-    lr: float = Field(0.05, gt=0, description="mu, the step size")
     message_dtype: Literal["float16", "bfloat16", "float32"] | None = Field(
         None, description="type to which the numbers in messages are rounded; unset: they go as they are"
     )
@@ -232,6 +229,10 @@ class StrategyOptions(BaseModel):
     def title(self) -> str:
         """The algorithm's name in errors about its needs."""
         return self.name if self.compress is None else f"{self.name} with compress = {self.compress.name}"
+
+    def for_mode(self, mode: str) -> Self:
+        """Return the options of a run in ``training.mode``: what is unset gets the value that fits it."""
+        return self
 
     @property
     def shares_mask(self) -> bool:

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from strategies.ad_psgd import ADPSGD, ADPSGDOptions
-from strategies.c_ecl import CECLOptions
-from strategies.choco_sgd import ChocoSGDOptions
-from strategies.compression.error_feedback import ErrorFeedback
-from strategies.compression.rounding import Rounded, message_dtype
-from strategies.compression.shared_mask import SharedMask
-from strategies.contract import Curvature, Objective, Strategy, StrategyOptions
-from strategies.d2 import D2, D2Options
-from strategies.dsgd import DSGD, DSGDOptions
-from strategies.ecl import ECL, ECLOptions
-from strategies.exact_diffusion import ExactDiffusion, ExactDiffusionOptions
-from strategies.gradient_tracking import GradientTracking, GradientTrackingOptions
-from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
-from strategies.momentum_tracking import MomentumTracking, MomentumTrackingOptions
-from strategies.ngpd import NGPD, NGPDOptions
-from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
-from strategies.relay_sgd import RelaySGD, RelaySGDOptions
-from strategies.sgp import SGP, SGPOptions
+if TYPE_CHECKING:
+    from strategies.contract import Curvature, Objective, Strategy, StrategyOptions
 
-STRATEGIES: dict[str, tuple[type[StrategyOptions], Any]] = {
-    "ngpd": (NGPDOptions, NGPD),
-    "ecl": (ECLOptions, ECL),
-    "dsgd": (DSGDOptions, DSGD),
-    "kfac-gossip": (KFACGossipOptions, KFACGossip),
-    "sgp": (SGPOptions, SGP),
-    "d2": (D2Options, D2),
-    "exact-diffusion": (ExactDiffusionOptions, ExactDiffusion),
-    "gradient-tracking": (GradientTrackingOptions, GradientTracking),
-    "momentum-tracking": (MomentumTrackingOptions, MomentumTracking),
-    "qg-dsgdm": (QGDSGDmOptions, QGDSGDm),
-    "relay-sgd": (RelaySGDOptions, RelaySGD),
-    "ad-psgd": (ADPSGDOptions, ADPSGD),
-    "choco-sgd": (ChocoSGDOptions, DSGD),
-    "c-ecl": (CECLOptions, ECL),
+    Algorithm = tuple[type[StrategyOptions], Any]
+    """An algorithm's options, and the class that is made from them and from what it minimizes."""
+
+
+class Algorithms(UserDict[str, "Algorithm"]):
+    """The algorithms by name. The file of one is imported when it is first asked for: their names need no torch."""
+
+    def __getitem__(self, name: str) -> Algorithm:
+        """Return the pair of classes; import those that are given as ``file:class``."""
+        classes: Any = self.data[name]
+        if isinstance(classes[0], str):
+            classes = self.data[name] = tuple(map(_load, classes))
+        pair: Algorithm = classes
+        return pair
+
+
+def _load(path: str) -> Any:
+    file, _, name = path.partition(":")
+    return getattr(import_module(f"strategies.{file}"), name)
+
+
+_FILES: dict[str, Any] = {
+    "ngpd": ("ngpd:NGPDOptions", "ngpd:NGPD"),
+    "ecl": ("ecl:ECLOptions", "ecl:ECL"),
+    "dsgd": ("dsgd:DSGDOptions", "dsgd:DSGD"),
+    "kfac-gossip": ("kfac_gossip:KFACGossipOptions", "kfac_gossip:KFACGossip"),
+    "sgp": ("sgp:SGPOptions", "sgp:SGP"),
+    "d2": ("d2:D2Options", "d2:D2"),
+    "exact-diffusion": ("exact_diffusion:ExactDiffusionOptions", "exact_diffusion:ExactDiffusion"),
+    "gradient-tracking": ("gradient_tracking:GradientTrackingOptions", "gradient_tracking:GradientTracking"),
+    "momentum-tracking": ("momentum_tracking:MomentumTrackingOptions", "momentum_tracking:MomentumTracking"),
+    "qg-dsgdm": ("qg_dsgdm:QGDSGDmOptions", "qg_dsgdm:QGDSGDm"),
+    "relay-sgd": ("relay_sgd:RelaySGDOptions", "relay_sgd:RelaySGD"),
+    "ad-psgd": ("ad_psgd:ADPSGDOptions", "ad_psgd:ADPSGD"),
+    "choco-sgd": ("choco_sgd:ChocoSGDOptions", "dsgd:DSGD"),
+    "c-ecl": ("c_ecl:CECLOptions", "ecl:ECL"),
 }
+
+STRATEGIES = Algorithms(_FILES)
 """Name -> (options, algorithm)."""
 
 
@@ -52,13 +61,17 @@ def parse_strategy(value: str | Mapping[str, Any]) -> StrategyOptions:
     """
     fields = {"name": value} if isinstance(value, str) else dict(value)
     name = fields.get("name")
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise ValueError(f"{name!r} is not known; allowed: {', '.join(STRATEGIES)}")
     return STRATEGIES[name][0].model_validate(fields)
 
 
 def make_strategy(options: StrategyOptions, minimized: Objective | Curvature) -> Strategy:
     """Return the algorithm of these options, on an objective or, if it is of second order, on a curvature."""
+    from strategies.compression.error_feedback import ErrorFeedback
+    from strategies.compression.rounding import Rounded, message_dtype
+    from strategies.compression.shared_mask import SharedMask
+
     strategy: Strategy = STRATEGIES[options.name][1](options, minimized)
     if options.shares_mask:
         strategy = SharedMask(strategy)

@@ -4,89 +4,21 @@
 ``EdgesOptions.from_graph(graph)`` for any networkx graph.
 """
 
-from topologies.directed import (
-    DirectedEdgesOptions,
-    DirectedExponentialOptions,
-    DirectedOnePeerExponentialOptions,
-    DirectedOptions,
-    DirectedRingOptions,
-)
-from topologies.families import (
-    BarbellOptions,
-    CirculantOptions,
-    CompleteOptions,
-    ExponentialOptions,
-    HypercubeOptions,
-    PathOptions,
-    RingOptions,
-    StarOptions,
-    TorusOptions,
-    TreeOptions,
-)
-from topologies.files import FileOptions
-from topologies.given import EdgesOptions, SequenceOptions
-from topologies.measures import consensus_rate, diameter, spectral_gap
-from topologies.options import TopologyOptions
-from topologies.periodic import (
-    BaseGraphOptions,
-    HyperHypercubeOptions,
-    OnePeerExponentialOptions,
-    PeriodicOptions,
-    SimpleBaseGraphOptions,
-)
-from topologies.random_families import (
-    BarabasiAlbertOptions,
-    ErdosRenyiOptions,
-    RandomRegularOptions,
-    RandomTreeOptions,
-    WattsStrogatzOptions,
-)
-from topologies.registry import TOPOLOGIES, parse_topology
-from topologies.schedules import FailingSchedule, MatchingSchedule, Schedule, StaticSchedule
-from topologies.topology import Topology
-from topologies.weights import DOUBLY_STOCHASTIC, WEIGHTS, Weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "DOUBLY_STOCHASTIC",
-    "TOPOLOGIES",
-    "WEIGHTS",
-    "BarabasiAlbertOptions",
-    "BarbellOptions",
-    "BaseGraphOptions",
-    "CirculantOptions",
-    "CompleteOptions",
-    "DirectedEdgesOptions",
-    "DirectedExponentialOptions",
-    "DirectedOnePeerExponentialOptions",
-    "DirectedOptions",
-    "DirectedRingOptions",
-    "EdgesOptions",
-    "ErdosRenyiOptions",
-    "ExponentialOptions",
-    "FailingSchedule",
-    "FileOptions",
-    "HyperHypercubeOptions",
-    "HypercubeOptions",
-    "MatchingSchedule",
-    "OnePeerExponentialOptions",
-    "PathOptions",
-    "PeriodicOptions",
-    "RandomRegularOptions",
-    "RandomTreeOptions",
-    "RingOptions",
-    "Schedule",
-    "SequenceOptions",
-    "SimpleBaseGraphOptions",
-    "StarOptions",
-    "StaticSchedule",
-    "Topology",
-    "TopologyOptions",
-    "TorusOptions",
-    "TreeOptions",
-    "WattsStrogatzOptions",
-    "Weights",
-    "consensus_rate",
-    "diameter",
-    "parse_topology",
-    "spectral_gap",
-]
+if TYPE_CHECKING:
+    from topologies.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Load all public names with the first: the command line reads a module or two, for help without torch or scipy."""
+    public = import_module("topologies.public")
+    if name not in public.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    """Name what is loaded on demand as well."""
+    return sorted({*globals(), *import_module("topologies.public").__all__})

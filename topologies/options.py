@@ -6,20 +6,17 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Self, get_args
 
 import networkx as nx
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from topologies.base import BaseTopologyOptions
 from topologies.schedules import AnySchedule, StaticSchedule
 from topologies.topology import Topology
 from topologies.weights import WeightsName
 
 
-class TopologyOptions(BaseModel):
+class TopologyOptions(BaseTopologyOptions):
     """Base of every family's options: the one place where its parameters are documented and checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    name: str
-    nodes: int = Field(8, ge=2, description="N, the number of nodes")
     weights: WeightsName = Field(
         "metropolis",
         description="mixing weights W_ij: metropolis 1/(1 + max(d_i, d_j)), max-degree 1/(1 + max_k d_k), or "

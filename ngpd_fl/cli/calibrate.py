@@ -13,31 +13,20 @@ from ngpd_fl.cli.console import print_lines
 Out = Annotated[
     Path,
     typer.Option(
-        metavar="FILE", help="the device table, .toml; its name is that of the class", rich_help_panel="Files"
+        metavar="FILE", help="the device table, .toml; its name is that of the class", rich_help_panel=flags.FILES
     ),
 ]
 
 
-def calibrate(
-    context: typer.Context,
-    out: Out,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    strategy: flags.Strategy = None,
-    model: flags.Model = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    device: flags.Device = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-) -> None:
+@flags.with_config_flags("data", "strategy.name", "model.name", "training.local_steps", "engine")
+def calibrate(given: flags.Given, out: Out) -> None:
     """Measure this machine's time for a local step and write it as a device class; flags are those of run.
 
     It takes up to half a minute. Links and power cannot be measured: put them into the file by hand.
     """
     from ngpd_fl.config import InputError
 
-    settings = flags.load_config(context.params)
+    settings = given.load()
     if out.suffix != ".toml":
         raise InputError(f"out: {out} is no device table; its name must end in .toml")
     if out.exists():

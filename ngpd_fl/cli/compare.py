@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
+from ngpd_fl.cli.completion import completed, strategy_names
 from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.training import train
 
@@ -22,42 +22,29 @@ Strategies = Annotated[
     typer.Option(
         metavar="A,B,...",
         help="the algorithms, e.g. ngpd,dsgd; --set dsgd.lr=0.1 is for dsgd only, --set strategy.lr=0.1 for all",
-        rich_help_panel="What is trained",
+        rich_help_panel=flags.EXPERIMENT,
+        autocompletion=completed(strategy_names),
     ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="folder for the records, new or empty; default: see --name", rich_help_panel="Files"
+        metavar="DIR", help="folder for the records, new or empty; default: see --name", rich_help_panel=flags.FILES
     ),
 ]
 Name = Annotated[
     str | None,
     typer.Option(
-        help="records go to runs/NAME-1 or the next free number; default: DATASET-comparison", rich_help_panel="Files"
+        help="records go to runs/NAME-1 or the next free number; default: DATASET-comparison",
+        rich_help_panel=flags.FILES,
     ),
 ]
 
 
+@flags.with_config_flags(without=("strategy.name", "flower"))
 def compare(
-    context: typer.Context,
+    given: flags.Given,
     strategies: Strategies,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    model: flags.Model = None,
-    init: flags.Init = None,
-    rounds: flags.Rounds = None,
-    until_accuracy: flags.UntilAccuracy = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    lr: flags.LearningRate = None,
-    seed: flags.Seed = None,
-    device: flags.Device = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
     out: Out = None,
     name: Name = None,
     tensorboard: flags.TensorBoard = False,
@@ -67,8 +54,10 @@ def compare(
 
     Each has a sub-folder of its own; a table and pictures of all lie beside.
     """
-    configs = _configs(strategies, context.params)
+    configs = _configs(strategies, given)
     dataset_name = next(iter(configs.values())).data.dataset
+    from ngpd_fl.records.new_folder import new_folder
+
     with new_folder(out, _folder_name(name, out) or f"{dataset_name}-comparison") as folder:
         _compose_all(configs)
         unfinished = _train_all(configs, folder, quiet, tensorboard)
@@ -78,7 +67,7 @@ def compare(
             raise Ended(f"{', '.join(unfinished)} did not finish; records are kept in {folder}", FAILED)
 
 
-def _configs(strategies: str, given: Mapping[str, Any]) -> dict[str, Config]:
+def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
     """Return each algorithm's configuration by its name, in the order that was given."""
     from ngpd_fl.config import Config, InputError
     from strategies import STRATEGIES
@@ -88,7 +77,7 @@ def _configs(strategies: str, given: Mapping[str, Any]) -> dict[str, Config]:
         raise InputError(f"--strategies {strategies}: a name is empty; allowed: {', '.join(STRATEGIES)}")
     if len(set(names)) < len(names):
         raise InputError(f"--strategies {strategies}: each can be named once")
-    shared = flags.overrides(given)
+    shared = given.overrides()
     if "strategy" in shared or "strategy.name" in shared:
         raise InputError("--set strategy: --strategies names the algorithms")
     own: dict[str, dict[str, Any]] = {name: {"strategy.name": name} for name in names}
@@ -98,7 +87,7 @@ def _configs(strategies: str, given: Mapping[str, Any]) -> dict[str, Config]:
             raise InputError(f"--set {key}: should be one of {', '.join(names)}, a dot and a key, e.g. {names[0]}.lr")
         # How an algorithm trains may differ as well, e.g. one that exchanges after every step; nothing else may.
         own[name][inner if inner.startswith("training.") else f"strategy.{inner}"] = shared.pop(key)
-    return {name: Config.load(flags.config_file(given), shared | own[name]) for name in names}
+    return {name: Config.load(given.file, shared | own[name]) for name in names}
 
 
 def _folder_name(name: str | None, out: Path | None) -> str | None:

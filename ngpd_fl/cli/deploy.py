@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.flower import DataPlane, NodesPerClient, RoundTimeout, train_with_flower
-from ngpd_fl.cli.run import Out
+from ngpd_fl.cli.flower import train_with_flower
 from ngpd_fl.deploy import PORT
 
 deploy = typer.Typer(no_args_is_help=True)
@@ -96,33 +95,20 @@ def supernode(
 
 
 @deploy.command()
+@flags.with_config_flags(without=("flower.state_dir",))
 def run(
-    context: typer.Context,
+    given: flags.Given,
     folder: SuperLinkDir,
     port: Port = PORT,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    strategy: flags.Strategy = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    model: flags.Model = None,
-    init: flags.Init = None,
-    rounds: flags.Rounds = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    lr: flags.LearningRate = None,
-    seed: flags.Seed = None,
-    device: flags.Device = None,
-    nodes_per_client: NodesPerClient = None,
-    round_timeout: RoundTimeout = None,
-    data_plane: DataPlane = None,
     peers: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="with --data-plane direct: who hosts which nodes, and where")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="with --data-plane direct: who hosts which nodes, and where",
+            rich_help_panel=flags.FLOWER,
+        ),
     ] = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    out: Out = None,
+    out: flags.Out = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train on the nodes that are connected, and record it as `ngpd-fl run` does. Run this where the SuperLink runs."""
@@ -130,9 +116,7 @@ def run(
     from ngpd_fl.deploy.services import connect
     from ngpd_fl.peer.transport import Peers
 
-    settings = flags.load_config(context.params)
-    everyone = Peers.read(peers) if peers is not None else None
+    settings = given.load()
+    own = {} if peers is None else {"peers": Peers.read(peers).to_toml()}
     with connect(SuperLinkFolder.open(folder), port) as link:
-        given: dict[str, Any] = {"link": link, "nodes_per_client": nodes_per_client, "round_timeout": round_timeout}
-        given |= {"data_plane": data_plane, "peers": everyone and everyone.to_toml()}
-        train_with_flower(settings, out, quiet, given)
+        train_with_flower(settings, out, quiet, {"link": link, **given.flower, **own})

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli.ending import FAILED, Ended
-from ngpd_fl.cli.folders import RUNS
 
 if TYPE_CHECKING:
     from ngpd_fl.profiling.doctor import Finding
@@ -31,6 +30,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     from ngpd_fl.cli.console import results
     from ngpd_fl.profiling.doctor import diagnose
+    from ngpd_fl.records.new_folder import RUNS
 
     if data_dir is not None and not data_dir.is_dir():
         from ngpd_fl.config import InputError

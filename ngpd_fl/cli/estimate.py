@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_table
 
@@ -24,31 +22,13 @@ _ALMOST = 0.8
 """Share of the memory from which it may not do: the estimate is one, and other programs run as well."""
 
 
-def estimate(
-    context: typer.Context,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    strategy: flags.Strategy = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    model: flags.Model = None,
-    init: flags.Init = None,
-    rounds: flags.Rounds = None,
-    until_accuracy: flags.UntilAccuracy = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    lr: flags.LearningRate = None,
-    seed: flags.Seed = None,
-    device: flags.Device = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-) -> None:
+@flags.with_config_flags()
+def estimate(given: flags.Given) -> None:
     """Say what a run will take in memory, messages and time, before it is run; flags are those of run.
 
     It takes some seconds: rounds of a part of the network are timed. Nothing is written.
     """
-    settings = flags.load_config(context.params)
+    settings = given.load()
 
     from rich.console import Console
     from rich.table import Table

@@ -46,7 +46,7 @@ def evaluate(
     from ngpd_fl.config import InputError
     from ngpd_fl.evaluation.saved_models import evaluate_saved
     from ngpd_fl.records import RunFolder
-    from ngpd_fl.report import read_outcomes
+    from ngpd_fl.report.outcome import read_outcomes
 
     if out is not None and out.exists():
         raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")

@@ -1,73 +1,103 @@
-"""The flags that commands share, and the configuration that they give together with a file.
+"""The flags of the commands. Those of the configuration are made from its fields, which say their name, type and help.
 
-A flag is a short name for a key of the configuration, which documents and checks it.
+A field has a flag by ``json_schema_extra={"flag": "--NAME"}``. Nothing here loads torch: help is to be quick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ngpd_fl.cli.completion import completed, names_of
+from ngpd_fl.config.partitions import NamedPartition
+from ngpd_fl.config.sections import (
+    DEFAULT_NAMES,
+    DataConfig,
+    EngineConfig,
+    ModelConfig,
+    SeedConfig,
+    TrainingConfig,
+)
+from ngpd_fl.flower.run_config import FlowerConfig
+from strategies.base import BaseStrategyOptions
+from topologies.base import BaseTopologyOptions
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
 
-_WHAT, _HOW, _WHERE = "What is trained", "How", "Files"
+EXPERIMENT, TRAINING, FLOWER, FILES = "Data, graph, algorithm, model", "Training", "Flower", "Files"
 
-Dataset = Annotated[
-    str | None, typer.Option(help="e.g. digits, diabetes, mnist, image-folder; default: digits", rich_help_panel=_WHAT)
-]
-DataDir = Annotated[Path | None, typer.Option(help="folder that holds the data set", rich_help_panel=_WHAT)]
-Partition = Annotated[
-    str | None,
-    typer.Option(
-        help="how the images are divided, e.g. iid, dirichlet, classes, shards; default: classes",
-        rich_help_panel=_WHAT,
-    ),
-]
-Strategy = Annotated[
-    str | None, typer.Option(help="the algorithm, e.g. ngpd, ecl, dsgd; default: ngpd", rich_help_panel=_WHAT)
-]
-Topology = Annotated[
-    str | None,
-    typer.Option(
-        help="the graph, e.g. ring, torus, star, complete, random-regular; default: ring",
-        rich_help_panel=_WHAT,
-    ),
-]
-Nodes = Annotated[int | None, typer.Option(help="number of nodes; default: 8", rich_help_panel=_WHAT)]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="the network, e.g. softmax, mlp, lenet, resnet20, torchvision:NAME; default: mlp", rich_help_panel=_WHAT
-    ),
-]
-Init = Annotated[
-    Path | None,
-    typer.Option("--init", metavar="FILE", help="start from these weights (.safetensors)", rich_help_panel=_WHAT),
-]
-Rounds = Annotated[int | None, typer.Option(help="exchanges with the neighbors; default: 30", rich_help_panel=_HOW)]
-UntilAccuracy = Annotated[
-    float | None,
-    typer.Option(metavar="SHARE", help="stop once the nodes' mean accuracy is so high, e.g. 0.9", rich_help_panel=_HOW),
-]
-LocalSteps = Annotated[
-    int | None, typer.Option(help="minibatch steps between two exchanges; default: 8", rich_help_panel=_HOW)
-]
-BatchSize = Annotated[int | None, typer.Option(help="images in a local step; default: 32", rich_help_panel=_HOW)]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="step size of the strategy", rich_help_panel=_HOW)]
-Seed = Annotated[int | None, typer.Option(help="keys every random draw; default: 0", rich_help_panel=_HOW)]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: auto", rich_help_panel=_HOW)]
+SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
+    "data": (EXPERIMENT, DataConfig),
+    "partition": (EXPERIMENT, NamedPartition),
+    "topology": (EXPERIMENT, BaseTopologyOptions),
+    "strategy": (EXPERIMENT, BaseStrategyOptions),
+    "model": (EXPERIMENT, ModelConfig),
+    "training": (TRAINING, TrainingConfig),
+    "": (TRAINING, SeedConfig),
+    "engine": (TRAINING, EngineConfig),
+    "flower": (FLOWER, FlowerConfig),
+}
+"""Section -> panel of help, and the fields; in the order of help."""
+
+
+def fields_with_flags() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield key, flag and definition of all fields that have a flag; Flower's own keys begin with ``flower.``."""
+    for section, (_, model) in SECTIONS.items():
+        for name, field in model.model_fields.items():
+            if isinstance(extra := field.json_schema_extra, Mapping) and "flag" in extra:
+                yield f"{section}.{name}".lstrip("."), str(extra["flag"]), field
+
+
+def option(key: str) -> Any:
+    """Return the option of a key, for the annotation of a command's parameter."""
+    flag, field = next((flag, field) for name, flag, field in fields_with_flags() if name == key)
+    section, _, name = key.rpartition(".")
+    default = DEFAULT_NAMES[section] if name == "name" else field.default
+    help = field.description if default is None else f"{field.description}; default: {default}"
+    complete = completed(lambda: names_of(key, field))
+    return typer.Option(flag, help=help, rich_help_panel=SECTIONS[section][0], autocompletion=complete)
+
+
+def _kind(field: FieldInfo) -> Any:
+    """Return the type of a flag: the field's own, or text where it has a choice; what it may be is checked later."""
+    annotation: Any = field.annotation
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(part for part in get_args(annotation) if part is not NoneType)
+    return str if get_origin(annotation) is Literal else annotation
+
+
+DataDir = Annotated[Path | None, option("data.data_dir")]
+Device = Annotated[str | None, option("engine.device")]
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="any other key, e.g. strategy.damping=0.1; repeatable", rich_help_panel=_HOW
+        "--set",
+        metavar="KEY=VALUE",
+        help="any other key, e.g. strategy.damping=0.1; repeatable",
+        rich_help_panel=TRAINING,
     ),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; flags override it", rich_help_panel=_WHERE)
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file; flags override it", rich_help_panel=FILES)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="folder for the records, new or empty; default: runs/DATASET-STRATEGY-1 or the next free number",
+        rich_help_panel=FILES,
+    ),
 ]
 Picture = Annotated[
     Path | None,
@@ -75,19 +105,13 @@ Picture = Annotated[
         "--out",
         metavar="FILE",
         help="the picture: .png, .pdf or .svg; default: a free name in runs/",
-        rich_help_panel=_WHERE,
-    ),
-]
-Export = Annotated[
-    Path | None,
-    typer.Option(
-        "--export", metavar="DIR", help="write each node's data into DIR/node0, DIR/node1, ...", rich_help_panel=_WHERE
+        rich_help_panel=FILES,
     ),
 ]
 TensorBoard = Annotated[
     bool,
     typer.Option(
-        "--tensorboard", help="also write event files for TensorBoard, beside the records", rich_help_panel=_WHERE
+        "--tensorboard", help="also write event files for TensorBoard, beside the records", rich_help_panel=FILES
     ),
 ]
 CheckpointEvery = Annotated[
@@ -97,7 +121,7 @@ CheckpointEvery = Annotated[
         metavar="ROUNDS",
         min=1,
         help="keep the whole state every so many rounds, so that `resume` can go on from there; default: never",
-        rich_help_panel=_WHERE,
+        rich_help_panel=FILES,
     ),
 ]
 EventLog = Annotated[
@@ -105,7 +129,7 @@ EventLog = Annotated[
     typer.Option(
         "--event-log",
         help="write every event of the virtual clock into events.jsonl, which devices.replay takes",
-        rich_help_panel=_WHERE,
+        rich_help_panel=FILES,
     ),
 ]
 TrustCode = Annotated[
@@ -113,46 +137,89 @@ TrustCode = Annotated[
     typer.Option(
         "--trust-code",
         help="run the code that the records name as package.module:name, as they may for model, loss and data set",
-        rich_help_panel=_WHERE,
+        rich_help_panel=FILES,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=_WHERE)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=FILES)]
 
-KEYS = {
-    "dataset": "data.dataset",
-    "data_dir": "data.data_dir",
-    "partition": "partition.name",
-    "strategy": "strategy.name",
-    "topology": "topology.name",
-    "nodes": "topology.nodes",
-    "model": "model.name",
-    "init": "model.init",
-    "rounds": "training.rounds",
-    "until_accuracy": "training.until_accuracy",
-    "local_steps": "training.local_steps",
-    "batch_size": "data.batch_size",
-    "lr": "strategy.lr",
-    "seed": "seed",
-    "device": "engine.device",
-}
+
+@dataclass(frozen=True)
+class Given:
+    """The flags of the configuration on a command line.
+
+    Attributes:
+        keys: those that flags set.
+        assignments: of ``--set``.
+        file: of ``--config``.
+        flower: Flower's own keys that flags set, by their names in ``FlowerConfig``.
+    """
+
+    keys: Mapping[str, Any]
+    assignments: Sequence[str]
+    file: Path | None
+    flower: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Given:
+        """Return the flags among a command's parameters."""
+        given = {key: value for name, key in _KEYS.items() if (value := parameters.get(name)) is not None}
+        flower = {key.removeprefix("flower."): given.pop(key) for key in [*given] if key.startswith("flower.")}
+        return cls(given, parameters["assignments"] or (), parameters["config"], flower)
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the keys that are set, by flags and by ``--set``, which wins."""
+        from ngpd_fl.config import parse_assignments
+
+        return {**self.keys, **parse_assignments(self.assignments)}
+
+    def load(self) -> Config:
+        """Return the configuration; raise ``InputError`` where it cannot be used."""
+        from ngpd_fl.config import Config
+
+        return Config.load(self.file, self.overrides())
+
+
+Command = Callable[..., None]
+
+
+def with_config_flags(*only: str, without: Sequence[str] = ("flower",)) -> Callable[[Command], Command]:
+    """Give a command the flags of the configuration, ``--set`` and ``--config`` in place of its first parameter.
+
+    Args:
+        only: keys, and sections for all of theirs. Defaults to all.
+        without: keys and sections that are left out.
+
+    Returns:
+        A decorator of ``command(given: Given, ...)``, whose other parameters stay as they are.
+    """
+    annotations: dict[str, Any] = {}
+    for key, flag, field in fields_with_flags():
+        names = {key, key.partition(".")[0]}
+        if not names & set(without) and (not only or names & set(only)):
+            annotations[_parameter(flag)] = Annotated[_kind(field) | None, option(key)]
+    annotations |= {"assignments": Assignments, "config": ConfigFile}
+
+    def decorate(command: Command) -> Command:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        @wraps(command)
+        def configured(**parameters: Any) -> None:
+            command(Given.of(parameters), **{parameter.name: parameters[parameter.name] for parameter in own})
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        made = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in annotations.items()]
+        signature = inspect.Signature([*made, *(parameter.replace(kind=keyword) for parameter in own)])
+        configured.__signature__ = signature  # type: ignore[attr-defined]
+        configured.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+        return configured
+
+    return decorate
+
+
+def _parameter(flag: str) -> str:
+    """Return the parameter of a flag, e.g. ``data_dir`` of ``--data-dir``."""
+    return flag.removeprefix("--").replace("-", "_")
+
+
+_KEYS = {_parameter(flag): key for key, flag, _ in fields_with_flags()}
 """Parameter of a command -> key of the configuration."""
-
-
-def overrides(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys that a command's parameters set, by flags and by ``--set``, which wins."""
-    from ngpd_fl.config import parse_assignments
-
-    flags = {key: given[name] for name, key in KEYS.items() if given.get(name) is not None}
-    return flags | parse_assignments(given["assignments"] or ())
-
-
-def config_file(given: Mapping[str, Any]) -> Path | None:
-    """Return what ``--config`` names."""
-    return Path(given["config"]) if given["config"] is not None else None
-
-
-def load_config(given: Mapping[str, Any]) -> Config:
-    """Return the configuration of a command's parameters; raise ``InputError`` where it cannot be used."""
-    from ngpd_fl.config import Config
-
-    return Config.load(config_file(given), overrides(given))

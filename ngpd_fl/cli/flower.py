@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
-from ngpd_fl.cli.run import Out
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
@@ -20,21 +18,6 @@ if TYPE_CHECKING:
 
 flower = typer.Typer(no_args_is_help=True)
 
-_FLOWER = "Flower"
-NodesPerClient = Annotated[
-    int | None, typer.Option(help="nodes that a client hosts; default: 1", rich_help_panel=_FLOWER)
-]
-RoundTimeout = Annotated[
-    float | None, typer.Option(help="seconds to wait for answers in a round; default: 600", rich_help_panel=_FLOWER)
-]
-StateDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="folder where clients keep their state", rich_help_panel=_FLOWER)
-]
-DataPlane = Annotated[
-    str | None,
-    typer.Option(help="how messages go: relay (default) or direct, from node to node", rich_help_panel=_FLOWER),
-]
-
 
 @flower.callback()
 def options() -> None:
@@ -42,51 +25,27 @@ def options() -> None:
 
 
 @flower.command()
-def run(
-    context: typer.Context,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    strategy: flags.Strategy = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    model: flags.Model = None,
-    init: flags.Init = None,
-    rounds: flags.Rounds = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    lr: flags.LearningRate = None,
-    seed: flags.Seed = None,
-    device: flags.Device = None,
-    nodes_per_client: NodesPerClient = None,
-    round_timeout: RoundTimeout = None,
-    state_dir: StateDir = None,
-    data_plane: DataPlane = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    out: Out = None,
-    quiet: flags.Quiet = False,
-) -> None:
+@flags.with_config_flags(without=())
+def run(given: flags.Given, out: flags.Out = None, quiet: flags.Quiet = False) -> None:
     """Train a network of nodes in Flower's simulation on this machine and record it, as `ngpd-fl run` does.
 
     A SuperLink of its own is started for the run and stopped after it.
     """
-    settings = flags.load_config(context.params)
+    settings = given.load()
     if not quiet:
         print("Starting Flower and Ray, which takes a while", file=sys.stderr, flush=True)
-    given: dict[str, Any] = {"nodes_per_client": nodes_per_client, "round_timeout": round_timeout}
-    given |= {"state_dir": state_dir, "data_plane": data_plane}
-    train_with_flower(settings, out, quiet, given)
+    train_with_flower(settings, out, quiet, given.flower)
 
 
-def train_with_flower(settings: Config, out: Path | None, quiet: bool, given: Mapping[str, Any]) -> None:
-    """Train through Flower and record it; ``given`` goes to ``run_flower``, what is None left out."""
+def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: Mapping[str, Any]) -> None:
+    """Train through Flower and record it; ``options`` go to ``run_flower``."""
 
     def runner(*words: Any) -> Any:
         from ngpd_fl.flower.launcher.run import run_flower
 
-        told: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        return run_flower(*words, **told, on_event=lambda line: print(line, file=sys.stderr, flush=True))
+        return run_flower(*words, **options, on_event=lambda line: print(line, file=sys.stderr, flush=True))
+
+    from ngpd_fl.records.new_folder import new_folder
 
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:

@@ -1,86 +1,26 @@
-"""Folders for new records: names that are free, and nothing left behind where nothing was recorded."""
+"""Names for pictures that commands draw."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-
-RUNS = Path("runs")
-"""Where records go if no folder is named."""
-
-
-@contextmanager
-def new_folder(out: Path | None, name: str) -> Iterator[Path]:
-    """Make a folder for records, and in the end remove again what stayed empty.
-
-    Args:
-        out: the folder; it must be empty or not there. None: the first free one of ``runs/NAME-1``, ``-2``, ...
-        name: see ``out``.
-
-    Raises:
-        InputError: the folder holds something, or cannot be made.
-    """
-    from ngpd_fl.config import InputError
-    from ngpd_fl.records import require_empty
-
-    made: list[Path] = []
-    try:
-        try:
-            if out is None:
-                _make(RUNS, made)
-                out = _first_free(_plain(name), made)
-            else:
-                _make(out, made)
-                require_empty(out)
-        except OSError as error:
-            raise InputError(f"out: {out or RUNS} cannot be made ({error.strerror})") from error
-        yield out
-    finally:
-        for each in reversed(made):
-            with suppress(OSError):  # it is not empty
-                each.rmdir()
 
 
 def picture_path(out: Path | None, name: str) -> Path:
     """Return where a picture goes; raise ``InputError`` where ``out`` is taken or no kind of picture.
 
     Args:
-        out: the file; none: the first free one of ``runs/NAME-1.png``, ``-2``, ...
+        out: the file. Defaults to the first free one of ``runs/NAME-1.png``, ``-2``, ...
         name: see ``out``.
     """
     from ngpd_fl.config import InputError
+    from ngpd_fl.records.new_folder import RUNS, plain
     from ngpd_fl.report.style import FORMATS
 
     if out is None:
-        return next(path for number in count(1) if not (path := RUNS / f"{_plain(name)}-{number}.png").exists())
+        return next(path for number in count(1) if not (path := RUNS / f"{plain(name)}-{number}.png").exists())
     if out.suffix not in FORMATS:
         raise InputError(f"out: {out} is no picture; its name may end in {', '.join(FORMATS)}")
     if out.exists():
         raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
     return out
-
-
-def _plain(name: str) -> str:
-    """Return the name with a hyphen for the colon of an import path, which not every file system takes."""
-    return name.replace(":", "-")
-
-
-def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those that it lies in, and note which were made, the outermost first."""
-    for each in (*reversed(folder.parents), folder):
-        if not each.exists():
-            each.mkdir()
-            made.append(each)
-
-
-def _first_free(name: str, made: list[Path]) -> Path:
-    """Make ``runs/NAME-1`` or the next that is free; of commands started at once each gets its own."""
-    for number in count(1):
-        folder = RUNS / f"{name}-{number}"
-        with suppress(FileExistsError):
-            folder.mkdir()
-            made.append(folder)
-            return folder
-    raise AssertionError("numbers do not end")

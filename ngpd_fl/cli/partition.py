@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,32 +19,30 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config
     from ngpd_fl.records import Measure
 
+Export = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="write each node's data into DIR/node0, DIR/node1, ...",
+        rich_help_panel=flags.FILES,
+    ),
+]
+
 _COLUMNS = 20
 """Up to this many classes each has a column of its own."""
 
 
-def partition(
-    context: typer.Context,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    seed: flags.Seed = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    export: flags.Export = None,
-    out: flags.Picture = None,
-) -> None:
+@flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
+def partition(given: flags.Given, export: Export = None, out: flags.Picture = None) -> None:
     """Draw how many images of each class each node holds, and print counts and measures of their skew.
 
     With --export, write each node's images into a folder of its own, to be copied to devices.
     """
-    settings = flags.load_config(context.params)
+    settings = given.load()
     path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
 
-    from ngpd_fl.report.partition import count_labels, split_figure
-    from ngpd_fl.report.setting import split_words
+    from ngpd_fl.report.partition import count_labels, partition_figure
+    from ngpd_fl.report.setting import partition_words
     from ngpd_fl.report.style import drawing, save
 
     counts, measure = count_labels(settings)
@@ -55,10 +54,10 @@ def partition(
         words = f"for --dataset node-folders; {left} validation {measure.examples} left out"
         exported = [("exported to", f"{export} ({words})")]
     with drawing():
-        save(split_figure(settings, counts, measure), path)
+        save(partition_figure(settings, counts, measure), path)
     _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
-    print_lines(split_words(settings), lines, f"drawn in {path}")
+    print_lines(partition_words(settings), lines, f"drawn in {path}")
 
 
 def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[str]) -> None:

@@ -10,59 +10,74 @@ from typing import Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, stopping
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
+from ngpd_fl.core.signals import stopping
 
-_WHO, _HOW, _WHERE = "Who", "How", "Files"
+_IDENTITY = "Identity"
 
 
 def peer(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file of the run, the same for all peers")],
     peers: Annotated[
-        Path, typer.Option(metavar="FILE", help="TOML file: who hosts which nodes, and where", rich_help_panel=_WHO)
+        Path,
+        typer.Option(metavar="FILE", help="TOML file: who hosts which nodes, and where", rich_help_panel=_IDENTITY),
     ],
     out: Annotated[
         Path,
         typer.Option(
             metavar="DIR",
             help="folder for this peer's records; where it holds them, the run goes on",
-            rich_help_panel=_WHERE,
+            rich_help_panel=flags.FILES,
         ),
     ],
     keys: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="folder with this peer's certificate and key", rich_help_panel=_WHO),
+        typer.Option(metavar="DIR", help="folder with this peer's certificate and key", rich_help_panel=_IDENTITY),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="this peer's; default: its certificate's", rich_help_panel=_WHO)
+        str | None, typer.Option(help="this peer's; default: its certificate's", rich_help_panel=_IDENTITY)
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="no TLS; only where all peers are on this machine", rich_help_panel=_WHO)
+        bool,
+        typer.Option("--insecure", help="no TLS; only where all peers are on this machine", rich_help_panel=_IDENTITY),
     ] = False,
     force_insecure: Annotated[
         bool,
-        typer.Option("--force-insecure", help="no TLS between machines either: anyone may join", rich_help_panel=_WHO),
+        typer.Option(
+            "--force-insecure", help="no TLS between machines either: anyone may join", rich_help_panel=_IDENTITY
+        ),
     ] = False,
     data_dir: flags.DataDir = None,
     round_timeout: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="longest wait for a message", rich_help_panel=_HOW),
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="longest wait for a neighbor's message of a round",
+            rich_help_panel=flags.TRAINING,
+        ),
     ] = 30.0,
     start_timeout: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="longest wait for all to be there", rich_help_panel=_HOW)
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="longest wait for all neighbors at the start", rich_help_panel=flags.TRAINING
+        ),
     ] = 300.0,
     checkpoint_every: Annotated[
-        int, typer.Option(min=1, metavar="ROUNDS", help="rounds between two checkpoints", rich_help_panel=_HOW)
+        int,
+        typer.Option(min=1, metavar="ROUNDS", help="rounds between two checkpoints", rich_help_panel=flags.TRAINING),
     ] = 10,
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="answer Prometheus at this port", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(min=1, max=65535, help="answer Prometheus at this port", rich_help_panel=flags.TRAINING),
     ] = None,
     metrics_address: Annotated[
         str,
         typer.Option(
             metavar="HOST",
             help="this machine's address for that; 0.0.0.0: all, for anyone who reaches them",
-            rich_help_panel=_HOW,
+            rich_help_panel=flags.TRAINING,
         ),
     ] = "127.0.0.1",
     assignments: flags.Assignments = None,
@@ -145,9 +160,9 @@ def gather(
 
     Copy the peers' folders to one machine first. Those of peers that have not ended count as far as they go.
     """
-    from ngpd_fl.cli.folders import new_folder
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
+    from ngpd_fl.records.new_folder import new_folder
     from ngpd_fl.report import write_plots
 
     with new_folder(out, "gathered") as folder:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="folder for the records, new or empty; default: runs/DATASET-STRATEGY-1 or the next free number",
-        rich_help_panel="Files",
-    ),
-]
 
-
+@flags.with_config_flags()
 def run(
-    context: typer.Context,
-    dataset: flags.Dataset = None,
-    data_dir: flags.DataDir = None,
-    partition: flags.Partition = None,
-    strategy: flags.Strategy = None,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    model: flags.Model = None,
-    init: flags.Init = None,
-    rounds: flags.Rounds = None,
-    until_accuracy: flags.UntilAccuracy = None,
-    local_steps: flags.LocalSteps = None,
-    batch_size: flags.BatchSize = None,
-    lr: flags.LearningRate = None,
-    seed: flags.Seed = None,
-    device: flags.Device = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    out: Out = None,
+    given: flags.Given,
+    out: flags.Out = None,
     tensorboard: flags.TensorBoard = False,
     checkpoint_every: flags.CheckpointEvery = None,
     event_log: flags.EventLog = False,
@@ -51,7 +20,9 @@ def run(
 
     A folder of records holds the whole configuration, every evaluation, the final models and pictures.
     """
-    settings = flags.load_config(context.params)
+    from ngpd_fl.records.new_folder import new_folder
+
+    settings = given.load()
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
             train(

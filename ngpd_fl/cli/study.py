@@ -25,7 +25,7 @@ def study(
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="folder of the study, new or of an earlier call", rich_help_panel="Files"),
+        typer.Option(metavar="DIR", help="folder of the study, new or of an earlier call", rich_help_panel=flags.FILES),
     ],
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="runs at a time, each in its own process")] = 1,
     limit: Annotated[

@@ -11,7 +11,6 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_table
 from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.folders import new_folder
 
 if TYPE_CHECKING:
     from ngpd_fl.records.rows import Row
@@ -28,7 +27,7 @@ def sweep(
         typer.Option(
             metavar="DIR",
             help="folder for the records, new or empty; default: runs/FILE-1 or the next free number",
-            rich_help_panel="Files",
+            rich_help_panel=flags.FILES,
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="trials at a time, each in its own process")] = 1,
@@ -43,6 +42,7 @@ def sweep(
     Each is a run with a folder of its own; a table and a picture of all lie beside. One that fails stops no other.
     """
     from ngpd_fl.config import InputError
+    from ngpd_fl.records.new_folder import new_folder
     from ngpd_fl.sweep import SweepPlan, run_sweep
 
     plan = SweepPlan.read(file)

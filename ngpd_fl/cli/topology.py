@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_lines
 from ngpd_fl.cli.folders import picture_path
@@ -20,17 +18,10 @@ _ROUNDS = 100
 """Rounds over which active edges are counted where they are drawn at random."""
 
 
-def topology(
-    context: typer.Context,
-    topology: flags.Topology = None,
-    nodes: flags.Nodes = None,
-    seed: flags.Seed = None,
-    assignments: flags.Assignments = None,
-    config: flags.ConfigFile = None,
-    out: flags.Picture = None,
-) -> None:
+@flags.with_config_flags("topology", "seed")
+def topology(given: flags.Given, out: flags.Picture = None) -> None:
     """Draw a graph and print its measures."""
-    settings = flags.load_config(context.params)
+    settings = given.load()
     path = picture_path(out, f"{settings.topology.name}-{settings.topology.nodes}")
 
     from ngpd_fl.config import build_topology

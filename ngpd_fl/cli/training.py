@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, cause, finishing
+from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
+from ngpd_fl.core.signals import finishing
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -34,6 +35,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         Ended: it diverged, failed or was interrupted; what was recorded is kept.
     """
     from ngpd_fl.config import InputError
+    from ngpd_fl.config.errors import cause
     from ngpd_fl.report import write_plots
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.run import run

@@ -1,4 +1,4 @@
-"""What a network's time goes by: how long things take, what becomes of messages, who is there."""
+"""Costs and conditions of a network: how long things take, what becomes of messages, who is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,22 @@ from topologies import Topology
 
 
 class Costs(Protocol):
-    """How long things take, in seconds. Pure functions: asked twice, they answer the same."""
+    """The cost of computing and sending in seconds and joules. Pure functions: asked twice, they answer the same."""
+
+    def device(self, node: int) -> str:
+        """Return the name of a node's device."""
+        ...
+
+    def joules(self, node: int, elapsed: float, computing: float, sending: float) -> float | None:
+        """Return the energy that a node has taken; None where its power is not known.
+
+        Args:
+            node: whose energy it is.
+            elapsed: seconds that it was on.
+            computing: seconds of these that it computed.
+            sending: seconds for which its up-link was occupied.
+        """
+        ...
 
     def compute(self, node: int, round: int) -> float:
         """Return the duration of a node's local steps of a round; more than 0."""
@@ -43,7 +58,7 @@ class Presence(NamedTuple):
 
 
 class Conditions(Protocol):
-    """What becomes of messages, and who is there. Pure functions: asked twice, they answer the same."""
+    """The fate of messages, and the presence of nodes. Pure functions: asked twice, they answer the same."""
 
     def presences(self, node: int) -> Iterator[Presence]:
         """Yield when a node comes and goes, in the order of time, maybe without end.
@@ -57,7 +72,7 @@ class Conditions(Protocol):
         ...
 
     def fate(self, edge: int, round: int, sequence: int, time: float) -> Sequence[float]:
-        """Return for each copy of a message that arrives the delay in seconds beyond the transfer; none: it is lost.
+        """Return the delay in seconds beyond the transfer of each copy of a message; without one it is lost.
 
         Args:
             edge: the directed edge that it is sent over.
@@ -72,7 +87,13 @@ class Loss:
     """Conditions under which all nodes stay, and messages are lost by the draws that all engines share."""
 
     def __init__(self, topology: Topology, message_loss: float = 0.0, seed: int = 0) -> None:
-        """Take the graph, the probability, and the key of the draws."""
+        """Lose messages on the edges of a graph.
+
+        Args:
+            topology: the graph and its schedule.
+            message_loss: probability that a message is lost.
+            seed: keys the draws.
+        """
 
         @lru_cache(maxsize=256)
         def delivered(round: int) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""What a run by the virtual clock has used, and what became of its messages."""
+"""Usage of a run by the virtual clock, and what became of its messages."""
 
 from __future__ import annotations
 
@@ -26,9 +26,16 @@ class Usage:
         ages: messages taken in by their age in rounds of their receiver.
     """
 
-    def __init__(self, num_nodes: int, costs: Costs) -> None:
-        """Start with nothing used."""
+    def __init__(self, num_nodes: int, costs: Costs, mode: str = "synchronous") -> None:
+        """Start with nothing used.
+
+        Args:
+            num_nodes: N.
+            costs: what computing and sending cost.
+            mode: as in ``training.mode``, for the record.
+        """
         self._costs = costs
+        self._mode = mode
         self.seconds = 0.0
         self.computing = [0.0] * num_nodes
         self.waiting = [0.0] * num_nodes
@@ -74,9 +81,47 @@ class Usage:
         """Messages that were sent and neither taken in nor dropped so far."""
         return sum(self.messages) - self.taken - sum(self.dropped.values()) + self.dropped["duplicate"]
 
+    def record(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:
+        """Return all of it as it is recorded.
+
+        Lists are by node. ``joules`` is null where a node's power is not known. ``staleness`` counts the messages that
+        were read, by their age in rounds of their receiver; ``messages_dropped`` the others, by the reason. Of those
+        read, ``messages_refused`` were refused by their receivers and the rest taken in.
+
+        Args:
+            message_bytes: payload of one message, by field.
+            refused: messages that their receivers have refused.
+        """
+        nodes, away, sent = range(len(self.rounds)), self.away_so_far(), sum(self.messages)
+        joules = [
+            self._costs.joules(node, self.seconds - away[node], self.computing[node], self.sending[node])
+            for node in nodes
+        ]
+        known = [value for value in joules if value is not None]
+        return {
+            "mode": self._mode,
+            "virtual_seconds": self.seconds,
+            "joules": sum(known) if len(known) == len(joules) else None,
+            "node_device": [self._costs.device(node) for node in nodes],
+            "node_rounds": self.rounds,
+            "node_compute_seconds": self.computing,
+            "node_wait_seconds": self.waiting,
+            "node_send_seconds": self.sending,
+            "node_away_seconds": away,
+            "node_joules": joules,
+            "node_bytes_sent": [number * sum(message_bytes.values()) for number in self.messages],
+            "bytes_by_field": {name: size * sent for name, size in message_bytes.items()},
+            "messages_sent": sent,
+            "messages_taken": self.taken - refused,
+            "messages_refused": refused,
+            "messages_on_their_way": self.on_their_way,
+            "messages_dropped": dict(self.dropped),
+            "staleness": {str(age): count for age, count in sorted(self.ages.items())},
+        }
+
     def state(self) -> dict[str, Any]:
         """Return everything, as JSON takes it; ``load`` takes it back."""
-        values = {name: value for name, value in vars(self).items() if name != "_costs"}
+        values = {name: value for name, value in vars(self).items() if name not in ("_costs", "_mode")}
         return values | {name: [list(item) for item in values[name].items()] for name in self._TABLES}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -1,89 +1,20 @@
 """The run's configuration: sections, the whole, its checks and its errors."""
 
-from ngpd_fl.config.config import DEFAULT_NAMES, Config, parse_assignments, put_over
-from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
-from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
-from ngpd_fl.config.graph import build_topology
-from ngpd_fl.config.listing import all_fields, all_keys
-from ngpd_fl.config.partitions import (
-    ClassesPartition,
-    DirichletPartition,
-    GivenPartition,
-    IIDPartition,
-    PartitionConfig,
-    PathologicalPartition,
-    QuantityPartition,
-    ShardsPartition,
-)
-from ngpd_fl.config.reading import (
-    conforming,
-    expanded,
-    parse_json,
-    parse_toml,
-    parse_value,
-    read_json,
-    read_json_lines,
-    read_record,
-    read_text,
-    read_toml,
-)
-from ngpd_fl.config.renamed import require_current, translated, translated_plan
-from ngpd_fl.config.sections import (
-    DataConfig,
-    DevicesConfig,
-    EngineConfig,
-    EvaluationConfig,
-    ModelConfig,
-    NetworkConfig,
-    Section,
-    TrainingConfig,
-)
-from ngpd_fl.config.trust import require_trust
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "DEFAULT_NAMES",
-    "ClassesPartition",
-    "Config",
-    "Cut",
-    "DataConfig",
-    "DevicesConfig",
-    "DirichletPartition",
-    "EngineConfig",
-    "EvaluationConfig",
-    "FaultsConfig",
-    "Corrupt",
-    "GivenPartition",
-    "IIDPartition",
-    "InputError",
-    "Byzantine",
-    "ModelConfig",
-    "NetworkConfig",
-    "PartitionConfig",
-    "PathologicalPartition",
-    "QuantityPartition",
-    "Section",
-    "ShardsPartition",
-    "TrainingConfig",
-    "all_fields",
-    "all_keys",
-    "build_topology",
-    "choices",
-    "conforming",
-    "expanded",
-    "one_line",
-    "parse_assignments",
-    "parse_json",
-    "parse_toml",
-    "parse_value",
-    "put_over",
-    "read_json",
-    "read_json_lines",
-    "read_record",
-    "read_text",
-    "read_toml",
-    "require_current",
-    "require_trust",
-    "suggestion",
-    "translated",
-    "translated_plan",
-]
+if TYPE_CHECKING:
+    from ngpd_fl.config.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Load all public names with the first: the command line reads a module or two, for help without torch or scipy."""
+    public = import_module("ngpd_fl.config.public")
+    if name not in public.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    """Name what is loaded on demand as well."""
+    return sorted({*globals(), *import_module("ngpd_fl.config.public").__all__})

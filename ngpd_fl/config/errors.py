@@ -37,6 +37,12 @@ def shortened(text: str) -> str:
     return _cut(line, _LONGEST)
 
 
+def cause(error: Exception) -> str:
+    """Return an unexpected error in a few words."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 300 else text[:297] + '...'}"
+
+
 def _cut(text: str, length: int) -> str:
     kept = (length - 3) // 3
     return text if len(text) <= length else f"{text[: length - 3 - kept]}...{text[-kept:]}"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.core.isolation import own_randomness
 
 
 def is_import_path(text: str) -> bool:
@@ -27,6 +26,8 @@ def import_object(path: str, key: str) -> Any:
     Raises:
         InputError: it cannot be imported.
     """
+    from ngpd_fl.core.isolation import own_randomness  # it loads torch, which checking a name does not need
+
     module, _, name = path.partition(":")
     if str(Path.cwd()) not in sys.path:
         working_folder_last()

@@ -9,13 +9,23 @@ from pydantic import Field
 from ngpd_fl.config.sections import Section
 
 
-class IIDPartition(Section):
+class NamedPartition(Section):
+    """Base of all forms."""
+
+    name: str = Field(
+        description="how the training images are divided among the nodes, e.g. iid, dirichlet, classes, shards; "
+        "`ngpd-fl keys partition` lists all",
+        json_schema_extra={"flag": "--partition"},
+    )
+
+
+class IIDPartition(NamedPartition):
     """Every node's data are a uniform sample."""
 
     name: Literal["iid"] = "iid"
 
 
-class DirichletPartition(Section):
+class DirichletPartition(NamedPartition):
     """Each class is divided among the nodes by a Dirichlet draw; the smaller alpha, the stronger the label skew."""
 
     name: Literal["dirichlet"] = "dirichlet"
@@ -23,7 +33,7 @@ class DirichletPartition(Section):
     min_size: int = Field(10, ge=1, description="fewest images a node may get; drawn again (10 times) until all do")
 
 
-class DirichletPriorPartition(Section):
+class DirichletPriorPartition(NamedPartition):
     """Each node draws its shares of the classes around those of all images, Dir(alpha p); all get equally many images.
 
     Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual classification",
@@ -35,7 +45,7 @@ class DirichletPriorPartition(Section):
     alpha: float = Field(0.5, gt=0, description="concentration, in sum over the classes, of each node's shares of them")
 
 
-class DirichletUniformPartition(Section):
+class DirichletUniformPartition(NamedPartition):
     """Each node draws its shares of the classes, all alike beforehand, Dir(alpha); all get equally many images.
 
     However rare a class is among all images, a node may draw any share of it. Works for any alpha; later nodes take
@@ -46,7 +56,7 @@ class DirichletUniformPartition(Section):
     alpha: float = Field(0.5, gt=0, description="concentration, of every class, of each node's shares of the classes")
 
 
-class PathologicalPartition(Section):
+class PathologicalPartition(NamedPartition):
     """Each node holds a fixed number of classes (Li et al., "Federated Learning on Non-IID Data Silos", ICDE 2022)."""
 
     name: Literal["pathological"] = "pathological"
@@ -58,7 +68,7 @@ class PathologicalPartition(Section):
     )
 
 
-class ClassesPartition(Section):
+class ClassesPartition(NamedPartition):
     """Node i holds the classes (i n + k) mod C for k < n: neighbors on a ring hold neighboring classes.
 
     Every class is divided evenly among its owners.
@@ -68,14 +78,14 @@ class ClassesPartition(Section):
     classes_per_node: int = Field(2, ge=1, description="n, the classes that a node holds")
 
 
-class ShardsPartition(Section):
+class ShardsPartition(NamedPartition):
     """The images, sorted by label, are cut into shards, and each node gets some of them (McMahan et al. 2017)."""
 
     name: Literal["shards"] = "shards"
     shards_per_node: int = Field(2, ge=1, description="shards that a node gets")
 
 
-class QuantityPartition(Section):
+class QuantityPartition(NamedPartition):
     """Quantity skew: node i holds a share of the images that grows with i."""
 
     name: Literal["quantity"] = "quantity"
@@ -84,7 +94,7 @@ class QuantityPartition(Section):
     )
 
 
-class GivenPartition(Section):
+class GivenPartition(NamedPartition):
     """Nothing is drawn: each node has the images of its own folder. Goes with data.dataset = "node-folders" only."""
 
     name: Literal["given"] = "given"

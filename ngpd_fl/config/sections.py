@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ngpd_fl.config.errors import choices
 from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
 """The data set whose nodes each have a folder of their own."""
@@ -24,6 +25,9 @@ BUNDLED = ("digits", "diabetes")
 
 MODELS = ("softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32")
 """Names of the networks."""
+
+DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
+"""The sections that a ``name`` rules, and which one is meant where none is given."""
 
 LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
 """Names of the losses."""
@@ -41,24 +45,35 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class SeedConfig(Section):
+    """The one key that stands outside all sections."""
+
+    seed: Seed = Field(0, description="keys every random draw of the run", json_schema_extra={"flag": "--seed"})
+
+
 class DataConfig(Section):
-    """The data set, its folder, and how nodes see it."""
+    """The data set, its folder, its minibatches and what is set aside."""
 
     dataset: str = Field(
         "digits",
-        description="scikit-learn's digits (8x8) or diabetes (regression), one that torchvision reads (mnist, "
-        "fashion-mnist, cifar10, cifar100, svhn), image-folder (a folder of images with train/ and test/ inside), "
-        "node-folders (each node's own data in node0, node1, ...), or package.module:factory of your own",
+        description="digits (8x8), diabetes (regression), mnist, fashion-mnist, cifar10, cifar100, svhn, image-folder "
+        "(images in train/ and test/), node-folders (each node's own data in node0, node1, ...), or "
+        "package.module:factory of your own",
+        json_schema_extra={"flag": "--dataset"},
     )
     data_dir: Path | None = Field(
-        None, description="folder that holds the data set; scikit-learn's and your own need none"
+        None,
+        description="folder that holds the data set; digits, diabetes and your own need none",
+        json_schema_extra={"flag": "--data-dir"},
     )
     download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
     )
-    batch_size: int = Field(32, ge=1, description="images of one node in one local step")
+    batch_size: int = Field(
+        32, ge=1, description="images that a node takes in a local step", json_schema_extra={"flag": "--batch-size"}
+    )
     placement: Literal["alike", "different", "random"] | None = Field(
         None,
         description="which node gets which part of the division: neighbors on the graph as alike or as different in "
@@ -84,8 +99,8 @@ class DataConfig(Section):
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in DATASETS and not is_import_path(name):
-            raise ValueError(f"{name!r} is not known; {choices(name, DATASETS, _OR_OWN)}")
+        if name not in DATASETS and not is_import_path(name) and name not in installed("datasets"):
+            raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
 
     @property
@@ -99,8 +114,9 @@ class ModelConfig(Section):
 
     name: str = Field(
         "mlp",
-        description='"softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32" (with GroupNorm), "torchvision:NAME" '
-        '(e.g. "torchvision:resnet18": GroupNorm for BatchNorm, no dropout), or "package.module:factory" of your own',
+        description="softmax, mlp, lenet, resnet8, resnet20, resnet32 (with GroupNorm), torchvision:NAME (e.g. "
+        "torchvision:resnet18: GroupNorm for BatchNorm, no dropout), or package.module:factory of your own",
+        json_schema_extra={"flag": "--model"},
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
@@ -108,8 +124,9 @@ class ModelConfig(Section):
     )
     init: Path | None = Field(
         None,
-        description="start: a .safetensors file with the network's parameters, or a run's models.safetensors (its "
-        "averaged model is taken); unset: drawn by the seed",
+        description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "
+        "averaged model; unset: drawn by the seed",
+        json_schema_extra={"flag": "--init"},
     )
     loss: str = Field(
         "auto",
@@ -121,8 +138,9 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in MODELS and not is_import_path(name):
-            raise ValueError(f"{name!r} is not known; {choices(name, MODELS, ', torchvision:NAME' + _OR_OWN)}")
+        if name not in MODELS and not is_import_path(name) and name not in installed("models"):
+            more = f", torchvision:NAME{_OR_OWN}"
+            raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")
         return name
 
     @field_validator("loss")
@@ -136,8 +154,10 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """Length of the run, local steps, schedule, and when nodes wait."""
 
-    rounds: int = Field(30, ge=1, description="exchanges with the neighbors")
-    local_steps: int = Field(8, ge=1, description="K, minibatch steps between two exchanges")
+    rounds: int = Field(30, ge=1, description="exchanges with the neighbors", json_schema_extra={"flag": "--rounds"})
+    local_steps: int = Field(
+        8, ge=1, description="K, minibatch steps between two exchanges", json_schema_extra={"flag": "--local-steps"}
+    )
     lr_schedule: Literal["constant", "cosine", "step"] = Field(
         "constant",
         description="factor on the strategy's lr over the run: constant, cosine (falls to 0) or step (by lr_decay at "
@@ -171,8 +191,9 @@ class TrainingConfig(Section):
         None,
         gt=0,
         le=1,
-        description="the run ends at the first evaluation with a mean accuracy over the nodes of at least this share, "
-        "e.g. 0.9; the schedule of lr stays that of all rounds; unset: no such end",
+        description="end at the first evaluation whose mean accuracy over the nodes is at least this share, e.g. 0.9; "
+        "the schedule of lr stays that of all rounds; unset: never",
+        json_schema_extra={"flag": "--until-accuracy"},
     )
 
     @model_validator(mode="after")
@@ -261,7 +282,11 @@ class EvaluationConfig(Section):
 class EngineConfig(Section):
     """Computation of the network; it changes results by rounding only."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cpu, cuda, or auto: the GPU where there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="cpu, cuda, or auto: the GPU where there is one",
+        json_schema_extra={"flag": "--device"},
+    )
     dtype: Literal["float32", "float64"] = Field("float32", description="of parameters and data: float32 or float64")
     chunk_size: int | None = Field(
         None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"

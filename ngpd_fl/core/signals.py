@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: Ctrl-C, SIGTERM, and SIGHUP, which comes where its terminal is closed."""
+"""Signals that ask a process to end: Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal sends."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""All of them."""
+"""All signals that ask a process to end."""
 
 
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Let a handler take these signals for a while.
+    """Handle these signals while the context is open.
 
     SIGHUP stays ignored where it is, which is what ``nohup`` asks for. In another thread than the main one, which
     alone may set handlers, nothing is changed.
@@ -22,10 +22,49 @@ def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [each for each in numbers if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+    taken = [number for number in numbers if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` on SIGTERM and SIGHUP while the context is open.
+
+    Only the first signal counts: when a terminal is closed, the kernel and the shell send one each.
+    """
+    is_interrupted = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal is_interrupted
+        if not is_interrupted:
+            is_interrupted = True
+            raise KeyboardInterrupt
+
+    with handled(on_signal, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Set a flag on Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C or SIGTERM raises ``KeyboardInterrupt``."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number != signal.SIGHUP:
+            raise KeyboardInterrupt
+        stop.set()
+
+    with handled(on_signal, *ENDING):
+        yield stop
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Complete a finished run: one SIGTERM or Ctrl-C is ignored, a second one raises ``KeyboardInterrupt``."""
+    with stopping():
+        yield

@@ -1,9 +1,9 @@
-"""A SuperNode whose messages find a process with everything imported: ``-m ngpd_fl.deploy.warm_start PROGRAM WORDS``.
+"""Warm start of a SuperNode's messages: ``python -m ngpd_fl.deploy.warm_start PROGRAM WORDS``.
 
-Flower starts a process for every message, which would import torch each time: seconds of a small computer's time.
-Here the program that it starts is ``knock``, which asks this process for a copy of itself (a fork), and the copy goes
-on as Flower's own program. Only libraries are taken over: the project's code comes with the run, as ever. Where nobody
-answers the knock, Flower's program is started as usual.
+Flower starts a process for every message, which would import torch each time: seconds on a small computer. Here it
+starts ``warm_start_client.py`` instead, which asks this process to fork. The fork has the libraries and becomes
+Flower's own program. The project's code still comes with the run. If this process does not answer, the client starts
+Flower's program as usual.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ngpd_fl.core.code_version import PACKAGES
+from ngpd_fl.deploy import warm_start_client
 from ngpd_fl.deploy.supervisor import die_with, stop
-from ngpd_fl.flower.launcher.app_bundle import PACKAGES
 from ngpd_fl.flower.launcher.superlink_client import program
 
 _CLIENT = "flwr-clientapp"
-"""Flower's program for one message, which it finds by this name."""
+"""Name of Flower's program for one message."""
 
 _NEEDED = ("flwr.supernode.cli", "ngpd_fl.flower.client.app")
-"""What every message needs, with all that these import; what else one needed is imported after it, for the next."""
+"""Modules that every message needs. Modules that one message imports beyond these are imported for the next."""
 
-_PATIENCE = 5.0
-"""Seconds that a knock has to say its words."""
+_REQUEST_SECONDS = 5.0
+"""Time that a client has to send its request."""
 
-_GLANCE = 0.2
-"""Seconds between two looks whether the SuperNode has ended."""
+_POLL = 0.2
+"""Seconds between two checks whether the SuperNode has ended."""
 
 
 def main(command: Sequence[str]) -> int:
@@ -49,16 +50,16 @@ def main(command: Sequence[str]) -> int:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(folder / "socket"))
             listener.listen(16)
-            _write_knock(folder)
+            _write_client(folder)
             path = os.pathsep.join([str(folder), os.environ["PATH"]])
             parent = os.getpid()
             supernode = subprocess.Popen(command, env={**os.environ, "PATH": path}, preexec_fn=lambda: die_with(parent))
             try:
-                _take_in(_NEEDED)
+                _import(_NEEDED)
                 while supernode.poll() is None:
-                    if select.select([listener], [], [], _GLANCE)[0]:
+                    if select.select([listener], [], [], _POLL)[0]:
                         _answer(listener, folder)
-                    _take_in(_learned(folder))
+                    _import(_learned(folder))
             finally:
                 if supernode.poll() is None:
                     stop(supernode)
@@ -67,21 +68,22 @@ def main(command: Sequence[str]) -> int:
     return supernode.returncode
 
 
-def _write_knock(folder: Path) -> None:
-    """Put a program into a folder that asks for a copy, under the name of the one that it replaces."""
-    words = (sys.executable, "-IS", str(Path(__file__).with_name("knock.py")), str(folder / "socket"), program(_CLIENT))
+def _write_client(folder: Path) -> None:
+    """Write the program that Flower starts in place of its own, under the same name."""
+    client = str(Path(warm_start_client.__file__))
+    words = (sys.executable, "-IS", client, str(folder / "socket"), program(_CLIENT))
     script = folder / _CLIENT
     script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     script.chmod(0o700)
 
 
 def _answer(listener: socket.socket, folder: Path) -> None:
-    """Let a copy of this process do what Flower's program was called for."""
-    with listener.accept()[0] as line:
-        line.settimeout(_PATIENCE)
+    """Fork, and run Flower's program in the fork with the words that the client sends."""
+    with listener.accept()[0] as connection:
+        connection.settimeout(_REQUEST_SECONDS)
         try:
-            words = json.loads(b"".join(iter(lambda: line.recv(65536), b"")))
-        except (OSError, ValueError):  # it was killed as it knocked, or was nobody's knock: the others wait
+            words = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        except (OSError, ValueError):  # the client was killed, or was none
             return
     parent = os.getpid()
     if os.fork() == 0:
@@ -91,7 +93,7 @@ def _answer(listener: socket.socket, folder: Path) -> None:
 
 
 def _become(words: list[str], folder: Path) -> NoReturn:
-    """Go on as Flower's program, and never return to what this process was."""
+    """Run Flower's program and exit: the fork must not return to the parent's code."""
     code = 1
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -112,23 +114,23 @@ def _become(words: list[str], folder: Path) -> NoReturn:
             (folder / f"modules-{os.getpid()}").write_text("\n".join(sys.modules))
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)  # not through what this process would do at its end
+        os._exit(code)  # skips the exit handlers of the parent
 
 
 def _learned(folder: Path) -> list[str]:
-    """Return what copies that have ended had imported."""
-    found: list[str] = []
+    """Return the modules that finished forks had imported."""
+    modules: list[str] = []
     for path in folder.glob("modules-*"):
         with suppress(ChildProcessError):
             if os.waitpid(int(path.name.partition("-")[2]), os.WNOHANG) == (0, 0):
                 continue
-        found += path.read_text().splitlines()
+        modules += path.read_text().splitlines()
         path.unlink()
-    return found
+    return modules
 
 
-def _take_in(names: Iterable[str]) -> None:
-    """Import what is not imported yet; whatever cannot be will be said by who needs it."""
+def _import(names: Iterable[str]) -> None:
+    """Import what is not imported yet; a module that fails fails again where it is needed, with an error there."""
     for name in names:
         if name not in sys.modules and (name in _NEEDED or not _is_ours(name)):
             with suppress(BaseException):

@@ -1,6 +1,6 @@
-"""What Flower starts for a message where ``warm`` waits: hands its words over, or becomes Flower's program.
+"""The program that Flower starts for a message: asks ``warm_start`` for a fork, or becomes Flower's own program.
 
-Run by its path, ``knock.py SOCKET PROGRAM WORDS``, without any library: it must be quick.
+Run by its path, ``warm_start_client.py SOCKET PROGRAM WORDS``. Only the standard library is imported: it must be fast.
 """
 
 import json
@@ -11,8 +11,8 @@ import sys
 if __name__ == "__main__":
     address, program, *words = sys.argv[1:]
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.connect(address)
-            line.sendall(json.dumps(words).encode())
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(address)
+            connection.sendall(json.dumps(words).encode())
     except OSError:
         os.execv(program, [program, *words])

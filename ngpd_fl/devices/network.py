@@ -1,11 +1,12 @@
-"""The devices of a network as the virtual clock sees them: its costs, and who is there when."""
+"""The devices of a network: costs and conditions of its virtual clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from ngpd_fl.clock import Loss, Presence
-from ngpd_fl.devices.cost import compute_seconds, transfer_seconds, uplink_seconds
+from ngpd_fl.core.directed_edges import receivers, senders
+from ngpd_fl.devices.cost import compute_seconds, joules, transfer_seconds, uplink_seconds
 from ngpd_fl.devices.device import Device
 from ngpd_fl.devices.draws import jitter_seconds, offline_spells
 from topologies import Topology
@@ -24,12 +25,29 @@ class DeviceCosts:
         relative_cost: float,
         seed: int,
     ) -> None:
-        """Take each node's device, the graph, the length of a message, K, and the cost of a local step over SGD's."""
+        """Compute what does not vary.
+
+        Args:
+            devices: each node's.
+            topology: the graph.
+            message_bytes: payload of a message.
+            local_steps: K.
+            relative_cost: of a local step over one of SGD.
+            seed: keys the draws of jitter.
+        """
         self._devices = devices
-        self._ends = [end for low, high in topology.edges.tolist() for end in ((low, high), (high, low))]
+        self._ends = list(zip(senders(topology.edges).tolist(), receivers(topology.edges).tolist(), strict=True))
         self._bytes = message_bytes
         self._seconds = [compute_seconds(device, local_steps, relative_cost) for device in devices]
         self._seed = seed
+
+    def device(self, node: int) -> str:
+        """Return the name of a node's device."""
+        return self._devices[node].name
+
+    def joules(self, node: int, elapsed: float, computing: float, sending: float) -> float | None:
+        """Return the energy that a node has taken; None where its power is not known."""
+        return joules(self._devices[node], elapsed, computing, sending)
 
     def compute(self, node: int, round: int) -> float:
         """Return the duration of a node's local steps of a round: the same in every round."""
@@ -50,7 +68,14 @@ class DeviceConditions(Loss):
     """``Conditions`` under which messages are lost by the engines' draws, and devices are away as they are drawn."""
 
     def __init__(self, devices: Sequence[Device], topology: Topology, message_loss: float, seed: int) -> None:
-        """Take each node's device, the graph, the probability that a message is lost, and the key of all draws."""
+        """Set the conditions.
+
+        Args:
+            devices: each node's.
+            topology: the graph and its schedule.
+            message_loss: probability that a message is lost.
+            seed: keys all draws.
+        """
         super().__init__(topology, message_loss, seed)
         self._devices = devices
         self._seed = seed

@@ -1,35 +1,36 @@
-"""Engines: what drives an algorithm over a whole network."""
+"""Engines: they run an algorithm on the nodes of a network."""
 
+from ngpd_fl.engines.acknowledgements import EdgeHeader
 from ngpd_fl.engines.baseline import BaselineEngine, PooledMinibatches, all_reduce_bytes, fedavg_bytes
-from ngpd_fl.engines.checks import check_topology
-from ngpd_fl.engines.edge_state import EdgeHeader
+from ngpd_fl.engines.engine import Engine, EngineSettings, RoundInfo, check_topology, default_chunk_size
 from ngpd_fl.engines.event_driven import EventEngine
-from ngpd_fl.engines.example import example_letter, message_bytes
+from ngpd_fl.engines.example import example_payload, message_bytes
 from ngpd_fl.engines.lr_schedule import lr_scale
-from ngpd_fl.engines.minibatches import DataMinibatches, Feed
-from ngpd_fl.engines.node_group import NOTHING, NodeGroup, OutgoingMessages, Work, default_chunk_size
-from ngpd_fl.engines.snapshot import is_curvature
-from ngpd_fl.engines.synchronous import RoundInfo, SynchronousEngine
+from ngpd_fl.engines.minibatches import DataMinibatches, Minibatches
+from ngpd_fl.engines.node_group import NOTHING, NodeGroup, OutgoingMessages
+from ngpd_fl.engines.states import is_curvature
+from ngpd_fl.engines.synchronous import SynchronousEngine
 
 __all__ = [
     "NOTHING",
-    "NodeGroup",
+    "BaselineEngine",
     "DataMinibatches",
+    "EdgeHeader",
+    "Engine",
+    "EngineSettings",
     "EventEngine",
-    "Feed",
+    "Minibatches",
+    "NodeGroup",
     "OutgoingMessages",
     "PooledMinibatches",
-    "BaselineEngine",
     "RoundInfo",
-    "EdgeHeader",
     "SynchronousEngine",
-    "Work",
     "all_reduce_bytes",
     "check_topology",
     "default_chunk_size",
+    "example_payload",
     "fedavg_bytes",
     "is_curvature",
     "lr_scale",
-    "example_letter",
     "message_bytes",
 ]

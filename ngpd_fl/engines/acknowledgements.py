@@ -1,61 +1,70 @@
-"""Which messages each end of each link has taken in, and what the messages say about it, one by one."""
+"""Acknowledgements: which of the messages over each directed edge were applied by its receiver."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
-_WIDTH = 63
-_BITMAP = (1 << _WIDTH) - 1
+import numpy as np
+from numpy.typing import NDArray
+
+from ngpd_fl.core.directed_edges import reverse
+
+WIDTH = 63
+"""Bits of a bitmap that are used: as many as a signed integer has without its sign."""
+_BITMAP = (1 << WIDTH) - 1
+
+Integers = NDArray[np.int64]
+
+
+class EdgeHeader(NamedTuple):
+    """What a message says about its edge, apart from its content.
+
+    Attributes:
+        sequence: messages that its sender had sent over the edge before.
+        newest: sequence number of the newest message that its sender has applied of those that came the other way,
+            -1 where there is none.
+        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        round: its sender's round.
+    """
+
+    sequence: int
+    newest: int
+    bitmap: int
+    round: int
 
 
 class Acknowledgements:
-    """Counts the messages over every directed edge, and keeps what each one that is on its way says.
+    """Counts of the messages over every directed edge, and which of them were applied.
 
-    A message over an edge says which of those that came the other way its sender has taken in: the newest one's number
-    and, as bit k, whether the one k before it was.
+    Attributes:
+        sent: messages sent, int64 ``[2 E + 1]``; the last entry stands for "no edge".
+        newest: sequence number of the newest message that was applied, -1 where there is none, int64 ``[2 E + 1]``.
+        bitmap: bit k says that the one numbered ``newest - k`` was applied, int64 ``[2 E + 1]``.
     """
 
     def __init__(self, num_edges: int) -> None:
-        """Start with nothing sent; take E."""
-        self._sent = [0] * (2 * num_edges)
-        self._newest = [-1] * (2 * num_edges)
-        self._bitmap = [0] * (2 * num_edges)
-        self._said: dict[tuple[int, int], tuple[int, int]] = {}
+        """Start with nothing sent over E edges."""
+        self.sent: Integers = np.zeros(2 * num_edges + 1, dtype=np.int64)
+        self.newest: Integers = np.full(2 * num_edges + 1, -1, dtype=np.int64)
+        self.bitmap: Integers = np.zeros(2 * num_edges + 1, dtype=np.int64)
 
-    def write(self, key: tuple[int, int]) -> None:
-        """Note that a message leaves, known as its edge and its number there."""
-        edge, sequence = key
-        self._sent[edge] = sequence + 1
-        self._said[key] = self._newest[edge ^ 1], self._bitmap[edge ^ 1]
+    def header(self, edge: int, round: int) -> EdgeHeader:
+        """Return what the next message over a directed edge says."""
+        back = reverse(edge)
+        return EdgeHeader(int(self.sent[edge]), int(self.newest[back]), int(self.bitmap[back]), round)
 
-    def applied(self, key: tuple[int, int], sends: bool) -> int:
-        """Return ``Headers.applied`` of a message for its receiver.
+    def apply(self, edges: Integers, sequences: Integers) -> None:
+        """Note that one message over each of these directed edges was applied, newer than all before."""
+        ahead = sequences - self.newest[edges]
+        self.bitmap[edges] = shifted(self.bitmap[edges], ahead) | 1
+        self.newest[edges] = sequences
 
-        Args:
-            key: the message.
-            sends: whether its receiver has sent over this edge in the round that it is about to end.
-        """
-        newest, bitmap = self._said[key]
-        later = self._sent[key[0] ^ 1] - sends - 1 - newest
-        return (bitmap << later) & _BITMAP if later < _WIDTH else 0
 
-    def take(self, key: tuple[int, int]) -> None:
-        """Note that a message was taken in."""
-        edge, sequence = key
-        self._bitmap[edge] = (self._bitmap[edge] << (sequence - self._newest[edge])) & _BITMAP | 1
-        self._newest[edge] = sequence
+def shifted(bitmap: Integers, places: Integers) -> Integers:
+    """Return bitmaps as seen from messages sent ``places`` later; what is older than 63 messages falls out."""
+    return np.where(places < WIDTH, (bitmap << np.minimum(places, WIDTH - 1)) & _BITMAP, 0)
 
-    def forget(self, key: tuple[int, int]) -> None:
-        """Let go of what a message says: nobody will ask any more."""
-        del self._said[key]
 
-    def state(self) -> dict[str, Any]:
-        """Return all that changes, as JSON takes it; ``load`` takes it back."""
-        said = [[*key, *words] for key, words in sorted(self._said.items())]
-        return {"sent": self._sent, "newest": self._newest, "bitmap": self._bitmap, "said": said}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned."""
-        self._sent, self._newest, self._bitmap = list(state["sent"]), list(state["newest"]), list(state["bitmap"])
-        self._said = {(edge, sequence): (newest, bitmap) for edge, sequence, newest, bitmap in state["said"]}
+def applied_before(sent: Integers, newest: Integers, bitmap: Integers) -> Integers:
+    """Return ``Headers.applied``: bit k tells whether the (k + 1)-th last of ``sent`` messages was applied."""
+    return shifted(bitmap, sent - 1 - newest)

@@ -1,4 +1,4 @@
-"""What peers are compared with: runs in which somebody sees all gradients, all models or all data.
+"""Baselines of decentralized training: runs in which somebody sees all gradients, all models or all data.
 
 **FedAvg** (McMahan, Moore, Ramage, Hampson, Agueera y Arcas, "Communication-efficient learning of deep networks from
 decentralized data", AISTATS 2017): nodes are the leaves of a star. After each round of K local steps the server sends
@@ -11,7 +11,7 @@ Distributed Computing 69, 2009): each node sends 2 (N - 1) / N of a vector.
 
 **A single node** with all data takes as many steps as one node does, and sends nothing.
 
-Each takes the local steps of an algorithm for peers, and never its exchange.
+Each takes the local steps of an algorithm for peers, and leaves out its exchange.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from typing import Any
 
 from torch import Tensor
 
+from ngpd_fl.engines.engine import EngineSettings, RoundInfo
 from ngpd_fl.engines.minibatches import DataMinibatches, Drawn
-from ngpd_fl.engines.synchronous import RoundInfo, SynchronousEngine
+from ngpd_fl.engines.synchronous import SynchronousEngine
 from strategies import Phase
 
 
 class PooledMinibatches:
-    """``Feed`` and ``RoundFeed`` of one node whose minibatch is the union of those that N nodes read in the step.
+    """Minibatches of one node: the union of those that N nodes read in the step.
 
     Attributes:
         split: the training images, as the nodes see them.
     """
 
-    def __init__(self, feed: DataMinibatches, num_nodes: int) -> None:
-        """Pool what ``feed`` gives to nodes 0 to N - 1."""
-        self.split = feed.split
-        self._feed = feed
+    def __init__(self, minibatches: DataMinibatches, num_nodes: int) -> None:
+        """Pool the minibatches of nodes 0 to N - 1."""
+        self.split = minibatches.split
+        self._minibatches = minibatches
         self._num_nodes = num_nodes
 
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
@@ -44,9 +45,9 @@ class PooledMinibatches:
         return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
 
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
-        """Draw for all N nodes at once; see ``RoundFeed``."""
+        """Draw for all N nodes at once; see ``RoundMinibatches``."""
         [first] = firsts
-        drawn = self._feed.draw(range(self._num_nodes), [first] * self._num_nodes, phases)
+        drawn = self._minibatches.draw(range(self._num_nodes), [first] * self._num_nodes, phases)
 
         def pooled(step: int, rows: slice) -> tuple[Any, Tensor]:
             batch, draws = drawn(step, slice(None))
@@ -60,34 +61,32 @@ class BaselineEngine(SynchronousEngine):
 
     def __init__(
         self,
-        *parts: Any,
-        weights: Tensor | None = None,
+        settings: EngineSettings,
         steps_per_round: int,
         bytes_of: Callable[[int], int],
-        **settings: Any,
+        weights: Tensor | None = None,
     ) -> None:
         """Put every node at the common start.
 
         Args:
-            parts: as ``SynchronousEngine`` takes them.
-            weights: each node's share in the mean, ``[N]``, 1 in sum; none: nodes are not averaged.
+            settings: the run.
             steps_per_round: local steps of a round, summed over all nodes that work on it.
             bytes_of: round -> what is sent in it.
-            settings: as ``SynchronousEngine`` takes them.
+            weights: each node's share in the mean, ``[N]``, 1 in sum. Without them nodes are not averaged.
         """
-        super().__init__(*parts, **settings)
-        self._weights = weights
+        super().__init__(settings)
         self._steps_per_round = steps_per_round
         self._bytes_of = bytes_of
+        self._weights = weights
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps, average, and return what it gave."""
-        work = self._crew.work(self.round)
+        """Take K local steps, then average."""
+        steps = self.group.work(self.round)
         if self._weights is not None:
-            self._crew.put((self._weights[None] @ self.params())[0])
+            self.group.put((self._weights[None] @ self.params())[0])
         sent = self._bytes_of(self.round)
         self.round += 1
-        return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps_per_round, sent)
+        return RoundInfo(steps.loss.mean(), steps.shrink.mean(), self._steps_per_round, sent)
 
 
 def fedavg_bytes(num_nodes: int, vector_bytes: int) -> int:

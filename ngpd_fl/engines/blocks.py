@@ -1,8 +1,7 @@
-"""How nodes are stacked: blocks of nodes with about the same number of neighbors, and the numbering of edges.
+"""Blocks: nodes with about the same number of neighbors, stacked.
 
-Every edge e = (i, j), i < j, is two directed edges: number 2 e from i to j and number 2 e + 1 from j to i. So the
-reverse of a directed edge is its number with the lowest bit flipped. One number more, 2 E, stands for "no edge": spare
-slots point to it.
+Directed edges are numbered as in ``core.directed_edges``. One number more, 2 E, stands for "no edge": spare slots point
+to it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ngpd_fl.core.directed_edges import receivers, reverse, senders
 from strategies import View
 from topologies import Topology
 
@@ -41,19 +41,25 @@ def make_blocks(
     topology: Topology,
     edge_penalty: EdgePenalty,
     chunk_size: int | None,
-    dtype: torch.dtype,
-    device: torch.device,
+    like: Tensor,
     nodes: Sequence[int] | None = None,
 ) -> list[Block]:
-    """Return blocks of at most ``chunk_size`` nodes that together hold each of ``nodes`` (none: every one) once.
+    """Return blocks that together hold every node once.
 
     A block holds nodes whose degrees lie within a factor of two, so that a hub does not give every leaf spare slots.
+
+    Args:
+        topology: the graph.
+        edge_penalty: of its edges.
+        chunk_size: most nodes in a block. Defaults to all.
+        like: a tensor with the dtype and the device of the blocks.
+        nodes: their indices. Defaults to all nodes.
     """
     neighbors = _neighbors(topology)
     slot_of = {edge: slot for entries in neighbors for slot, (_, edge) in enumerate(entries)}
     etas = _edge_penalties(topology, edge_penalty)
     return [
-        _block(chunk, neighbors, slot_of, etas, dtype, device)
+        _block(chunk, neighbors, slot_of, etas, like)
         for group in _by_degree(topology.degrees, np.arange(topology.num_nodes) if nodes is None else np.unique(nodes))
         for chunk in np.array_split(group, -(-len(group) // (chunk_size or len(group))))
     ]
@@ -69,9 +75,9 @@ def _by_degree(degrees: np.ndarray, nodes: np.ndarray) -> Iterator[np.ndarray]:
 def _neighbors(topology: Topology) -> list[list[tuple[int, int]]]:
     """Return each node's (neighbor, outgoing directed edge) by ascending neighbor: the order of its slots."""
     lists: list[list[tuple[int, int]]] = [[] for _ in range(topology.num_nodes)]
-    for number, (low, high) in enumerate(topology.edges.tolist()):
-        lists[low].append((high, 2 * number))
-        lists[high].append((low, 2 * number + 1))
+    ends = zip(senders(topology.edges).tolist(), receivers(topology.edges).tolist(), strict=True)
+    for edge, (sender, receiver) in enumerate(ends):
+        lists[sender].append((receiver, edge))
     return [sorted(entries) for entries in lists]
 
 
@@ -87,36 +93,35 @@ def _block(
     neighbors: list[list[tuple[int, int]]],
     slot_of: dict[int, int],
     etas: list[float],
-    dtype: torch.dtype,
-    device: torch.device,
+    like: Tensor,
 ) -> Block:
     slots = max(len(neighbors[node]) for node in nodes)
     shape = (len(nodes), slots)
     no_edge = 2 * len(etas)
     exists = np.zeros(shape, dtype=bool)
     neighbor = np.repeat(nodes[:, None], slots, axis=1)
-    reverse = np.zeros(shape, dtype=np.int64)
+    slot_back = np.zeros(shape, dtype=np.int64)
     sign, penalty = np.zeros(shape), np.zeros(shape)
     out_edge = np.full(shape, no_edge, dtype=np.int64)
     for row, node in enumerate(nodes.tolist()):
         for slot, (other, edge) in enumerate(neighbors[node]):
             exists[row, slot] = True
             neighbor[row, slot] = other
-            reverse[row, slot] = slot_of[edge ^ 1]
+            slot_back[row, slot] = slot_of[reverse(edge)]
             sign[row, slot] = 1.0 if node < other else -1.0
             penalty[row, slot] = etas[edge // 2]
             out_edge[row, slot] = edge
-    in_edge = np.where(exists, out_edge ^ 1, no_edge)
+    in_edge = np.where(exists, reverse(out_edge), no_edge)
 
     def tensor(array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=dtype if array.dtype.kind == "f" else None, device=device)
+        return torch.as_tensor(array, dtype=like.dtype if array.dtype.kind == "f" else None, device=like.device)
 
     view = View(
         node=tensor(nodes),
         num_nodes=tensor(np.full(len(nodes), len(neighbors))),
         exists=tensor(exists),
         neighbor=tensor(neighbor),
-        reverse=tensor(reverse),
+        reverse=tensor(slot_back),
         sign=tensor(sign),
         edge_penalty=tensor(penalty),
     )

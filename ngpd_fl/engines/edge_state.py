@@ -1,21 +1,22 @@
-"""The links between nodes: which edges are active in a round, which messages arrive, what their headers say."""
+"""The state of the edges between nodes that keep step: what was sent, what arrived, what was applied."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ngpd_fl.core.directed_edges import receivers, reverse
 from ngpd_fl.core.message_loss import traffic
+from ngpd_fl.engines.acknowledgements import Acknowledgements, EdgeHeader, applied_before
 from ngpd_fl.engines.blocks import Block
+from ngpd_fl.engines.round_graphs import RoundGraphs
 from strategies import Headers, RoundView
 from topologies import Topology
-
-_WIDTH = 63
-_BITMAP = (1 << _WIDTH) - 1
 
 
 class Round(NamedTuple):
@@ -27,36 +28,19 @@ class Round(NamedTuple):
         number: the round, from 0.
         sent: directed edges on which a message is sent, bool ``[2 E + 1]``.
         delivered: directed edges whose message arrives, bool ``[2 E + 1]``.
-        weight: what the edge's receiver gives to its sender's value, float ``[2 E + 1]``.
-        weight_own: W_ii, float ``[N]``.
+        weight: what the edge's receiver gives to its sender's value, float64 ``[2 E + 1]``.
+        weight_own: W_ii, float64 ``[N]``.
     """
 
     number: int
-    sent: Tensor
-    delivered: Tensor
-    weight: Tensor
-    weight_own: Tensor
-
-
-class EdgeHeader(NamedTuple):
-    """What a message says about its edge, apart from its content.
-
-    Attributes:
-        sequence: messages that its sender had sent over the edge before.
-        newest: sequence number of the newest message that its sender has applied of those that came the other way,
-            -1 where there is none.
-        bitmap: bit k says that the one numbered ``newest - k`` was applied.
-        round: its sender's round.
-    """
-
-    sequence: int
-    newest: int
-    bitmap: int
-    round: int
+    sent: NDArray[np.bool_]
+    delivered: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    weight_own: NDArray[np.float64]
 
 
 class _Placed(NamedTuple):
-    """What the nodes on a device need to know of a round; arrays over directed edges, but for ``weight_own [N]``."""
+    """A round as nodes on a device need it; tensors over directed edges, but for ``weight_own [N]``."""
 
     sent: Tensor
     delivered: Tensor
@@ -68,50 +52,39 @@ class _Placed(NamedTuple):
 
 
 class EdgeState:
-    """The state of every link: how many messages were sent over it, and which of them the receiving end has applied.
+    """The messages over every directed edge: how many were sent, and which of them the receiver has applied.
 
-    Where both ends are computed in this process all of it is known. Of a link that leads elsewhere, what the other end
-    has applied is known from the newest message that came from there (``told``).
+    Where both ends are computed in this process all of it is known. Of an edge that leads elsewhere, what the other end
+    has applied is known from the newest message that came from there (``receive``).
     """
 
-    def __init__(
-        self, topology: Topology, message_loss: float, seed: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
+    def __init__(self, topology: Topology, message_loss: float, seed: int, like: Tensor) -> None:
         """Start with nothing sent.
 
         Args:
             topology: the graph and its schedule.
             message_loss: probability that a message is lost.
             seed: keys the draws of lost messages.
-            dtype: type of the mixing weights.
-            device: where the nodes are; what they see of a round is copied there once.
+            like: a tensor with the dtype of the mixing weights, on the nodes' device. What the nodes see of a round is
+                copied there once.
         """
         self._topology = topology
+        self._graphs = RoundGraphs(topology)
         self._message_loss = message_loss
         self._seed = seed
-        self._dtype = dtype
-        self._device = device
-        directed = 2 * len(topology.edges) + 1
-        self._sequence = torch.zeros(directed, dtype=torch.int64)
-        self._newest = torch.full((directed,), -1, dtype=torch.int64)
-        self._bitmap = torch.zeros(directed, dtype=torch.int64)
-        self._is_reset = torch.zeros(directed, dtype=torch.bool)
-        self._age = torch.zeros(directed, dtype=torch.int64)
+        self._like = like
+        self._acknowledgements = Acknowledgements(len(topology.edges))
+        self._receivers = receivers(topology.edges)
+        directed = len(self._receivers) + 1
+        self._is_reset = np.zeros(directed, dtype=bool)
+        self._age = np.zeros(directed, dtype=np.int64)
         self._last_placed: tuple[Round, _Placed] | None = None
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
-        sent, delivered = traffic(self._topology, self._message_loss, self._seed, number)
-        weights = self._topology.weights(number)
-        # weights.edge[e] = (W_ij, W_ji): i receives on directed edge 2 e + 1, j on 2 e.
-        weight = np.append(weights.edge[:, ::-1].reshape(-1), 0.0)
-        return Round(
-            number,
-            self._tensor(np.append(sent, False)),
-            self._tensor(np.append(delivered, False)),
-            self._tensor(weight),
-            self._tensor(weights.own),
-        )
+        graph = self._graphs(number)
+        delivered = traffic(self._topology, self._message_loss, self._seed, number).delivered
+        return Round(number, graph.sent, np.append(delivered, False), graph.weight, graph.weight_own)
 
     def view(self, round: Round, block: Block) -> RoundView:
         """Return what the block's nodes know of the round, every field with a leading axis n."""
@@ -135,34 +108,30 @@ class EdgeState:
             reset=placed.reset[block.in_edge],
         )
 
-    def slip(self, round: Round, edge: int) -> EdgeHeader:
+    def edge_header(self, round: Round, edge: int) -> EdgeHeader:
         """Return what a round's message over a directed edge says; call before ``close``."""
-        reverse = edge ^ 1
-        return EdgeHeader(
-            int(self._sequence[edge]), int(self._newest[reverse]), int(self._bitmap[reverse]), round.number
-        )
+        return self._acknowledgements.header(edge, round.number)
 
-    def told(self, round: Round, slips: Mapping[int, EdgeHeader]) -> Round:
-        """Take in what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
+    def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
+        """Note what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
 
-        A message of another round weighs what it weighs in that one. Where a node gets one, the weights of all its
-        messages might exceed one in sum: of h messages it is h / (h + 1) at most, to which they are scaled down.
+        The weights of messages of other rounds are those of ``RoundGraphs.weights_of``.
         """
         self._last_placed = None
-        delivered = round.delivered.clone()
-        for edge, slip in slips.items():
-            reverse = edge ^ 1
-            self._sequence[edge] = slip.sequence
-            self._newest[reverse], self._bitmap[reverse] = slip.newest, slip.bitmap
-            self._age[edge] = max(0, round.number - slip.round)
+        acknowledgements, delivered = self._acknowledgements, round.delivered.copy()
+        for edge, header in headers.items():
+            back = reverse(edge)
+            acknowledgements.sent[edge] = header.sequence
+            acknowledgements.newest[back], acknowledgements.bitmap[back] = header.newest, header.bitmap
+            self._age[edge] = max(0, round.number - header.round)
             delivered[edge] = True
         round = round._replace(delivered=delivered)
-        others = {edge: slip.round for edge, slip in slips.items() if slip.round != round.number}
-        return round if self._topology.period == 1 else round._replace(weight=self._weights_of_rounds(round, others))
+        others = {edge: header.round for edge, header in headers.items() if header.round != round.number}
+        return round if self._graphs.is_static else round._replace(weight=self._weights(round, others))
 
     def sent(self, edge: int) -> int:
         """Return how many messages were sent over a directed edge."""
-        return int(self._sequence[edge])
+        return int(self._acknowledgements.sent[edge])
 
     def reset(self, edges: Sequence[int], *, own: bool) -> None:
         """Note that one end of these directed edges, which lead here, has gone back to an earlier state.
@@ -171,62 +140,60 @@ class EdgeState:
         (``own``), what of its new messages was applied here: none. The next message over the edge says so to the node.
         """
         self._last_placed = None
+        acknowledgements = self._acknowledgements
         for edge in edges:
-            reverse = edge ^ 1
+            back = reverse(edge)
             self._is_reset[edge] = True
-            self._newest[reverse], self._bitmap[reverse] = -1, 0
+            acknowledgements.newest[back], acknowledgements.bitmap[back] = -1, 0
             if own:
-                self._sequence[reverse] = 0
+                acknowledgements.sent[back] = 0
             else:
-                self._newest[edge], self._bitmap[edge] = -1, 0
+                acknowledgements.newest[edge], acknowledgements.bitmap[edge] = -1, 0
 
     def close(self, round: Round) -> None:
         """Note what was sent and what was applied."""
-        ahead = (self._sequence - self._newest).clamp(max=_WIDTH)
-        shifted = torch.where(ahead < _WIDTH, self._bitmap << ahead.clamp(max=_WIDTH - 1), 0)
-        self._bitmap = torch.where(round.delivered, (shifted & _BITMAP) | 1, self._bitmap)
-        self._newest = torch.where(round.delivered, self._sequence, self._newest)
+        acknowledgements, delivered = self._acknowledgements, np.flatnonzero(round.delivered)
+        acknowledgements.apply(delivered, acknowledgements.sent[delivered])
+        acknowledgements.sent += round.sent
         self._is_reset &= ~round.delivered
-        self._sequence = self._sequence + round.sent
         self._last_placed = None
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that changes over a run, to be stored; ``load`` takes it back."""
-        return {
-            "sequence": self._sequence,
-            "newest": self._newest,
-            "bitmap": self._bitmap,
+        acknowledgements = self._acknowledgements
+        arrays = {
+            "sequence": acknowledgements.sent,
+            "newest": acknowledgements.newest,
+            "bitmap": acknowledgements.bitmap,
             "is_reset": self._is_reset,
         }
+        return {name: torch.tensor(array) for name, array in arrays.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what ``state`` returned."""
-        self._sequence, self._newest, self._bitmap, self._is_reset = (
-            state[name].clone() for name in ("sequence", "newest", "bitmap", "is_reset")
+        acknowledgements = self._acknowledgements
+        acknowledgements.sent, acknowledgements.newest, acknowledgements.bitmap, self._is_reset = (
+            state[name].numpy().copy() for name in ("sequence", "newest", "bitmap", "is_reset")
         )
         self._last_placed = None
 
     def _placed(self, round: Round) -> _Placed:
         """Return what the nodes see of a round, on their device."""
         if self._last_placed is None or self._last_placed[0] is not round:
-            later = self._sequence - 1 - self._newest  # messages sent after the newest that was applied
-            applied = torch.where(later < _WIDTH, (self._bitmap << later.clamp(max=_WIDTH - 1)) & _BITMAP, 0)
-            seen = (*round[1:], applied, self._age, self._is_reset)
-            self._last_placed = round, _Placed(*(array.to(self._device) for array in seen))
+            acknowledgements = self._acknowledgements
+            applied = applied_before(acknowledgements.sent, acknowledgements.newest, acknowledgements.bitmap)
+            arrays = (*round[1:], applied, self._age, self._is_reset)
+            self._last_placed = round, _Placed(*map(self._on_device, arrays))
         return self._last_placed[1]
 
-    def _weights_of_rounds(self, round: Round, others: Mapping[int, int]) -> Tensor:
-        """Return the weights ``[2 E + 1]``, with those of messages of other rounds (by directed edge) as in these."""
-        weight = round.weight.clone()
-        receivers = self._topology.edges[:, ::-1].reshape(-1)
-        for edge, number in others.items():
-            weight[edge] = float(self._topology.weights(number).edge[edge // 2, 1 - edge % 2])
-        for node in {int(receivers[edge]) for edge in others}:
-            edges = [edge for edge in np.flatnonzero(receivers == node).tolist() if round.delivered[edge]]
-            most, total = len(edges) / (len(edges) + 1), float(weight[edges].sum())
-            if total > most:
-                weight[edges] *= most / total
+    def _weights(self, round: Round, others: Mapping[int, int]) -> NDArray[np.float64]:
+        """Return the weights ``[2 E + 1]``, where messages over the directed edges ``others`` are of other rounds."""
+        weight = round.weight.copy()
+        for node in {int(self._receivers[edge]) for edge in others}:
+            edges = [edge for edge in np.flatnonzero(self._receivers == node).tolist() if round.delivered[edge]]
+            weight[edges] = self._graphs.weights_of(edges, [others.get(edge, round.number) for edge in edges])
         return weight
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(array, dtype=self._dtype if array.dtype.kind == "f" else None)
+    def _on_device(self, array: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.to(self._like) if tensor.is_floating_point() else tensor.to(self._like.device)

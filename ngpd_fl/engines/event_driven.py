@@ -19,35 +19,40 @@ from torch import Tensor
 from ngpd_fl.clock import Drop, Event, Read, Work
 from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import Block, make_blocks
-from ngpd_fl.engines.event_exchange import Mail
+from ngpd_fl.engines.engine import EngineSettings, RoundInfo
+from ngpd_fl.engines.event_exchange import EventExchange
 from ngpd_fl.engines.example import example_message, message_bytes
-from ngpd_fl.engines.in_flight import InFlightMessages, Key
-from ngpd_fl.engines.levels import levels_of
-from ngpd_fl.engines.minibatches import Feed, draw
-from ngpd_fl.engines.node_group import REFRESH, default_chunk_size
+from ngpd_fl.engines.messages import InFlightMessages, Key
+from ngpd_fl.engines.minibatches import draw
+from ngpd_fl.engines.node_group import REFRESH
 from ngpd_fl.engines.round_views import RoundViews
-from ngpd_fl.engines.snapshot import from_tensors, to_tensors
-from ngpd_fl.engines.stack import Rows, Selection, Stack, rows_of
-from ngpd_fl.engines.state_function import StateFunction
-from ngpd_fl.engines.synchronous import RoundInfo
+from ngpd_fl.engines.states import Rows, Selection, Stack, StateFunction, from_tensors, rows_of, to_tensors
 from ngpd_fl.faults import Tampering
-from strategies import Phase, Step, StepInfo, Strategy
-from topologies import Topology
+from strategies import Phase, Step, StepInfo
 
 _LEAF_BYTES = 8 << 20
 """Largest leaf of what a CPU computes at once: fresh memory much above this costs page faults."""
 
 
 class Events(Protocol):
-    """Where events come from, such as a ``Timeline``."""
+    """A source of events, such as a ``VirtualClock``."""
 
     def advance(self) -> Iterable[Event]:
         """Return the events of the network's next round."""
         ...
 
+    def usage(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:
+        """Return what the events so far have used.
+
+        Args:
+            message_bytes: payload of one message, by field.
+            refused: messages that their receivers have refused.
+        """
+        ...
+
 
 class _Place(NamedTuple):
-    """Where a node is: its block, and its row there."""
+    """The place of a node: its block, and its row there."""
 
     block: int
     row: int
@@ -61,49 +66,27 @@ class EventEngine:
         num_nodes: N.
     """
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        topology: Topology,
-        feed: Feed,
-        start: Tensor,
-        *,
-        events: Events,
-        rounds: int,
-        local_steps: int,
-        lr_scale: Callable[[int], float] = lambda step: 1.0,
-        chunk_size: int | None = None,
-        tampering: Tampering | None = None,
-    ) -> None:
-        """Put every node at ``start``.
+    def __init__(self, settings: EngineSettings, events: Events, tampering: Tampering | None = None) -> None:
+        """Put every node at the common start.
+
+        A node in its round r has the graph of round r. lr stays where it is in the last of ``settings.rounds`` for a
+        node that does more. Messages are lost as the events say, whatever ``settings.message_loss``.
 
         Args:
-            strategy: the algorithm.
-            topology: the graph and its schedule; a node in its round r has the graph of round r.
-            feed: batches and draws.
-            start: parameters ``[P]``; their dtype and device are the engine's.
+            settings: the run.
             events: what happens.
-            rounds: rounds that a node is meant to do; lr stays where it is in the last one for a node that does more.
-            local_steps: K.
-            lr_scale: local step -> factor on lr.
-            chunk_size: nodes computed at once; none: as many as stay in a CPU's cache, on other devices all.
-            tampering: what nodes make of what they send and refuse of what they get; none: nothing.
+            tampering: what nodes make of what they send and refuse of what they get. Defaults to nothing.
         """
+        strategy, topology, start = settings.strategy, settings.topology, settings.start
         self.round = 0
         self.num_nodes = topology.num_nodes
+        self._settings = settings
         self._strategy = strategy
-        self._feed = feed
         self._start = start
         self._events = events
-        self._last_step = rounds * local_steps - 1
-        self._local_steps = local_steps
-        self._lr_scale = lr_scale
-
-        def edge_penalty(degree: int, neighbor_degree: int) -> float:
-            return strategy.edge_penalty(degree, neighbor_degree, local_steps)
-
-        chunk_size = chunk_size or default_chunk_size(start)
-        self._blocks = make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device)
+        self._local_steps = settings.local_steps
+        self._last_step = settings.rounds * settings.local_steps - 1
+        self._blocks = make_blocks(topology, settings.edge_penalty, settings.nodes_at_once, start)
         self._places = {
             node: _Place(number, row)
             for number, block in enumerate(self._blocks)
@@ -118,16 +101,16 @@ class EventEngine:
         self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
-        self._graphs = RoundViews(topology, self._blocks, start.dtype, start.device)
-        self._message_bytes = sum(message_bytes(strategy, start).values())
-        post = InFlightMessages(strategy.options.needs.per_edge, example_message(strategy, start))
-        self._mail = Mail(self._blocks, len(topology.edges), post, tampering)
+        self._views = RoundViews(topology, self._blocks, start)
+        self._message_bytes = message_bytes(strategy, start)
+        in_flight = InFlightMessages(strategy.options.needs.per_edge, example_message(strategy, start))
+        self._exchange = EventExchange(self._blocks, len(topology.edges), in_flight, tampering)
 
     def run_round(self) -> RoundInfo:
-        """Compute what happens in the network's next round, and return what it gave; nan where nobody took a step."""
+        """Compute what happens in the network's next round; loss and shrink are nan where nobody took a step."""
         events = list(self._events.advance())
         dropped = {(e.edge, e.sequence) for e in events if isinstance(e, Drop) and e.why != "duplicate"}
-        self._mail.drop(dropped)
+        self._exchange.drop(dropped)
         last = {event.node: event for event in events if isinstance(event, Work | Read)}
         infos: list[StepInfo] = []
         sent = 0
@@ -144,12 +127,11 @@ class EventEngine:
         self.round += 1
         of_steps = torch.cat([torch.stack(tuple(info)) for info in infos] or [self._start.new_empty(2, 0)], dim=1)
         loss, shrink = of_steps.mean(1)
-        return RoundInfo(loss, shrink, of_steps.shape[1], sent * self._message_bytes)
+        return RoundInfo(loss, shrink, of_steps.shape[1], sent * sum(self._message_bytes.values()))
 
-    @property
-    def refused(self) -> int:
-        """Messages that their receivers have refused."""
-        return self._mail.refused
+    def usage(self) -> dict[str, Any]:
+        """Return what the run has used by the virtual clock; see ``clock.Usage.record``."""
+        return self._events.usage(self._message_bytes, self._exchange.refused)
 
     def params(self) -> Tensor:
         """Return the parameters ``[N, P]`` with which every node ended its last round, as evaluation sees them."""
@@ -162,30 +144,36 @@ class EventEngine:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on but the events: tensors by name, and the rest for JSON."""
-        letters, mail = self._mail.state()
+        payload, exchange = self._exchange.state()
         tensors = to_tensors([stack.state for stack in self._stacks])
-        tensors |= {f"post.{name}": value for name, value in letters.items()}
+        tensors |= {f"in_flight.{name}": value for name, value in payload.items()}
         tensors |= {f"ended.{node}": value for node, value in self._ended.items()}
-        return tensors, {"round": self.round, "mail": mail}
+        return tensors, {"round": self.round, "exchange": exchange}
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
-        letters = {name.removeprefix("post."): value for name, value in tensors.items() if name.startswith("post.")}
-        ended = {name.removeprefix("ended."): value for name, value in tensors.items() if name.startswith("ended.")}
-        own = {name: value for name, value in tensors.items() if not name.startswith(("post.", "ended."))}
+        payload, ended = (
+            {
+                name.removeprefix(prefix): value.to(self._start.device)
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            }
+            for prefix in ("in_flight.", "ended.")
+        )
+        own = {name: value for name, value in tensors.items() if not name.startswith(("in_flight.", "ended."))}
         self._stacks = [Stack(state) for state in from_tensors([stack.state for stack in self._stacks], own)]
-        self._mail.load({name: value.to(self._start.device) for name, value in letters.items()}, values["mail"])
-        self._ended = {int(node): value.to(self._start.device) for node, value in ended.items()}
+        self._exchange.load(payload, values["exchange"])
+        self._ended = {int(node): value for node, value in ended.items()}
         self.round = values["round"]
 
     def _batches(
         self, events: Sequence[_Act], alike: Callable[[_Act], Hashable] = lambda event: None
     ) -> Iterator[_Batch[_Act]]:
         """Yield events that are computed at once: of one block, in the order of its rows, and ``alike``."""
-        found: dict[Hashable, list[_Act]] = defaultdict(list)
+        groups: dict[Hashable, list[_Act]] = defaultdict(list)
         for event in sorted(events, key=lambda event: self._places[event.node]):
-            found[self._places[event.node].block, alike(event)].append(event)
-        for group in found.values():
+            groups[self._places[event.node].block, alike(event)].append(event)
+        for group in groups.values():
             for begin in range(0, len(group), self._at_once or len(group)):
                 here = group[begin : begin + (self._at_once or len(group))]
                 number = self._places[here[0].node].block
@@ -210,7 +198,7 @@ class EventEngine:
         infos, phases = [], self._phases(batch.events[0])
         firsts = [work.round * self._local_steps for work in batch.events]
         scales = self._lr_scales(firsts)
-        drawn = draw(self._feed, [work.node for work in batch.events], firsts, phases)
+        drawn = draw(self._settings.minibatches, [work.node for work in batch.events], firsts, phases)
         for step, phase in enumerate(phases):
             given = Step(*drawn(step, slice(None)), scales[step])
             infos.append(batch.states.call(self._step_in(phase), batch.block.view, given))
@@ -219,20 +207,20 @@ class EventEngine:
     def _lr_scales(self, firsts: Sequence[int]) -> Tensor:
         """Return the factors on lr ``[K, n]`` of n nodes' rounds whose first local steps are given."""
         steps = ([min(first + step, self._last_step) for first in firsts] for step in range(self._local_steps))
-        scales = np.array([[self._lr_scale(step) for step in of_nodes] for of_nodes in steps])
+        scales = np.array([[self._settings.lr_scale(step) for step in of_nodes] for of_nodes in steps])
         return torch.as_tensor(scales, dtype=self._start.dtype, device=self._start.device)
 
     def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
         """Put what nodes send on its way."""
-        views = self._graphs.views(batch.events)
-        self._mail.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
+        views = self._views.views(batch.events)
+        self._exchange.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
     def _read(self, batch: _Batch[Read]) -> None:
         """Let nodes take in what has come for them."""
         reads, block = batch.events, batch.block
-        views = self._graphs.views(reads)
+        views = self._views.views(reads)
         sent = batch.states.call(self._outgoing, block.view, views)
-        inbox, outbox, headers = self._mail.open(block, reads, views.sends, sent)
+        inbox, outbox, headers = self._exchange.take(block, reads, views.sends, sent)
         batch.states.call(self._incoming, block.view, views, inbox, outbox, headers)
         for read in reads:
             self._ended.pop(read.node, None)
@@ -247,6 +235,24 @@ class _Batch(NamedTuple, Generic[_Act]):
     events: list[_Act]
     block: Block
     states: Selection
+
+
+def levels_of(events: Iterable[Event]) -> Iterator[tuple[list[Work], list[Read]]]:
+    """Yield works and reads level by level; what an event needs lies in a level before its own."""
+    of_node: dict[int, int] = defaultdict(int)
+    of_message: dict[Key, int] = {}
+    levels: dict[int, tuple[list[Work], list[Read]]] = defaultdict(lambda: ([], []))
+    for event in events:
+        if isinstance(event, Work):
+            level = of_node[event.node] = of_node[event.node] + 1
+            of_message.update(dict.fromkeys(event.sends, level))
+            levels[level][0].append(event)
+        elif isinstance(event, Read):
+            needed = (of_message.get((taken.edge, taken.sequence), 0) for taken in event.taken)
+            level = of_node[event.node] = max(of_node[event.node], *needed, 0) + 1
+            levels[level][1].append(event)
+    for level in sorted(levels):
+        yield levels[level]
 
 
 def _as_rows(rows: list[int], device: torch.device) -> Rows:

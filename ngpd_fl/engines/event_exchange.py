@@ -1,4 +1,4 @@
-"""The messages between nodes in rounds of their own: sent, perhaps tampered with, refused or taken in."""
+"""The exchange between nodes in rounds of their own: messages on their way, tampered with, refused or taken in."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Read, Work, from_json, to_json
-from ngpd_fl.engines.acknowledgements import Acknowledgements
+from ngpd_fl.core.directed_edges import reverse
+from ngpd_fl.engines.acknowledgements import Acknowledgements, EdgeHeader, applied_before
 from ngpd_fl.engines.blocks import Block
-from ngpd_fl.engines.in_flight import InFlightMessages, Key
+from ngpd_fl.engines.messages import InFlightMessages, Key
 from ngpd_fl.faults import Tampering
 from strategies import Headers
 from strategies.contract import Message
 
 
-class Mail:
-    """Holds what is on its way, what each sender had taken in when it wrote, and what receivers refuse.
+class EventExchange:
+    """Messages on their way, with what each sender had taken in when it wrote, and what receivers refuse.
 
     Attributes:
         refused: messages that their receivers have refused.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], num_edges: int, post: InFlightMessages, tampering: Tampering | None
+        self, blocks: Sequence[Block], num_edges: int, in_flight: InFlightMessages, tampering: Tampering | None
     ) -> None:
-        """Take the nodes, E, an empty post, and what nodes make of what they send; none: nothing."""
+        """Start without messages.
+
+        Args:
+            blocks: the nodes.
+            num_edges: E.
+            in_flight: holds messages, none so far.
+            tampering: what nodes make of what they send and refuse of what they get. Defaults to nothing.
+        """
         self.refused = 0
         self._slots = {
             edge: slot
@@ -37,8 +45,9 @@ class Mail:
             for slot, edge in enumerate(edges)
             if edge < 2 * num_edges
         }
-        self._post = post
-        self._receipts = Acknowledgements(num_edges)
+        self._in_flight = in_flight
+        self._acknowledgements = Acknowledgements(num_edges)
+        self._headers: dict[Key, EdgeHeader] = {}  # of the messages on their way
         self._tampering = tampering
         self._last_work: dict[int, Work] = {}  # by node, where there is tampering
 
@@ -49,18 +58,17 @@ class Mail:
             outbox = self._tampering.sent(outbox, works)
         kept = []
         for row, work in enumerate(works):
-            for key in work.sends:
-                self._receipts.write(key)
-                if key in dropped:
-                    self._receipts.forget(key)
-                else:
-                    kept.append((row, self._slots[key[0]], key))
-        self._post.put(outbox, kept)
+            for edge, sequence in work.sends:
+                if (edge, sequence) not in dropped:
+                    self._headers[edge, sequence] = self._acknowledgements.header(edge, work.round)
+                    kept.append((row, self._slots[edge], (edge, sequence)))
+                self._acknowledgements.sent[edge] = sequence + 1
+        self._in_flight.put(outbox, kept)
 
-    def open(
+    def take(
         self, block: Block, reads: Sequence[Read], sends: Tensor, outbox: Message
     ) -> tuple[Message, Message, Headers]:
-        """Return what nodes take in, what they themselves have said, and the headers.
+        """Return what nodes take in, what they themselves have sent, and the headers.
 
         Args:
             block: the nodes.
@@ -72,33 +80,47 @@ class Mail:
         if self._tampering is not None:
             outbox = self._tampering.believed(outbox, [self._last_work[read.node] for read in reads])
             refused = self._refused(block, reads, outbox, self._tampering)
-        inbox = self._post.take(self._keys(block, reads, refused))
-        headers = self._headers(block, reads, sends, refused)
+        keys = self._keys(block, reads, refused)
+        inbox = self._in_flight.take(keys)
+        headers = self._take_headers(block, reads, sends, refused)
         for read in reads:
             for taken in read.taken:
-                key = taken.edge, taken.sequence
-                if key not in refused:
-                    self._receipts.take(key)
-                self._forget(key)
+                self._forget((taken.edge, taken.sequence))
         self.refused += len(refused)
         return inbox, outbox, headers
 
     def drop(self, keys: Collection[Key]) -> None:
         """Let go of messages that nobody is going to take."""
         for key in keys:
-            if key in self._post:
+            if key in self._in_flight:
                 self._forget(key)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that changes: tensors by name, and the rest for JSON."""
-        letters, keys = self._post.state()
-        works = [to_json(work) for work in self._last_work.values()]
-        return letters, {"refused": self.refused, "works": works, "receipts": self._receipts.state(), "post": keys}
+        payload, keys = self._in_flight.state()
+        acknowledgements = self._acknowledgements
+        values = {
+            "refused": self.refused,
+            "works": [to_json(work) for work in self._last_work.values()],
+            "sent": acknowledgements.sent.tolist(),
+            "newest": acknowledgements.newest.tolist(),
+            "bitmap": acknowledgements.bitmap.tolist(),
+            "headers": [[edge, *header] for (edge, _), header in sorted(self._headers.items())],
+            "in_flight": keys,
+        }
+        return payload, values
 
-    def load(self, letters: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def load(self, payload: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
-        self._receipts.load(values["receipts"])
-        self._post.load(letters, values["post"])
+        acknowledgements = self._acknowledgements
+        for name in ("sent", "newest", "bitmap"):
+            array = np.array(values[name], dtype=np.int64)
+            if array.shape != acknowledgements.sent.shape:
+                raise ValueError(f"{name!r} of {len(array)} directed edges; expected {len(acknowledgements.sent)}")
+            setattr(acknowledgements, name, array)
+        self._in_flight.load(payload, values["in_flight"])
+        headers = ((edge, EdgeHeader(*header)) for edge, *header in values["headers"])
+        self._headers = {(edge, header.sequence): header for edge, header in headers}
         self.refused = values["refused"]
         works = [work for work in map(from_json, values["works"]) if isinstance(work, Work)]
         self._last_work = {work.node: work for work in works}
@@ -106,7 +128,7 @@ class Mail:
     def _refused(self, block: Block, reads: Sequence[Read], outbox: Message, tampering: Tampering) -> set[Key]:
         """Return which of the messages that have come their receivers refuse."""
         keys = self._keys(block, reads)
-        accepted = tampering.accepted(self._post.take(keys), outbox).tolist()
+        accepted = tampering.accepted(self._in_flight.take(keys), outbox).tolist()
         return {
             key
             for row, row_accepted in zip(keys, accepted, strict=True)
@@ -120,25 +142,31 @@ class Mail:
         for row, read in enumerate(reads):
             for taken in read.taken:
                 if (key := (taken.edge, taken.sequence)) not in refused:
-                    keys[row][self._slots[taken.edge ^ 1]] = key
+                    keys[row][self._slots[reverse(taken.edge)]] = key
         return keys
 
-    def _headers(self, block: Block, reads: Sequence[Read], sends: Tensor, refused: Set[Key]) -> Headers:
-        shape = block.in_edge.shape
+    def _take_headers(self, block: Block, reads: Sequence[Read], sends: Tensor, refused: Set[Key]) -> Headers:
+        """Return the headers of the messages that are not refused, and note that these are applied."""
+        shape, acknowledgements = block.in_edge.shape, self._acknowledgements
+        come = [
+            (row, self._slots[reverse(taken.edge)], taken.edge, taken.age, self._headers[taken.edge, taken.sequence])
+            for row, read in enumerate(reads)
+            for taken in read.taken
+            if (taken.edge, taken.sequence) not in refused
+        ]
+        received, reset = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         applied, age = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        received, sending = np.zeros(shape, dtype=bool), sends.tolist()
-        for row, read in enumerate(reads):
-            for taken in read.taken:
-                slot, key = self._slots[taken.edge ^ 1], (taken.edge, taken.sequence)
-                if key in refused:
-                    continue
-                received[row, slot] = True
-                applied[row, slot] = self._receipts.applied(key, sending[row][slot])
-                age[row, slot] = taken.age
-        nobody_was_reset = np.zeros(shape, dtype=bool)
-        values = (received, applied, age, nobody_was_reset)
-        return Headers(*(torch.as_tensor(each, device=block.nodes.device) for each in values))
+        if come:
+            rows, slots, edges, ages, headers = (list(column) for column in zip(*come, strict=True))
+            sequence, newest, bitmap, _ = np.array(headers, dtype=np.int64).T
+            # The message of the round that the receiver is about to end is not one of those before.
+            sent = acknowledgements.sent[reverse(np.array(edges))] - sends.cpu().numpy()[rows, slots]
+            received[rows, slots] = True
+            applied[rows, slots] = applied_before(sent, newest, bitmap)
+            age[rows, slots] = ages
+            acknowledgements.apply(np.array(edges), sequence)
+        return Headers(*(torch.from_numpy(array).to(block.nodes.device) for array in (received, applied, age, reset)))
 
     def _forget(self, key: Key) -> None:
-        self._receipts.forget(key)
-        self._post.forget(key)
+        del self._headers[key]
+        self._in_flight.forget(key)

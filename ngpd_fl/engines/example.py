@@ -1,4 +1,4 @@
-"""What an algorithm sends, seen before anything is computed."""
+"""Example messages: their shapes and bytes, before anything is computed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from topologies import Topology
 
 
 def example_message(strategy: Strategy, start: Tensor) -> Message:
-    """Return what two neighbors at ``start [P]`` send each other: each field ``[2, 1, ...]`` or ``[2, ...]``."""
-    (block,) = make_blocks(Topology([nx.path_graph(2)]), lambda *degrees: 1.0, None, start.dtype, start.device)
+    """Return the messages between two neighbors at ``start [P]``: each field ``[2, 1, ...]`` or ``[2, ...]``."""
+    (block,) = make_blocks(Topology([nx.path_graph(2)]), lambda *degrees: 1.0, None, start)
     ones = torch.ones(2, 1, dtype=start.dtype, device=start.device)
     yes = ones.bool()
     views = RoundView(torch.zeros_like(block.nodes), yes, yes, ones[:, 0] / 2, ones / 2, ones / 2)
@@ -23,8 +23,8 @@ def example_message(strategy: Strategy, start: Tensor) -> Message:
     return over_nodes(strategy.outgoing)(state, block.view, views)
 
 
-def example_letter(strategy: Strategy, start: Tensor) -> Message:
-    """Return what goes over one directed edge at ``start [P]``, its fields without an axis of nodes or slots."""
+def example_payload(strategy: Strategy, start: Tensor) -> Message:
+    """Return the message over one directed edge at ``start [P]``, its fields without an axis of nodes or slots."""
     per_edge = strategy.options.needs.per_edge
     message = example_message(strategy, start)
     return type(message)(
@@ -34,5 +34,5 @@ def example_letter(strategy: Strategy, start: Tensor) -> Message:
 
 def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
     """Return the payload in bytes of one message over one directed edge, as it goes over the wire, by field."""
-    values, wire = example_letter(strategy, start)._asdict(), message_dtype(strategy.options)
+    values, wire = example_payload(strategy, start)._asdict(), message_dtype(strategy.options)
     return {name: value.numel() * sent_dtype(value, wire).itemsize for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Where local steps get their minibatches and random numbers: the data set once in memory, and keyed draws."""
+"""Minibatches and random draws for local steps: the data set once in memory, and keyed draws."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ngpd_fl.data import BatchSampler, Moves, Split, draw_moves, move
 from strategies import Phase
 
 Drawn = Callable[[int, slice], tuple[Any, Tensor]]
-"""``(k, rows) -> batches and draws``: what a ``Feed`` gives some of a round's nodes in its local step k."""
+"""``(k, rows) -> batches and draws`` of some of a round's nodes in its local step k."""
 
 
-class Feed(Protocol):
-    """Where local steps get their batches and random numbers."""
+class Minibatches(Protocol):
+    """Batches and random numbers of local steps."""
 
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
         """Return the batches and the curvature's draws of ``nodes [n]`` in their local steps ``steps``, n of them.
@@ -31,27 +31,27 @@ class Feed(Protocol):
 
 
 @runtime_checkable
-class RoundFeed(Protocol):
-    """A feed that draws whole rounds: a GPU waits for each copy from the host, however small."""
+class RoundMinibatches(Protocol):
+    """Minibatches drawn for a whole round: a GPU waits for each copy from the host, however small."""
 
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
         """Draw for n nodes, each in ``len(phases)`` local steps from its one of ``firsts`` on."""
         ...
 
 
-def draw(feed: Feed, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
-    """Return what ``RoundFeed.draw`` does, of any feed."""
-    if isinstance(feed, RoundFeed):
-        return feed.draw(nodes, firsts, phases)
+def draw(minibatches: Minibatches, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
+    """Return what ``RoundMinibatches.draw`` does, of any minibatches."""
+    if isinstance(minibatches, RoundMinibatches):
+        return minibatches.draw(nodes, firsts, phases)
 
     def of_step(step: int, rows: slice) -> tuple[Any, Tensor]:
-        return feed(torch.tensor(nodes[rows]), [first + step for first in firsts[rows]], phases[step])
+        return minibatches(torch.tensor(nodes[rows]), [first + step for first in firsts[rows]], phases[step])
 
     return of_step
 
 
 class DataMinibatches:
-    """``Feed`` and ``RoundFeed`` of a partitioned data set.
+    """Minibatches of a partitioned data set, drawn for whole rounds.
 
     Attributes:
         split: the training images, as the nodes see them.
@@ -68,9 +68,16 @@ class DataMinibatches:
         flip: bool = False,
         draw_shape: tuple[int, ...] = (),
     ) -> None:
-        """Take the training images, already in the engine's dtype and on its device, and each node's indices.
+        """Draw from the training images.
 
-        ``batch_size``, ``crop`` and ``flip`` are those of ``DataConfig``, ``draw_shape`` is the likelihood's.
+        Args:
+            split: the training images, in the engine's dtype and on its device.
+            parts: each node's indices.
+            batch_size: as in ``DataConfig``.
+            seed: keys the draws.
+            crop: as in ``DataConfig``.
+            flip: as in ``DataConfig``.
+            draw_shape: of the uniform numbers of one example, as its likelihood needs them.
         """
         self.split = split
         self._parts = parts
@@ -98,13 +105,13 @@ class DataMinibatches:
             chosen = indices[step, rows]
             images = inputs.index_select(0, chosen.flatten()).view(*chosen.shape, *inputs.shape[1:])
             if moves is not None:
-                images = move(images, Moves(*(each[step, rows] for each in moves)))
+                images = move(images, Moves(*(values[step, rows] for values in moves)))
             return (images, self.split.labels[chosen]), uniform[step][rows]
 
         return of_step
 
     def of_one_node(self) -> DataMinibatches:
-        """Return the feed of one node that has all nodes' images, as they see them."""
+        """Return the minibatches of one node that has all nodes' images, as they see them."""
         merged = copy(self)
         merged._sampler = BatchSampler([np.concatenate(self._parts)], self._batch_size, self._seed)
         return merged
@@ -118,8 +125,8 @@ class DataMinibatches:
             for row, node, first in zip(of_step, nodes, firsts, strict=True):
                 generator(self._seed, Purpose.LABELS, node, first + step).random(out=row)
         zeros = self.split.inputs.new_zeros(shape)
-        found = dict(zip(refreshing, self._placed(drawn, zeros.dtype), strict=True)) if refreshing else {}
-        return [found.get(step, zeros) for step in range(len(phases))]
+        of_refreshing = dict(zip(refreshing, self._placed(drawn, zeros.dtype), strict=True)) if refreshing else {}
+        return [of_refreshing.get(step, zeros) for step in range(len(phases))]
 
     def _moves(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> Moves:
         """Return each step's random shifts and flips of each node, ``[count, n, B]``."""
@@ -128,7 +135,7 @@ class DataMinibatches:
         moves = draw_moves(
             self._seed, [*nodes] * count, steps, self._batch_size, crop=self._crop, flip=self._flip, device=device
         )
-        return Moves(*(each.view(count, len(nodes), -1) for each in moves))
+        return Moves(*(values.view(count, len(nodes), -1) for values in moves))
 
     def _placed(self, array: NDArray[Any], dtype: torch.dtype | None = None) -> Tensor:
         return torch.as_tensor(array, dtype=dtype, device=self.split.inputs.device)

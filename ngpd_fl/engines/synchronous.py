@@ -2,91 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-from ngpd_fl.engines.minibatches import Feed
+from ngpd_fl.engines.engine import EngineSettings, RoundInfo
 from ngpd_fl.engines.node_group import NodeGroup
-from strategies import Strategy
-from topologies import Topology
-
-
-class RoundInfo(NamedTuple):
-    """What a round gave.
-
-    Attributes:
-        loss: mean training loss over nodes and local steps, float ``[]``.
-        shrink: mean factor of the trust region, float ``[]``; 1 where nothing was shortened.
-        node_steps: local steps, summed over nodes.
-        bytes_sent: payload of all messages, lost ones included.
-    """
-
-    loss: Tensor
-    shrink: Tensor
-    node_steps: int
-    bytes_sent: int
 
 
 class SynchronousEngine:
-    """Runs one algorithm on a whole network, round by round: a crew of all nodes.
+    """Runs one algorithm on a whole network, round by round: one group of all nodes.
 
     Attributes:
         round: rounds done.
         num_nodes: N.
+        group: the nodes.
     """
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        topology: Topology,
-        feed: Feed,
-        start: Tensor,
-        *,
-        local_steps: int,
-        seed: int = 0,
-        message_loss: float = 0.0,
-        lr_scale: Callable[[int], float] = lambda step: 1.0,
-        chunk_size: int | None = None,
-    ) -> None:
-        """Put every node at ``start``; the arguments are those of ``NodeGroup``."""
+    def __init__(self, settings: EngineSettings) -> None:
+        """Put every node at the common start."""
         self.round = 0
-        self.num_nodes = topology.num_nodes
-        self._local_steps = local_steps
-        self._crew = NodeGroup(
-            strategy,
-            topology,
-            feed,
-            start,
-            local_steps=local_steps,
-            seed=seed,
-            message_loss=message_loss,
-            lr_scale=lr_scale,
-            chunk_size=chunk_size,
-        )
+        self.num_nodes = settings.topology.num_nodes
+        self.group = NodeGroup(settings)
+        self._local_steps = settings.local_steps
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps at every node, exchange once, and return what it gave."""
-        work = self._crew.work(self.round)
-        node_steps = self._local_steps * self.num_nodes
-        self._crew.write(self.round)
-        bytes_sent = self._crew.read(self.round)
+        """Take K local steps at every node, then exchange once."""
+        steps = self.group.work(self.round)
+        self.group.write(self.round)
+        bytes_sent = self.group.read(self.round)
         self.round += 1
-        return RoundInfo(work.loss.mean(), work.shrink.mean(), node_steps, bytes_sent)
+        return RoundInfo(steps.loss.mean(), steps.shrink.mean(), self._local_steps * self.num_nodes, bytes_sent)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
-        return self._crew.state(), {"round": self.round}
+        """Return all that the rounds to come depend on; see ``Engine``."""
+        return self.group.state(), {"round": self.round}
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
-        self._crew.load(tensors)
+        """Go on from what ``state`` returned; see ``Engine``."""
+        self.group.load(tensors)
         self.round = values["round"]
 
     def params(self) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[N, P]``."""
-        stacked = self._crew.params()
+        stacked = self.group.params()
         params = stacked.new_empty(stacked.shape)
-        params[self._crew.nodes] = stacked
+        params[self.group.nodes] = stacked
         return params
+
+    def usage(self) -> dict[str, Any]:
+        """Return nothing: rounds and bytes are all that is used."""
+        return {}

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
 
-from ngpd_fl.config import (
-    Config,
-    DevicesConfig,
-    FaultsConfig,
-    InputError,
-    Section,
-    all_keys,
-    expanded,
-    one_line,
-    parse_value,
-)
+from ngpd_fl.config.errors import InputError, one_line
+from ngpd_fl.config.faults import FaultsConfig
+from ngpd_fl.config.reading import expanded, parse_value
+from ngpd_fl.config.sections import DevicesConfig, Section
+
+if TYPE_CHECKING:
+    from ngpd_fl.config import Config
 
 Plain = bool | int | float | str
 """What a value may be in Flower's run configuration."""
@@ -31,9 +27,16 @@ class FlowerConfig(Section):
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
 
-    nodes_per_client: int = Field(1, ge=1, description="nodes that a client hosts; messages among them never leave it")
+    nodes_per_client: int = Field(
+        1,
+        ge=1,
+        description="nodes that a client hosts; messages among them never leave it",
+        json_schema_extra={"flag": "--nodes-per-client"},
+    )
     data_plane: Literal["relay", "direct"] = Field(
-        "relay", description="how messages go: relay, through the server; direct, from node to node over HTTP"
+        "relay",
+        description="how messages go: relay, through the server; direct, from node to node over HTTP",
+        json_schema_extra={"flag": "--data-plane"},
     )
     peers: str | None = Field(
         None, description="with data-plane direct: content of the peers file, which says where each client's nodes are"
@@ -43,12 +46,15 @@ class FlowerConfig(Section):
         gt=0,
         description="seconds that the server waits for answers; who is later is left out of the round. With data-plane "
         "direct: of silence after which a client counts as gone, and its nodes stop",
+        json_schema_extra={"flag": "--round-timeout"},
     )
     register_timeout: float = Field(
         300.0, gt=0, description="seconds that the server waits for all clients before the first round"
     )
     state_dir: Path | None = Field(
-        None, description="folder where a client keeps its state, so that it comes back after a restart; unset: none"
+        None,
+        description="folder where a client keeps its state, so that it comes back after a restart; unset: none",
+        json_schema_extra={"flag": "--state-dir"},
     )
     collect: bool = Field(True, description="gather every node's final parameters into the records")
     out: Path | None = Field(
@@ -79,11 +85,15 @@ def flower_keys() -> list[str]:
 
 def every_key() -> list[str]:
     """Return all keys that the app's run configuration has: Flower refuses any other."""
+    from ngpd_fl.config import all_keys  # it loads torch, which the command line's help does not need
+
     return [*flower_keys(), *all_keys()]
 
 
 def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
     """Return what a run configuration stands for; raise ``InputError`` with one line where it cannot be used."""
+    from ngpd_fl.config import Config
+
     given = {key: _value(key, value) for key, value in run_config.items() if value != ""}
     own = {key: given.pop(key) for key in flower_keys() if key in given}
     return Config.load(overrides=given), FlowerConfig(**own)

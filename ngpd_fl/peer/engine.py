@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ngpd_fl.engines import EdgeHeader, NodeGroup, OutgoingMessages, RoundInfo, example_letter
+from ngpd_fl.engines import EdgeHeader, NodeGroup, OutgoingMessages, RoundInfo, example_payload
 from ngpd_fl.peer.claims import Claims
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
 from ngpd_fl.peer.inbox import Inbox
@@ -103,13 +103,13 @@ class PeerEngine:
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
-        self._crew = job.start(NodeGroup, nodes=nodes)
+        self._crew = NodeGroup(job.engine_settings, nodes)
         self.nodes: list[int] = self._crew.nodes.tolist()
         self._waits_for_all = job.config.training.mode != "asynchronous"
         self._rounds = job.config.training.rounds
         self._steps = job.config.training.local_steps * len(self.nodes)
         self._transport = transport
-        letter = example_letter(job.strategy, job.model.start())
+        letter = example_payload(job.strategy, job.model.start())
         self._codec = Codec(run, letter, message_dtype(job.config.strategy))
         self._per_edge = job.strategy.options.needs.per_edge
         self._waits = waits
@@ -157,7 +157,7 @@ class PeerEngine:
         # What has come by now was written before its sender could apply what is sent below: headers need that.
         newest = {} if self._waits_for_all else self.inbox.take_newest()
         parcel = self._crew.write(number)
-        for edge, slip in parcel.slips.items():
+        for edge, slip in parcel.headers.items():
             self._transport.send(edge, self._frame(edge, slip, parcel))
         sent = self._take(number, self._wait(number) if self._waits_for_all else newest)
         self.round = number + 1
@@ -318,7 +318,7 @@ class PeerEngine:
     def _frame(self, edge: int, slip: EdgeHeader, parcel: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._crew.outgoing[edge]]
-            for name, values in parcel.letters.items()
+            for name, values in parcel.payload.items()
         }
         life, heard = self._number(edge ^ 1), self._known.get(edge ^ 1, 0)
         sequence, newest, bitmap, number = slip

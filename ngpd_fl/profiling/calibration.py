@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,8 +86,8 @@ def calibrate(config: Config, folder: Path) -> Calibration:
 
 
 def step_seconds(job: Job) -> float:
-    """Return the mean seconds of a node's local step, with its share of an exchange with one neighbor."""
-    engine = job.start(SynchronousEngine, topology=Topology([nx.path_graph(2)]), chunk_size=1)
+    """Return the mean seconds of a local step of one node, with its share of an exchange with one neighbor."""
+    engine = SynchronousEngine(replace(job.engine_settings, topology=Topology([nx.path_graph(2)]), chunk_size=1))
     for _ in range(2):  # warm up
         engine.run_round()
     return mean_round(job, engine) / (2 * job.config.training.local_steps)

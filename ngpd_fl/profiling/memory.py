@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.data import Split
-from ngpd_fl.engines import SynchronousEngine, example_letter
+from ngpd_fl.engines import SynchronousEngine, example_payload
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
@@ -31,7 +32,7 @@ def state_bytes(job: Job, topology: Topology, chunk_size: int | None) -> dict[st
         return job.strategy.edge_penalty(degree, neighbor_degree, local_steps)
 
     total: Counter[str] = Counter()
-    for block in make_blocks(topology, edge_penalty, chunk_size, start.dtype, start.device):
+    for block in make_blocks(topology, edge_penalty, chunk_size, start):
         view = type(block.view)(*(field[0] for field in block.view))
         for kind, leaf in _leaves(job.strategy.init(start, view)):
             total[kind] += len(block.nodes) * leaf.numel() * leaf.element_size()
@@ -58,8 +59,8 @@ def work_bytes(job: Job, size: int) -> int:
         chunk_size = max(chunk_size * size // num_nodes, 1)
     part, allocations = part_of(job.topology, size), Allocations()
     with allocations:
-        engine = job.start(SynchronousEngine, topology=part, chunk_size=chunk_size)
-        for _ in range(2):  # in the first, states share the zeros of all nodes
+        engine = SynchronousEngine(replace(job.engine_settings, topology=part, chunk_size=chunk_size))
+        for _ in range(2):  # in the first, states share what is zero at every node
             engine.round = 0
             engine.run_round()
     held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part)
@@ -68,7 +69,8 @@ def work_bytes(job: Job, size: int) -> int:
 
 def message_bytes(job: Job) -> int:
     """Return the bytes of one message, as the engine counts them between two nodes."""
-    sent = job.start(SynchronousEngine, topology=Topology([nx.path_graph(2)])).run_round().bytes_sent
+    pair = replace(job.engine_settings, topology=Topology([nx.path_graph(2)]))
+    sent = SynchronousEngine(pair).run_round().bytes_sent
     return sent // 2
 
 
@@ -78,14 +80,14 @@ def messages_bytes(job: Job, topology: Topology) -> int:
     There is a row per directed edge if neighbors get different messages, else one per node, and one empty row.
     """
     per_edge = bool(job.config.strategy.needs.per_edge)
-    message: int = sum(value.nbytes for value in example_letter(job.strategy, job.model.start()))
+    message: int = sum(value.nbytes for value in example_payload(job.strategy, job.model.start()))
     return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
 
 
 def dataset_bytes(job: Job) -> int:
     """Return the bytes of the three splits; training examples count twice where nodes have their own view of them."""
     evaluated = [job.evaluated] if isinstance(job.evaluated, Split) else job.evaluated.values()
-    splits = [job.dataset.train, job.dataset.validation, job.dataset.test, *evaluated, job.feed.split]
+    splits = [job.dataset.train, job.dataset.validation, job.dataset.test, *evaluated, job.minibatches.split]
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for split in splits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -27,8 +28,8 @@ def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
     """
     num_nodes = job.topology.num_nodes
     while True:
-        engine = job.start(SynchronousEngine, topology=part_of(job.topology, size))
-        seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first warms up
+        engine = SynchronousEngine(replace(job.engine_settings, topology=part_of(job.topology, size)))
+        seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
         if size >= most or seconds > _LONG_ROUND:
             return mean_round(job, engine) * num_nodes / size, size
         size = most if 2 * size >= most else 2 * size

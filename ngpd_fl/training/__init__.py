@@ -1,6 +1,6 @@
 """From a configuration to the parts of a run: the one place where they are put together."""
 
-from ngpd_fl.training.engine_choice import account, make_engine, make_watch
+from ngpd_fl.training.engine_choice import make_clock, make_engine
 from ngpd_fl.training.job import Job, build_strategy, compose
 
-__all__ = ["Job", "account", "build_strategy", "compose", "make_engine", "make_watch"]
+__all__ = ["Job", "build_strategy", "compose", "make_clock", "make_engine"]

@@ -1,4 +1,4 @@
-"""The engine of a run that peers are compared with; see ``engines.reference``."""
+"""The engine of a baseline; see ``engines.baseline``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ngpd_fl.training.job import Job
 
 def make_baseline(job: Job) -> BaselineEngine:
     """Return the engine that ``training.baseline`` names."""
-    start, training, num_nodes = job.model.start(), job.config.training, job.config.topology.nodes
+    settings, training, num_nodes = job.engine_settings, job.config.training, job.config.topology.nodes
+    start = settings.start
     steps = training.local_steps
     if training.baseline == "fedavg":
         shares = torch.as_tensor(job.counts.sum(axis=1) / job.counts.sum(), dtype=start.dtype, device=start.device)
         sent = fedavg_bytes(num_nodes, start.nbytes)
-        return job.start(BaselineEngine, weights=shares, steps_per_round=num_nodes * steps, bytes_of=lambda round: sent)
+        return BaselineEngine(settings, num_nodes * steps, lambda round: sent, shares)
     if training.baseline == "single-node":
-        return job.start(BaselineEngine, steps_per_round=steps, bytes_of=lambda round: 0)
+        return BaselineEngine(settings, steps, lambda round: 0)
     factors = _factor_bytes(job, start)
 
     def bytes_of(round: int) -> int:
@@ -29,7 +30,7 @@ def make_baseline(job: Job) -> BaselineEngine:
         vectors = steps * start.nbytes + sum(phase.refresh_factors for phase in phases) * factors
         return all_reduce_bytes(num_nodes, vectors)
 
-    return job.start(BaselineEngine, steps_per_round=num_nodes * steps, bytes_of=bytes_of)
+    return BaselineEngine(settings, num_nodes * steps, bytes_of)
 
 
 def _factor_bytes(job: Job, start: Tensor) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import inf
-from typing import Any, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -18,7 +17,7 @@ from ngpd_fl.config import Config, InputError, build_topology
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Regression, Split, divide, label_skew, neighborhood_skew, skew_features
 from ngpd_fl.devices import Device, draw_devices
-from ngpd_fl.engines import DataMinibatches, PooledMinibatches, check_topology, default_chunk_size, lr_scale
+from ngpd_fl.engines import DataMinibatches, EngineSettings, PooledMinibatches, check_topology, lr_scale
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.faults import check_faults
 from ngpd_fl.models import (
@@ -32,34 +31,28 @@ from ngpd_fl.models import (
 )
 from ngpd_fl.records import Evaluation
 from strategies import Strategy, make_strategy
-from strategies.parts.edge_consensus import EdgeConsensusOptions
 from strategies.parts.natural_gradient import NaturalGradientOptions
 from topologies import Topology
-
-Runner = TypeVar("Runner")
-
-_MEMORY = 4
-"""Own messages that edge consensus remembers where nodes do not keep step; more changed nothing in trials."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything a run needs, ready to go.
+    """The parts of a run.
 
     Attributes:
-        config: what it was made from.
+        config: the whole run.
         topology: the graph and its schedule.
         dataset: the images.
         counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
-        evaluated: what evaluation uses: a split for all nodes' models or, by the node's index, one for each.
+        evaluated: the images of evaluation: a split for all nodes' models or, by the node's index, one for each.
         origin: as in ``Partition``.
         model: the network; its parameters are the nodes' common start.
         objective: what the algorithm minimizes, with its curvature for one of second order.
         strategy: the algorithm.
-        feed: batches and draws of every node.
-        device: where it is computed.
-        devices: what the nodes run on, by the virtual clock; none where the run has no clock.
+        minibatches: batches and draws of every node.
+        device: the torch device that computes.
+        devices: the nodes' devices by the virtual clock; empty where the run has no clock.
     """
 
     config: Config
@@ -71,18 +64,35 @@ class Job:
     model: FlatModel
     objective: SupervisedObjective | KFAC
     strategy: Strategy
-    feed: DataMinibatches | PooledMinibatches
+    minibatches: DataMinibatches | PooledMinibatches
     device: torch.device
     devices: Sequence[Device] = ()
 
     @property
     def chunk_size(self) -> int | None:
-        """Nodes computed at once: as configured, else what the engine chooses; None: all."""
-        return self.config.engine.chunk_size or default_chunk_size(self.model.start())
+        """Nodes computed at once; None for all."""
+        return self.engine_settings.nodes_at_once
+
+    @property
+    def engine_settings(self) -> EngineSettings:
+        """The run as an engine computes it."""
+        training = self.config.training
+        return EngineSettings(
+            self.strategy,
+            self.topology,
+            self.minibatches,
+            self.model.start(),
+            local_steps=training.local_steps,
+            rounds=training.rounds,
+            seed=self.config.seed,
+            message_loss=self.config.network.message_loss,
+            lr_scale=partial(lr_scale, training),
+            chunk_size=self.config.engine.chunk_size,
+        )
 
     @property
     def skew(self) -> dict[str, float]:
-        """How the nodes' labels differ, and how that lies on the graph: the measures by name."""
+        """Measures, by name, of the differences between the nodes' labels, and of how these lie on the graph."""
         of_nodes = asdict(label_skew(self.counts))
         return (
             of_nodes | asdict(neighborhood_skew(self.counts, self.topology))
@@ -100,31 +110,10 @@ class Job:
         return self.objective.retries.take() if isinstance(self.objective, KFAC) else {}
 
     def evaluate(self, params: Tensor, nodes: Sequence[int] | None = None, *, average: bool = True) -> Evaluation:
-        """Evaluate the parameters ``[n, P]`` of some nodes (none: of all) and, perhaps, the mean of them."""
+        """Evaluate the parameters ``[n, P]`` of nodes, by default of all, and perhaps the mean of them."""
         nodes = range(self.topology.num_nodes) if nodes is None else nodes
         evaluated = self.evaluated if isinstance(self.evaluated, Split) else [self.evaluated[node] for node in nodes]
         return evaluate(self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average)
-
-    def start(self, runner: Callable[..., Runner], *, topology: Topology | None = None, **more: Any) -> Runner:
-        """Return ``SynchronousEngine`` or ``NodeGroup``, whichever is given, with its nodes at their common start.
-
-        Args:
-            runner: the class.
-            topology: another graph than the run's, of at most N nodes.
-            more: what else it takes, such as a crew's ``nodes``.
-        """
-        training = self.config.training
-        return runner(
-            self.strategy,
-            topology or self.topology,
-            self.feed,
-            self.model.start(),
-            local_steps=training.local_steps,
-            seed=self.config.seed,
-            message_loss=self.config.network.message_loss,
-            lr_scale=partial(lr_scale, training),
-            **{"chunk_size": self.chunk_size, **more},
-        )
 
 
 def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
@@ -132,7 +121,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
 
     Args:
         config: the whole run.
-        hosted: the nodes of this process; none: all. Where data lie at their nodes, only theirs are read.
+        hosted: the nodes of this process, by default all. Where data lie at their nodes, only theirs are read.
 
     Raises:
         InputError: something does not fit; one line says what.
@@ -164,7 +153,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         noise=config.data.noise,
         seed=config.seed,
     )
-    feed = DataMinibatches(
+    minibatches = DataMinibatches(
         train,
         parts,
         config.data.batch_size,
@@ -181,11 +170,13 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         evaluated = {node: split.placed(dtype, device) for node, split in division.evaluated.items()}
     counts, origin = division.counts, division.origin
     strategy = build_strategy(config, objective)
-    job = Job(config, topology, dataset, counts, evaluated, origin, model, objective, strategy, feed, device, devices)
-    return _with_one_model(job, feed) if config.num_models == 1 else job
+    job = Job(
+        config, topology, dataset, counts, evaluated, origin, model, objective, strategy, minibatches, device, devices
+    )
+    return _with_one_model(job, minibatches) if config.num_models == 1 else job
 
 
-def _with_one_model(job: Job, feed: DataMinibatches) -> Job:
+def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
     """Return the run of the one model that an all-reduce or a node with all data trains."""
     if job.evaluated_on == "own":
         raise InputError(
@@ -193,12 +184,12 @@ def _with_one_model(job: Job, feed: DataMinibatches) -> Job:
             "test data of each node; allowed: fedavg"
         )
     pooled = (
-        feed.of_one_node()
+        minibatches.of_one_node()
         if job.config.training.baseline == "single-node"
-        else PooledMinibatches(feed, len(job.counts))
+        else PooledMinibatches(minibatches, len(job.counts))
     )
     counts = job.counts.sum(axis=0, keepdims=True)
-    return replace(job, topology=Topology([nx.empty_graph(1)]), counts=counts, feed=pooled)
+    return replace(job, topology=Topology([nx.empty_graph(1)]), counts=counts, minibatches=pooled)
 
 
 def build_objective(
@@ -212,12 +203,5 @@ def build_objective(
 
 
 def build_strategy(config: Config, objective: SupervisedObjective | KFAC) -> Strategy:
-    """Return the algorithm that minimizes ``objective``.
-
-    Where nodes do not keep step, a message is answered three rounds later at the earliest: to go on mixing, edge
-    consensus has to remember more of its own.
-    """
-    options = config.strategy
-    if isinstance(options, EdgeConsensusOptions) and options.memory is None and config.training.mode != "synchronous":
-        options = options.model_copy(update={"memory": _MEMORY})
-    return make_strategy(options, objective)
+    """Return the algorithm that minimizes ``objective``."""
+    return make_strategy(config.strategy.for_mode(config.training.mode), objective)

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from ngpd_fl.records import (
     last_checkpoint,
     require_tensorboard,
 )
-from ngpd_fl.training import Job, account, compose, make_engine, make_watch
+from ngpd_fl.training import Job, compose, make_clock, make_engine
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +93,7 @@ def run(
         job, folder = compose(config), None
         if out is not None:
             if config.devices.replay is not None:
-                make_watch(job)  # a log that cannot be replayed is refused before anything is written
+                make_clock(job)  # a log that cannot be replayed is refused before anything is written
             folder = RunFolder.create(Path(out), config, _environment(job), tensorboard, checkpoint_every, event_log)
             folder.add_counts(job.counts)
         return _Training(job, folder, on_progress, checkpoint_every, event_log).complete()
@@ -156,12 +155,12 @@ class _Training:
         self.job = job
         self.folder = folder
         self.checkpoint_every = checkpoint_every
-        self.watch = make_watch(job, *([folder.add_events] if folder is not None and event_log else []))
-        self.engine = make_engine(job, self.watch)
+        self.clock = make_clock(job, *([folder.add_events] if folder is not None and event_log else []))
+        self.engine = make_engine(job, self.clock)
         unused = unused_classes(job.counts)
-        clock = None if self.watch is None else partial(account, job, self.watch, self.engine)
+        usage = None if self.clock is None else self.engine.usage
         self.recorder = RunRecorder(
-            job.config, job.model.num_params, unused, folder, on_progress, job.evaluated_on, clock, job.skew
+            job.config, job.model.num_params, unused, folder, on_progress, job.evaluated_on, usage, job.skew
         )
 
     def go_back(self, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
@@ -209,7 +208,7 @@ class _Training:
 
     def _is_over(self) -> bool:
         """Return whether nobody is left who would do a round."""
-        return self.watch is not None and self.watch.is_over
+        return self.clock is not None and self.clock.is_over
 
     def _round(self) -> bool:
         """Run a round and count it; return whether it was lost."""
@@ -229,15 +228,15 @@ class _Training:
     def _keep(self) -> None:
         assert self.folder is not None
         tensors, values = self.engine.state()
-        rest = {"engine": values, "recorder": self.recorder.state(), "clock": self.watch and self.watch.state()}
+        rest = {"engine": values, "recorder": self.recorder.state(), "clock": self.clock and self.clock.state()}
         self.folder.checkpoints.write(self.recorder.round, tensors, rest)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         try:
             self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
             self.recorder.load(checkpoint.values["recorder"])
-            if self.watch is not None:
-                self.watch.load(checkpoint.values["clock"])
+            if self.clock is not None:
+                self.clock.load(checkpoint.values["clock"])
         except Exception as error:  # values of other types than the run's can fail anywhere
             raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
 

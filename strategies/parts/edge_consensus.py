@@ -42,6 +42,9 @@ from strategies.contract import Headers, RoundView, State, View
 from strategies.parts.gossip import GossipOptions, gossip, weighted_sum
 from strategies.parts.mirror import Mirror, catch_up, moved, remember, start_mirror
 
+_LONG_MEMORY = 4
+"""Own messages that a node remembers where their fate is known late; more changed nothing in trials."""
+
 
 class EdgeConsensusOptions(GossipOptions):
     """Parameters of the primal-dual exchange."""
@@ -59,6 +62,11 @@ class EdgeConsensusOptions(GossipOptions):
     )
     edge_penalty: float | None = Field(None, gt=0, description="eta on every edge; unset: from penalty_scale")
     penalty_scale: float = Field(1.0, gt=0, description="c, the factor on the default eta")
+
+    def for_mode(self, mode: str) -> Self:
+        """Remember more where nodes do not keep step: a message is answered three rounds later at the earliest."""
+        keeps_step = mode == "synchronous"
+        return self if keeps_step or self.memory else self.model_copy(update={"memory": _LONG_MEMORY})
 
     @model_validator(mode="after")
     def _damped_enough(self) -> Self:
@@ -110,7 +118,7 @@ def start_edges(options: EdgeConsensusOptions, params: Tensor, view: View) -> Ed
     dual = view.sign[:, None] * params
     if options.mixing == 0:
         return EdgeDuals(dual, ())
-    history = options.memory or (1 if options.theta == 1 and options.clip is None else 4)
+    history = options.memory or (1 if options.theta == 1 and options.clip is None else _LONG_MEMORY)
     return EdgeDuals(dual, start_mirror(-dual, history, options.clip, options.shares_mask))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.engines import EngineSettings, SynchronousEngine
 from strategies import DSGD, ECL, CECLOptions, DSGDOptions, ECLOptions, KFACGossipOptions, NGPDOptions
 from strategies.parts.gossip import gossip
 from strategies.parts.natural_gradient import trust_factor
@@ -43,7 +43,7 @@ def test_two_rounds_of_ecl_on_three_nodes(theta: float, engine: Any) -> None:
     problem = Quadratic(torch.ones(3, 1, 1, dtype=torch.float64), targets)
     options = ECLOptions(lr=0.5, edge_penalty=2.0, theta=theta, mixing=0.0)
     start = torch.ones(1, dtype=torch.float64)
-    network = engine(quadratic_strategy(options, 1), graph(), problem.feed, start, local_steps=1)
+    network = quadratic_engine(problem, options, graph(), engine=engine, start=start)
 
     # Round 1: the edges exert no force, so w moves by g / (1/mu + E eta): g = 1 - b = -2, 1, 2; 1/4, 1/6, 1/4.
     w = [1 + 2 / 4, 1 - 1 / 6, 1 - 2 / 4]
@@ -139,7 +139,8 @@ def test_mixing_averages_the_parameters_that_were_sent() -> None:
 def test_one_exchange_of_duals() -> None:
     strategy = ECL(ECLOptions(lr=1.0, edge_penalty=1.0, theta=0.25, mixing=0.0), None)  # type: ignore[arg-type]
     topology = parse_topology({"name": "path", "nodes": 2}).build(seed=0)
-    network = NaiveNetwork(strategy, topology, None, torch.tensor([5.0]), local_steps=0)  # type: ignore[arg-type]
+    settings = EngineSettings(strategy, topology, None, torch.tensor([5.0]), local_steps=0, rounds=1)  # type: ignore[arg-type]
+    network = NaiveNetwork(settings)
     assert [network.states[node].edges.dual.item() for node in (0, 1)] == [5.0, -5.0]  # a w: no force
     for node, params in ((0, 2.0), (1, 3.0)):
         network.states[node] = network.states[node]._replace(params=torch.tensor([params]))
@@ -194,7 +195,7 @@ def test_two_rounds_of_clipped_ecl_on_three_nodes(engine: Any) -> None:
     problem = Quadratic(torch.ones(3, 1, 1, dtype=torch.float64), targets)
     options = ECLOptions(lr=0.5, edge_penalty=2.0, mixing=0.5, clip=0.25)
     start = torch.ones(1, dtype=torch.float64)
-    network = engine(quadratic_strategy(options, 1), graph(), problem.feed, start, local_steps=1)
+    network = quadratic_engine(problem, options, graph(), engine=engine, start=start)
 
     # Round 1, as without clip: w = 3/2, 5/6, 1/2 and y_0|1 = -2, y_1|0 = 2/3, y_1|2 = -2/3, y_2|1 = 0. Duals are 1, -1,
     # 1, -1: they move by -1, -1/3, -1, 1/3, each shortened to 1/4. Parameters are 2/3, 2/3, 1/3, 1/3 apart: the same.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.engines import SynchronousEngine, check_topology
+from ngpd_fl.engines import EngineSettings, SynchronousEngine, check_topology
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from tests.support.naive import NaiveNetwork
 from tests.support.networks import convolutional, perceptron
@@ -156,13 +156,16 @@ def test_vectorized_equals_naive_on_networks(name: str, make_problem: Any, graph
     vectorized, naive = (
         run_rounds(
             engine(
-                problem.strategy(options),
-                topology,
-                problem.feed,
-                start,
-                local_steps=local_steps,
-                message_loss=message_loss,
-                seed=1,
+                EngineSettings(
+                    problem.strategy(options),
+                    topology,
+                    problem.minibatches,
+                    start,
+                    local_steps,
+                    rounds=4,
+                    seed=1,
+                    message_loss=message_loss,
+                )
             ),
             4,
         )
@@ -177,10 +180,8 @@ def test_vectorized_equals_naive_for_every_fisher(fisher: str) -> None:
     topology = parse_topology(TOPOLOGIES["star"]).build(seed=0)
     problem = perceptron()
     strategy = problem.strategy(options_of("ngpd", {"fisher": fisher}))
-    vectorized, naive = (
-        run_rounds(engine(strategy, topology, problem.feed, problem.model.start(), local_steps=2), 3)
-        for engine in (SynchronousEngine, NaiveNetwork)
-    )
+    settings = EngineSettings(strategy, topology, problem.minibatches, problem.model.start(), local_steps=2, rounds=3)
+    vectorized, naive = (run_rounds(engine(settings), 3) for engine in (SynchronousEngine, NaiveNetwork))
     assert_same(vectorized, naive)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import SynchronousEngine, check_topology
-from ngpd_fl.engines.example import example_letter, message_bytes
+from ngpd_fl.engines.example import example_payload, message_bytes
 from ngpd_fl.peer.frame import HEADER_BYTES, Codec, Head, Kind
 from strategies import (
     ChocoSGDOptions,
@@ -202,7 +202,7 @@ def test_bytes_are_those_that_travel(options: StrategyOptions, expected: int) ->
     )
     naive.run_round()
     assert engine.run_round().bytes_sent == naive.bytes_sent == 12 * expected
-    letter = example_letter(strategy, start)
+    letter = example_payload(strategy, start)
     frames = Codec(bytes(16), letter, message_dtype(options))
     frame = b"".join(frames.write(Head(Kind.MESSAGE, 0, 0, 0), letter._asdict()))
     shapes = sum(2 + 4 * value.dim() for value in letter)

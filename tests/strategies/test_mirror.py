@@ -239,7 +239,7 @@ class Delayed(Witness):
 
     def run_round(self) -> None:
         if self.round == 0:
-            self.random = torch.Generator().manual_seed(self.seed)
+            self.random = torch.Generator().manual_seed(self.settings.seed)
             self.post: dict[Pair, list[Posted]] = {pair: [] for pair in self.fates}
             self.taken: dict[Pair, list[int]] = {pair: [] for pair in self.fates}
         for node in self.nodes:

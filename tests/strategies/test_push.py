@@ -13,7 +13,7 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import SynchronousEngine, check_topology
 from strategies import DSGDOptions, SGPOptions, parse_strategy
 from tests.support.naive import NaiveNetwork
-from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
+from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 IRREGULAR = {"name": "directed-edges", "nodes": 5, "edges": [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [2, 0], [0, 3]]}
@@ -29,8 +29,8 @@ def test_one_round_on_three_nodes_by_hand(engine: Any) -> None:
     # f_i(w) = 1/2 (w - b_i)^2, all at 1; arcs 0 -> 1, 1 -> 2, 2 -> 0 and 0 -> 2.
     topology = build({"name": "directed-edges", "nodes": 3, "edges": [[0, 1], [1, 2], [2, 0], [0, 2]]})
     problem = Quadratic(torch.ones(3, 1, 1).double(), torch.tensor([[3.0], [0.0], [-1.0]]).double())
-    strategy = quadratic_strategy(SGPOptions(lr=0.5, **PLAIN), 1)
-    network = engine(strategy, topology, problem.feed, torch.ones(1).double(), local_steps=1)
+    options, start = SGPOptions(lr=0.5, **PLAIN), torch.ones(1).double()
+    network = quadratic_engine(problem, options, topology, engine=engine, start=start)
     # x = 1 - g/2 with g = 1 - b = -2, 1, 2; node 0 gives thirds, 1 and 2 halves.
     x = [2.0, 0.5, 0.0]
     x = [x[0] / 3 + x[2] / 2, x[1] / 2 + x[0] / 3, x[2] / 2 + x[1] / 2 + x[0] / 3]

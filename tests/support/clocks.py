@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ngpd_fl.clock import Loss, Presence, make_timeline
-from ngpd_fl.engines import EventEngine
-from topologies import Topology
+from ngpd_fl.engines import EngineSettings, EventEngine
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,12 @@ class Table:
     on_the_way: Mapping[int, float] = field(default_factory=dict)
     default: float = 0.0
     sending: float = 0.0
+
+    def device(self, node: int) -> str:
+        return "table"
+
+    def joules(self, node: int, elapsed: float, computing: float, sending: float) -> float | None:
+        return None
 
     def compute(self, node: int, round: int) -> float:
         return self.seconds.get(node, 1.0)
@@ -67,21 +72,13 @@ def by_the_clock(
     rounds: int = 100,
     timeout: float | None = None,
     engine: Any = EventEngine,
-) -> Callable[..., Any]:
-    """Return what makes an ``EventEngine``, or another, from the arguments of ``SynchronousEngine``."""
+) -> Callable[[EngineSettings], Any]:
+    """Return what makes an ``EventEngine``, or another, from settings."""
 
-    def make(
-        strategy: Any,
-        topology: Topology,
-        feed: Any,
-        start: Any,
-        *,
-        message_loss: float = 0.0,
-        seed: int = 0,
-        **settings: Any,
-    ) -> Any:
-        weather = conditions or Loss(topology, message_loss, seed)
+    def make(settings: EngineSettings) -> Any:
+        topology = settings.topology
+        weather = conditions or Loss(topology, settings.message_loss, settings.seed)
         events = make_timeline(mode, topology, rounds, costs or Table(), weather, timeout)
-        return engine(strategy, topology, feed, start, events=events, rounds=rounds, **settings)
+        return engine(replace(settings, rounds=rounds), events)
 
     return make

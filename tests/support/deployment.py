@@ -18,7 +18,7 @@ import pytest
 
 from ngpd_fl.deploy.folders import make_keys
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWN = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 PROXIES = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "grpc")} | {

@@ -1,14 +1,13 @@
 """The naive engine: a plain loop over nodes and their neighbors, against which every other engine is held.
 
-It shares no code with ``ngpd_fl.engines``: each node's view is read off the networkx graph, slots are the neighbors
-in ascending order without padding, messages lie in a dictionary by (sender, receiver), and the fate of every message
-is kept in a list. Tensors have no node axis. Parts of it are methods of their own so that a test can observe a
-run, or get it wrong on purpose.
+It shares no code with ``ngpd_fl.engines`` but the settings: each node's view is read off the networkx graph, slots are
+the neighbors in ascending order without padding, messages lie in a dictionary by (sender, receiver), and the fate of
+every message is kept in a list. Tensors have no node axis. Parts of it are methods of their own so that a test can
+observe a run, or get it wrong on purpose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import networkx as nx
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ngpd_fl.core.randomness import Purpose, generator
+from ngpd_fl.engines import EngineSettings
 from strategies import Headers, Phase, RoundView, Step, Strategy, View
 from topologies import Topology
 
@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 
 
 class NaiveNetwork:
-    """Runs one algorithm on a whole network; made and asked as ``SynchronousEngine`` is.
+    """Runs one algorithm on a whole network; made and used as ``SynchronousEngine`` is.
 
     Attributes:
         round: rounds done.
@@ -35,34 +35,20 @@ class NaiveNetwork:
         bytes_sent: payload of all messages, lost ones included.
     """
 
-    def __init__(
-        self,
-        strategy: Strategy,
-        topology: Topology,
-        feed: Callable[..., Any],
-        start: Tensor,
-        *,
-        local_steps: int,
-        seed: int = 0,
-        message_loss: float = 0.0,
-        lr_scale: Callable[[int], float] = lambda step: 1.0,
-    ) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         self.round = 0
         self.bytes_sent = 0
-        self.strategy = strategy
-        self.topology = topology
-        self.feed = feed
-        self.start = start
-        self.local_steps = local_steps
-        self.seed = seed
-        self.message_loss = message_loss
-        self.lr_scale = lr_scale
-        graph: nx.Graph = topology.graph
+        self.settings = settings
+        self.strategy: Strategy = settings.strategy
+        self.topology: Topology = settings.topology
+        self.start: Tensor = settings.start
+        self.local_steps = settings.local_steps
+        graph: nx.Graph = self.topology.graph
         self.nodes = sorted(graph.nodes)
         self.neighbors = {node: sorted(graph.neighbors(node)) for node in self.nodes}
         self.fates: dict[Pair, list[bool]] = {(i, j): [] for i in self.nodes for j in self.neighbors[i]}
         self.views = {node: self.view(node) for node in self.nodes}
-        self.states = {node: strategy.init(start, self.views[node]) for node in self.nodes}
+        self.states = {node: self.strategy.init(self.start, self.views[node]) for node in self.nodes}
 
     def params(self) -> Tensor:
         """Every node's parameters, ``[N, P]``."""
@@ -97,10 +83,14 @@ class NaiveNetwork:
             self.fates[pair].append(pair in arrives)
         self.round += 1
 
+    def lr_scale(self, step: int) -> float:
+        """The factor on the step size."""
+        return self.settings.lr_scale(step)
+
     def local_step(self, node: int, step: int, phase: Phase | None = None) -> None:
         """Take one local step at one node, in the strategy's phase if no other is given."""
         phase = phase or self.strategy.phase(step)
-        batch, draws = tree_map(lambda leaf: leaf[0], self.feed(torch.tensor([node]), [step], phase))
+        batch, draws = tree_map(lambda leaf: leaf[0], self.settings.minibatches(torch.tensor([node]), [step], phase))
         inputs = Step(batch, draws, self.start.new_tensor(self.lr_scale(step)))
         self.states[node], _ = self.strategy.local_step(self.states[node], self.local_view(node), inputs, phase)
 
@@ -167,8 +157,8 @@ class NaiveNetwork:
     def arrives(self) -> set[Pair]:
         """Pairs whose message of this round arrives: edge e = (i, j) has draw 2 e for i to j and 2 e + 1 back."""
         edges = self.topology.edges.tolist()
-        draws = generator(self.seed, Purpose.LOSS, step=self.round).random(2 * len(edges))
-        kept = (draws >= self.message_loss).tolist()
+        draws = generator(self.settings.seed, Purpose.LOSS, step=self.round).random(2 * len(edges))
+        kept = (draws >= self.settings.message_loss).tolist()
         pairs = {
             pair: kept[2 * e + side] for e, (i, j) in enumerate(edges) for side, pair in enumerate([(i, j), (j, i)])
         }

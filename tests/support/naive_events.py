@@ -1,12 +1,11 @@
 """The naive engine by the clock: event after event, one node at a time; against it the event-driven engine is held.
 
-It shares no code with ``ngpd_fl.engines``. Messages lie in a dictionary, and what a sender had taken in when it wrote
-is kept with each message as a set.
+It shares no code with ``ngpd_fl.engines`` but the settings. Messages lie in a dictionary, and what a sender had taken
+in when it wrote is kept with each message as a set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Read, Work
+from ngpd_fl.engines import EngineSettings
 from strategies import Headers, Phase, RoundView
 from tests.support.naive import NaiveNetwork
 
@@ -22,7 +22,7 @@ Key = tuple[int, int]
 
 
 def is_real(value: Tensor) -> bool:
-    """Whether these are real numbers: others say which these are, and are neither garbled nor refused."""
+    """Whether these are real numbers: others say which these are, and are neither corrupted nor refused."""
     return value.is_floating_point()
 
 
@@ -37,14 +37,12 @@ class Posted(NamedTuple):
 class NaiveEvents(NaiveNetwork):
     """Runs one algorithm by a timeline; made as ``NaiveNetwork`` is, with ``events``."""
 
-    def __init__(self, *arguments: Any, events: Any, rounds: int, tampering: Any = None, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+    def __init__(self, settings: EngineSettings, events: Any, tampering: Any = None) -> None:
+        super().__init__(settings)
         self.events = events
-        self.faults = tampering  # a FaultsConfig, or none
+        self.faults = tampering  # a FaultsConfig, or None
         self.refused = 0
-        self.last_step = rounds * self.local_steps - 1
-        scale: Callable[[int], float] = self.lr_scale
-        self.lr_scale = lambda step: scale(min(step, self.last_step))
+        self.last_step = settings.rounds * self.local_steps - 1
         edges = self.topology.edges.tolist()
         self.pair = {2 * e + side: pair for e, (i, j) in enumerate(edges) for side, pair in enumerate([(i, j), (j, i)])}
         self.number = {pair: edge for edge, pair in self.pair.items()}
@@ -54,6 +52,9 @@ class NaiveEvents(NaiveNetwork):
         self.outbox: dict[int, Any] = {}
         self.ended: dict[int, Tensor] = {}
         self.news: dict[int, Posted] = {}
+
+    def lr_scale(self, step: int) -> float:
+        return super().lr_scale(min(step, self.last_step))
 
     def run_round(self) -> None:
         for event in self.events.advance():
@@ -75,16 +76,16 @@ class NaiveEvents(NaiveNetwork):
             self.local_step(node, step, Phase(True, True) if event.renew and step == first else None)
         view = self.view_of(node, event.round, {})
         self.outbox[node] = self.strategy.outgoing(self.states[node], self.views[node], view)
-        garbage, lie = self.tampering_of(node, event.time)
-        if lie is not None and garbage is None:
-            self.outbox[node] = self.lied(self.outbox[node], lie, node, event.round)
+        corrupt, byzantine = self.tampering_of(node, event.time)
+        if byzantine is not None and corrupt is None:
+            self.outbox[node] = self.tampered(self.outbox[node], byzantine, node, event.round)
         assert [key[0] for key in event.sends] == sorted(self.number[pair] for pair in self.pairs(node, event.round))
         for edge, sequence in event.sends:
             assert sequence == len(self.sent[edge])
             self.sent[edge].append(sequence)
             content = self.addressed(self.outbox[node], self.neighbors[node].index(self.pair[edge][1]))
-            if garbage is not None:
-                wrong = 1e30 if garbage.kind == "huge" else float("nan")
+            if corrupt is not None:
+                wrong = 1e30 if corrupt.kind == "huge" else float("nan")
                 content = {
                     name: torch.full_like(value, wrong) if is_real(value) else value for name, value in content.items()
                 }
@@ -94,9 +95,9 @@ class NaiveEvents(NaiveNetwork):
     def read(self, event: Read) -> None:
         """One node takes in its news."""
         node = event.node
-        self.news = {self.pair[each.edge][0]: self.mail[each.edge, each.sequence] for each in event.taken}
-        rounds = {self.pair[each.edge][0]: each.round for each in event.taken}
-        ages = {self.pair[each.edge][0]: each.age for each in event.taken}
+        self.news = {self.pair[taken.edge][0]: self.mail[taken.edge, taken.sequence] for taken in event.taken}
+        rounds = {self.pair[taken.edge][0]: taken.round for taken in event.taken}
+        ages = {self.pair[taken.edge][0]: taken.age for taken in event.taken}
         if self.faults is not None and (self.faults.corrupt or self.faults.byzantine):
             self.news = {other: posted for other, posted in self.news.items() if self.accepts(node, other, posted)}
         arrived = {other: posted.content for other, posted in self.news.items()}
@@ -124,7 +125,7 @@ class NaiveEvents(NaiveNetwork):
         self.refused += len(event.taken) - len(arrived)
 
     def tampering_of(self, node: int, time: float) -> tuple[Any, Any]:
-        """The garbage and the lie that a node sends at a time, as far as there is one."""
+        """The faults of what a node sends at a time: corrupt or byzantine, where there is one."""
         if self.faults is None:
             return None, None
         found = [
@@ -133,14 +134,14 @@ class NaiveEvents(NaiveNetwork):
         ]
         return found[0], found[1]
 
-    def lied(self, message: Any, lie: Any, node: int, round: int) -> Any:
-        """What a liar sends in the place of its message, which has one field of real numbers."""
+    def tampered(self, message: Any, fault: Any, node: int, round: int) -> Any:
+        """What a Byzantine node sends in the place of its message, which has one field of real numbers."""
         ((name, value),) = ((name, value) for name, value in message._asdict().items() if is_real(value))
-        if lie.kind == "sign-flip":
-            return message._replace(**{name: -lie.scale * value})
+        if fault.kind == "sign-flip":
+            return message._replace(**{name: -fault.scale * value})
         chance = np.random.Generator(np.random.Philox(key=[0, 0], counter=[0, round, node, 15]))
         noise = chance.standard_normal(value.shape[-1])
-        return message._replace(**{name: value + lie.scale * torch.tensor(noise)})
+        return message._replace(**{name: value + fault.scale * torch.tensor(noise)})
 
     def accepts(self, node: int, other: int, posted: Posted) -> bool:
         """Whether a message is made of numbers, and not much longer than the one that was sent the other way."""

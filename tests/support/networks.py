@@ -28,7 +28,7 @@ class NetworkProblem:
 
     model: FlatModel
 
-    def feed(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
+    def minibatches(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
         return default_collate([self._of_node(node, step) for node, step in zip(nodes.tolist(), steps, strict=True)])
 
     def _of_node(self, node: int, step: int) -> tuple[Any, Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines.synchronous import SynchronousEngine
+from ngpd_fl.engines import EngineSettings, SynchronousEngine
 from strategies import NGPDOptions, Phase, StrategyOptions, make_strategy
 from topologies import Topology
 
@@ -31,7 +31,7 @@ class Quadratic:
     def minimizer(self) -> Tensor:
         return torch.linalg.solve(self.hessians.sum(0), torch.einsum("nij,nj->i", self.hessians, self.targets))
 
-    def feed(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
+    def minibatches(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
         return (self.hessians[nodes], self.targets[nodes]), self.targets.new_zeros(len(nodes), 1)
 
     def relative_error(self, params: Tensor) -> float:
@@ -108,11 +108,19 @@ def quadratic_engine(
     engine: Any = SynchronousEngine,
     **settings: Any,
 ) -> Any:
-    """An engine, made as ``SynchronousEngine`` is, with all nodes at 0 or ``start``; maybe with a ``strategy``."""
+    """An engine, made from settings, with all nodes at 0 or ``start``; maybe with a ``strategy``."""
+    return engine(quadratic_settings(problem, options, topology, local_steps, **settings))
+
+
+def quadratic_settings(
+    problem: Quadratic, options: StrategyOptions, topology: Topology, local_steps: int = 1, **settings: Any
+) -> EngineSettings:
+    """The settings of such an engine."""
     dim = problem.targets.shape[1]
     strategy = settings.pop("strategy", None) or quadratic_strategy(options, dim)
     start = settings.pop("start", torch.zeros(dim, dtype=torch.float64))
-    return engine(strategy, topology, problem.feed, start, local_steps=local_steps, **settings)
+    settings = {"rounds": 100, **settings}
+    return EngineSettings(strategy, topology, problem.minibatches, start, local_steps, **settings)
 
 
 def run_rounds(engine: Any, rounds: int) -> Tensor:

@@ -8,10 +8,11 @@ import torch
 from flwr.app import Array
 from torch import Tensor
 
-from ngpd_fl.engines import NOTHING, EdgeHeader, NodeGroup, OutgoingMessages, Work
+from ngpd_fl.engines import NOTHING, EdgeHeader, NodeGroup, OutgoingMessages
 from ngpd_fl.flower.messages import Mail
 from ngpd_fl.records import Evaluation
 from ngpd_fl.training import Job
+from strategies import StepInfo
 
 
 class Host:
@@ -27,7 +28,7 @@ class Host:
     def __init__(self, job: Job, nodes: Sequence[int]) -> None:
         """Put the nodes at the common start."""
         self.job = job
-        self.crew = job.start(NodeGroup, nodes=nodes)
+        self.crew = NodeGroup(job.engine_settings, nodes)
         self.worked = self.read = -1
 
     def catch_up(self, number: int, mail: Mail) -> None:
@@ -39,7 +40,7 @@ class Host:
             self.crew.read(self.worked, from_wire(mail) if number == self.worked else NOTHING)
             self.read = self.worked
 
-    def work(self, number: int) -> tuple[Work, Mail]:
+    def work(self, number: int) -> tuple[StepInfo, Mail]:
         """Take the local steps of round ``number``; return what they gave and what leaves for nodes elsewhere."""
         if self.worked < 0 < number:  # the round that would have estimated the curvature first was missed
             self.crew.has_forgotten = True
@@ -65,10 +66,10 @@ def to_wire(parcel: OutgoingMessages, per_edge: Sequence[str]) -> Mail:
     """Return a parcel as Flower carries it."""
     letters = {
         f"{'edge' if field in per_edge else 'node'}/{field}/{source}": Array(value.detach().numpy())
-        for field, values in parcel.letters.items()
+        for field, values in parcel.payload.items()
         for source, value in values.items()
     }
-    return Mail(letters, {str(edge): list(slip) for edge, slip in parcel.slips.items()})
+    return Mail(letters, {str(edge): list(slip) for edge, slip in parcel.headers.items()})
 
 
 def from_wire(mail: Mail) -> OutgoingMessages:

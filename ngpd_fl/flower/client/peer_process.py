@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from ngpd_fl.cli.ending import cause, stopping
 from ngpd_fl.config import InputError, build_topology
+from ngpd_fl.config.errors import cause
+from ngpd_fl.core.signals import stopping
 from ngpd_fl.flower import direct, run_config
 from ngpd_fl.flower.client.state_store import scratch
 from ngpd_fl.flower.run_config import Plain

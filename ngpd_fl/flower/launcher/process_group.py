@@ -1,9 +1,9 @@
-"""Runs a command, and takes down all that descends from it when told to or when whoever started this is gone.
+"""A process group: a command and all its descendants, which end together, also when their starter is killed.
 
-``python guard.py FOLDER COMMAND...`` waits for the end of its standard input, which comes also where the starter is
-killed, and removes the folder last. Flower and Ray begin sessions of their own and start processes until the very end;
-on Linux the orphans among them become children of this process, so that none is missed. Nothing but the standard
-library is imported: this is there at once, and small while it waits.
+``python process_group.py FOLDER COMMAND...`` runs the command until it ends or standard input is closed (the kernel
+closes it when the starter dies), ends every descendant, and removes the folder. A POSIX process group is not enough:
+Flower and Ray start sessions of their own, and processes until the very end. On Linux their orphans become children of
+this process, so none is missed. Only the standard library is imported, to start fast and stay small.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-_PATIENCE = 10.0
-"""Seconds that a process has to end when it is asked to, in which a run completes its records; then it is killed."""
+_END_SECONDS = 10.0
+"""Time between SIGTERM and SIGKILL, in which a run completes its records."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class _Process(NamedTuple):
-    """A process; its start tells it from a later one with the same number."""
+    """A process; its start time tells it from a later one with the same id."""
 
     pid: int
     start: str
 
 
 def main(folder: str, *command: str) -> None:
-    """Run the command until standard input or the command ends, then see that nothing is left of it."""
+    """Run the command until it or standard input ends, then end its descendants and remove the folder."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -48,22 +48,22 @@ def main(folder: str, *command: str) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask all to end, from above: first the process, then whoever has lost its parent."""
-    family, asked = _descendants(), {process.pid: time.monotonic()}
+    """End the descendants from the top: SIGTERM to the command first, then to every process without a parent."""
+    descendants, terminated_at = _descendants(), {process.pid: time.monotonic()}
     process.terminate()
-    while left := {each: parent for each, parent in _table().items() if each in family}:
-        pids, now = {each.pid for each in left}, time.monotonic()
-        for each, parent in left.items():
-            if each.pid in asked and now > asked[each.pid] + _PATIENCE:
-                _signal(each.pid, signal.SIGKILL)
-            elif each.pid not in asked and parent not in pids:
-                asked[each.pid] = now
-                _signal(each.pid, signal.SIGTERM)
-        with suppress(ChildProcessError):  # do not leave those as zombies that have become its own
+    while alive := {member: parent for member, parent in _parents().items() if member in descendants}:
+        pids, now = {member.pid for member in alive}, time.monotonic()
+        for member, parent in alive.items():
+            if member.pid in terminated_at and now > terminated_at[member.pid] + _END_SECONDS:
+                _signal(member.pid, signal.SIGKILL)
+            elif member.pid not in terminated_at and parent not in pids:
+                terminated_at[member.pid] = now
+                _signal(member.pid, signal.SIGTERM)
+        with suppress(ChildProcessError):  # orphans have become children of this process: leave no zombies
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         time.sleep(0.1)
-        family |= _descendants()
+        descendants |= _descendants()
 
 
 def _signal(pid: int, number: int) -> None:
@@ -71,27 +71,27 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _table() -> dict[_Process, int]:
-    """Return every process with its parent's id."""
+def _parents() -> dict[_Process, int]:
+    """Return the parent's process id of every process."""
     command = ["ps", "-A", "-o", "pid=,ppid=,stat=,lstart="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lister:
         listed, _ = lister.communicate()
-    found = {}
+    parents = {}
     for line in listed.splitlines():
         pid, parent, state, start = line.split(None, 3)
         if int(pid) != lister.pid and not state.startswith("Z"):
-            found[_Process(int(pid), start)] = int(parent)
-    return found
+            parents[_Process(int(pid), start)] = int(parent)
+    return parents
 
 
 def _descendants() -> set[_Process]:
-    """Return all that descends from this process."""
-    table, family = _table(), set[_Process]()
-    parents = {os.getpid()}
-    while fresh := {process for process, parent in table.items() if parent in parents} - family:
-        family |= fresh
-        parents = {process.pid for process in fresh}
-    return family
+    """Return all descendants of this process."""
+    parents, descendants = _parents(), set[_Process]()
+    generation = {os.getpid()}
+    while children := {process for process, parent in parents.items() if parent in generation} - descendants:
+        descendants |= children
+        generation = {process.pid for process in children}
+    return descendants
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from typing import Any
 import tomli_w
 import torch
 
-from ngpd_fl.cli.ending import finishing
 from ngpd_fl.config import Config, InputError
+from ngpd_fl.core.signals import finishing
 from ngpd_fl.evaluation.saved_models import add_average
 from ngpd_fl.flower.direct import check, loopback_peers
 from ngpd_fl.flower.launcher.app_bundle import write_app

@@ -1,7 +1,7 @@
-"""A SuperLink of one's own: started for a run on a free port with a home of its own, and stopped after it.
+"""A SuperLink for one run: started on a free port with its own home, and stopped after the run.
 
-The one that ``flwr run`` starts by itself stays for ever, with the environment and the folder of its first start. This
-one runs under a guard, which ends it and all that it has started also when this process is killed.
+The SuperLink that ``flwr run`` starts stays, with the environment and the folder of its first start. This one runs in a
+process group, which ends it and all its descendants, also when this process is killed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ngpd_fl.flower.launcher import process_group as guard
+from ngpd_fl.flower.launcher import process_group
 from ngpd_fl.flower.launcher.superlink_client import Link, program
 
 _START_SECONDS = 120.0
 
 _RAY_CHARACTERS = 40
-"""Length up to which a folder can be Ray's: names of its sockets may have 107, of which it takes most for itself."""
+"""Longest path of a folder for Ray: socket paths have at most 107 characters, and Ray's own part takes most."""
 
 
 class SuperLink(Link):
@@ -32,15 +32,15 @@ class SuperLink(Link):
     simulates = True
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Take environment variables for it and all that it starts."""
+        """Prepare a SuperLink; ``environment`` holds further variables for it and all its descendants."""
         super().__init__(environment)
         home = str(self.home)
-        # Whatever is written as temporary is removed with the home.
+        # Temporary files are removed with the home.
         self.environment |= {"TMPDIR": home, "RAY_TMPDIR": home if len(home) <= _RAY_CHARACTERS else "/tmp"}
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._process_group: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start the SuperLink and wait until it answers."""
         try:
             self._start()
         except BaseException:
@@ -51,13 +51,13 @@ class SuperLink(Link):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop it and all that it has started, and remove its home."""
-        if self._guard is not None:
-            assert self._guard.stdin is not None
-            self._guard.stdin.close()
-            with suppress(KeyboardInterrupt):  # whoever is in a hurry does not wait for it; how the run ended stays
-                self._guard.wait()
-            self._guard = None
+        """Stop the SuperLink and all its descendants, and remove its home."""
+        if self._process_group is not None:
+            assert self._process_group.stdin is not None
+            self._process_group.stdin.close()
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C stops only the waiting
+                self._process_group.wait()
+            self._process_group = None
         super().__exit__(kind, error, trace)
 
     def _start(self) -> None:
@@ -66,26 +66,26 @@ class SuperLink(Link):
         command = [program("flower-superlink"), "--insecure", "--simulation", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--disable-runtime-dependency-installation"]
         with self.log.open("wb") as log:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, str(self.home), *command],
+            self._process_group = subprocess.Popen(
+                [sys.executable, "-I", process_group.__file__, str(self.home), *command],
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C is for this process, which then stops the others in order
+                start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others in order
             )
         deadline = time.monotonic() + _START_SECONDS
-        said = ""
+        last_line = ""
         while not _answers(port):
-            if self._guard.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the SuperLink did not start: {said or 'it said nothing'}")
-            with suppress(OSError):  # the guard removes it
-                said = "".join(self.log.read_text(errors="replace").strip().splitlines()[-1:])
+            if self._process_group.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the SuperLink did not start: {last_line or 'its log is empty'}")
+            with suppress(OSError):  # the process group removes it
+                last_line = "".join(self.log.read_text(errors="replace").strip().splitlines()[-1:])
             time.sleep(0.05)
 
     @property
     def log(self) -> Path:
-        """What it writes."""
+        """The file with its output."""
         return self.home / "superlink.log"
 
 
@@ -96,11 +96,11 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=0.5)  # which knows no proxies
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=0.5)  # ignores proxies
     try:
-        line.request("GET", "/health")
-        return line.getresponse().status == 200
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:
-        line.close()
+        connection.close()

@@ -14,7 +14,6 @@ from flwr.supercore.exit import add_exit_handler
 from flwr.superlink.grid import InMemoryGrid
 from torch import Tensor
 
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.config import InputError, build_topology
 from ngpd_fl.data import unused_classes
 from ngpd_fl.flower import messages as wire
@@ -25,6 +24,7 @@ from ngpd_fl.flower.server.clients import Clients, Interrupted, Unfit
 from ngpd_fl.flower.server.direct_exchange import DirectExchange
 from ngpd_fl.flower.server.peer_exchange import PeerExchange
 from ngpd_fl.records import MEASURES, Progress, RunFolder, RunRecorder, describe_environment
+from ngpd_fl.records.new_folder import new_folder
 
 app = ServerApp()
 

@@ -48,7 +48,7 @@ def test_a_step_is_a_share_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def timed(job: Any, action: Callable[[], Any]) -> float:
         engine: SynchronousEngine = action.__self__  # type: ignore[attr-defined]
-        started.append([len(block.nodes) for block in engine._crew._blocks])
+        started.append([len(block.nodes) for block in engine.group._blocks])
         return 0.002 * job.config.training.local_steps * 2
 
     monkeypatch.setattr("ngpd_fl.profiling.timing._timed", timed)

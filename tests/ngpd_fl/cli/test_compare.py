@@ -101,7 +101,7 @@ def stumbling(error: BaseException) -> Callable[[SynchronousEngine], Any]:
     run_round = SynchronousEngine.run_round
 
     def stumble(engine: SynchronousEngine) -> Any:
-        if engine.round == 1 and engine._crew._strategy.options.name == "ngpd":
+        if engine.round == 1 and engine.group._strategy.options.name == "ngpd":
             raise error
         return run_round(engine)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import sys
@@ -13,14 +12,11 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl.cli import flags
-from ngpd_fl.cli.folders import new_folder
 from ngpd_fl.cli.progress import reporting
-from ngpd_fl.config import Config, InputError
+from ngpd_fl.config import InputError
 from ngpd_fl.records import Accuracies, Metrics
+from ngpd_fl.records.new_folder import new_folder
 from ngpd_fl.training.run import Progress
-
-CLI = Path(flags.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -41,37 +37,6 @@ def test_help(words: str, cli: Callable[..., Any]) -> None:
     said = cli(*words.split())
     assert (said.code, said.err) == (0, "")
     assert "Usage: ngpd-fl" in said.out
-
-
-def test_flags_name_keys_and_defaults_of_the_configuration() -> None:
-    options = {
-        name: getattr(flags, kind).__metadata__[0]
-        for name, kind in zip(
-            flags.KEYS,
-            (
-                *("Dataset", "DataDir", "Partition", "Strategy", "Topology", "Nodes", "Model", "Init"),
-                *("Rounds", "UntilAccuracy", "LocalSteps", "BatchSize", "LearningRate", "Seed", "Device"),
-            ),
-            strict=True,
-        )
-    }
-    for name, key in flags.KEYS.items():
-        value: Any = Config()
-        for part in key.split("."):
-            value = getattr(value, part)
-        said = re.search(r"default: (\S+)$", options[name].help)
-        assert said is None or said[1] == str(value), name
-
-
-def test_no_command_imports_what_is_slow_before_it_runs() -> None:
-    allowed = {*sys.stdlib_module_names, "typer"}
-    for path in CLI.glob("*.py"):
-        for node in ast.parse(path.read_text()).body:  # what stands in functions and under TYPE_CHECKING is not read
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                ours = name == "ngpd_fl.deploy" or name.startswith("ngpd_fl.cli")  # the former is a number's home alone
-                assert name.split(".")[0] in allowed or ours, f"{path.name}: {name}"
 
 
 def metrics(round: int) -> Metrics:

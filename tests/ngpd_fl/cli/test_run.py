@@ -22,7 +22,7 @@ from topologies import TorusOptions
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("run", "--strategy", "dsgd", "--rounds", "2", "--nodes", "4", "--local-steps", "2")
-PLOTS = {"accuracy_rounds", "accuracy_bytes", "accuracy_seconds", "consensus", "graph", "split"}
+PLOTS = {"accuracy_rounds", "accuracy_bytes", "accuracy_seconds", "consensus", "graph", "partition"}
 FILES = {
     "config.toml",
     "environment.json",
@@ -212,7 +212,7 @@ def test_an_error_outside_of_training_is_one_line(quick: Callable[..., Any], mon
     def stumble(*_: Any) -> None:
         raise ZeroDivisionError("of\nall things")
 
-    monkeypatch.setattr("ngpd_fl.cli.flags.load_config", stumble)
+    monkeypatch.setattr("ngpd_fl.cli.flags.Given.load", stumble)
     said = quick("run")
     assert said == (1, "", "ngpd-fl: error: ZeroDivisionError: of all things (NGPD_FL_DEBUG=1 shows where)\n")
 

@@ -108,8 +108,8 @@ def test_a_run_trains_on_skewed_images_and_is_judged_on_plain_ones() -> None:
     plain, skewed = compose(Config(topology=topology)), compose(Config(topology=topology, data=data))
     assert torch.equal(plain.evaluated.inputs, skewed.evaluated.inputs)
     assert torch.equal(plain.dataset.train.inputs, skewed.dataset.train.inputs)
-    (before, _), _ = plain.feed(torch.arange(4), [0] * 4, Phase())
-    (after, _), _ = skewed.feed(torch.arange(4), [0] * 4, Phase())
+    (before, _), _ = plain.minibatches(torch.arange(4), [0] * 4, Phase())
+    (after, _), _ = skewed.minibatches(torch.arange(4), [0] * 4, Phase())
     assert torch.equal(after[0], before[0])
     noise = after[3] - before[3].rot90(1, (-2, -1))
     assert 0.09 < float(noise.std()) < 0.11

@@ -103,7 +103,7 @@ def test_a_test_set_for_all_comes_before_the_nodes_own(tmp_path: Path) -> None:
     common = compose(on_folders(tmp_path))
     assert isinstance(common.evaluated, Split) and len(common.evaluated) == 50 and common.evaluated_on == "common"
     assert isinstance(own.evaluated, dict) and [len(split) for split in own.evaluated.values()] == [8, 9, 10, 11]
-    assert torch.equal(own.feed.split.inputs, common.feed.split.inputs)
+    assert torch.equal(own.minibatches.split.inputs, common.minibatches.split.inputs)
 
 
 def test_each_node_holds_out_its_own_validation_images_and_may_be_judged_on_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Messages find a process with everything imported, or else Flower's own program."""
+"""Warm start: a message gets a fork with everything imported, or else Flower's own program."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from tests.support.deployment import ROOT
 
 SUPERNODE = """
-knock="$(command -v flwr-clientapp)"
+client="$(command -v flwr-clientapp)"
 flwr-clientapp --help > /dev/null
 until grep -q "Run a Flower ClientApp" "$LOG"; do sleep 0.1; done
-rm "$(dirname "$knock")/socket"
+rm "$(dirname "$client")/socket"
 flwr-clientapp --help | sed 's/^/alone: /'
 exit 7
 """
-"""What a copy says goes to the log whatever the knock's output is; what a process of one's own says does not."""
+"""A fork writes to the log wherever the client's output goes; a process of its own does not."""
 
 
 @pytest.mark.slow
-def test_a_message_gets_a_copy_or_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_message_gets_a_fork_or_a_process_of_its_own(tmp_path: Path) -> None:
     log = tmp_path / "log"
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "LOG": str(log), "TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": str(ROOT)}
@@ -31,6 +31,6 @@ def test_a_message_gets_a_copy_or_a_process_of_its_own(tmp_path: Path) -> None:
     with log.open("wb") as file:
         done = subprocess.run(words, env=environment, stdout=file, stderr=subprocess.STDOUT, timeout=120)
     assert done.returncode == 7, log.read_text()
-    said = log.read_text()
-    assert said.count("Run a Flower ClientApp") == 2 and "alone: Run a Flower ClientApp" in said
+    output = log.read_text()
+    assert output.count("Run a Flower ClientApp") == 2 and "alone: Run a Flower ClientApp" in output
     assert list((tmp_path / "tmp").iterdir()) == []

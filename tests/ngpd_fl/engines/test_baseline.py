@@ -56,7 +56,7 @@ def gradient(params: Tensor, inputs: Tensor, labels: Tensor, like: Config) -> Te
 def batches(like: Config) -> Any:
     """The minibatch of each node in each step, from the peers' own run of the same seed."""
     peers = compose(like.model_copy(update={"training": like.training.model_copy(update={"baseline": None})}))
-    return lambda node, step: tuple(leaf[0] for leaf in peers.feed(torch.tensor([node]), [step], Phase())[0])
+    return lambda node, step: tuple(leaf[0] for leaf in peers.minibatches(torch.tensor([node]), [step], Phase())[0])
 
 
 def test_fedavg_is_local_sgd_and_a_mean_weighted_by_the_nodes_data() -> None:
@@ -96,7 +96,7 @@ def test_a_single_node_has_all_data_and_is_one_node_of_a_network_whose_nodes_all
     infos = [engine.run_round() for _ in range(ROUNDS)]
     assert [(info.node_steps, info.bytes_sent) for info in infos] == [(STEPS, 0)] * ROUNDS
     # By the algorithm's own function, on the batches that a sampler of all images gives to node 0.
-    feed = compose(settings).feed
+    feed = compose(settings).minibatches
     strategy_of = job.strategy
     state = strategy_of.init(job.model.start(), None)  # type: ignore[arg-type]
     for step in range(ROUNDS * STEPS):

@@ -29,7 +29,7 @@ def blocks_of(topology: Topology, chunk_size: int | None = None) -> list[Block]:
     def edge_penalty(degree: int, neighbor_degree: int) -> float:
         return 100.0 * min(degree, neighbor_degree) + max(degree, neighbor_degree)
 
-    return make_blocks(topology, edge_penalty, chunk_size, torch.float64, torch.device("cpu"))
+    return make_blocks(topology, edge_penalty, chunk_size, torch.zeros(0, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 3])
@@ -97,7 +97,7 @@ def test_a_slot_and_its_reverse_share_edge_and_penalty_and_have_opposite_signs(n
 
 def test_penalties_are_equal_at_both_ends_even_if_the_formula_is_not_symmetric() -> None:
     topology = topology_of("star")
-    blocks = make_blocks(topology, lambda own, other: float(own), None, torch.float64, torch.device("cpu"))
+    blocks = make_blocks(topology, lambda own, other: float(own), None, torch.zeros(0, dtype=torch.float64))
     etas = {float(eta) for block in blocks for eta in block.view.edge_penalty.flatten()}
     assert len(etas) == 1
 
@@ -114,7 +114,7 @@ def test_spare_slots_never_hold_anything() -> None:
         make_quadratic(10, 5, dim=3), undamped(lr=0.5, edge_penalty=0.5, theta=0.5), topology, message_loss=0.3
     )
     assert torch.isfinite(run_rounds(engine, 12)).all()
-    (block,), (state,) = engine._crew._blocks, engine._crew._states
+    (block,), (state,) = engine.group._blocks, engine.group._states
     spare = ~block.view.exists
     assert spare.sum() == 4
     dual, mirror = state.edges

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from ngpd_fl.clock import MODES, Read, Work, make_timeline
-from ngpd_fl.engines import EventEngine, SynchronousEngine
-from ngpd_fl.engines.in_flight import InFlightMessages
-from ngpd_fl.engines.levels import levels_of
+from ngpd_fl.engines import EngineSettings, EventEngine, SynchronousEngine
+from ngpd_fl.engines.event_driven import levels_of
+from ngpd_fl.engines.messages import InFlightMessages
 from strategies import STRATEGIES, DSGDOptions, ECLOptions
 from strategies.parts.edge_consensus import EdgeConsensusOptions
 from strategies.parts.gossip import ParamsMessage
@@ -82,7 +82,7 @@ WEATHERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "mode", "timeout_seconds", "graph"), WEATHERS)
+@pytest.mark.parametrize(("name", "mode", "timeout", "graph"), WEATHERS)
 def test_whatever_the_conditions_it_is_the_naive_network(name: str, mode: str, timeout: Any, graph: str) -> None:
     variant: dict[str, Any] = {"theta": 0.5} if graph in ("ring", "failing") and name in ("ecl", "ngpd") else {}
     if name == "c-ecl":
@@ -134,7 +134,8 @@ def test_real_networks_in_rounds_of_their_own(name: str, chunk_size: int | None)
     runs = []
     for engine, more in ((NaiveEvents, {}), (EventEngine, {"chunk_size": chunk_size})):
         make = by_the_clock("neighbor-synchronous", costs, conditions, timeout=1.0, engine=engine)
-        network = make(problem.strategy(options), topology, problem.feed, problem.model.start(), local_steps=2, **more)
+        start = problem.model.start()
+        network = make(EngineSettings(problem.strategy(options), topology, problem.minibatches, start, 2, 8, **more))
         runs.append(run_rounds(network, 8))
     assert_same(runs[1], runs[0], 1e-10)
     assert (runs[0][2] - problem.model.start()).norm() > 1e-3
@@ -166,11 +167,11 @@ def test_nodes_whose_inputs_are_there_are_computed_together() -> None:
             if isinstance(event, Work):
                 here.update(event.sends)
             if isinstance(event, Read):
-                assert {(each.edge, each.sequence) for each in event.taken} <= done
+                assert {(taken.edge, taken.sequence) for taken in event.taken} <= done
         done |= here
 
 
-def test_a_rounds_account() -> None:
+def test_figures_of_a_round() -> None:
     """Bytes of all messages, steps of all nodes, and no number where nobody took a step."""
     topology = parse_topology({"name": "path", "nodes": 3}).build(seed=0)
     gone = Script(comings=[(1.5, node, False) for node in range(3)])
@@ -181,24 +182,24 @@ def test_a_rounds_account() -> None:
     assert (second.node_steps, second.bytes_sent) == (0, 0) and torch.isnan(second.loss)
 
 
-def test_the_post_keeps_each_message_until_it_is_forgotten_and_uses_its_place_again() -> None:
+def test_messages_are_kept_until_it_is_forgotten_and_uses_its_place_again() -> None:
     for per_edge in ((), ("params",)):
-        post = InFlightMessages(per_edge, ParamsMessage(torch.zeros((1, 2, 3) if per_edge else (1, 3))))
+        in_flight = InFlightMessages(per_edge, ParamsMessage(torch.zeros((1, 2, 3) if per_edge else (1, 3))))
         shape = (2, 2, 3) if per_edge else (2, 3)
         first = torch.arange(12.0 if per_edge else 6.0).view(shape)
-        post.put(ParamsMessage(first), [(0, 0, (0, 0)), (0, 1, (2, 0)), (1, 1, (4, 0))])
-        size = len(post._buffers["params"])
-        inbox = post.take([[(4, 0), None], [(2, 0), (0, 0)]]).params
+        in_flight.put(ParamsMessage(first), [(0, 0, (0, 0)), (0, 1, (2, 0)), (1, 1, (4, 0))])
+        size = len(in_flight._buffers["params"])
+        inbox = in_flight.take([[(4, 0), None], [(2, 0), (0, 0)]]).params
         sent = first if per_edge else first[:, None].expand(2, 2, 3)
         assert torch.equal(inbox[0, 0], sent[1, 1]) and torch.equal(inbox[0, 1], torch.zeros(3))
         assert torch.equal(inbox[1, 0], sent[0, 1]) and torch.equal(inbox[1, 1], sent[0, 0])
-        post.forget((0, 0))
-        assert (0, 0) not in post and (2, 0) in post
-        post.forget((2, 0))
-        post.put(ParamsMessage(first + 100), [(1, 0, (0, 1))])
-        assert len(post._buffers["params"]) == size
-        assert torch.equal(post.take([[(0, 1), (4, 0)]]).params[0, 1], sent[1, 1])
-        assert torch.equal(post.take([[(0, 1)]]).params[0, 0], sent[1, 0] + 100)
+        in_flight.forget((0, 0))
+        assert (0, 0) not in in_flight and (2, 0) in in_flight
+        in_flight.forget((2, 0))
+        in_flight.put(ParamsMessage(first + 100), [(1, 0, (0, 1))])
+        assert len(in_flight._buffers["params"]) == size
+        assert torch.equal(in_flight.take([[(0, 1), (4, 0)]]).params[0, 1], sent[1, 1])
+        assert torch.equal(in_flight.take([[(0, 1)]]).params[0, 0], sent[1, 0] + 100)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -212,9 +213,8 @@ def test_stopped_and_gone_on_with_it_is_the_same_bit_for_bit(name: str, mode: st
     def make() -> tuple[Any, EventEngine]:
         events = make_timeline(mode, topology, 12, costs, conditions)
         strategy, start = problem.strategy(options), problem.model.start()
-        return events, EventEngine(
-            strategy, topology, problem.feed, start, events=events, rounds=12, local_steps=2, chunk_size=3
-        )
+        settings = EngineSettings(strategy, topology, problem.minibatches, start, 2, rounds=12, chunk_size=3)
+        return events, EventEngine(settings, events)
 
     _, unbroken = make()
     expected = run_rounds(unbroken, 7)
@@ -231,6 +231,6 @@ def test_stopped_and_gone_on_with_it_is_the_same_bit_for_bit(name: str, mode: st
     assert torch.equal(run_rounds(second, 3), expected)
     with pytest.raises(ValueError, match=r"missing|not known|shape"):
         second.load({**copies, "x": torch.zeros(1)}, stored[0])
-    message = next(key for key in copies if key.startswith("post."))
+    message = next(key for key in copies if key.startswith("in_flight."))
     with pytest.raises(ValueError, match="messages"):
         second.load({**copies, message: torch.zeros(3, 2)}, stored[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from ngpd_fl.engines import NOTHING, NodeGroup, OutgoingMessages, SynchronousEng
 from ngpd_fl.engines.edge_state import EdgeHeader
 from strategies import DSGDOptions, ECLOptions, NGPDOptions
 from tests.support.naive import NaiveNetwork, Pair
-from tests.support.node_groups import CrewNetwork
-from tests.support.quadratic import make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
+from tests.support.node_groups import GroupNetwork
+from tests.support.quadratic import make_quadratic, quadratic_engine, quadratic_settings, run_rounds
 from topologies import parse_topology
 
 NGPD = NGPDOptions(lr=0.3, damping=0.1, trust_radius=0.02, factor_every=2, basis_every=3)
@@ -49,9 +50,9 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 @pytest.mark.parametrize("groups", GROUPS)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_many_crews_follow_one(name: str, topology: str, groups: str, forgetful: bool) -> None:
-    crews = make(CrewNetwork, OPTIONS[name], topology, 0.3, groups=GROUPS[groups], forgetful=forgetful)
-    assert_same(run_rounds(crews, 8), run_rounds(make(SynchronousEngine, OPTIONS[name], topology, 0.3), 8))
+def test_many_groups_follow_one(name: str, topology: str, groups: str, forgetful: bool) -> None:
+    several = make(partial(GroupNetwork, members=GROUPS[groups], forgetful=forgetful), OPTIONS[name], topology, 0.3)
+    assert_same(run_rounds(several, 8), run_rounds(make(SynchronousEngine, OPTIONS[name], topology, 0.3), 8))
 
 
 class NaiveOutage(NaiveNetwork):
@@ -76,36 +77,31 @@ class NaiveOutage(NaiveNetwork):
 
 @pytest.mark.parametrize("topology", ["ring", "matching"])
 @pytest.mark.parametrize("name", OPTIONS)
-def test_a_crew_that_is_away_for_some_rounds_comes_back_with_its_state(name: str, topology: str) -> None:
+def test_a_group_that_is_away_for_some_rounds_comes_back_with_its_state(name: str, topology: str) -> None:
     outage = {1: [2], 3: [2, 3], 4: [0]}
-    crews = make(
-        CrewNetwork,
-        OPTIONS[name],
-        topology,
-        0.2,
-        groups=GROUPS["singles"],
-        outage=lambda number: outage.get(number, []),
-    )
-    assert_same(run_rounds(crews, 10), run_rounds(make(NaiveOutage, OPTIONS[name], topology, 0.2), 10))
+    network = partial(GroupNetwork, members=GROUPS["singles"], outage=lambda number: outage.get(number, []))
+    several = make(network, OPTIONS[name], topology, 0.2)
+    assert_same(run_rounds(several, 10), run_rounds(make(NaiveOutage, OPTIONS[name], topology, 0.2), 10))
 
 
-def crew(nodes: list[int] | None = None, topology: str = "ring", options: Any = NGPD) -> NodeGroup:
+def group(nodes: list[int] | None = None, topology: str = "ring", options: Any = NGPD) -> NodeGroup:
     graph = parse_topology(TOPOLOGIES[topology]).build(seed=0)
     problem = make_quadratic(10, nodes=6, dim=3)
-    start = torch.zeros(3, dtype=torch.float64)
-    return NodeGroup(quadratic_strategy(options, 3), graph, problem.feed, start, local_steps=1, nodes=nodes)
+    return NodeGroup(quadratic_settings(problem, options, graph), nodes)
 
 
-def test_only_what_leaves_the_crew_is_in_its_parcel() -> None:
-    assert crew().write(0) == NOTHING
-    parcel = crew([1, 2, 3]).write(0)  # ring: edges 0-1, 0-5, 1-2, 2-3, 3-4, 4-5; 1 to 0 is number 1, 3 to 4 number 8
-    assert parcel.letters.keys() == {"dual"} and parcel.letters["dual"].keys() == parcel.slips.keys() == {1, 8}
-    to_all = crew([1, 2, 3], options=DSGDOptions()).write(0)
-    assert to_all.letters["params"].keys() == {1, 3} and to_all.slips.keys() == {1, 8}
+def test_only_messages_to_nodes_elsewhere_leave_a_group() -> None:
+    assert group().write(0) == NOTHING
+    messages = group([1, 2, 3]).write(
+        0
+    )  # ring: edges 0-1, 0-5, 1-2, 2-3, 3-4, 4-5; 1 to 0 is number 1, 3 to 4 number 8
+    assert messages.payload.keys() == {"dual"} and messages.payload["dual"].keys() == messages.headers.keys() == {1, 8}
+    to_all = group([1, 2, 3], options=DSGDOptions()).write(0)
+    assert to_all.payload["params"].keys() == {1, 3} and to_all.headers.keys() == {1, 8}
 
 
 @pytest.mark.parametrize(
-    "parcel",
+    "messages",
     [
         OutgoingMessages({}, {5: EdgeHeader(0, -1, 0, 0)}),
         OutgoingMessages({"dual": {0: torch.zeros(4, dtype=torch.float64)}}, {0: EdgeHeader(0, -1, 0, 0)}),
@@ -115,17 +111,17 @@ def test_only_what_leaves_the_crew_is_in_its_parcel() -> None:
         OutgoingMessages({"params": {0: torch.zeros(3, dtype=torch.float64)}}, {0: EdgeHeader(0, -1, 0, 0)}),
     ],
 )
-def test_a_parcel_that_does_not_fit_is_refused_and_changes_nothing(parcel: OutgoingMessages) -> None:
-    refusing = crew([1, 2])
+def test_messages_that_do_not_fit_are_refused_and_change_nothing(messages: OutgoingMessages) -> None:
+    refusing = group([1, 2])
     refusing.work(0)
     refusing.write(0)
     before = {name: leaf.clone() for name, leaf in refusing.state().items()}
     with pytest.raises(ValueError, match="a message"):
-        refusing.read(0, parcel)
+        refusing.read(0, messages)
     assert all(torch.equal(leaf, before[name]) for name, leaf in refusing.state().items())
 
 
-@pytest.mark.parametrize("other", [crew([1]), crew([1, 2], "star"), crew([1, 2], options=DSGDOptions())])
+@pytest.mark.parametrize("other", [group([1]), group([1, 2], "star"), group([1, 2], options=DSGDOptions())])
 def test_a_state_that_belongs_elsewhere_is_refused(other: NodeGroup) -> None:
     with pytest.raises(ValueError, match=r"missing|not known|has shape"):
-        crew([1, 2]).load(other.state())
+        group([1, 2]).load(other.state())

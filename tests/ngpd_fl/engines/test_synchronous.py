@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.engines import EngineSettings, SynchronousEngine
 from strategies import DSGD, DSGDOptions, NGPDOptions, Phase, make_strategy
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import QuadraticObjective, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
@@ -66,18 +66,21 @@ def test_steps_are_counted_over_the_whole_run_and_so_are_the_factors_on_the_step
     problem = make_quadratic(10, 2, dim=3)
     asked: list[tuple[int, Phase]] = []
 
-    def feed(nodes: Tensor, steps: Sequence[int], phase: Phase) -> Any:
+    def minibatches(nodes: Tensor, steps: Sequence[int], phase: Phase) -> Any:
         asked.extend((step, phase) for step in steps)
-        return problem.feed(nodes, steps, phase)
+        return problem.minibatches(nodes, steps, phase)
 
     options = NGPDOptions(lr=0.5, factor_every=2, basis_every=3)
     frozen = engine(
-        quadratic_strategy(options, 3),
-        topology,
-        feed,
-        torch.ones(3, dtype=torch.float64),
-        local_steps=2,
-        lr_scale=lambda step: 1.0 if step < 4 else 1e-300,
+        EngineSettings(
+            quadratic_strategy(options, 3),
+            topology,
+            minibatches,
+            torch.ones(3, dtype=torch.float64),
+            local_steps=2,
+            rounds=3,
+            lr_scale=lambda step: 1.0 if step < 4 else 1e-300,
+        )
     )
     before = run_rounds(frozen, 2)
     assert frozen.round == 2
@@ -111,9 +114,7 @@ def test_the_inbox_holds_zeros_where_nothing_arrived(schedule: str) -> None:
 def test_every_node_starts_at_the_start_and_keeps_its_dtype() -> None:
     topology = parse_topology({"name": "star", "nodes": 4}).build(seed=0)
     start = torch.arange(3, dtype=torch.float64)
-    engine = SynchronousEngine(
-        quadratic_strategy(NGPDOptions(), 3), topology, make_quadratic(10, 4, dim=3).feed, start, local_steps=1
-    )
+    engine = quadratic_engine(make_quadratic(10, 4, dim=3), NGPDOptions(), topology, start=start)
     assert torch.equal(engine.params(), start.expand(4, -1))
     assert run_rounds(engine, 1).dtype == torch.float64
     assert torch.equal(start, torch.arange(3, dtype=torch.float64))
@@ -123,15 +124,15 @@ def test_a_cpu_computes_as_many_nodes_at_once_as_stay_in_its_cache() -> None:
     topology = parse_topology({"name": "ring", "nodes": 8}).build(seed=0)
     problem, sizes = make_quadratic(10, 8, dim=3), []
 
-    def feed(nodes: Tensor, steps: Sequence[int], phase: Phase) -> Any:
+    def minibatches(nodes: Tensor, steps: Sequence[int], phase: Phase) -> Any:
         sizes.append(len(nodes))
-        return problem.feed(nodes, steps, phase)
+        return problem.minibatches(nodes, steps, phase)
 
     def run(params: int, chunk_size: int | None) -> list[int]:
         sizes.clear()
         start = torch.zeros(params, dtype=torch.float64)
         strategy = make_strategy(DSGDOptions(), QuadraticObjective())
-        engine = SynchronousEngine(strategy, topology, feed, start, local_steps=1, chunk_size=chunk_size)
+        engine = SynchronousEngine(EngineSettings(strategy, topology, minibatches, start, 1, 1, chunk_size=chunk_size))
         with contextlib.suppress(RuntimeError):  # the problem has 3 parameters only
             engine.run_round()
         return sizes

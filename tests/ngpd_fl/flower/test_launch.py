@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ngpd_fl import Config
-from ngpd_fl.cli.ending import finishing
+from ngpd_fl.core.signals import finishing
 from ngpd_fl.flower.launcher.run import _follow
 from ngpd_fl.flower.launcher.superlink_client import Link
 from ngpd_fl.flower.run_config import FlowerConfig

@@ -14,7 +14,7 @@ from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client.node_host import Host, from_wire, to_wire
 from ngpd_fl.training import compose
 from strategies import parse_strategy
-from tests.support.quadratic import make_quadratic, quadratic_strategy
+from tests.support.quadratic import make_quadratic, quadratic_settings
 from topologies import parse_topology
 
 
@@ -46,9 +46,9 @@ def test_compressed_messages_go_through_flower_bit_for_bit(strategy: dict[str, A
         parse_topology("ring").build(seed=0),
         make_quadratic(10, 8, dim=9),
     )
-    made: Any = quadratic_strategy(options, 9), graph, problem.feed, torch.zeros(9, dtype=torch.float64)
-    crews = [NodeGroup(*made, local_steps=1, nodes=nodes) for nodes in (range(3), range(3, 8))]
-    whole = SynchronousEngine(*made, local_steps=1)
+    settings = quadratic_settings(problem, options, graph)
+    crews = [NodeGroup(settings, nodes) for nodes in (range(3), range(3, 8))]
+    whole = SynchronousEngine(settings)
     for number in range(6):
         parcels = []
         for crew in crews:

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from ngpd_fl import Config, run
-from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.core.message_loss import traffic
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client import state_store as keeper
 from ngpd_fl.flower.server.clients import Unfit
 from ngpd_fl.training import Job, compose
 from tests.support.flower import FakeRun
-from tests.support.node_groups import CrewNetwork
+from tests.support.node_groups import GroupNetwork
 
 NGPD = {"name": "ngpd", "lr": 0.05, "factor_every": 2, "basis_every": 3}
 
@@ -64,7 +64,7 @@ Nodes = dict[int, list[int]]
 
 
 def outages(settings: Config, away: Nodes, deaf: Nodes | None = None, mute: Nodes | None = None) -> torch.Tensor:
-    """Parameters of one-node crews, by an engine that has nothing of Flower.
+    """Parameters of groups of one node, by an engine that has nothing of Flower.
 
     Args:
         settings: the run.
@@ -73,24 +73,19 @@ def outages(settings: Config, away: Nodes, deaf: Nodes | None = None, mute: Node
         mute: whose messages all get lost.
     """
 
-    def network(*args: Any, **more: Any) -> CrewNetwork:
-        groups = [[node] for node in range(settings.topology.nodes)]
-        return CrewNetwork(*args, groups=groups, outage=lambda number: away.get(number, []), **more)
+    class Network(GroupNetwork):
+        def arrives(self) -> Any:
+            arrives, number = super().arrives().copy(), self.round
+            for edge, receiver in enumerate(self.ends):
+                if receiver in (deaf or {}).get(number, []) or self.ends[edge ^ 1] in (mute or {}).get(number, []):
+                    arrives[edge] = False
+            return arrives
 
-    crews = compose(settings).start(network)
-    opened = crews.delivers
-
-    def delivers(number: int) -> Any:
-        round = opened(number)
-        for edge, receiver in enumerate(crews.ends):
-            if receiver in (deaf or {}).get(number, []) or crews.ends[edge ^ 1] in (mute or {}).get(number, []):
-                round.delivered[edge] = False
-        return round
-
-    crews.delivers = delivers
+    members = [[node] for node in range(settings.topology.nodes)]
+    network = Network(compose(settings).engine_settings, members, outage=lambda number: away.get(number, []))
     for _ in range(settings.training.rounds):
-        crews.run_round()
-    return crews.params()
+        network.run_round()
+    return network.params()
 
 
 @pytest.mark.parametrize("strategy", [NGPD, "dsgd"])
@@ -265,7 +260,7 @@ def test_the_server_never_looks_into_a_payload() -> None:
     job: Job = compose(config("dsgd"))
     home = [0, 0, 1, 1, 2, 2]
     router = Router(job.topology.edges, home)
-    delivered = job.start(SynchronousEngine)._crew._links.open(0).delivered[:-1].numpy()
+    delivered = traffic(job.topology, 0.0, job.config.seed, 0).delivered
     blob = {node: Opaque("float64", (1,), "secret", bytes([node])) for node in range(6)}
     parcels = {
         client: wire.Mail(

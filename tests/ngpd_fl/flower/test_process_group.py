@@ -1,4 +1,4 @@
-"""The guard of a command: nothing that descends from it is left, however its starter goes."""
+"""The process group of a command: no descendant is left, however its starter ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ngpd_fl.flower.launcher import process_group as guard
+from ngpd_fl.flower.launcher import process_group
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
@@ -28,11 +28,11 @@ time.sleep(float(sys.argv[3]))
 """
 
 
-def start(folder: Path, *, orphan: str = "SIG_DFL", seconds: float = 100, patience: float = 10) -> list[str]:
-    """Words of a guard whose command leaves a child and an orphan in sessions of their own, marked by the folder."""
+def start(folder: Path, *, orphan: str = "SIG_DFL", seconds: float = 100, end_seconds: float = 10) -> list[str]:
+    """Words of a process group whose command leaves a child and an orphan, each in its own session."""
     folder.mkdir()
-    source = f"import sys; sys.path[0] = {str(Path(guard.__file__).parent)!r}; import guard; "
-    source += f"guard._PATIENCE = {patience}; guard.main(*sys.argv[1:])"
+    source = f"import sys; sys.path[0] = {str(Path(process_group.__file__).parent)!r}; import process_group; "
+    source += f"process_group._END_SECONDS = {end_seconds}; process_group.main(*sys.argv[1:])"
     family = [sys.executable, "-c", FAMILY, str(folder), orphan, str(seconds)]
     return [sys.executable, "-c", source, str(folder), *family]
 
@@ -59,13 +59,13 @@ def is_up(folder: Path) -> bool:
     return (folder / "first").exists() and (folder / "second").exists()
 
 
-def test_all_end_when_the_starter_says_so(tmp_path: Path) -> None:
+def test_all_end_when_standard_input_is_closed(tmp_path: Path) -> None:
     folder = tmp_path / "home"
-    guarded = subprocess.Popen(start(folder), stdin=subprocess.PIPE, start_new_session=True)
+    group = subprocess.Popen(start(folder), stdin=subprocess.PIPE, start_new_session=True)
     wait_for(lambda: is_up(folder))
-    assert len(alive(folder)) == 4 and guarded.stdin is not None
-    guarded.stdin.close()
-    guarded.wait(30)
+    assert len(alive(folder)) == 4 and group.stdin is not None
+    group.stdin.close()
+    group.wait(30)
     assert alive(folder) == [] and not folder.exists()
 
 
@@ -80,18 +80,18 @@ def test_all_end_when_the_starter_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not folder.exists() and alive(folder) == [])
 
 
-def test_who_does_not_listen_is_killed(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "home"
-    words = start(folder, orphan="SIG_IGN", patience=0.5)
-    guarded = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
+    words = start(folder, orphan="SIG_IGN", end_seconds=0.5)
+    group = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
     wait_for(lambda: is_up(folder))
-    os.kill(guarded.pid, signal.SIGTERM)
-    guarded.wait(30)
+    os.kill(group.pid, signal.SIGTERM)
+    group.wait(30)
     assert alive(folder) == [] and not folder.exists()
 
 
-def test_what_a_command_leaves_when_it_ends_by_itself(tmp_path: Path) -> None:
+def test_orphans_of_a_command_that_ends_by_itself_end(tmp_path: Path) -> None:
     folder = tmp_path / "home"
-    guarded = subprocess.Popen(start(folder, seconds=0.5), stdin=subprocess.PIPE, start_new_session=True)
-    guarded.wait(30)
+    group = subprocess.Popen(start(folder, seconds=0.5), stdin=subprocess.PIPE, start_new_session=True)
+    group.wait(30)
     assert alive(folder) == [] and not folder.exists()

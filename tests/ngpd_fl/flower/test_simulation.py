@@ -160,7 +160,7 @@ def test_a_run_that_fails_says_so(link: SuperLink, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_client_that_runs_other_code_is_found_out(link: SuperLink, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app")
-    server = app / "ngpd_fl" / "flower" / "server_app.py"
+    server = app / "ngpd_fl" / "flower" / "server" / "app.py"
     server.write_text(server.read_text().replace("wire.code_version()", '"own"'))
     with pytest.raises(InputError, match=r"client \d runs other code \(\w+\) than the server \(own\)"):
         run_flower(config("dsgd"), tmp_path / "out", link=link, app=app)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import example_letter
+from ngpd_fl.engines import example_payload
 from ngpd_fl.peer.engine import PeerEngine, Waits
 from ngpd_fl.peer.frame import Codec, Head, Kind
 from ngpd_fl.peer.run import run_id
@@ -34,7 +34,7 @@ class Liar(Caller):
     def __init__(self, crowd: Crowd, number: int) -> None:
         super().__init__(crowd.network, crowd.routes(number))
         job = compose(crowd.config)
-        like = example_letter(job.strategy, job.model.start())
+        like = example_payload(job.strategy, job.model.start())
         self.edges = sorted(crowd.routes(number).outgoing)
         self._codec = Codec(run_id(crowd.config), like)
         self._fields: dict[str, Tensor] = {name: torch.zeros_like(value) for name, value in like._asdict().items()}

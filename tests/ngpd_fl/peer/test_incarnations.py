@@ -20,7 +20,7 @@ from ngpd_fl import Config
 from ngpd_fl.peer.engine import PeerEngine, Waits
 from ngpd_fl.peer.transport import Counts
 from strategies import ECLOptions
-from tests.support.quadratic import Quadratic, make_quadratic, quadratic_strategy, undamped
+from tests.support.quadratic import Quadratic, make_quadratic, quadratic_settings, undamped
 from topologies import parse_topology
 
 RUN = b"0123456789abcdef"
@@ -79,12 +79,12 @@ class Network:
         dim = problem.targets.shape[1]
         start = torch.arange(1.0, dim + 1, dtype=torch.float64)
         training = {"rounds": 10**6, "local_steps": 1, "mode": "asynchronous"}
-        strategy = quadratic_strategy(options, dim)
+        settings = quadratic_settings(problem, options, self.topology, start=start)
         self.job: Any = SimpleNamespace(
             config=Config(training=training, topology={"name": "path", "nodes": 2}),
-            strategy=strategy,
+            strategy=settings.strategy,
             model=SimpleNamespace(start=lambda: start),
-            start=lambda crew, nodes: crew(strategy, self.topology, problem.feed, start, local_steps=1, nodes=nodes),
+            engine_settings=settings,
         )
         self.lives = [1] * self.topology.num_nodes
         self.engines = [self.make(node) for node in range(self.topology.num_nodes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,9 +48,9 @@ def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_siz
         training={"local_steps": 1} if spec.single_step else {},
         engine={"chunk_size": chunk_size},
     )
-    engine = compose(config).start(SynchronousEngine)
+    engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine._crew._states))
+    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine.group._states))
     assert sum(kinds(config).values()) == held
 
 
@@ -79,9 +80,9 @@ def test_bytes_and_evaluations_are_those_of_a_run(schedule: str, strategy: str, 
 @pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
 def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
     config = small(model="softmax", strategy=strategy)
-    engine = compose(config).start(SynchronousEngine)
+    engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(buffer.numel() * buffer.element_size() for buffer in engine._crew._mailbox._buffers.values())
+    held = sum(buffer.numel() * buffer.element_size() for buffer in engine.group._messages._buffers.values())
     assert estimate(config).messages == held
 
 
@@ -112,7 +113,7 @@ def test_rounds_are_weighted_by_how_often_they_occur(monkeypatch: pytest.MonkeyP
     strategy = {"name": "ngpd", "factor_every": 3, "basis_every": 5}
     config = small(model="softmax", strategy=strategy, training={"rounds": 23, "local_steps": 2})
     parts = compose(config)
-    engine = parts.start(SynchronousEngine, chunk_size=None)
+    engine = SynchronousEngine(replace(parts.engine_settings, chunk_size=None))
 
     def seconds(number: int) -> float:
         phases = [parts.strategy.phase(step) for step in (2 * number, 2 * number + 1)]

@@ -53,7 +53,7 @@ def test_chunks_bound_the_memory() -> None:
                 engine={"device": "cuda", "chunk_size": chunk_size},
             )
         )
-        engine = job.start(SynchronousEngine)
+        engine = SynchronousEngine(job.engine_settings)
         engine.run_round()
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()

@@ -220,14 +220,14 @@ def test_what_is_told_of_the_device(tmp_path: Path) -> None:
 def counts_of_a_round(settings: Config) -> tuple[Counts, Counts]:
     """What a later round waits for, to the end of its local steps and in all; what they read is copied before them."""
     with PretendDevice() as device:
-        engine = compose(settings).start(SynchronousEngine)
+        engine = SynchronousEngine(compose(settings).engine_settings)
         engine.run_round()
         device.reset()
-        crew = engine._crew
-        crew.work(1)
+        group = engine.group
+        group.work(1)
         steps = device.counts
-        crew.write(1)
-        crew.read(1)
+        group.write(1)
+        group.read(1)
         return steps, device.counts
 
 
@@ -258,7 +258,7 @@ def test_an_evaluation_waits_as_often_for_many_nodes_as_for_few(data: dict[str, 
     for nodes in (3, 17):
         with PretendDevice() as device:
             job = compose(config("dsgd", data=data, topology={"nodes": nodes}))
-            params = job.start(SynchronousEngine).params()
+            params = SynchronousEngine(job.engine_settings).params()
             for _ in range(2):  # labels are copied to the host once a run
                 device.reset()
                 job.evaluate(params)

@@ -24,7 +24,7 @@ from ngpd_fl.training.run import run
 from strategies import NGPDOptions, Phase
 
 NODES, EACH, DECAY = 3, 118, 0.5
-PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "split"}
+PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "partition"}
 
 
 def linear(**strategy: Any) -> Config:
@@ -58,7 +58,7 @@ def test_nodes_agree_on_the_least_squares_solution_of_all_data(strategy: dict[st
     for part in partition_labels(job.dataset.train_groups, NODES, job.config.partition, job.config.seed):
         alone = least_squares(train.inputs[part], train.labels[part])
         assert (alone - together).abs().max() > 0.1  # the nodes want different things
-    engine = job.start(SynchronousEngine)
+    engine = SynchronousEngine(job.engine_settings)
     for _ in range(100):
         engine.run_round()
     assert (engine.params() - together).abs().max() < 1e-8

@@ -76,7 +76,7 @@ def test_a_resumed_engine_goes_on_as_the_one_that_was_never_stopped(tmp_path: Pa
     job = compose(Config(**FAST | SETTINGS["ngpd"]))
     checkpoints = RunFolder(tmp_path).checkpoints
     (tmp_path / "metrics.jsonl").touch()
-    engine, other = job.start(SynchronousEngine), job.start(SynchronousEngine)
+    engine, other = SynchronousEngine(job.engine_settings), SynchronousEngine(job.engine_settings)
     for _ in range(3):
         engine.run_round()
     checkpoints.write(3, *engine.state())

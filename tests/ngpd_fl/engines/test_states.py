@@ -12,8 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import make_blocks
-from ngpd_fl.engines.stack import Selection, Stack, rows_of
-from ngpd_fl.engines.state_function import StateFunction
+from ngpd_fl.engines.states import Selection, Stack, StateFunction, rows_of
 from strategies import STRATEGIES, Headers, Phase, RoundView, Step, parse_strategy
 from tests.support.quadratic import make_quadratic, quadratic_strategy
 from topologies import parse_topology
@@ -42,7 +41,7 @@ class Case:
             given |= {"memory": 3, "theta": 0.5}
         self.strategy = quadratic_strategy(parse_strategy({"name": name, "lr": 0.3, **given}), DIM)
         topology = parse_topology({"name": "ring", "nodes": NODES}).build(seed=0)
-        (self.block,) = make_blocks(topology, lambda *_: 0.5, None, torch.float64, torch.device("cpu"))
+        (self.block,) = make_blocks(topology, lambda *_: 0.5, None, torch.zeros(0, dtype=torch.float64))
         view, problem = self.block.view, make_quadratic(10, NODES, DIM)
         start = torch.randn(NODES, DIM, dtype=torch.float64)
         state = noise(over_nodes(self.strategy.init)(start, view))
@@ -51,7 +50,7 @@ class Case:
         self.state = state
         ones = torch.ones(NODES, 2, dtype=torch.float64)
         views = RoundView(torch.arange(NODES), ones.bool(), ones.bool(), ones[:, 0] / 3, ones / 3, ones / 3)
-        batch, draws = problem.feed(self.block.nodes, [0] * NODES, Phase())
+        batch, draws = problem.minibatches(self.block.nodes, [0] * NODES, Phase())
         step = Step(batch, draws, ones[:, 0])
         outbox = over_nodes(self.strategy.outgoing)(state, view, views)
         # Fields that hold a value per neighbor have the slots already.

@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ngpd_fl.clock.conditions import Costs
 from ngpd_fl.clock.events import Event
 from ngpd_fl.clock.log import Replay
 from ngpd_fl.clock.timeline import Timeline
 from ngpd_fl.clock.usage import Usage
 
 
-class Watch:
-    """Passes events on round by round, and adds them up.
-
-    Attributes:
-        usage: what they have used so far.
-    """
+class VirtualClock:
+    """Passes events on round by round, and adds up what they use."""
 
     def __init__(
-        self,
-        events: Timeline | Replay,
-        num_nodes: int,
-        costs: Costs,
-        on_round: Callable[[Sequence[Event]], None] = lambda events: None,
+        self, events: Timeline | Replay, usage: Usage, on_round: Callable[[Sequence[Event]], None] = lambda events: None
     ) -> None:
-        """Take where events come from, what computing and sending cost, and who is told each round's events."""
+        """Start at the beginning.
+
+        Args:
+            events: where they come from.
+            usage: nothing so far.
+            on_round: called with the events of each round.
+        """
         self._events = events
+        self._usage = usage
         self._on_round = on_round
-        self.usage = Usage(num_nodes, costs)
 
     @property
     def is_over(self) -> bool:
@@ -39,15 +36,19 @@ class Watch:
     def advance(self) -> list[Event]:
         """Return the events of the network's next round."""
         events = list(self._events.advance())
-        self.usage.add(events)
+        self._usage.add(events)
         self._on_round(events)
         return events
 
+    def usage(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:
+        """Return what the events so far have used; see ``Usage.record``."""
+        return self._usage.record(message_bytes, refused)
+
     def state(self) -> dict[str, Any]:
         """Return where it is, as JSON takes it; ``load`` takes it back."""
-        return {"events": self._events.state(), "usage": self.usage.state()}
+        return {"events": self._events.state(), "usage": self._usage.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._events.load(state["events"])
-        self.usage.load(state["usage"])
+        self._usage.load(state["usage"])

@@ -1,0 +1,36 @@
+"""Numbering of directed edges.
+
+Edge e = (i, j), i < j, of a graph is two directed edges: number 2 e from i to j, and number 2 e + 1 from j to i. Arrays
+over directed edges are in this order. Some have one entry more, for "no edge".
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topologies import Weights
+
+Edges = TypeVar("Edges", int, NDArray[np.int64])
+
+
+def reverse(edge: Edges) -> Edges:
+    """Return the directed edge that runs the other way."""
+    return edge ^ 1
+
+
+def senders(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the node at which each directed edge begins, ``[2 E]``, of edges ``[E, 2]``."""
+    return edges.reshape(-1)
+
+
+def receivers(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the node at which each directed edge ends, ``[2 E]``, of edges ``[E, 2]``."""
+    return edges[:, ::-1].reshape(-1)
+
+
+def receiver_weights(weights: Weights) -> NDArray[np.float64]:
+    """Return what each directed edge's receiver gives to its sender's value, ``[2 E]``."""
+    return weights.edge[:, ::-1].reshape(-1)  # of edge (i, j) it is (W_ij, W_ji): i receives on 2 e + 1, j on 2 e

@@ -1,0 +1,127 @@
+"""Engines: the settings that all of them take, and the protocol that all of them keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from ngpd_fl.config.errors import InputError
+from ngpd_fl.engines.minibatches import Minibatches
+from strategies import Strategy, StrategyOptions
+from topologies import Topology
+
+_CHUNK_BYTES = 8 << 20
+"""Flat vectors of a chunk's nodes on a CPU: more drops out of its caches, less pays each operation's fixed cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class EngineSettings:
+    """A training run as an engine computes it.
+
+    Attributes:
+        strategy: the algorithm.
+        topology: the graph of the whole network and its schedule.
+        minibatches: batches and random draws of the local steps.
+        start: parameters ``[P]`` at which every node starts; their dtype and device are the engine's.
+        local_steps: K.
+        rounds: rounds that a node is meant to do.
+        seed: keys the draws of lost messages.
+        message_loss: probability that a message is lost.
+        lr_scale: local step -> factor on lr.
+        chunk_size: nodes computed at once. Defaults to as many as stay in a CPU's cache, on other devices to all.
+    """
+
+    strategy: Strategy
+    topology: Topology
+    minibatches: Minibatches
+    start: Tensor
+    local_steps: int
+    rounds: int
+    seed: int = 0
+    message_loss: float = 0.0
+    lr_scale: Callable[[int], float] = lambda step: 1.0
+    chunk_size: int | None = None
+
+    @property
+    def nodes_at_once(self) -> int | None:
+        """Nodes computed at once; None for all."""
+        return self.chunk_size or default_chunk_size(self.start)
+
+    def edge_penalty(self, degree: int, neighbor_degree: int) -> float:
+        """Return eta_ij of an edge between nodes of these degrees."""
+        return self.strategy.edge_penalty(degree, neighbor_degree, self.local_steps)
+
+
+class RoundInfo(NamedTuple):
+    """Figures of one round.
+
+    Attributes:
+        loss: mean training loss over nodes and local steps, float ``[]``.
+        shrink: mean factor of the trust region, float ``[]``; 1 where nothing was shortened.
+        node_steps: local steps, summed over nodes.
+        bytes_sent: payload of all messages, lost ones included.
+    """
+
+    loss: Tensor
+    shrink: Tensor
+    node_steps: int
+    bytes_sent: int
+
+
+class Engine(Protocol):
+    """Runs one algorithm on the nodes of a network, round by round.
+
+    Attributes:
+        round: rounds done.
+    """
+
+    round: int
+
+    def run_round(self) -> RoundInfo:
+        """Compute the next round."""
+        ...
+
+    def params(self) -> Tensor:
+        """Return every node's parameters as evaluation sees them, ``[n, P]``."""
+        ...
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
+        ...
+
+    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
+        ...
+
+    def usage(self) -> dict[str, Any]:
+        """Return what the run has used beyond rounds and bytes, as it is recorded; empty where that is all."""
+        ...
+
+
+def default_chunk_size(start: Tensor) -> int | None:
+    """Return how many vectors like ``start [P]`` a CPU's chunk holds; None, all, on other devices."""
+    return max(1, _CHUNK_BYTES // (start.numel() * start.element_size())) if start.device.type == "cpu" else None
+
+
+def check_topology(options: StrategyOptions, topology: Topology) -> None:
+    """Check before anything is computed that an algorithm can run on a graph.
+
+    Raises:
+        InputError: it needs another kind of graph.
+    """
+    needs = options.needs
+    if topology.is_directed and not (
+        needs.directed == "any" or (needs.directed == "balanced" and topology.is_doubly_stochastic)
+    ):
+        kind = "edges that run both ways" if needs.directed == "none" else "as many edges into a node as out of it"
+        raise InputError(f"topology.name: {options.title} needs {kind}; directed graphs of any kind are for sgp")
+    if needs.tree and not topology.is_tree:
+        raise InputError(
+            f"topology.name: {options.title} needs a tree; allowed: path, star, tree, random-tree, barabasi-albert "
+            "with attachments = 1, edges or a file that form one"
+        )
+    if needs.static and not topology.is_static:
+        raise InputError(f"topology.schedule: {options.title} needs a graph that does not vary over time")

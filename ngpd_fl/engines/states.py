@@ -1,0 +1,214 @@
+"""The states of stacked nodes: some of them read as far as needed and written back as far as changed; stored by name.
+
+A state may be large and what a function looks at small: K-FAC's factors have no part in an exchange. The leaves that a
+function touches are found once, by running it on an example. They stay the same: vmap allows no control flow that
+depends on values, and of all that is handed to ``call_stacked``, inside which there may be some, a view is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import (
+    TreeSpec,
+    keystr,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
+
+from ngpd_fl.core.batching import over_nodes
+from strategies.contract import State
+
+Rows = slice | Tensor
+"""Some of the nodes that are stacked: a range of them, or their numbers, int64 ``[n]``."""
+
+
+class Stack:
+    """The states of nodes, every leaf in memory of its own."""
+
+    def __init__(self, state: State) -> None:
+        """Copy a state whose every leaf has a leading axis of nodes."""
+        leaves, self._structure = tree_flatten(state)
+        self._leaves: list[Tensor] = [leaf.clone(memory_format=torch.contiguous_format) for leaf in leaves]
+        self._absent = [leaf.new_empty(leaf.shape[1:], device="meta") for leaf in leaves]  # to compute with it fails
+
+    @property
+    def state(self) -> State:
+        """The states, stacked; not to be written to."""
+        return tree_unflatten(self._leaves, self._structure)
+
+    @property
+    def largest(self) -> int:
+        """The bytes of one node's largest leaf."""
+        return max(int(leaf[0].numel()) * leaf.element_size() for leaf in self._leaves)
+
+    def select(self, rows: Rows) -> Selection:
+        """Return the states of some nodes."""
+        return Selection(self, rows)
+
+
+class Selection:
+    """The states of some stacked nodes, from when they are first needed."""
+
+    def __init__(self, stack: Stack, rows: Rows) -> None:
+        """Select rows of a stack."""
+        self._stack = stack
+        self._rows = rows
+        self._leaves_read: dict[int, Tensor] = {}
+        self._changed: set[int] = set()
+
+    def call(self, function: StateFunction, *arguments: Any) -> Any:
+        """Let the function change these states; return its result."""
+        structure = self._stack._structure
+
+        def example() -> tuple[list[Tensor], tuple[Any, ...]]:
+            twice = torch.zeros(2, dtype=torch.int64, device=self._stack._leaves[0].device)
+            return rows_of(self._stack._leaves, twice), rows_of(arguments, twice)
+
+        needed = function.touched(structure, example)
+        given = {number: self._leaf(number) for number in needed}
+        changed, result = function(structure, self._stack._absent, given, arguments)
+        self._leaves_read |= changed
+        self._changed |= changed.keys()
+        return result
+
+    def put_back(self) -> None:
+        """Write what has changed to where the nodes are."""
+        leaves = self._stack._leaves
+        own = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+        for number in self._changed:
+            # What was another leaf is in memory that is written to here.
+            if self._leaves_read[number].untyped_storage().data_ptr() in own:
+                self._leaves_read[number] = self._leaves_read[number].clone()
+        for number in self._changed:
+            if isinstance(self._rows, slice):
+                leaves[number][self._rows] = self._leaves_read[number]
+            else:
+                leaves[number].index_copy_(0, self._rows, self._leaves_read[number])
+
+    def _leaf(self, number: int) -> Tensor:
+        if number not in self._leaves_read:
+            self._leaves_read[number] = rows_of(self._stack._leaves[number], self._rows)
+        return self._leaves_read[number]
+
+
+def rows_of(tree: Any, rows: Rows) -> Any:
+    """Return a tree with these rows of every tensor in it: views of a range of them, copies of others."""
+    if isinstance(rows, slice):
+        return tree_map(lambda leaf: leaf[rows], tree)
+    return tree_map(lambda leaf: leaf.index_select(0, rows), tree)
+
+
+class StateFunction:
+    """One node's pure function ``(state, *arguments) -> (state, result)``, whose states are leaves by number."""
+
+    def __init__(self, function: Callable[..., tuple[State, Any]]) -> None:
+        """Wrap a function that vmap can batch."""
+        self._function = function
+        self._touched: Set[int] | None = None
+
+    def touched(self, structure: TreeSpec, example: Callable[[], tuple[Sequence[Tensor], tuple[Any, ...]]]) -> Set[int]:
+        """Return the numbers of the leaves that it needs.
+
+        Args:
+            structure: that of a state.
+            example: returns the leaves and the arguments of two nodes; asked once.
+        """
+        if self._touched is None:
+            leaves, arguments = example()
+            watch = _Watch(leaves)
+
+            def watched(before: Sequence[Tensor], *arguments: Any) -> Any:
+                changed, result = self._of_node(before, structure, arguments)
+                watch.see_passed(before, (changed, result))
+                return changed, result
+
+            with watch:
+                over_nodes(watched)(leaves, *arguments)
+            self._touched = watch.touched
+        return self._touched
+
+    def __call__(
+        self, structure: TreeSpec, absent: Sequence[Tensor], given: Mapping[int, Tensor], arguments: tuple[Any, ...]
+    ) -> tuple[dict[int, Tensor], Any]:
+        """Return the leaves of n nodes that have changed, and the result.
+
+        Args:
+            structure: that of a state.
+            absent: what stands in the place of a node's leaves that are not needed.
+            given: the others, each with an axis n.
+            arguments: of the function, every tensor with an axis n.
+        """
+
+        def of_node(given: Mapping[int, Tensor], *arguments: Any) -> tuple[dict[int, Tensor], Any]:
+            before = [given.get(number, other) for number, other in enumerate(absent)]
+            return self._of_node(before, structure, arguments)
+
+        changed: tuple[dict[int, Tensor], Any] = over_nodes(of_node)(given, *arguments)
+        return changed
+
+    def _of_node(
+        self, before: Sequence[Tensor], structure: TreeSpec, arguments: tuple[Any, ...]
+    ) -> tuple[dict[int, Tensor], Any]:
+        """Return the leaves that are not what they were, and the result."""
+        state, result = self._function(tree_unflatten(before, structure), *arguments)
+        pairs = zip(before, tree_leaves(state), strict=True)
+        return {number: new for number, (old, new) in enumerate(pairs) if new is not old}, result
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Finds the tensors that any operation takes, views included."""
+
+    def __init__(self, leaves: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.touched: set[int] = set()
+        self._numbers = {leaf.untyped_storage()._cdata: number for number, leaf in enumerate(leaves)}
+
+    def see_passed(self, before: Sequence[Tensor], after: Any) -> None:
+        """Count what leaves a function as it came in."""
+        passed = {id(leaf) for leaf in tree_leaves(after)}
+        self.touched |= {number for number, leaf in enumerate(before) if id(leaf) in passed}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = (leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+        keys = (tensor.untyped_storage()._cdata for tensor in tensors)
+        self.touched |= {self._numbers[key] for key in keys if key in self._numbers}
+        return func(*args, **(kwargs or {}))
+
+
+def to_tensors(tree: Any) -> dict[str, Tensor]:
+    """Return the leaves of nested tuples, lists and dictionaries by their path, e.g. ``"['blocks'][0].params"``."""
+    leaves, _ = tree_flatten_with_path(tree)
+    return {keystr(path): leaf for path, leaf in leaves}
+
+
+def is_curvature(name: str) -> bool:
+    """Return whether a leaf belongs to a node's curvature: large, and a node can estimate it again."""
+    return ".curvature" in name
+
+
+def from_tensors(like: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return ``like`` with its leaves replaced by those in ``tensors``: the inverse of ``to_tensors``.
+
+    Raises:
+        ValueError: a leaf is missing, spare, or has another shape or type than that of ``like``.
+    """
+    leaves, structure = tree_flatten_with_path(like)
+    expected = {keystr(path): leaf for path, leaf in leaves}
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())[0]
+        raise ValueError(f"{odd} is {'missing' if odd in expected else 'not known'}")
+    for name, leaf in expected.items():
+        if leaf.shape != tensors[name].shape or leaf.dtype != tensors[name].dtype:
+            raise ValueError(
+                f"{name} has shape {tuple(tensors[name].shape)} and type {tensors[name].dtype}; "
+                f"expected {tuple(leaf.shape)} and {leaf.dtype}"
+            )
+    return tree_unflatten([tensors[name].to(leaf.device) for name, leaf in expected.items()], structure)

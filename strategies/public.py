@@ -1,0 +1,76 @@
+"""The public names of ``strategies``."""
+
+from strategies.ad_psgd import ADPSGD, ADPSGDOptions
+from strategies.c_ecl import CECLOptions
+from strategies.choco_sgd import ChocoSGDOptions
+from strategies.compression.rounding import message_dtype, sent_dtype
+from strategies.contract import (
+    Curvature,
+    Headers,
+    Objective,
+    Phase,
+    RoundView,
+    Spec,
+    Step,
+    StepInfo,
+    Strategy,
+    StrategyOptions,
+    View,
+)
+from strategies.d2 import D2, D2Options
+from strategies.dsgd import DSGD, DSGDOptions
+from strategies.ecl import ECL, ECLOptions
+from strategies.exact_diffusion import ExactDiffusion, ExactDiffusionOptions
+from strategies.gradient_tracking import GradientTracking, GradientTrackingOptions
+from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
+from strategies.momentum_tracking import MomentumTracking, MomentumTrackingOptions
+from strategies.ngpd import NGPD, NGPDOptions
+from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
+from strategies.registry import STRATEGIES, make_strategy, parse_strategy
+from strategies.relay_sgd import RelaySGD, RelaySGDOptions
+from strategies.sgp import SGP, SGPOptions
+
+__all__ = [
+    "ADPSGD",
+    "ADPSGDOptions",
+    "D2",
+    "D2Options",
+    "ExactDiffusion",
+    "ExactDiffusionOptions",
+    "GradientTracking",
+    "GradientTrackingOptions",
+    "MomentumTracking",
+    "MomentumTrackingOptions",
+    "QGDSGDm",
+    "QGDSGDmOptions",
+    "RelaySGD",
+    "RelaySGDOptions",
+    "DSGD",
+    "ECL",
+    "NGPD",
+    "SGP",
+    "STRATEGIES",
+    "CECLOptions",
+    "ChocoSGDOptions",
+    "Curvature",
+    "DSGDOptions",
+    "ECLOptions",
+    "Headers",
+    "KFACGossip",
+    "KFACGossipOptions",
+    "NGPDOptions",
+    "Objective",
+    "Phase",
+    "RoundView",
+    "SGPOptions",
+    "Spec",
+    "Step",
+    "StepInfo",
+    "Strategy",
+    "StrategyOptions",
+    "View",
+    "make_strategy",
+    "parse_strategy",
+    "sent_dtype",
+    "message_dtype",
+]
