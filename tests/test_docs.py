@@ -238,10 +238,17 @@ def test_every_page_is_in_the_menu_and_on_the_landing_page() -> None:
     assert landing == pages - {"index.md"}
 
 
-def test_the_citation_is_that_of_this_version() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = {"cff-version: 1.2.0", f"version: {project['version']}", "  doi: 10.1109/TSIPN.2024.3388948"}
-    assert lines <= {*(ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()}
+def test_titles_are_those_of_the_menu() -> None:
+    menu = re.findall(r'"(.+)" = "([\w/-]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    pages = {page: name for name, page in menu if (ROOT / "docs" / page).is_file() and page != "index.md"}
+    heads = {page: (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")[0] for page in pages}
+    assert heads == {page: f"# {name}" for page, name in pages.items()}
+
+
+def test_the_citation_names_the_newest_release_and_the_paper() -> None:
+    releases = re.findall(r"^## \[(\d[\d.]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert {"cff-version: 1.2.0", f"version: {releases[0]}", "  doi: 10.1109/TSIPN.2024.3388948"} <= set(citation)
 
 
 ANCHOR = r"<span id=\"([a-z0-9-]+)\" class=\"anchor\">"

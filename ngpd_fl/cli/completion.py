@@ -7,16 +7,17 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from ngpd_fl.config.installed import names
 from ngpd_fl.config.partitions import PartitionConfig
 from ngpd_fl.config.sections import DATASETS, MODELS
 
 
-def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+def completed(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """Return what completes a value, which may be several names with commas between them."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for name in names() if name.startswith(last)]
+        return [f"{before}{comma}{name}" for name in values() if name.startswith(last)]
 
     return complete
 
@@ -24,9 +25,9 @@ def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 def names_of(key: str, field: FieldInfo) -> Iterable[str]:
     """Return the values that a key may have where they go by names; nothing for any other key."""
     if key == "data.dataset":
-        return DATASETS
+        return names("datasets", DATASETS)
     if key == "model.name":
-        return MODELS
+        return names("models", MODELS)
     if key == "partition.name":
         forms: Any = get_args(get_args(PartitionConfig)[0])
         return [form.model_fields["name"].default for form in forms]
@@ -35,7 +36,7 @@ def names_of(key: str, field: FieldInfo) -> Iterable[str]:
     if key == "topology.name":
         from topologies.registry import TOPOLOGIES
 
-        return TOPOLOGIES
+        return names("topologies", TOPOLOGIES)
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
@@ -43,4 +44,4 @@ def strategy_names() -> Iterable[str]:
     """Return the names of all algorithms."""
     from strategies.registry import STRATEGIES
 
-    return STRATEGIES
+    return names("strategies", STRATEGIES)

@@ -44,6 +44,7 @@ def keys(section: Section = None) -> None:
 def variants(section: str) -> Iterator[tuple[str, type[BaseModel] | None]]:
     """Yield a heading and the class of each form of a section; None for a key that is no section."""
     from ngpd_fl.config import Config
+    from ngpd_fl.config.installed import register_all
     from strategies import STRATEGIES
     from topologies import TOPOLOGIES
 
@@ -52,13 +53,14 @@ def variants(section: str) -> Iterator[tuple[str, type[BaseModel] | None]]:
 
         yield section, FlowerConfig
         return
+    register_all()
     annotation = Config.model_fields[section].annotation
     if section == "strategy":
         yield from ((f"strategy.name = {name}", options) for name, (options, _) in STRATEGIES.items())
     elif section == "topology":
         yield from ((f"topology.name = {name}", options) for name, options in TOPOLOGIES.items())
     elif get_args(annotation):
-        yield from ((f"{section}.name = {each.model_fields['name'].default}", each) for each in get_args(annotation))
+        yield from ((f"{section}.name = {form.model_fields['name'].default}", form) for form in get_args(annotation))
     elif isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         yield section, annotation
     else:

@@ -29,7 +29,7 @@ Export = Annotated[
 ]
 
 _COLUMNS = 20
-"""Up to this many classes each has a column of its own."""
+"""With at most this many classes, every class has its own column."""
 
 
 @flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
@@ -41,8 +41,8 @@ def partition(given: flags.Given, export: Export = None, out: flags.Picture = No
     settings = given.load()
     path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
 
-    from ngpd_fl.report.partition import count_labels, split_figure
-    from ngpd_fl.report.setting import split_words
+    from ngpd_fl.report.partition import count_labels, partition_figure
+    from ngpd_fl.report.setting import partition_words
     from ngpd_fl.report.style import drawing, save
 
     counts, measure = count_labels(settings)
@@ -54,10 +54,10 @@ def partition(given: flags.Given, export: Export = None, out: flags.Picture = No
         words = f"for --dataset node-folders; {left} validation {measure.examples} left out"
         exported = [("exported to", f"{export} ({words})")]
     with drawing():
-        save(split_figure(settings, counts, measure), path)
+        save(partition_figure(settings, counts, measure), path)
     _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
-    print_lines(split_words(settings), lines, f"drawn in {path}")
+    print_lines(partition_words(settings), lines, f"drawn in {path}")
 
 
 def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[s
 
 
 def _measures(counts: NDArray[np.int64], measure: Measure) -> list[tuple[str, str]]:
-    """Return the measures of skew, each with what it is."""
+    """Return the names and values of the measures of skew."""
     from ngpd_fl.data import label_skew, unused_classes
 
     sizes, skew, unused = counts.sum(1), label_skew(counts), unused_classes(counts)

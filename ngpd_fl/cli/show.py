@@ -22,7 +22,6 @@ def show(
     from ngpd_fl.cli.study import show_study
     from ngpd_fl.cli.sweep import print_sweep
     from ngpd_fl.records import RunFolder
-    from ngpd_fl.report import write_plots
 
     if (directory / "sweep.toml").is_file():
         print_sweep(directory, plots, trust_code=trust_code)
@@ -31,13 +30,15 @@ def show(
         show_study(directory, trust_code)
         return
     if plots:
+        from ngpd_fl.report import write_plots
+
         write_plots(directory, trust_code=trust_code)
     (print_run if RunFolder.holds_run(directory) else print_comparison)(directory)
 
 
 def print_run(folder: Path) -> None:
     """Print one run's figures line by line."""
-    from ngpd_fl.report import read_run
+    from ngpd_fl.report.outcome import read_run
     from ngpd_fl.report.setting import setting_words
     from ngpd_fl.report.table import line_by_line
 
@@ -51,7 +52,7 @@ def print_comparison(folder: Path) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from ngpd_fl.report import read_outcomes
+    from ngpd_fl.report.outcome import read_outcomes
     from ngpd_fl.report.setting import common_words
     from ngpd_fl.report.table import side_by_side
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import networkx as nx
 import tomli_w
@@ -24,6 +24,7 @@ from pydantic import (
 from ngpd_fl.config.checks import check_baseline, check_data, check_division, check_faults, check_strategy
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
+from ngpd_fl.config.installed import Registered, names, register
 from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
 from ngpd_fl.config.reading import parse_value, read_toml
@@ -42,6 +43,8 @@ from ngpd_fl.config.sections import (
 )
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
+
+_KINDS: dict[str, Registered] = {"strategy": "strategies", "topology": "topologies"}
 
 Options = TypeVar("Options")
 
@@ -92,7 +95,7 @@ class Config(SeedConfig):
     def _topology(cls, value: Any) -> TopologyOptions:
         if isinstance(value, nx.Graph):
             value = _from_graph(value)
-        return _named("topology", value, parse_topology, TOPOLOGIES)
+        return _named("topology", value, parse_topology, TOPOLOGIES, TOPOLOGIES.__getitem__)
 
     @field_validator("devices", "faults", mode="before")
     @classmethod
@@ -114,7 +117,7 @@ class Config(SeedConfig):
     @field_validator("strategy", mode="before")
     @classmethod
     def _strategy(cls, value: Any) -> StrategyOptions:
-        return _named("strategy", value, parse_strategy, {name: options for name, (options, _) in STRATEGIES.items()})
+        return _named("strategy", value, parse_strategy, STRATEGIES, lambda name: STRATEGIES[name][0])
 
     @model_validator(mode="after")
     def _combination(self) -> Config:
@@ -227,7 +230,13 @@ def _with_name(key: str, value: Any) -> Any:
     return {"name": DEFAULT_NAMES[key], **value} if isinstance(value, Mapping) else value
 
 
-def _named(key: str, value: Any, parse: Callable[[Any], Options], classes: Mapping[str, type[BaseModel]]) -> Options:
+def _named(
+    key: Literal["strategy", "topology"],
+    value: Any,
+    parse: Callable[[Any], Options],
+    registry: MutableMapping[str, Any],
+    options_of: Callable[[str], type[BaseModel]],
+) -> Options:
     """Validate a section that another package owns; errors name the full key."""
     value = _with_name(key, value)
     if not isinstance(value, Mapping):
@@ -235,11 +244,13 @@ def _named(key: str, value: Any, parse: Callable[[Any], Options], classes: Mappi
         return options
     if not isinstance(value["name"], str):
         raise InputError(f"{key}.name: should be a name (got {value['name']!r})")
-    if value["name"] not in classes:
-        raise InputError(f"{key}.name: {value['name']!r} is not known; {choices(value['name'], classes)}")
+    name, kind = value["name"], _KINDS[key]
+    register(kind, registry, name)
+    if name not in registry:
+        raise InputError(f"{key}.name: {name!r} is not known; {choices(name, names(kind, registry))}")
     try:
         return parse(value)
     except ValidationError as error:
-        raise InputError(one_line(error, classes[value["name"]], key)) from None
+        raise InputError(one_line(error, options_of(name), key)) from None
     except ValueError as error:
         raise InputError(f"{key}.name: {error}") from error

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ngpd_fl.config.config import Config
+from ngpd_fl.config.installed import register_all
 from strategies import STRATEGIES
 from topologies import TOPOLOGIES
 
@@ -19,8 +20,9 @@ def all_keys() -> list[str]:
 
 
 def all_fields() -> dict[str, list[FieldInfo]]:
-    """Return each key's definitions, one for every form of its section; none for a section as a whole."""
-    found: dict[str, list[FieldInfo]] = {}
+    """Return each key's definitions, one for every form of its section; an empty list for a section as a whole."""
+    register_all()
+    fields: dict[str, list[FieldInfo]] = {}
     for section, field in Config.model_fields.items():
         if section == "strategy":
             models: list[type[BaseModel]] = [options for options, _ in STRATEGIES.values()]
@@ -29,8 +31,8 @@ def all_fields() -> dict[str, list[FieldInfo]]:
         else:
             models = _models(field.annotation)
         for key, definition in _fields(section, field, models):
-            found.setdefault(key, []).extend(definition)
-    return found
+            fields.setdefault(key, []).extend(definition)
+    return fields
 
 
 def _fields(prefix: str, own: FieldInfo, models: list[type[BaseModel]]) -> Iterator[tuple[str, list[FieldInfo]]]:
@@ -43,7 +45,7 @@ def _fields(prefix: str, own: FieldInfo, models: list[type[BaseModel]]) -> Itera
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the option classes that an annotation names; none for a list of them, which is set as a whole."""
+    """Return the option classes that an annotation names; nothing for a list of them, which is set as a whole."""
     if get_origin(annotation) is tuple:
         return []
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ngpd_fl.config.errors import choices
 from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
 """The data set whose nodes each have a folder of their own."""
@@ -98,8 +99,8 @@ class DataConfig(Section):
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in DATASETS and not is_import_path(name):
-            raise ValueError(f"{name!r} is not known; {choices(name, DATASETS, _OR_OWN)}")
+        if name not in DATASETS and not is_import_path(name) and name not in installed("datasets"):
+            raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
 
     @property
@@ -137,8 +138,9 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in MODELS and not is_import_path(name):
-            raise ValueError(f"{name!r} is not known; {choices(name, MODELS, ', torchvision:NAME' + _OR_OWN)}")
+        if name not in MODELS and not is_import_path(name) and name not in installed("models"):
+            more = f", torchvision:NAME{_OR_OWN}"
+            raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")
         return name
 
     @field_validator("loss")

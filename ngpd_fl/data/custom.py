@@ -7,7 +7,8 @@ import logging
 import torch
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import import_object, reason
+from ngpd_fl.config.importing import reason
+from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.data.arrays import check_alike, split_of
@@ -34,7 +35,7 @@ def read_custom(config: DataConfig) -> RawDataset:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.
     """
     path = config.dataset
-    factory = import_object(path, "data.dataset")
+    factory = own_object(path, "datasets", "data.dataset")
     try:
         with own_randomness(0):
             returned = factory()

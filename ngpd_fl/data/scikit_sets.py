@@ -5,8 +5,13 @@ Neither has a test split of its own: every fifth example is in it, whatever the 
 
 from __future__ import annotations
 
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
@@ -15,16 +20,22 @@ from ngpd_fl.data.task import column_statistics
 TEST_EVERY = 5
 
 
+def read_table(file: str, delimiter: str | None = None) -> NDArray[np.float64]:
+    """Return a table of scikit-learn as ``load_digits`` and its like do, without the second that importing it takes."""
+    package = find_spec("sklearn")
+    assert package is not None and package.submodule_search_locations
+    with gzip.open(Path(package.submodule_search_locations[0], "datasets", "data", file), "rt") as lines:
+        return np.loadtxt(lines, delimiter=delimiter)
+
+
 def read_digits(config: DataConfig) -> RawDataset:
     """Return 1,797 images of 8x8 pixels in 10 classes, with values in [0, 1], not normalized further.
 
     Every fifth image of each class is a test image.
     """
-    from sklearn.datasets import load_digits  # slow to import
-
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]  # [M, 1, 8, 8], 0 to 16
-    labels = bunch.target.astype(np.int64)
+    table = read_table("digits.csv.gz", delimiter=",")  # [M, 64 + 1], the last column the labels
+    images = torch.from_numpy(table[:, :-1].astype(np.uint8)).view(-1, 1, 8, 8)  # 0 to 16
+    labels = table[:, -1].astype(np.int64)
     is_test = np.zeros(len(labels), dtype=bool)
     for label in range(10):
         is_test[np.flatnonzero(labels == label)[TEST_EVERY - 1 :: TEST_EVERY]] = True
@@ -45,10 +56,8 @@ def read_diabetes(config: DataConfig) -> RawDataset:
 
     Efron, Hastie, Johnstone, Tibshirani, "Least angle regression", Annals of Statistics 32, 2004.
     """
-    from sklearn.datasets import load_diabetes  # slow to import
-
-    bunch = load_diabetes(scaled=False)
-    inputs, targets = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target)[:, None]
+    inputs = torch.from_numpy(read_table("diabetes_data_raw.csv.gz"))
+    targets = torch.from_numpy(read_table("diabetes_target.csv.gz"))[:, None]
     is_test = torch.arange(len(targets)) % TEST_EVERY == TEST_EVERY - 1
     mean, std = column_statistics(inputs[~is_test])
     return RawDataset(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import import_object, reason
+from ngpd_fl.config.importing import reason
+from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
@@ -87,7 +88,7 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
 
 def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Module:
     """Call the user's ``factory(input_shape, num_classes)``; return a copy: another run may get the same module."""
-    factory = import_object(path, "model.name")
+    factory = own_object(path, "models", "model.name")
     try:
         module = factory(tuple(input_shape), num_classes)
     except Exception as error:

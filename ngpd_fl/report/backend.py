@@ -1,6 +1,6 @@
-"""Imports matplotlib, before anything here does, whatever ``MPLBACKEND`` says: a name that is not known would end it.
+"""Import of matplotlib that ignores ``MPLBACKEND``, because an unknown backend there would fail the import.
 
-Pictures are drawn by Agg in any case; the name that is known stays what the user's own pictures are drawn by.
+Reports are drawn by Agg in any case. A known backend is set afterwards for the user's own pictures.
 """
 
 import os

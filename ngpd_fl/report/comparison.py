@@ -1,4 +1,4 @@
-"""A comparison's own files, made from the records of the runs in its sub-folders."""
+"""Files of a comparison, made from the records of the runs in its sub-folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ngpd_fl.report.table import ranked, side_by_side
 
 
 def write_comparison(folder: Path) -> None:
-    """Write ``comparison.json`` and ``comparison.md`` about the runs that are there by now, the best first."""
+    """Write ``comparison.json`` and ``comparison.md`` about the runs so far, the best first."""
     outcomes = read_comparison(folder)
     if outcomes:
         write_text(folder / "comparison.json", _json(outcomes))
@@ -30,7 +30,7 @@ def _json(outcomes: Sequence[Outcome]) -> str:
 
 
 def _markdown(outcomes: Sequence[Outcome]) -> str:
-    """Return a table under what the runs have in common."""
+    """Return the runs' common setting and a table."""
     heads, *rows = side_by_side(outcomes)
     rule = ("---", *["---:"] * (len(heads) - 1))
     table = "".join(f"| {' | '.join(row)} |\n" for row in (heads, rule, *rows))

@@ -1,8 +1,9 @@
-"""Accuracy, or the error, and agreement over the course of runs: one line per run, in one color each."""
+"""Curves of accuracy, or error, and of consensus distance over the rounds or costs of runs, one color per run."""
 
 from __future__ import annotations
 
-import math
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,14 +19,14 @@ from ngpd_fl.report.setting import common_words
 from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure
 
 
-class Cost(NamedTuple):
-    """What accuracy, or the error, is drawn against.
+class CostAxis(NamedTuple):
+    """Cost on the horizontal axis.
 
     Attributes:
-        words: in the title, e.g. ``rounds``.
-        label: of the axis, with the unit if ``unit`` is none.
-        of: an evaluation -> what was spent until then, in that unit.
-        unit: what the ticks have, with a prefix as the run needs, such as B to TB.
+        words: its name in the title, e.g. ``rounds``.
+        label: the axis label, with the unit if ``unit`` is None.
+        of: returns the cost until an evaluation.
+        unit: unit of the ticks, to which a prefix is added, as in B to TB.
     """
 
     words: str
@@ -34,25 +35,25 @@ class Cost(NamedTuple):
     unit: str | None = None
 
 
-ROUNDS = Cost("rounds", "rounds", lambda metrics: metrics.round)
-BYTES = Cost("bytes sent", "sent by all nodes", lambda metrics: metrics.bytes_sent, "B")
-SECONDS = Cost("training time", "training time (s)", lambda metrics: metrics.train_seconds)
-VIRTUAL = Cost("virtual time", "virtual time (s)", lambda metrics: metrics.virtual_seconds or 0.0)
-ENERGY = Cost("energy", "taken by all nodes", lambda metrics: metrics.joules or 0.0, "J")
+ROUNDS = CostAxis("rounds", "rounds", lambda metrics: metrics.round)
+BYTES = CostAxis("bytes sent", "sent by all nodes", lambda metrics: metrics.bytes_sent, "B")
+SECONDS = CostAxis("training time", "training time (s)", lambda metrics: metrics.train_seconds)
+VIRTUAL = CostAxis("virtual time", "virtual time (s)", lambda metrics: metrics.virtual_seconds or 0.0)
+ENERGY = CostAxis("energy", "taken by all nodes", lambda metrics: metrics.joules or 0.0, "J")
 
 _DASHES = (0, (4, 2))
 
 _BANDS = 3
-"""Up to this many runs the nodes' range is drawn; more bands than that hide each other."""
+"""Most runs with bands for the range of the nodes; more bands hide each other."""
 
 _FEW = 40
-"""Up to this many evaluations each is marked by a dot; a single one would be invisible without."""
+"""Most evaluations marked by dots; without dots a single evaluation would be invisible."""
 
 
-def measure_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
-    """Draw what was measured against ``cost``: mean over nodes, worst to best as a band, averaged model dashed.
+def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis) -> Figure:
+    """Draw the runs' measure against a cost: mean over nodes, a band from worst to best, the averaged model dashed.
 
-    The runs have one measure in common.
+    All runs have the same measure.
     """
     measure = outcomes[0].measure
     figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
@@ -81,34 +82,29 @@ def measure_figure(outcomes: Sequence[Outcome], cost: Cost) -> Figure:
 
 
 def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
-    """Draw how far the nodes are apart, root mean square over nodes of |w_i - mean w|, against rounds.
+    """Draw the consensus distance, the root mean square over nodes of |w_i - mean w|, against rounds.
 
-    The common start is left out: there the distance is 0, or what rounding makes of it.
+    The common start is left out: its distance is 0 but for rounding.
     """
     figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
     for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
-        rounds, distances = [each for each, _ in known], [each for _, each in known]
+        rounds, distances = [round for round, _ in known], [distance for _, distance in known]
         axes.plot(rounds, distances, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
         every += distances
     if every and max(every) > 20 * min(every):
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, 1.08 * max(every, default=1))
-        axes.yaxis.set_major_formatter("{x:.3g}")  # no power of ten set apart, where the title is
+        axes.yaxis.set_major_formatter("{x:.3g}")  # no power of ten above the axes, in place of the title
     axes.set_ylabel(r"RMS over nodes of $|w_i - \bar{w}|$")
     _legend(axes, outcomes, ())
     return figure
 
 
-def _percent(share: float | None) -> float:
-    """Return a share in percent; what is not known leaves a gap in a curve."""
-    return math.nan if share is None else 100 * share
-
-
-def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, Axes]:
-    """Return a figure with empty axes that a run's whole course fits into."""
+def _axes(outcomes: Sequence[Outcome], title: str, cost: CostAxis) -> tuple[Figure, Axes]:
+    """Return a figure with empty axes for all evaluations of the runs."""
     figure = new_figure(7.2 if len(outcomes) == 1 else 8.6, 4.6)  # with room for the names of the runs
     axes = figure.add_subplot()
     title = f"{title[0].upper()}{title[1:]}" if len(outcomes) > 1 else f"{outcomes[0].config.method}: {title}"
@@ -125,7 +121,7 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, 
 
 
 def _colors(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return a color for each run by its name: not by its rank, which may change from picture to picture."""
+    """Return the runs' colors, by name because ranks may differ between pictures."""
     names = sorted(outcome.name for outcome in outcomes)
     return [PALETTE[names.index(outcome.name) % len(PALETTE)] for outcome in outcomes]
 
@@ -135,7 +131,7 @@ def _marker(outcome: Outcome) -> str:
 
 
 def _legend(axes: Axes, outcomes: Sequence[Outcome], kinds: Sequence[Line2D | Patch]) -> None:
-    """Name the runs' colors beside the axes and the kinds of stroke below them, where no line is."""
+    """Add legends: the runs' colors beside the axes, the kinds of line below them."""
     if len(outcomes) > 1:
         runs = [
             Line2D([], [], color=color, linewidth=3, label=_name(outcome))

@@ -1,6 +1,8 @@
-"""The graph: nodes in the places that its family suggests, colored by what was measured where that is known."""
+"""Picture of the graph, with nodes laid out by its family and colored by their values."""
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,27 +24,27 @@ from ngpd_fl.report.style import FAINT, INK, PALETTE, dress, new_figure, short_n
 from topologies import Topology
 
 _WIDTH, _INNER = 6.0, 4.8
-"""Inches: of the picture, and of the graph in it."""
+"""Width of the picture, and of the graph in it, in inches."""
 
 _INSIDE = 4
-"""Characters of a name that fit into a node."""
+"""Most characters of a name inside a node."""
 
 
 def graph_figure(
     config: Config, topology: Topology, values: Sequence[float] | None = None, measure: Measure = ACCURACY
 ) -> Figure:
-    """Draw the union graph; where it varies, the edges of the first round stand out.
+    """Draw the union graph; if it varies, the edges of the first round stand out.
 
     Args:
-        config: for the title and the places of the nodes.
+        config: the configuration, for the title and the layout.
         topology: the graph.
-        values: each node's, ``[N]``, as colors; they are shown where one is finite.
-        measure: what they are.
+        values: the nodes' values, ``[N]``, shown as colors. Defaults to one color.
+        measure: the measure of the values.
     """
     positions = node_positions(config.topology, topology)
     width, height = np.ptp(positions, axis=0)
     radius = min(0.36 * smallest_distance(positions), 0.06 * max(width, height))
-    inch = (max(width, height) + 3 * radius) / _INNER  # in the unit of the positions
+    inch = (max(width, height) + 3 * radius) / _INNER  # in units of the positions
     figure = new_figure(_WIDTH, 1.2 + max(height / inch, 1))
     axes = figure.add_subplot()
     shown = None if values is None else np.ma.masked_invalid(measure.factor * np.asarray(values))
@@ -62,9 +64,9 @@ def graph_figure(
 
 
 def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float) -> None:
-    """Draw all edges; in a graph that varies those of the first round above the others."""
+    """Draw all edges; in a varying graph, those of the first round above the others."""
     lines = edge_lines(positions, topology.edges, 1.2 * radius)
-    # Many edges are drawn thinner, so that the nodes stay visible.
+    # Many edges are thinner so that the nodes stay visible.
     width = float(np.clip(20 / len(lines) ** 0.5, 0.2, 1.6))
     if topology.is_directed:
         _draw_arrows(axes, topology, positions, radius, width)
@@ -73,7 +75,7 @@ def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float
         axes.add_collection(LineCollection(lines, colors=FAINT, linewidths=width, alpha=min(0.4 + 0.4 * width, 1)))
         return
     active = topology.active(0)
-    kinds = [("#d0d0d0", width, "every edge"), (PALETTE[1], 2 * width, "active in the first round")]
+    kinds = [("#d0d0d0", width, "all edges"), (PALETTE[1], 2 * width, "active in the first round")]
     axes.add_collection(LineCollection(lines, colors=kinds[0][0], linewidths=width))
     now = [line for line, is_active in zip(lines, active, strict=True) if is_active]
     axes.add_collection(LineCollection(now, colors=kinds[1][0], linewidths=2 * width))
@@ -82,7 +84,7 @@ def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float
 
 
 def _draw_arrows(axes: Axes, topology: Topology, positions: Points, radius: float, width: float) -> None:
-    """Draw the edges of a directed graph from sender to receiver; an edge that runs both ways has two heads."""
+    """Draw the edges of a directed graph as arrows from sender to receiver, with two heads for both directions."""
     runs = np.any([topology.sent(round) for round in range(topology.num_graphs)], axis=0).reshape(-1, 2)
     lines = edge_lines(positions, topology.edges, 1.2 * radius)
     axes.add_collection(LineCollection(lines, colors=FAINT, linewidths=width))
@@ -97,13 +99,13 @@ def _draw_arrows(axes: Axes, topology: Topology, positions: Points, radius: floa
 def _draw_nodes(
     axes: Axes, positions: Points, radius: float, values: np.ma.MaskedArray[Any, Any] | None, measure: Measure
 ) -> Points:
-    """Draw the nodes and the scale of their colors; return these as ``[N, 4]``."""
+    """Draw the nodes and their color scale; return the colors, ``[N, 4]``."""
     color_map = colormaps["viridis" if measure.higher_is_better else "viridis_r"]
     scale = ScalarMappable(cmap=color_map.with_extremes(bad=FAINT))
     if values is None:
         colors = np.tile(scale.cmap(0.3), (len(positions), 1))
     else:
-        # What differs little must not look as if it differed much: the scale spans five points, or 5 %, at least.
+        # The scale spans at least five points, or 5 %, so that small differences look small.
         middle = (values.max() + values.min()) / 2
         half = max((values.max() - values.min()) / 2, 2.5 if measure is ACCURACY else 0.025 * middle)
         scale.set_clim(middle - half, middle + half)
@@ -119,7 +121,7 @@ def _draw_nodes(
 def _draw_labels(
     axes: Axes, names: Sequence[str], positions: Points, colors: Points, radius: float, size: float
 ) -> None:
-    """Write the nodes' names into them, in ``size`` points, if that can be read; below them where names are long."""
+    """Write the nodes' names, in ``size`` points if legible, inside the nodes or, if long, below them."""
     if size < 4.5:
         return
     below = max(map(len, names)) > _INSIDE

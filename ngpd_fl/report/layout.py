@@ -1,4 +1,4 @@
-"""Where a graph's nodes are drawn, and how its edges run between them."""
+"""Layout of a graph: positions of its nodes and lines of its edges."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _ROUND = (
     *("ring", "circulant", "exponential", "one-peer-exponential", "complete", "watts-strogatz"),
     *("directed-ring", "directed-exponential", "directed-one-peer-exponential"),
 )
-"""Families that are at home on a circle."""
+"""Families laid out on a circle."""
 
 _KAMADA_KAWAI = 150
-"""Up to this many nodes the layout that respects distances in the graph is quick."""
+"""Most nodes for the layout by distances in the graph, which is slow for more."""
 
 _DETOURS = 2_000_000
-"""Up to this many pairs of edge and node it is worth asking whether an edge runs over a node."""
+"""Most pairs of an edge and a node for which to avoid edges over nodes."""
 
 
 def node_positions(options: TopologyOptions, topology: Topology) -> Points:
-    """Return each node's place, ``[N, 2]``: in the shape that gives the family its name, where it has one."""
+    """Return the nodes' positions, ``[N, 2]``, in the shape of the family if it has one."""
     num_nodes = topology.num_nodes
     if options.name in _ROUND:
         return _circle(num_nodes)
@@ -35,7 +35,7 @@ def node_positions(options: TopologyOptions, topology: Topology) -> Points:
     if options.name == "path":
         return _serpentine(num_nodes)
     if isinstance(options, TorusOptions):
-        rows = options.rows or max(each for each in range(1, math.isqrt(num_nodes) + 1) if num_nodes % each == 0)
+        rows = options.rows or max(rows for rows in range(1, math.isqrt(num_nodes) + 1) if num_nodes % rows == 0)
         return _grid(num_nodes, num_nodes // rows) if rows > 1 else _circle(num_nodes)
     if num_nodes <= _KAMADA_KAWAI:
         places = nx.kamada_kawai_layout(topology.graph)
@@ -45,12 +45,12 @@ def node_positions(options: TopologyOptions, topology: Topology) -> Points:
 
 
 def edge_lines(positions: Points, edges: NDArray[np.int64], clearance: float) -> list[Points]:
-    """Return each edge as points of a line: straight, or an arc where it would pass over a node.
+    """Return the edges as points of lines: straight, or an arc around a node on the way.
 
     Args:
-        positions: of the nodes, ``[N, 2]``.
-        edges: int64 ``[E, 2]``.
-        clearance: the distance to other nodes' centres that a straight edge has to keep.
+        positions: positions of the nodes, ``[N, 2]``.
+        edges: the edges, int64 ``[E, 2]``.
+        clearance: smallest distance of a straight edge to the centers of other nodes.
     """
     ends = positions[edges]  # [E, 2, 2]
     if len(edges) * len(positions) > _DETOURS:
@@ -64,25 +64,25 @@ def edge_lines(positions: Points, edges: NDArray[np.int64], clearance: float) ->
 
 
 def smallest_distance(positions: Points) -> float:
-    """Return the distance of the two nodes that are closest to each other."""
+    """Return the smallest distance between two nodes."""
     closest = [np.linalg.norm(positions[i + 1 :] - positions[i], axis=1).min() for i in range(len(positions) - 1)]
     return float(min(closest))
 
 
 def _circle(num_nodes: int) -> Points:
-    """Node 0 on top, the others clockwise; two nodes side by side."""
+    """Return positions on a circle: node 0 on top, the others clockwise; two nodes side by side."""
     angles = 2 * np.pi * np.arange(num_nodes) / num_nodes + (np.pi / 2 if num_nodes == 2 else 0)
     return np.stack([np.sin(angles) * (-1 if num_nodes == 2 else 1), np.cos(angles)], axis=1)
 
 
 def _grid(num_nodes: int, columns: int) -> Points:
-    """Row by row, from the top left."""
+    """Return positions row by row from the top left."""
     rows, places = np.divmod(np.arange(num_nodes), columns)
     return np.stack([places, -rows], axis=1).astype(np.float64)
 
 
 def _serpentine(num_nodes: int) -> Points:
-    """Back and forth in rows of up to ten, so that neighbors stay neighbors."""
+    """Return positions in rows of about ten that alternate in direction, so that neighbors stay close."""
     columns = max(min(num_nodes, 10), math.isqrt(num_nodes))
     grid = _grid(num_nodes, columns)
     odd = grid[:, 1] % 2 == 1
@@ -91,7 +91,7 @@ def _serpentine(num_nodes: int) -> Points:
 
 
 def _passes_over(start: Points, end: Points, positions: Points, clearance: float) -> bool:
-    """Whether a node lies on the segment: between its ends, and closer to it than ``clearance``."""
+    """Return whether a node lies closer than ``clearance`` to the segment, between its ends."""
     along = end - start
     length = float(np.linalg.norm(along))
     offset = positions - start
@@ -101,15 +101,15 @@ def _passes_over(start: Points, end: Points, positions: Points, clearance: float
 
 
 def _is_round(positions: Points) -> bool:
-    """Whether all nodes lie on one circle around the origin."""
+    """Return whether all nodes lie on one circle around the origin."""
     distances = np.linalg.norm(positions, axis=1)
     return bool(np.allclose(distances, distances[0]))
 
 
 def _arc(start: Points, end: Points, height: float, inward: bool) -> Points:
-    """Return a line beside the straight one, at a distance of ``height`` but near its ends, where it comes up to it.
+    """Return a line parallel to the segment at distance ``height``, bent toward it at both ends.
 
-    It lies toward the origin, or else to the same side for all edges.
+    It lies on the side of the origin if ``inward``, else on the same side for all edges.
     """
     along = end - start
     length = np.linalg.norm(along)

@@ -1,4 +1,4 @@
-"""What came of a run, read from its records alone, be it finished, cut short or still going."""
+"""Outcome of a run, finished or not, read from its records alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ UNFINISHED = "unfinished"
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One run's records.
+    """Records of one run.
 
     Attributes:
-        name: the folder's name; in a comparison that of the strategy.
-        config: what was run.
+        name: the folder's name; in a comparison, the strategy.
+        config: the configuration.
         metrics: the evaluations so far, in order.
-        summary: as in ``summary.json``; without that file only a status, ``"unfinished"``.
+        summary: the content of ``summary.json``; without that file only the status ``"unfinished"``.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """``"finished"``, ``"diverged"``, ``"failed"``, ``"interrupted"`` or ``"unfinished"``."""
+        """The status: ``"finished"``, ``"diverged"``, ``"failed"``, ``"interrupted"`` or ``"unfinished"``."""
         return str(self.summary["status"])
 
     @property
     def measure(self) -> Measure:
-        """What was measured; accuracy where nothing was yet."""
+        """The run's measure; accuracy before the first evaluation."""
         return self.metrics[0].measure if self.metrics else ACCURACY
 
     @property
@@ -45,24 +45,24 @@ class Outcome:
 
     @property
     def averaged_model(self) -> float | None:
-        """The averaged model's figure at the end, nan where that is not finite; None where it was never evaluated."""
+        """The averaged model's final value, nan if it is not finite; None if it was never evaluated."""
         if self.last is not None and self.last.has_average:
             return self.last.averaged_model
         return self.final(f"averaged_model_{self.measure.key}")
 
     def final(self, name: str) -> float | None:
-        """Return a figure of the last evaluation; one that came after it is in the summary."""
+        """Return a figure of the last evaluation or, if it came later, of the summary."""
         known = getattr(self.last, name, None)
         return (self.summary.get("final") or {}).get(name) if known is None else known
 
     @property
     def clock(self) -> dict[str, Any] | None:
-        """What the run has used by the virtual clock; None where it has none or has not ended."""
+        """The run's usage by the virtual clock; None if it has no clock or has not ended."""
         return self.summary.get("clock")
 
     @property
     def has_clock(self) -> bool:
-        """Whether every evaluation has its time on the virtual clock."""
+        """Whether every evaluation has a time on the virtual clock."""
         return bool(self.metrics) and all(metrics.virtual_seconds is not None for metrics in self.metrics)
 
     @property
@@ -77,33 +77,33 @@ class Outcome:
 
     @property
     def reached(self) -> Metrics | None:
-        """The first evaluation with the mean accuracy at which the run was to end."""
+        """The first evaluation that reaches the run's target accuracy; None if there is none."""
         target = self.config.training.until_accuracy
         return next((metrics for metrics in self.metrics if metrics.reaches(target)), None)
 
 
 def read_run(path: Path) -> Outcome:
-    """Return what a run recorded; raise ``InputError`` where ``path`` is no run's folder or a record is damaged."""
+    """Return the records of a run; raise ``InputError`` if ``path`` is not a run's folder or a record is damaged."""
     folder = RunFolder.open(path)
     summary = folder.summary() if (path / "summary.json").exists() else {"status": UNFINISHED}
     config, metrics = folder.config(), folder.metrics()
-    for number, each in enumerate(metrics, start=1):
-        if each.measure is not metrics[0].measure or len(each.nodes) != config.num_models:
+    for number, evaluation in enumerate(metrics, start=1):
+        if evaluation.measure is not metrics[0].measure or len(evaluation.nodes) != config.num_models:
             raise InputError(f"{path / 'metrics.jsonl'}: line {number} is of another run than {path / 'config.toml'}")
     return Outcome(path.resolve().name, config, metrics, summary)
 
 
 def read_comparison(path: Path) -> list[Outcome]:
-    """Return the runs in a folder's sub-folders by name; empty where there is none."""
+    """Return the runs in the sub-folders of a folder, by name."""
     try:
-        inside = sorted(path.iterdir())
+        subfolders = sorted(path.iterdir())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return [read_run(each) for each in inside if RunFolder.holds_run(each)]
+    return [read_run(subfolder) for subfolder in subfolders if RunFolder.holds_run(subfolder)]
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
-    """Return the run that ``path`` holds, or the runs of a comparison; raise ``InputError`` where it is neither."""
+    """Return the run in a folder, or the runs of a comparison; raise ``InputError`` if it holds neither."""
     if RunFolder.holds_run(path):
         return [read_run(path)]
     outcomes = read_comparison(path)

@@ -1,6 +1,8 @@
-"""How the training images are divided: images per class and node as a heat map, images per node above it."""
+"""Picture of a partition: training examples per class and node as a heat map, examples per node above it."""
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,26 +12,26 @@ from numpy.typing import NDArray
 from ngpd_fl.config import Config
 from ngpd_fl.data import divide
 from ngpd_fl.records import ACCURACY, Measure
-from ngpd_fl.report.setting import split_words
+from ngpd_fl.report.setting import partition_words
 from ngpd_fl.report.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
 
 _CELLS = 300
-"""Up to this many cells each shows its number."""
+"""Most cells that show their counts."""
 
 _UPRIGHT = 4
-"""Characters of the longest name up to which names stand upright below the cells."""
+"""Most characters of a name that is not rotated."""
 
 
 def count_labels(config: Config) -> tuple[NDArray[np.int64], Measure]:
-    """Return how many training images of each class each node of a run gets, ``[N, C]``; nothing is trained.
+    """Return the nodes' training examples per class (in regression, per bin of targets), ``[N, C]``, and the measure.
 
-    In regression they are counted by the bins of their targets. What is measured, which says so, comes second.
+    The data are read and divided as in a run, without training.
     """
     division = divide(config)
     return division.counts, division.dataset.task.measure
 
 
-def split_figure(config: Config, counts: NDArray[np.int64], measure: Measure = ACCURACY) -> Figure:
+def partition_figure(config: Config, counts: NDArray[np.int64], measure: Measure = ACCURACY) -> Figure:
     """Draw label counts ``[N, C]``, nodes from left to right, classes (or bins) from bottom to top."""
     num_nodes, num_classes = counts.shape
     figure = new_figure(7.2, 5.4)
@@ -37,7 +39,7 @@ def split_figure(config: Config, counts: NDArray[np.int64], measure: Measure = A
     dress(
         bars,
         f"Training {measure.examples} of {num_nodes} nodes",
-        f"{split_words(config)}; {int(counts.sum()):,} {measure.examples}; seed {config.seed}",
+        f"{partition_words(config)}; {int(counts.sum()):,} {measure.examples}; seed {config.seed}",
     )
     bars.bar(range(num_nodes), counts.sum(1), color=FAINT, width=0.8 if num_nodes <= 100 else 1)
     bars.set_ylabel(measure.examples)
@@ -46,16 +48,16 @@ def split_figure(config: Config, counts: NDArray[np.int64], measure: Measure = A
     bars.tick_params(bottom=False)
 
     dress(cells, "")
-    shown = np.ma.masked_equal(counts.T, 0)  # no image: no color
+    shown = np.ma.masked_equal(counts.T, 0)  # no color without examples
     image = cells.imshow(shown, aspect="auto", origin="lower", cmap="Blues", interpolation="nearest")
-    image.set_clim(-0.15 * counts.max(), counts.max())  # a single image is pale, but not white
+    image.set_clim(-0.15 * counts.max(), counts.max())  # a single example is pale, but not white
     cells.set_xlabel("node")
     cells.set_ylabel("class" if measure is ACCURACY else "quantile bin of the target")
     cells.set_xlim(-0.5, num_nodes - 0.5)
     for axis, size in ((cells.xaxis, num_nodes), (cells.yaxis, num_classes)):
         axis.set_major_locator(MaxNLocator(min(size, 17), integer=True))
     names = config.topology.node_names
-    if len(names) == num_nodes:  # not where one node stands for all
+    if len(names) == num_nodes:  # not if one node stands for all
         cells.xaxis.set_major_formatter(
             FuncFormatter(lambda place, _: short_name(names[round(place)]) if 0 <= place < num_nodes else "")
         )

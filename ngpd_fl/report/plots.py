@@ -1,6 +1,8 @@
-"""The pictures of a run or of a comparison, made from its records alone."""
+"""All pictures of a run or a comparison, drawn from its records alone."""
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,26 +15,26 @@ from ngpd_fl.records import RunFolder
 from ngpd_fl.report.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
 from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.outcome import Outcome, read_outcomes
-from ngpd_fl.report.partition import count_labels, split_figure
+from ngpd_fl.report.partition import count_labels, partition_figure
 from ngpd_fl.report.staleness import staleness_figure
 from ngpd_fl.report.style import drawing, save
 from ngpd_fl.report.timeline import read_courses, timeline_figure
 
 
 def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:
-    """Draw what a run, or a comparison of runs, has recorded into its ``plots/``; earlier pictures are replaced.
+    """Draw the records of a run, or of a comparison, into its ``plots/``; earlier pictures are replaced.
 
     Args:
-        folder: of the run, be it finished or not, or of a comparison.
-        trust_code: whether code that the recorded configuration names (``package.module:name``) may run; it does where
-            no counts of labels were recorded.
+        folder: the folder of a run, finished or not, or of a comparison.
+        trust_code: whether code that the recorded configuration names (``package.module:name``) may run, as it must if
+            label counts were not recorded.
 
     Returns:
-        The files, ``plots/*.png``; of a reference there is no graph.
+        The files, ``plots/*.png``; without a graph for a baseline.
 
     Raises:
-        InputError: no run is there, a record is damaged, a file cannot be written, or (last of all, after the other
-            pictures) the data set is not where the run found it.
+        InputError: the folder holds no run, a record is damaged, a file cannot be written, or (after all other
+            pictures) the data set is no longer where it was.
     """
     folder = Path(folder)
     outcomes = read_outcomes(folder)
@@ -42,13 +44,16 @@ def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:
 
 
 def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
-    """Yield name and picture of what runs recorded over their rounds; those without an evaluation are left out."""
+    """Yield names and pictures of the runs' curves; runs without an evaluation are left out."""
     evaluated = [outcome for outcome in outcomes if outcome.metrics]
     if not evaluated:
         return
     by_clock = [outcome for outcome in evaluated if outcome.has_clock]
     costs = [("rounds", ROUNDS, evaluated), ("bytes", BYTES, evaluated), ("seconds", SECONDS, evaluated)]
-    costs += [("virtual", VIRTUAL, by_clock), ("joules", ENERGY, [each for each in by_clock if each.has_energy])]
+    costs += [
+        ("virtual", VIRTUAL, by_clock),
+        ("joules", ENERGY, [outcome for outcome in by_clock if outcome.has_energy]),
+    ]
     for name, cost, known in costs:
         for measure in dict.fromkeys(outcome.measure for outcome in known):
             alike = [outcome for outcome in known if outcome.measure is measure]
@@ -58,9 +63,9 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
 
 
 def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[tuple[str, Figure]]:
-    """Yield name and picture of a single run: its curves, the graph with the nodes' last values, the split.
+    """Yield names and pictures of a single run: curves, the graph with the nodes' last values, and the partition.
 
-    By the virtual clock also how old messages were, where one was not new, and from the event log what nodes did when.
+    With the virtual clock also the staleness of messages, if one was stale, and the timeline from an event log.
     """
     yield from _curves([outcome])
     values, topology = outcome.last.nodes if outcome.last else None, build_topology(outcome.config)
@@ -74,11 +79,11 @@ def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[t
         yield "timeline", timeline_figure(outcome.config, courses)
     counts = RunFolder(folder).label_counts()
     is_whole = counts is not None and len(counts) == outcome.config.topology.nodes
-    if counts is None or not is_whole or outcome.last is None:  # without an evaluation none knows what they count
+    if counts is None or not is_whole or outcome.last is None:  # before an evaluation the measure is not known
         require_trust(outcome.config, folder, trust_code)
-        yield "split", split_figure(outcome.config, *count_labels(outcome.config))
+        yield "partition", partition_figure(outcome.config, *count_labels(outcome.config))
     else:
-        yield "split", split_figure(outcome.config, counts, outcome.measure)
+        yield "partition", partition_figure(outcome.config, counts, outcome.measure)
 
 
 def all_events(events: Replay) -> Iterator[Event]:

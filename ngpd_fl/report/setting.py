@@ -1,4 +1,4 @@
-"""A configuration in a few words, for titles and headings."""
+"""Short descriptions of a configuration, for titles and headings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ngpd_fl.report.units import short_percent
 from topologies import StaticSchedule
 
 _ELSEWHERE = {"name", "nodes", "weights", "schedule", "edges", "graphs", "labels", "fingerprint"}
-"""What a heading says in another place, or what is too long for it."""
-
+"""Options that headings give elsewhere, or that are too long for them."""
 
 _FEW = 4
-"""Up to this many stragglers are named."""
+"""Most stragglers named."""
 
 _NOUNS = {
     "ring": "ring",
@@ -27,11 +26,11 @@ _NOUNS = {
     "sequence": "given sequence of graphs",
     "file": "graph from a file",
 }
-"""Families whose name is a noun, or says little in a sentence; any other is the name of a kind of graph."""
+"""Nouns for families whose name is not that of a kind of graph."""
 
 
 def graph_words(config: Config) -> str:
-    """Return the graph, e.g. ``ring of 8 nodes, random matching in each round``."""
+    """Return a description of the graph, e.g. ``ring of 8 nodes, a random matching each round``."""
     topology = config.topology
     varying = {"matching": "a random matching each round", "failing": "edges failing at random"}
     noun = _NOUNS.get(topology.name, f"{topology.name.removesuffix('-graph')} graph")
@@ -41,15 +40,15 @@ def graph_words(config: Config) -> str:
     return words
 
 
-def split_words(config: Config) -> str:
-    """Return the data and how they are divided, e.g. ``digits, classes (classes_per_node 2)``."""
+def partition_words(config: Config) -> str:
+    """Return a description of data and partition, e.g. ``digits, classes (classes_per_node 2)``."""
     return f"{config.data.dataset}, {_named(config.partition.name, config.partition)}"
 
 
 def setting_words(config: Config) -> str:
-    """Return graph, data, length and seed; the schedule of lr, lost messages and faults only where there are any.
+    """Return a description of graph, data, length and seed, and of other options that are not the default.
 
-    Of a reference the graph plays no part: the number of nodes stands for it.
+    A baseline has no graph; the number of nodes stands for it.
     """
     training = config.training
     steps = f"{training.rounds} round{'s' * (training.rounds > 1)} of {training.local_steps} local steps"
@@ -67,11 +66,11 @@ def setting_words(config: Config) -> str:
     if faults := config.faults.model_dump(exclude_defaults=True):
         steps += f", faults ({', '.join(faults)})"
     nodes = graph_words(config) if training.baseline is None else f"{config.topology.nodes} nodes"
-    return f"{nodes}; {split_words(config)}; {steps}; seed {config.seed}"
+    return f"{nodes}; {partition_words(config)}; {steps}; seed {config.seed}"
 
 
 def clock_words(config: Config) -> str:
-    """Return how rounds are run and what on, e.g. ``local, timeout 2 s``; empty where a run has no clock."""
+    """Return a description of the virtual clock, e.g. ``asynchronous, timeout 2 s``; empty without one."""
     training, devices, words = config.training, config.devices, list[str]()
     if config.has_clock:
         words.append(training.mode)
@@ -100,13 +99,13 @@ def clock_words(config: Config) -> str:
 
 
 def common_words(configs: Iterable[Config]) -> str:
-    """Return the setting that runs share, or that they share none."""
+    """Return the setting of all runs, or that settings differ."""
     words = {setting_words(config) for config in configs}
     return words.pop() if len(words) == 1 else "runs with different settings"
 
 
 def _named(name: str, options: BaseModel) -> str:
-    """Return a section's name with its own parameters in brackets, those left unset not."""
+    """Return a section's name with its set options in brackets."""
     values = options.model_dump(exclude=_ELSEWHERE, exclude_none=True)
     inner = ", ".join(f"{key} {_plain(value)}" for key, value in values.items())
     return f"{name} ({inner})" if inner else name

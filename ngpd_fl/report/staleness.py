@@ -1,6 +1,8 @@
-"""How old the messages were that nodes took in."""
+"""Picture of staleness: the ages of the messages that nodes have received."""
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 from collections.abc import Mapping
 
@@ -8,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ngpd_fl.config import Config
-from ngpd_fl.report.clock import mean_age
 from ngpd_fl.report.setting import setting_words
 from ngpd_fl.report.style import INK, LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.table import mean_age
 
 _BARS = 40
-"""So many ages have a bar each; more are counted in bars of equal width."""
+"""Most bars; with more ages, each bar covers several."""
 
 
 def staleness_figure(config: Config, ages: Mapping[str, int]) -> Figure:
-    """Draw the share of messages by their age in rounds of their receiver, the first bar being age 0."""
+    """Draw the share of messages by age in rounds of the receiver, from age 0."""
     oldest, number = max(map(int, ages)), sum(ages.values())
     width = oldest // _BARS + 1
     shares = [0.0] * (oldest // width + 1)
@@ -25,8 +27,8 @@ def staleness_figure(config: Config, ages: Mapping[str, int]) -> Figure:
         shares[int(age) // width] += count / number
     figure = new_figure(7.2, 4.2)
     axes = figure.add_subplot()
-    dress(axes, f"{config.method}: age of the messages taken in", setting_words(config))
-    middles = [place * width + (width - 1) / 2 for place in range(len(shares))]
+    dress(axes, f"{config.method}: age of the received messages", setting_words(config))
+    middles = [index * width + (width - 1) / 2 for index in range(len(shares))]
     axes.bar(middles, shares, width=0.86 * width, color=PALETTE[0])
     mean = mean_age(ages)
     axes.axvline(mean, color=PALETTE[1], linewidth=1.4, linestyle=(0, (4, 2)))
@@ -37,6 +39,6 @@ def staleness_figure(config: Config, ages: Mapping[str, int]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g} %"))
     axes.grid(axis="y", color=LIGHT)
-    axes.set_xlabel("rounds that the receiver ended meanwhile")
+    axes.set_xlabel("age (rounds of the receiver)")
     axes.set_ylabel(f"of {number:,} messages")
     return figure

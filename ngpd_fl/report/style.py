@@ -1,10 +1,12 @@
-"""How every picture looks: colors that color-blind readers can tell apart, sizes, titles, light grids.
+"""Style of all pictures: colors that color-blind readers can tell apart, sizes, titles, light grids.
 
-Figures are made as objects and drawn by Agg, without pyplot. What makes and draws one does so within ``drawing``, so
-that the user's settings of matplotlib change nothing about it.
+Figures are objects drawn by Agg, without pyplot. They are made and drawn within ``drawing``, so that the user's
+settings of matplotlib do not change them.
 """
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 import textwrap
 import threading
@@ -23,7 +25,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records.files import written_whole
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito, "Color universal design", 2008: the strongest first, without the yellow, too pale for lines."""
+"""Okabe and Ito, "Color universal design", 2008: strongest first, without yellow, which is too pale for lines."""
 
 INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
 
@@ -34,29 +36,29 @@ _lock = threading.RLock()
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Let matplotlib's settings be its own defaults for a while, for one thread at a time."""
+    """Use matplotlib's default settings in this context, for one thread at a time."""
     with _lock, matplotlib.style.context("default"):
         yield
 
 
 _LONGEST = 16
-"""Characters of a node's name in a picture."""
+"""Most characters of a node's name in a picture."""
 
 
 def short_name(name: str) -> str:
-    """Return a node's name as pictures show it: cut where it is long, and no mathematics to matplotlib."""
+    """Return a node's name for pictures: cut if long, with dollar signs escaped."""
     return (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…").replace("$", r"\$")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of ``width`` by ``height`` inches; constrained layout keeps its texts apart."""
+    """Return an empty figure of ``width`` by ``height`` inches, with constrained layout."""
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
     return figure
 
 
 def dress(axes: Axes, title: str, subtitle: str = "") -> None:
-    """Give axes their title, in bold, with the setting in small letters below it, and quiet lines around."""
+    """Style axes: a bold title, a small subtitle below it, light spines and ticks."""
     below = textwrap.fill(subtitle, 92)
     axes.set_title(below, loc="left", fontsize=8.5, color=FAINT, pad=8, linespacing=1.3)
     height = 8 + 12 * len(below.splitlines()) + 3
@@ -72,7 +74,7 @@ def dress(axes: Axes, title: str, subtitle: str = "") -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure; raise ``InputError`` where that is not possible."""
+    """Write a figure to a file; raise ``InputError`` if that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as partial:
@@ -83,5 +85,5 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def _without_date(path: Path) -> dict[str, Any]:
-    """The same run gives the same file: the vector formats would hold the time of day."""
+    """Return options that keep the date out of vector formats, so that the same run gives the same file."""
     return {".pdf": {"metadata": {"CreationDate": None}}, ".svg": {"metadata": {"Date": None}}}.get(path.suffix, {})

@@ -1,18 +1,19 @@
-"""The figures of runs in words: line by line for one, side by side for several."""
+"""Tables of runs: labeled lines for one run, rows side by side for several."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ngpd_fl.records import Errors, Metrics, checked_retries
 from ngpd_fl.report import units
-from ngpd_fl.report.clock import clock_lines
 from ngpd_fl.report.outcome import Outcome
 
 
 def heads(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the columns' heads: the nodes' models, the averaged one, the best mean with its round, the cost."""
+    """Return the heads of the columns."""
     measures = {outcome.measure for outcome in outcomes}
     mean, worst = "mean", "worst"
     if len(measures) == 1:
@@ -22,10 +23,10 @@ def heads(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return the runs by their last mean over the nodes, the best first; diverged or without any: last.
+    """Return the runs by their last mean over nodes, the best first; diverged runs and those without a mean last.
 
-    Where all were to end at the same accuracy, those that reached it come first, by the rounds it took them, or by
-    their virtual time if all have a clock: what a round is differs between the ways to run one.
+    If all runs have the same target accuracy, those that reached it come first, by rounds or, if all have a clock, by
+    virtual time, because rounds of different modes are not comparable.
     """
     by_clock = all(outcome.has_clock for outcome in outcomes)
     comparable = len({outcome.config.training.until_accuracy for outcome in outcomes}) == 1
@@ -42,10 +43,10 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def side_by_side(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """Return the table's rows, the heads first, the best run next.
+    """Return the rows of the table: the heads, then the runs, the best first.
 
-    With virtual time and energy where a run has them, the rounds to the target where it had one (it ends there, so that
-    all else in its row is the cost), and the runs' ends where not all are finished.
+    Virtual time, energy, rounds to the target and status have columns if a run needs them. A run ends at its target, so
+    that its row gives the cost of reaching it.
     """
     runs = ranked(outcomes)
     rows = [heads(outcomes), *map(_row, runs)]
@@ -61,7 +62,7 @@ def side_by_side(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
 
 
 def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
-    """Return one run's figures, each with what it is."""
+    """Return the labeled figures of one run."""
     last, best = outcome.last, outcome.best
     lines = [("status", end_words(outcome))]
     if (target := outcome.config.training.until_accuracy) is not None:
@@ -72,18 +73,18 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
         lines += [
             (
                 f"{measure.name} of the nodes",
-                f"mean {text(last.mean)}, worst {text(last.worst)}{_whose(outcome, last.worst)}, "
-                f"best {text(last.best)}{_whose(outcome, last.best)}",
+                f"mean {text(last.mean)}, worst {text(last.worst)}{_label_of(outcome, last.worst)}, "
+                f"best {text(last.best)}{_label_of(outcome, last.best)}",
             ),
             (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
             ("averaged model", _averaged(outcome)),
             ("best mean", f"{text(best.mean)} in round {best.round}"),
-            *_explained(last),
+            *_r2_lines(last),
             ("consensus distance", _distance(outcome)),
             ("sent", units.size(last.bytes_sent)),
             ("training time", units.seconds(last.train_seconds) + speed),
         ]
-    lines += clock_lines(outcome)
+    lines += _clock_lines(outcome)
     if outcome.summary.get("evaluated_on") == "own":
         evaluated = f"each node's own {outcome.config.evaluation.split} {outcome.measure.examples}"
         lines.append(("evaluated on", evaluated))
@@ -91,33 +92,33 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
         group = outcome.measure.groups if len(unused) > 1 else outcome.measure.group
         lines.append(("on no node", f"{group} {', '.join(map(str, unused))}"))
     if retried := checked_retries(outcome.summary.get("decomposition_retries", {})):
-        lines.append(("eigendecompositions", "; ".join(_retries(*each) for each in retried.items())))
+        lines.append(("eigendecompositions", "; ".join(_retries(*item) for item in retried.items())))
     return lines
 
 
 def _retries(factor: str, counts: dict[str, int]) -> str:
-    """Return how often a factor's decomposition failed and what was done then."""
+    """Return the number of failed decompositions of a factor, by remedy."""
     words = ", ".join(f"{times} {how}" for how, times in counts.items() if how != "width")
     return f"{factor} factor, {counts['width']} wide, failed at first: {words}"
 
 
-def _whose(outcome: Outcome, value: float) -> str:
-    """Return the label of the first node with a value of the last evaluation, in brackets; nothing without labels."""
+def _label_of(outcome: Outcome, value: float) -> str:
+    """Return the label, in brackets, of the first node with a value of the last evaluation; empty without labels."""
     topology, nodes = outcome.config.topology, outcome.last.nodes if outcome.last else []
     if not topology.has_labels or value not in nodes or len(nodes) != topology.nodes:
         return ""
     return f" ({topology.node_names[nodes.index(value)]})"
 
 
-def _explained(last: Metrics) -> list[tuple[str, str]]:
-    """Return the line on R2, in regression."""
+def _r2_lines(last: Metrics) -> list[tuple[str, str]]:
+    """Return the line of R2, in regression."""
     if not isinstance(last, Errors) or last.mean_r2 is None or last.averaged_model_r2 is None:
         return []
     return [("R2", f"mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}")]
 
 
 def end_words(outcome: Outcome) -> str:
-    """Return how far a run came, e.g. ``diverged in round 3 of 30``; a target may end it before all rounds."""
+    """Return a run's status with its rounds, e.g. ``diverged in round 3 of 30``."""
     rounds, planned = (outcome.last.round if outcome.last else 0), outcome.config.training.rounds
     if outcome.status == "finished":
         done = str(planned) if outcome.reached is None else f"{rounds} of {planned}"
@@ -126,7 +127,7 @@ def end_words(outcome: Outcome) -> str:
 
 
 def _target_words(outcome: Outcome) -> str:
-    """Return whether the target was reached, and at what cost."""
+    """Return whether the target was reached, with the cost."""
     reached = outcome.reached
     if reached is None:
         return "not reached"
@@ -158,13 +159,13 @@ def _with_column(rows: Iterable[tuple[str, ...]], column: Iterable[str]) -> list
 
 
 def _averaged(outcome: Outcome) -> str:
-    """Return what the averaged model is worth; ``-`` where the parameters never met in one place."""
+    """Return the averaged model's value; ``-`` if it was never evaluated."""
     value = outcome.averaged_model
     return "-" if value is None else outcome.measure.text(value)
 
 
 def _distance(outcome: Outcome) -> str:
-    """Return the last consensus distance; ``-`` where the parameters never met in one place."""
+    """Return the last consensus distance; ``-`` if it was never computed."""
     return "-" if outcome.averaged_model is None else units.distance(outcome.final("consensus_distance"))
 
 
@@ -184,3 +185,57 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         units.size(last.bytes_sent),
         units.seconds(last.train_seconds),
     )
+
+
+def _clock_lines(outcome: Outcome) -> list[tuple[str, str]]:
+    """Return the labeled figures of the virtual clock; empty without one.
+
+    Time and energy are those of the last evaluation, the others come from the summary of an ended run.
+    """
+    last, clock = outcome.last, outcome.clock
+    lines = []
+    if clock:
+        lines.append(("clock", f"{clock['mode']}; {_devices(clock['node_device'])}"))
+    if last is not None and last.virtual_seconds is not None:
+        lines += [
+            ("virtual time", units.seconds(last.virtual_seconds)),
+            ("energy", "not known" if last.joules is None else units.energy(last.joules)),
+        ]
+    if clock:
+        lines += [
+            ("rounds of a node", _range(clock["node_rounds"])),
+            ("messages", _messages(clock)),
+            ("staleness", _staleness(clock["staleness"])),
+        ]
+    return lines
+
+
+def mean_age(staleness: Mapping[str, int]) -> float:
+    """Return the mean age of messages counted by age; nan without messages."""
+    number = sum(staleness.values())
+    return sum(int(age) * count for age, count in staleness.items()) / number if number else float("nan")
+
+
+def _devices(names: list[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
+
+
+def _range(rounds: list[int]) -> str:
+    low, high = min(rounds), max(rounds)
+    return str(low) if low == high else f"{low} to {high}, mean {sum(rounds) / len(rounds):.1f}"
+
+
+def _messages(clock: Mapping[str, Any]) -> str:
+    """Return the numbers of sent, received, dropped and in-flight messages."""
+    words = [f"{clock['messages_sent']:,} sent", f"{clock['messages_taken']:,} received"]
+    words += [f"{count:,} {why}" for why, count in sorted(clock["messages_dropped"].items())]
+    if on_their_way := clock["messages_on_their_way"]:
+        words.append(f"{on_their_way:,} in flight")
+    return ", ".join(words)
+
+
+def _staleness(ages: Mapping[str, int]) -> str:
+    """Return the mean and largest age of received messages, in rounds of the receiver."""
+    if not ages:
+        return "no message was received"
+    return f"mean {mean_age(ages):.2f}, at most {max(map(int, ages))} (rounds of the receiver)"

@@ -1,6 +1,8 @@
-"""When each node computed, waited and was away, as a bar for each from the run's event log."""
+"""Timeline of the nodes from a run's event log: a bar per node, for computing, waiting and being away."""
 
 from __future__ import annotations
+
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +18,13 @@ from ngpd_fl.report.setting import setting_words
 from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure, short_name
 
 _NODES = 24
-"""Up to this many nodes have a bar each; of more, the slowest, the fastest and some between."""
+"""Most nodes with a bar; of more nodes, the slowest, the fastest and some in between have one."""
 
 _ROUNDS = 30
-"""So many rounds of the fastest node are drawn; bars of more could not be told apart."""
+"""Most rounds of the fastest node; bars of more could not be distinguished."""
 
 KINDS = {"computes": PALETTE[0], "computes in vain": "#a6cee3", "waits": "#dcdcdc", "is away": PALETTE[4]}
-"""What a node may be doing -> its color."""
+"""Activities of a node with their colors."""
 
 Spell = tuple[float, float]
 """(begin, length) in seconds."""
@@ -30,11 +32,11 @@ Spell = tuple[float, float]
 
 @dataclass
 class Course:
-    """What one node did when.
+    """Activities of one node over time.
 
     Attributes:
-        spells: kind -> when.
-        ends: when its rounds ended.
+        spells: the spells of each activity.
+        ends: times at which its rounds ended.
     """
 
     spells: dict[str, list[Spell]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -42,19 +44,19 @@ class Course:
 
 
 def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:
-    """Return what each node did; what it was at when the events end is left out, unless it was away.
+    """Return the activities of each node; one that is incomplete at the last event is left out, unless it is away.
 
-    A node that leaves may have computed in vain, or waited in vain since it sent.
+    A node that leaves has computed in vain if it was computing, else it has waited since it sent.
     """
     courses, left, now = [Course() for _ in range(num_nodes)], dict[int, float](), 0.0
-    sent: dict[int, float] = {}  # when a node that waits did so
+    sent: dict[int, float] = {}  # times at which waiting nodes sent
     for event in events:
         now = event.time
         if isinstance(event, Work):
             courses[event.node].spells["computes"].append((event.began, event.time - event.began))
             sent[event.node] = event.time
         elif isinstance(event, Read):
-            begin = sent.pop(event.node, event.time)  # of a log that was not made by a run it may have sent nothing
+            begin = sent.pop(event.node, event.time)  # in a foreign log it may not have sent
             courses[event.node].spells["waits"].append((begin, event.time - begin))
             courses[event.node].ends.append(event.time)
         elif isinstance(event, Notice) and event.what == "leaves":
@@ -78,11 +80,11 @@ def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
     end, part = excerpt(courses)
     figure = new_figure(8.6, 1.7 + 0.26 * max(len(shown), 4))
     axes = figure.add_subplot()
-    dress(axes, f"{config.method}: what the nodes do{part}", setting_words(config))
-    for place, node in enumerate(shown):
+    dress(axes, f"{config.method}: timeline of the nodes{part}", setting_words(config))
+    for row, node in enumerate(shown):
         for kind, color in KINDS.items():
             spells = [(begin, min(length, end - begin)) for begin, length in courses[node].spells[kind] if begin < end]
-            axes.broken_barh(spells, (place - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.5)
+            axes.broken_barh(spells, (row - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.5)
     names = config.topology.node_names
     axes.set_yticks(range(len(shown)), [short_name(names[node]) for node in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -100,7 +102,7 @@ def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
 
 
 def excerpt(courses: Sequence[Course]) -> tuple[float, str]:
-    """Return until when courses are drawn, in seconds, and in words what part of them that is, if not the whole."""
+    """Return the end of the drawn part in seconds, and its description if it is not the whole."""
     busiest = max(len(course.ends) for course in courses)
     if busiest > _ROUNDS:
         end = min(course.ends[_ROUNDS - 1] for course in courses if len(course.ends) >= _ROUNDS)
@@ -109,16 +111,16 @@ def excerpt(courses: Sequence[Course]) -> tuple[float, str]:
 
 
 def chosen(courses: Sequence[Course]) -> list[int]:
-    """Return which nodes are drawn: all, or a third each of the slowest, the fastest and of what lies between."""
+    """Return the nodes to draw: all, or equal thirds of the slowest, the fastest and those in between."""
     if len(courses) <= _NODES:
         return list(range(len(courses)))
     by_speed = sorted(range(len(courses)), key=lambda node: _seconds_a_round(courses[node]), reverse=True)
     third = _NODES // 3
     between = np.linspace(third, len(courses) - third - 1, third).round().astype(int).tolist()
-    return [by_speed[place] for place in (*range(third), *between, *range(len(courses) - third, len(courses)))]
+    return [by_speed[rank] for rank in (*range(third), *between, *range(len(courses) - third, len(courses)))]
 
 
 def _seconds_a_round(course: Course) -> float:
-    """Return the mean time that a node computes in a round; one that never did is the slowest."""
+    """Return a node's mean computing time per round; infinite if it never computed."""
     lengths = [length for _, length in course.spells["computes"]]
     return sum(lengths) / len(lengths) if lengths else float("inf")

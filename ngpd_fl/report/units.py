@@ -1,10 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers with units, formatted for readers."""
 
 from __future__ import annotations
 
 
 def short_percent(share: float) -> str:
-    """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``: a share that someone gave, with the digits that it has."""
+    """Return 0.9 as ``90 %`` and 0.9255 as ``92.55 %``, with all digits of the share."""
     return f"{100 * share:.10g} %"
 
 
@@ -18,7 +18,7 @@ def size(num_bytes: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Return 1234.5 as ``1,234`` and 0.2623 as ``0.26``: what is slow is not said to stand still."""
+    """Return 1234.5 as ``1,234`` and 0.2623 as ``0.26``, so that a slow rate is not rounded to 0."""
     return f"{per_second:,.0f}" if per_second >= 9.95 else f"{per_second:.2g}"
 
 
@@ -43,5 +43,5 @@ def energy(joules: float) -> str:
 
 
 def distance(value: float | None) -> str:
-    """Return a consensus distance with three digits; ``not finite`` where it is none."""
+    """Return a consensus distance with three digits, or ``not finite`` for None."""
     return "not finite" if value is None else f"{value:#.3g}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
+from ngpd_fl.report.spread import spread
 from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 from ngpd_fl.study.schedule import FINAL, TUNING, PlannedRun, Schedule
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED
@@ -99,8 +100,7 @@ def _row(schedule: Schedule, cell: StudyCell, strategy: StudyStrategy, runs: Seq
         values = [value for record in finished if (value := record.figure(name)) is not None]
         if len(values) < len(finished):  # no mean if one is not finite, or was never evaluated
             values = []
-        row[f"{name}_mean"] = fmean(values) if values else None
-        row[f"{name}_sd"] = stdev(values) if len(values) > 1 else None
+        row[f"{name}_mean"], row[f"{name}_sd"] = spread(values)
     for name in SKEWS:
         known = [value for record in over if (value := (record.summary.get("skew") or {}).get(name)) is not None]
         row[name] = fmean(known) if known else None
@@ -147,12 +147,9 @@ def _mark(plan: StudyPlan, peers: Sequence[Row]) -> None:
     ):
         return
     peers[0]["best"] = True
-    spread: Any = peers[0][f"{plan.objective}_sd"]
+    sd: Any = peers[0][f"{plan.objective}_sd"]
     for row in peers[1:]:
         value = row[_ranked_by(plan)]
         row["near"] = (
-            value is not None
-            and spread is not None
-            and not (row[DIVERGED] or row[FAILED])
-            and abs(value - best) <= spread
+            value is not None and sd is not None and not (row[DIVERGED] or row[FAILED]) and abs(value - best) <= sd
         )

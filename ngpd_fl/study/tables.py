@@ -8,6 +8,7 @@ from itertools import groupby
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
+from ngpd_fl.report.spread import Spread
 from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import cost_name, figures, target_text
 from ngpd_fl.sweep.workers import DIVERGED, FAILED
@@ -154,13 +155,7 @@ def _shown_costs(plan: StudyPlan, rows: Sequence[Row]) -> list[tuple[float, str]
 
 def _spread(plan: StudyPlan, row: Row, name: str) -> str:
     """Return mean and standard deviation, e.g. ``97.53 ± 0.12 %``."""
-    mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
-    if mean is None:
-        return "-"
-    measure = plan.measure
-    form = ".2f" if measure.higher_is_better else measure.form  # differences between strategies may be small
-    around = "" if sd is None else f" ± {measure.factor * sd:{form}}"
-    return f"{measure.factor * mean:{form}}{around}{measure.unit}"
+    return Spread(row[f"{name}_mean"], row[f"{name}_sd"]).text(plan.measure)
 
 
 def _cost(row: Row, target: float, cost: str) -> str:

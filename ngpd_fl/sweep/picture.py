@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
-
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before anything that imports matplotlib
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""The gallery of algorithms: what each module's head says, its needs, where it rests, its options."""
+"""The gallery of algorithms: the head of each module, its needs, rest point and options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIRECTED = {
 }
 
 _ROUNDS, _EXACT = 100, 0.02
-"""After so many rounds of the small problem below, an exact algorithm's error is less than that."""
+"""Bound on an exact algorithm's error after the rounds of the small problem below."""
 
 
 def gallery() -> str:
@@ -60,13 +60,13 @@ def _title(options: StrategyOptions) -> str:
 
 
 def _graphs(spec: Spec) -> str:
-    """Return what graphs an algorithm takes."""
+    """Return the graphs that an algorithm accepts."""
     kind = "trees" if spec.tree else _DIRECTED[spec.directed]
     return kind + ("; static" if spec.static else "; static or varying")
 
 
 def _needs(options: StrategyOptions, error: float) -> str:
-    """Return in words what an algorithm needs with its default options, and where it rests."""
+    """Return the needs of an algorithm with its default options, and its rest point, in words."""
     spec = options.needs
     biased = f"a biased point, {100 * error:.0f} % away from the minimizer"
     lines = {

@@ -1,4 +1,4 @@
-"""The device classes that come along, with every figure and its source."""
+"""The included device classes, with every figure and its source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gallery() -> str:
         ([f"`{name}`", *(_value(each, key) for key in keys)] for name, each in classes.items()),
     )
     sources = "\n".join(f"* `{name}`: {each.source}" for name, each in classes.items())
-    return f"**Every figure of the table that comes along**\n\n{figures}\n\n{sources}"
+    return f"**All figures of the included classes**\n\n{figures}\n\n{sources}"
 
 
 def _value(device_class: DeviceClass, key: str) -> str:

@@ -6,7 +6,7 @@ from gallery.markdown import doc_text, folded, options_table, picture_cards
 from gallery.picture import svg
 from ngpd_fl.cli.keys import variants
 from ngpd_fl.config import Config
-from ngpd_fl.report.partition import count_labels, split_figure
+from ngpd_fl.report.partition import count_labels, partition_figure
 from ngpd_fl.report.style import drawing
 
 _GIVEN = "given"
@@ -25,7 +25,7 @@ def gallery() -> str:
 def pictures() -> dict[str, bytes]:
     """Return each partition's picture, as SVG, by its name in the site."""
     configs = {name: Config.model_validate({"partition": name}) for name in _partitions()}
-    return {_picture(name): svg(split_figure(config, *count_labels(config))) for name, config in configs.items()}
+    return {_picture(name): svg(partition_figure(config, *count_labels(config))) for name, config in configs.items()}
 
 
 def _partitions() -> dict[str, type]:

@@ -1,4 +1,4 @@
-"""The studies whose files come along."""
+"""The included study files."""
 
 from __future__ import annotations
 

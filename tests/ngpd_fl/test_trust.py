@@ -123,7 +123,7 @@ def test_a_flag_says_that_code_is_trusted(stranger: Stranger) -> None:
 def test_pages_and_pictures_of_a_record_need_no_code(stranger: Stranger) -> None:
     folder = recorded(stranger, "data.dataset")
     write_page([folder], folder.parent / "page.html")
-    assert folder / "plots" / "split.png" in write_plots(folder)
+    assert folder / "plots" / "partition.png" in write_plots(folder)
     (folder / "label_counts.json").unlink()  # then only the data say how they were divided
     with pytest.raises(InputError, match="trust"):
         write_plots(folder)

@@ -1,4 +1,4 @@
-"""One self-contained web page about any number of runs.
+"""Self-contained web page about any number of runs.
 
 from ngpd_fl.report.page import write_page
 write_page(["runs/demo-1"], "report.html")

@@ -1,4 +1,4 @@
-"""A curve as a small picture in the page itself, for paper and for browsers without scripts."""
+"""Static charts of the page, for print and for browsers without scripts, and the looks of all lines."""
 
 from __future__ import annotations
 
@@ -8,22 +8,39 @@ from typing import Any, NamedTuple
 
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.page.curves import Values, thinned
-from ngpd_fl.report.page.look import Look
+from ngpd_fl.report.page.groups import Cell
+from ngpd_fl.report.style import PALETTE
 
 WIDTH, HEIGHT = 340, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 8, 30
 _POINTS, _MARKERS = 50, 4
 _TICKS = 5
+_DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
+
+
+class Look(NamedTuple):
+    """Look of a group's line.
+
+    Attributes:
+        color: its color in CSS.
+        dash: its dashes in SVG; empty for a solid line.
+        symbol: its markers' symbol in plotly.
+    """
+
+    color: str
+    dash: str
+    symbol: str
 
 
 class Line(NamedTuple):
-    """One group in a picture, in its coordinates.
+    """Line of a group in a chart, in its coordinates.
 
     Attributes:
-        look: its color, dashes and marker.
-        strokes: the line, in pieces where values are missing: ``x,y x,y ...``.
-        band: around it; empty where there is none.
-        markers: where it has one.
+        look: its color, dashes and symbol.
+        strokes: its pieces between missing values, each as ``x,y x,y ...``.
+        band: outline of its band; empty without one.
+        markers: positions of its markers.
     """
 
     look: Look
@@ -33,15 +50,15 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A picture.
+    """Chart of one quantity against rounds.
 
     Attributes:
-        title: what is drawn.
-        lines: the groups'.
-        x_ticks: place and text.
-        y_ticks: the same.
-        x_label: of the axis.
-        y_label: the same.
+        title: name of the quantity.
+        lines: lines of the groups.
+        x_ticks: positions and texts of the horizontal axis.
+        y_ticks: positions and texts of the vertical axis.
+        x_label: label of the horizontal axis.
+        y_label: label of the vertical axis.
     """
 
     title: str
@@ -52,10 +69,29 @@ class Chart(NamedTuple):
     y_label: str
 
 
+def looks(cells: Sequence[Cell]) -> dict[str, Look]:
+    """Return the looks of the labels, the same in all cells, so that readers recognize a strategy.
+
+    Colors repeat after seven labels; with dashes and symbols, 35 looks differ.
+    """
+    labels = list(dict.fromkeys(group.label for cell in cells for group in cell.groups))
+    size = len(PALETTE)
+    return {
+        label: Look(
+            PALETTE[index % size],
+            _DASHES[(index + index // size) % len(_DASHES)],
+            _SYMBOLS[(index + index // size) % len(_SYMBOLS)],
+        )
+        for index, label in enumerate(sorted(labels))
+    }
+
+
 def draw(quantity: str, title: str, measure: Measure, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Chart | None:
-    """Return the picture of a quantity against rounds, as ``curves`` gives it; None where no group has it."""
+    """Return the chart of a quantity from the groups' ``curves``; None if no group has the quantity."""
     have = [
-        (look, each["spent"]["rounds"], each["lines"][quantity]) for look, each in drawn if quantity in each["lines"]
+        (look, curve["spent"]["rounds"], curve["lines"][quantity])
+        for look, curve in drawn
+        if quantity in curve["lines"]
     ]
     values = [measure.factor * value for _, _, line in have for value in line["mean"] if value is not None]
     if not values:
@@ -73,7 +109,7 @@ def draw(quantity: str, title: str, measure: Measure, drawn: Sequence[tuple[Look
     lines = []
     for look, rounds, line in have:
         places = thinned(range(len(rounds)), _POINTS)
-        mean, sd = ([each[place] for place in places] if each else [] for each in (line["mean"], line["sd"]))
+        mean, sd = ([values[place] for place in places] if values else [] for values in (line["mean"], line["sd"]))
         points = [
             (x(rounds[place]), None if value is None else y(value)) for place, value in zip(places, mean, strict=True)
         ]
@@ -100,7 +136,7 @@ def _strokes(points: Sequence[tuple[float, float | None]]) -> list[str]:
 
 
 def _band(x: Sequence[float], mean: Values, sd: Values, y: Any) -> str:
-    """Return the outline of mean - sd to mean + sd."""
+    """Return the outline of the band from mean - sd to mean + sd."""
     known = [(a, m, s) for a, m, s in zip(x, mean, sd, strict=False) if m is not None and s is not None]
     upper = [f"{a:g},{y(m + s):g}" for a, m, s in known]
     lower = [f"{a:g},{y(m - s):g}" for a, m, s in reversed(known)]

@@ -1,4 +1,4 @@
-"""The runs in folders, however deep they lie."""
+"""Recorded runs in folders and their sub-folders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ngpd_fl.report.outcome import Outcome, read_run
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A run's records and where they lie.
+class RecordedRun:
+    """A run's records and their folder.
 
     Attributes:
-        path: the folder, as far as the reader has named it.
-        outcome: what came of it.
-        environment: as in ``environment.json``.
+        path: the folder, below the path that the user has given.
+        outcome: its outcome.
+        environment: the content of ``environment.json``.
     """
 
     path: Path
@@ -29,33 +29,34 @@ class Run:
 
     @property
     def config(self) -> Config:
-        """What was run."""
+        """The run's configuration."""
         return self.outcome.config
 
     @property
     def folder(self) -> RunFolder:
-        """The records that are only read where they are shown."""
+        """The run's folder, for records that are read on demand."""
         return RunFolder(self.path)
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """Return the runs in folders and all that lies below, each once, by their paths.
+def read_runs(paths: Sequence[Path]) -> list[RecordedRun]:
+    """Return the runs in folders and below, each once, in the order of their paths.
 
     Raises:
-        InputError: a folder is not there, cannot be read or holds no run, or a record is damaged.
+        InputError: a folder does not exist, cannot be read or holds no run, or a record is damaged.
     """
-    found: dict[Path, Run] = {}
+    runs: dict[Path, RecordedRun] = {}
     for path in paths:
-        before, folders = len(found), list(_run_folders(path))
-        for each in folders:
-            found.setdefault(each.resolve(), Run(each, read_run(each), RunFolder(each).environment()))
-        if not folders and len(found) == before:
+        folders = list(_run_folders(path))
+        for folder in folders:
+            run = RecordedRun(folder, read_run(folder), RunFolder(folder).environment())
+            runs.setdefault(folder.resolve(), run)
+        if not folders:
             raise InputError(f"{path}: no run in it (a folder with config.toml and environment.json)")
-    return list(found.values())
+    return list(runs.values())
 
 
 def _run_folders(path: Path) -> Iterator[Path]:
-    """Yield the folders of runs; what lies inside one belongs to it."""
+    """Yield the folders of runs, without descending into them."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""What runs have spent, by each way of counting, and what it takes them to reach a target."""
+"""Costs of runs, and of reaching a target."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ngpd_fl.report.page.groups import Cell, Group
 
 
 class Cost(NamedTuple):
-    """A way of counting.
+    """A kind of cost.
 
     Attributes:
-        key: in the page's data.
-        head: over a column.
-        label: of an axis.
-        unit: after a tick, behind a prefix such as k or M; empty for a plain number.
-        of: an evaluation -> what was spent by then; None where that is not known.
-        text: of an amount.
-        missing: why runs may not have it.
+        key: its name in the page's data.
+        head: head of its column.
+        label: label of its axis.
+        unit: unit of its ticks, after a prefix such as k or M; empty for a plain number.
+        of: returns the cost until an evaluation; None if not known.
+        text: formats an amount.
+        missing: the reason why runs may not have it.
     """
 
     key: str
@@ -45,7 +45,7 @@ COSTS = (
         unit="",
         of=lambda metrics: metrics.virtual_seconds,
         text=units.seconds,
-        missing="not every run here goes by the virtual clock",
+        missing="not all runs here have a virtual clock",
     ),
     Cost(
         key="joules",
@@ -54,25 +54,25 @@ COSTS = (
         unit="J",
         of=lambda metrics: metrics.joules,
         text=units.energy,
-        missing="not every run here knows the energy of all its devices",
+        missing="not all runs here know the energy of all their devices",
     ),
 )
 
 
 def known_costs(cell: Cell) -> list[Cost]:
-    """Return those that every evaluation of the cell has."""
-    found = [metrics for run in cell.runs for metrics in run.outcome.metrics]
-    return [cost for cost in COSTS if found and all(cost.of(metrics) is not None for metrics in found)]
+    """Return the costs that all evaluations of the cell have."""
+    evaluations = [metrics for run in cell.runs for metrics in run.outcome.metrics]
+    return [cost for cost in COSTS if evaluations and all(cost.of(metrics) is not None for metrics in evaluations)]
 
 
 def first_at(outcome: Outcome, target: float) -> Metrics | None:
-    """Return the first evaluation whose mean over the nodes is at least as good as ``target``."""
+    """Return the first evaluation whose mean over nodes reaches ``target``; None if there is none."""
     wanted = outcome.measure.rank(target)
     return next((metrics for metrics in outcome.metrics if outcome.measure.rank(metrics.mean) >= wanted), None)
 
 
 def cost_text(group: Group, cost: Cost, target: float) -> str:
-    """Return the median over the runs that reach a target, and how many do where not all do."""
+    """Return the median cost over the runs that reach a target, with their number if some do not."""
     reached = [metrics for run in group.runs if (metrics := first_at(run.outcome, target))]
     spent = [value for metrics in reached if (value := cost.of(metrics)) is not None]
     if not spent:
@@ -82,9 +82,9 @@ def cost_text(group: Group, cost: Cost, target: float) -> str:
 
 
 def common_target(cell: Cell) -> float | None:
-    """Return what every run is to reach if they say so, or else about the best that all groups have come to.
+    """Return the target that all runs of a cell have in common, else a value that all have reached.
 
-    In round numbers: whole percents, or two digits of an error. Those that diverged have no say.
+    The latter is rounded to a whole percent, or to two digits of an error. Diverged runs do not count.
     """
     wanted = {run.config.training.until_accuracy for run in cell.runs}
     if cell.measure is ACCURACY and len(wanted) == 1 and (target := wanted.pop()) is not None:
@@ -95,7 +95,7 @@ def common_target(cell: Cell) -> float | None:
 
 
 def _rounded(measure: Measure, bests: Sequence[float]) -> float:
-    """Return the worst of what was reached, a little easier."""
+    """Return the worst of the values, rounded toward worse."""
     worst = min(bests, key=measure.rank)
     if measure is ACCURACY:
         return math.floor(100 * worst) / 100

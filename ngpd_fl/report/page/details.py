@@ -1,4 +1,4 @@
-"""What the page shows of one run at a time: its graph over the rounds, its split, what its nodes did when."""
+"""Details of single runs: graph and node values over the rounds, partition, timeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ngpd_fl.clock import Replay
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import Metrics
 from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
-from ngpd_fl.report.page.collection import Run
+from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import short, thinned
 from ngpd_fl.report.page.groups import Cell
 from ngpd_fl.report.plots import all_events
@@ -21,24 +21,24 @@ from ngpd_fl.report.timeline import KINDS, chosen, excerpt, read_courses
 from topologies import Topology
 
 _BUDGET = 2_500_000
-"""Characters of all runs' details together: with them the page stays one that can be sent by mail."""
+"""Most characters of all details together, so that the page stays small enough for mail."""
 
 _ROUNDS = 60
-"""So many evaluations are on the slider at most."""
+"""Most evaluations on the slider."""
 
 _ARC_POINTS = 24
-"""Of an edge that goes round a node."""
+"""Points of an edge that runs around a node."""
 
 
 def details(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return graphs, and runs that refer to them by their place; the first seeds first, as many as there is room for.
+    """Return the graphs and the runs that refer to them by index, first seeds first, as many as fit into the page.
 
     Raises:
         InputError: a record is damaged.
     """
     graphs: dict[str, int] = {}
     drawn: list[dict[str, Any]] = []
-    found, size, left_out = [], 0, 0
+    runs, size, left_out = [], 0, 0
     for run, place in _first_seeds_first(cells):
         if size >= _BUDGET:
             left_out += 1
@@ -58,30 +58,30 @@ def details(cells: Sequence[Cell]) -> dict[str, Any]:
             "timeline": _timeline(run, topology),
         }
         size += len(json.dumps(entry))
-        found.append(entry)
-    return {"graphs": drawn, "runs": sorted(found, key=lambda each: each["order"]), "left_out": left_out}
+        runs.append(entry)
+    return {"graphs": drawn, "runs": sorted(runs, key=lambda entry: entry["order"]), "left_out": left_out}
 
 
-def labels(run: Run) -> dict[str, Any] | None:
-    """Return each node's training examples per class; None where the run did not record them."""
+def labels(run: RecordedRun) -> dict[str, Any] | None:
+    """Return the nodes' training examples per class; None if they were not recorded."""
     counts = run.folder.label_counts()
     return None if counts is None else {"counts": counts.tolist(), "group": run.outcome.measure.group}
 
 
-def _first_seeds_first(cells: Sequence[Cell]) -> list[tuple[Run, dict[str, Any]]]:
-    """Return the runs by importance, each with its place in the page."""
+def _first_seeds_first(cells: Sequence[Cell]) -> list[tuple[RecordedRun, dict[str, Any]]]:
+    """Return the runs, all first seeds first, each with its place in the page."""
     places = [
-        (number, run, {"cell": cell_place, "group": group_place, "seed": run.config.seed})
-        for cell_place, cell in enumerate(cells)
-        for group_place, group in enumerate(cell.groups)
+        (number, run, {"cell": cell_index, "group": group_index, "seed": run.config.seed})
+        for cell_index, cell in enumerate(cells)
+        for group_index, group in enumerate(cell.groups)
         for number, run in enumerate(group.runs)
     ]
     numbered = [(number, run, {**place, "order": order}) for order, (number, run, place) in enumerate(places)]
-    return [(run, place) for _, run, place in sorted(numbered, key=lambda each: each[0])]
+    return [(run, place) for _, run, place in sorted(numbered, key=lambda item: item[0])]
 
 
-def _graph(run: Run, topology: Topology) -> dict[str, Any]:
-    """Return places of nodes, edges as lines, and how far apart nodes are at least, as a share of the whole."""
+def _graph(run: RecordedRun, topology: Topology) -> dict[str, Any]:
+    """Return positions of nodes, lines of edges, and the smallest distance of nodes relative to the extent."""
     positions = node_positions(run.config.topology, topology)
     extent = float(np.ptp(positions, axis=0).max())
     closest = smallest_distance(positions)
@@ -97,8 +97,8 @@ def _graph(run: Run, topology: Topology) -> dict[str, Any]:
     }
 
 
-def _values(run: Run) -> dict[str, Any]:
-    """Return what the nodes were worth, evaluation by evaluation."""
+def _values(run: RecordedRun) -> dict[str, Any]:
+    """Return the nodes' values at each evaluation."""
     shown: list[Metrics] = thinned(run.outcome.metrics, _ROUNDS)
     return {
         "rounds": [metrics.round for metrics in shown],
@@ -106,8 +106,8 @@ def _values(run: Run) -> dict[str, Any]:
     }
 
 
-def _timeline(run: Run, topology: Topology) -> dict[str, Any] | None:
-    """Return when the nodes computed, waited or were away, ``[begin, length]`` in seconds; None without a log."""
+def _timeline(run: RecordedRun, topology: Topology) -> dict[str, Any] | None:
+    """Return the nodes' spells of each activity, ``[row, begin, length]`` in seconds; None without an event log."""
     if not run.folder.has_events:
         return None
     events = Replay(run.path / "events.jsonl", topology.num_nodes, len(topology.edges))
@@ -116,8 +116,8 @@ def _timeline(run: Run, topology: Topology) -> dict[str, Any] | None:
     nodes = chosen(courses)
     spells = {
         kind: [
-            [place, short(begin), short(min(length, end - begin))]
-            for place, node in enumerate(nodes)
+            [row, short(begin), short(min(length, end - begin))]
+            for row, node in enumerate(nodes)
             for begin, length in courses[node].spells[kind]
             if begin < end and length
         ]
@@ -127,7 +127,7 @@ def _timeline(run: Run, topology: Topology) -> dict[str, Any] | None:
         "nodes": nodes,
         "part": part,
         "end": short(end),
-        "spells": {kind: each for kind, each in spells.items() if each},
+        "spells": {kind: times for kind, times in spells.items() if times},
     }
 
 

@@ -1,4 +1,4 @@
-"""The page: what is known of the runs, put into its template."""
+"""The page's document: data of the runs rendered by a template."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from markupsafe import Markup
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records import ACCURACY, write_text
-from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
+from ngpd_fl.report.page.chart import HEIGHT, WIDTH, Look, draw, looks
 from ngpd_fl.report.page.collection import read_runs
 from ngpd_fl.report.page.costs import COSTS, common_target, known_costs
 from ngpd_fl.report.page.curves import QUANTITIES, course, curves
 from ngpd_fl.report.page.details import details
 from ngpd_fl.report.page.groups import Cell
-from ngpd_fl.report.page.look import Look, looks
-from ngpd_fl.report.page.study import Content, arrange
+from ngpd_fl.report.page.study import PageContent, page_content
 from ngpd_fl.report.page.tables import (
     configurations,
     cost_texts,
@@ -39,27 +38,27 @@ _SCRIPTS = ("tools.js", "results.js", "details.js")
 def write_page(
     folders: Sequence[Path | str], out: Path | str, title: str | None = None, target: float | None = None
 ) -> Path:
-    """Write one page about all runs in some folders; an earlier one of this name is replaced.
+    """Write a page about all runs in some folders; an earlier page of this name is replaced.
 
     Args:
-        folders: of runs, comparisons, sweeps or studies, or any that hold such.
+        folders: folders of runs, comparisons, sweeps or studies, or folders that hold such.
         out: the file, ``.html``.
-        title: of the page; none: the folders' names.
-        target: mean accuracy over the nodes (or error) whose cost is told at first; none: one that all have reached.
+        title: the page's title. Defaults to the folders' names.
+        target: mean accuracy (or error) over nodes whose cost is shown at first. Defaults to one that all have reached.
 
     Returns:
         The file.
 
     Raises:
-        InputError: a folder holds no run, a record is damaged, the target is no accuracy, or the file cannot be
-            written; then nothing is.
+        InputError: a folder holds no run, a record is damaged, the target is out of range, or the file cannot be
+            written. No file is written then.
     """
     out, paths = Path(out), [Path(folder) for folder in folders]
     if out.suffix != ".html":
         raise InputError(f"out: {out} should end in .html")
     if out.is_dir():
         raise InputError(f"out: {out} is a folder")
-    content = arrange(read_runs(paths))
+    content = page_content(read_runs(paths))
     for cell in content.cells:
         if target is not None and (target <= 0 or (cell.measure is ACCURACY and target > 1)):
             raise InputError(f"target: {target:g} should be above 0 and, as an accuracy, at most 1, e.g. 0.9")
@@ -73,13 +72,13 @@ def write_page(
     return out
 
 
-def _render(content: Content, title: str, target: float | None) -> str:
+def _render(content: PageContent, title: str, target: float | None) -> str:
     from plotly.offline import get_plotlyjs
 
     cells, by_label = content.cells, looks(content.cells)
     runs = list(dict.fromkeys(run for cell in cells for run in cell.runs))
     sections = [_section(cell, by_label, target) for cell in cells]
-    known = details(cells)
+    run_details = details(cells)
     return (
         _environment()
         .get_template("page.html")
@@ -89,7 +88,7 @@ def _render(content: Content, title: str, target: float | None) -> str:
             version=version("ngpd-fl"),
             num_runs=len(runs),
             num_groups=len(by_label),
-            sections=[each for each, _ in sections],
+            sections=[section for section, _ in sections],
             overview=_overview(cells) if len(cells) > 1 else None,
             costs=COSTS,
             quantities=QUANTITIES,
@@ -98,14 +97,14 @@ def _render(content: Content, title: str, target: float | None) -> str:
             configurations=configurations(cells),
             environments=environments(runs),
             provenance=lines(content.provenance),
-            details=known,
-            split=next((each for each in known["runs"] if each["labels"]), None),
+            details=run_details,
+            partition=next((entry for entry in run_details["runs"] if entry["labels"]), None),
             size=(WIDTH, HEIGHT),
             data={
                 "cells": [data for _, data in sections],
                 "costs": {cost.key: {"label": cost.label, "unit": cost.unit} for cost in COSTS},
                 "quantities": QUANTITIES,
-                "details": known,
+                "details": run_details,
                 "kinds": KINDS,
             },
             style=_asset("style.css"),
@@ -116,19 +115,19 @@ def _render(content: Content, title: str, target: float | None) -> str:
 
 
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}  # and in the order given
-    return found
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}  # keys unsorted
+    return environment
 
 
 def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the template says of a cell, and what the script draws."""
+    """Return a cell's data for the template, and for the script."""
     costs, measure = known_costs(cell), cell.measure
     drawn = [(by_label[group.label], curves(group, costs)) for group in cell.groups]
     wanted = common_target(cell) if target is None else target
@@ -143,18 +142,18 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
             {
                 "label": group.label,
                 "look": by_label[group.label],
-                "is_reference": group.is_reference,
+                "is_baseline": group.is_baseline,
                 "seeds": seeds(group),
                 "number": len(group.runs),
                 "ends": group.ends,
-                "figures": found,
+                "figures": values,
                 "costs": spent,
                 "notes": [group.notes.get(head, "") for head in heads],
             }
-            for group, found, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
+            for group, values, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
         ],
         "charts": [chart for key, words in QUANTITIES.items() if (chart := draw(key, words, measure, drawn))],
-        "missing": [key for key in QUANTITIES if not any(key in each["lines"] for _, each in drawn)],
+        "missing": [key for key in QUANTITIES if not any(key in curve["lines"] for _, curve in drawn)],
     }
     data = {
         "title": cell.title,
@@ -175,15 +174,15 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
 
 
 def _overview(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return the mean over the nodes of each label in each cell, the best of a cell marked."""
+    """Return the mean over nodes for each label in each cell, with the best of each cell marked."""
     labels = list(dict.fromkeys(group.label for cell in cells for group in cell.groups))
     rows = []
     for cell in cells:
-        found = {group.label: row[0] for group, row in zip(cell.groups, figures(cell), strict=True)}
-        rows.append((cell.title, [found.get(label) for label in labels]))
+        means = {group.label: row[0] for group, row in zip(cell.groups, figures(cell), strict=True)}
+        rows.append((cell.title, [means.get(label) for label in labels]))
     return {"labels": labels, "rows": rows}
 
 
 def _asset(name: str) -> Markup:
-    """Return a file of the package that goes into the page as it is."""
+    """Return a file of the package for inclusion in the page, not escaped."""
     return Markup((files(__package__) / "templates" / name).read_text(encoding="utf-8"))

@@ -1,23 +1,24 @@
-"""Runs that belong together: those that differ in the seed only, and those that were set the same task."""
+"""Groups of runs that differ only in their seed, and cells of groups with the same task."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ngpd_fl.records import Measure
-from ngpd_fl.report.page.collection import Run
-from ngpd_fl.report.page.settings import Keys, flat, shared, shown, without
-from ngpd_fl.report.page.spread import Spread, spread
-from ngpd_fl.report.setting import graph_words, split_words
+from ngpd_fl.report.page.collection import RecordedRun
+from ngpd_fl.report.page.settings import Keys, brief, flat, shared, without
+from ngpd_fl.report.setting import graph_words, partition_words
+from ngpd_fl.report.spread import Spread, spread
 
 _OF_THE_TASK = ("data.", "partition.", "topology.", "model.", "network.", "devices.", "faults.", "evaluation.split")
-"""Keys that say what is to be learned, where, and under what conditions; the others how."""
+"""Keys of the task and its conditions; the others are of the method."""
 
 _MACHINE = "engine."
-"""Keys of the machine: they are nothing that an algorithm is told apart by, unless nothing else differs."""
+"""Keys of the machine, which are in labels only if no other keys differ."""
 
 _KEYS_IN_A_LABEL = 3
 
@@ -26,18 +27,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that differ in their seed only.
+    """Runs that differ only in their seed.
 
     Attributes:
-        label: what they are called, apart from the other groups of their cell.
-        runs: by seed.
-        is_reference: whether it stands beside the others for comparison only.
-        notes: what a study says of it besides, column -> text.
+        label: its name, unique in its cell.
+        runs: the runs, by seed.
+        is_baseline: whether it is shown for comparison only, without a rank.
+        notes: further columns from a study, head -> text.
     """
 
     label: str
-    runs: list[Run]
-    is_reference: bool
+    runs: list[RecordedRun]
+    is_baseline: bool
     notes: dict[str, str]
 
     @property
@@ -47,28 +48,28 @@ class Group:
 
     @property
     def measure(self) -> Measure:
-        """What was measured."""
+        """The measure of its runs."""
         return next((run.outcome.measure for run in self.runs if run.outcome.metrics), self.runs[0].outcome.measure)
 
     @property
-    def counted(self) -> list[Run]:
-        """The runs whose figures are told: those that finished; where none did, those that are not lost."""
+    def counted(self) -> list[RecordedRun]:
+        """The runs whose figures count: the finished ones or, without any, those that have not diverged."""
         finished = [run for run in self.runs if run.outcome.status == "finished"]
         return finished or [run for run in self.runs if run.outcome.status != "diverged"]
 
     def final(self, quantity: str) -> Spread:
-        """Return ``mean``, ``worst`` or ``averaged_model`` of the last evaluations, over the runs that count."""
+        """Return the spread of a quantity of the last evaluations over the runs that count."""
         return spread(_final(run, quantity) for run in self.counted)
 
     @property
     def ends(self) -> str:
-        """How the runs ended that did not finish, e.g. ``1 of 3 diverged``; empty where all did."""
-        words = [run.outcome.status for run in self.runs if run.outcome.status != "finished"]
-        return ", ".join(f"{words.count(each)} of {len(self.runs)} {each}" for each in dict.fromkeys(words))
+        """Statuses of the runs that did not finish, e.g. ``1 of 3 diverged``; empty if all did."""
+        statuses = Counter(run.outcome.status for run in self.runs if run.outcome.status != "finished")
+        return ", ".join(f"{count} of {len(self.runs)} {status}" for status, count in statuses.items())
 
     @property
     def rank(self) -> float:
-        """The higher the better; with a run that diverged it comes after those without."""
+        """Rank, higher is better; with a diverged run, below all groups without."""
         diverged = any(run.outcome.status == "diverged" for run in self.runs)
         mean = self.final("mean").mean
         return self.measure.rank(float("nan") if diverged or mean is None else mean)
@@ -76,11 +77,11 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """Groups that were set the same task.
+    """Groups with the same task.
 
     Attributes:
-        title: of the section.
-        groups: the best first, references last.
+        title: title of its section.
+        groups: its groups, the best first, baselines last.
     """
 
     title: str
@@ -88,17 +89,17 @@ class Cell:
 
     @property
     def measure(self) -> Measure:
-        """What was measured."""
+        """The measure of its runs."""
         return self.groups[0].measure
 
     @property
-    def runs(self) -> list[Run]:
-        """All runs."""
+    def runs(self) -> list[RecordedRun]:
+        """All runs of its groups."""
         return [run for group in self.groups for run in group.runs]
 
 
-def make_cells(runs: Sequence[Run]) -> list[Cell]:
-    """Return the cells in the order of their first runs."""
+def make_cells(runs: Sequence[RecordedRun]) -> list[Cell]:
+    """Return the cells of some runs, in the order of their first runs."""
     by_task = gathered(runs, lambda run: _task(flat(run.config)))
     return [
         Cell(title, ranked(_groups(members))) for title, members in zip(_titles(by_task), by_task.values(), strict=True)
@@ -106,54 +107,49 @@ def make_cells(runs: Sequence[Run]) -> list[Cell]:
 
 
 def gathered(items: Iterable[Item], key: Callable[[Item], str]) -> dict[str, list[Item]]:
-    """Return items by what they have in common."""
-    found: dict[str, list[Item]] = {}
+    """Return lists of items by key, in the order of their first items."""
+    by_key: dict[str, list[Item]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        by_key.setdefault(key(item), []).append(item)
+    return by_key
 
 
 def ranked(groups: Iterable[Group]) -> list[Group]:
-    """Return the best first, references last."""
-    return sorted(groups, key=lambda group: (not group.is_reference, group.rank), reverse=True)
+    """Return the groups, the best first, baselines last."""
+    return sorted(groups, key=lambda group: (not group.is_baseline, group.rank), reverse=True)
 
 
-def unseeded(run: Run) -> str:
-    """Return what is the same in runs that differ in their seed only."""
+def unseeded(run: RecordedRun) -> str:
+    """Return a key that is the same for runs that differ only in their seed."""
     return json.dumps(without(flat(run.config), ["seed"]), sort_keys=True)
 
 
-def _groups(runs: Sequence[Run]) -> list[Group]:
-    members = list(gathered(runs, unseeded).values())
-    labels = _labels([each[0].config.method for each in members], [flat(each[0].config) for each in members])
+def _groups(in_cell: Sequence[RecordedRun]) -> list[Group]:
+    members = list(gathered(in_cell, unseeded).values())
+    labels = _labels([runs[0].config.method for runs in members], [flat(runs[0].config) for runs in members])
     return [
-        Group(label, sorted(each, key=lambda run: run.config.seed), each[0].config.training.baseline is not None, {})
-        for label, each in zip(labels, members, strict=True)
+        Group(label, sorted(runs, key=lambda run: run.config.seed), runs[0].config.training.baseline is not None, {})
+        for label, runs in zip(labels, members, strict=True)
     ]
 
 
-def told_apart(keys: Keys, others: Sequence[Keys]) -> list[str]:
-    """Return in words what tells keys apart from others, ``lr 0.05``; a few of them where they are many."""
+def difference(keys: Keys, others: Sequence[Keys]) -> list[str]:
+    """Return the keys and values, such as ``lr 0.05``, that distinguish a configuration from others, at most a few."""
     own = without(keys, ["seed", *shared(others)])
-    told = {key: value for key, value in own.items() if not key.startswith(_MACHINE)} or own
-    words = [f"{key.removesuffix('.name').rpartition('.')[2]} {_short(value)}" for key, value in told.items()]
+    shown_keys = {key: value for key, value in own.items() if not key.startswith(_MACHINE)} or own
+    words = [f"{key.removesuffix('.name').rpartition('.')[2]} {brief(value)}" for key, value in shown_keys.items()]
     more = [f"{len(words) - _KEYS_IN_A_LABEL} more"] * (len(words) > _KEYS_IN_A_LABEL)
     return [*words[:_KEYS_IN_A_LABEL], *more]
 
 
-def _short(value: object) -> str:
-    """Return a value for a label; what a search has drawn has more digits than anybody reads."""
-    return f"{value:.3g}" if isinstance(value, float) else shown(value)
-
-
 def _labels(methods: Sequence[str], all_keys: Sequence[Keys]) -> list[str]:
-    """Return the name of each one's method, with what tells it apart from others of the same name."""
+    """Return the methods' names, each with its difference from others of the same name."""
     labels = []
     for name, keys in zip(methods, all_keys, strict=True):
-        others = [each for method, each in zip(methods, all_keys, strict=True) if method == name]
-        inner = ", ".join(told_apart(keys, others))
+        others = [other for method, other in zip(methods, all_keys, strict=True) if method == name]
+        inner = ", ".join(difference(keys, others))
         labels.append(f"{name} ({inner})" if inner else name)
-    numbers = [labels[: place + 1].count(label) for place, label in enumerate(labels)]
+    numbers = [labels[: index + 1].count(label) for index, label in enumerate(labels)]
     return [
         f"{label} #{number}" if labels.count(label) > 1 else label
         for label, number in zip(labels, numbers, strict=True)
@@ -164,20 +160,20 @@ def _task(keys: Keys) -> str:
     return json.dumps({key: value for key, value in keys.items() if key.startswith(_OF_THE_TASK)}, sort_keys=True)
 
 
-def _titles(by_task: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Return each task's data and graph in words as far as they differ, with keys where words do not."""
-    words = [(split_words(runs[0].config), graph_words(runs[0].config)) for runs in by_task.values()]
+def _titles(by_task: Mapping[str, Sequence[RecordedRun]]) -> list[str]:
+    """Return titles of the tasks: data and graph as far as they differ, else the keys that differ."""
+    words = [(partition_words(runs[0].config), graph_words(runs[0].config)) for runs in by_task.values()]
     differ = [len(set(part)) > 1 for part in zip(*words, strict=True)]
     short = [
-        "; ".join(part for part, own in zip(each, differ, strict=True) if own or not any(differ)) for each in words
+        "; ".join(part for part, own in zip(parts, differ, strict=True) if own or not any(differ)) for parts in words
     ]
     tasks = [json.loads(task) for task in by_task]
     same = [[task for task, other in zip(tasks, short, strict=True) if other == title] for title in short]
-    return ["; ".join([title, *told_apart(*each)]) for title, *each in zip(short, tasks, same, strict=True)]
+    return ["; ".join([title, *difference(*task)]) for title, *task in zip(short, tasks, same, strict=True)]
 
 
-def _final(run: Run, quantity: str) -> float | None:
-    """Return a figure of a run's end; None where there is none."""
+def _final(run: RecordedRun, quantity: str) -> float | None:
+    """Return a run's final figure; None without an evaluation."""
     if quantity == "averaged_model":
         return run.outcome.averaged_model
     return None if run.outcome.last is None else float(getattr(run.outcome.last, quantity))

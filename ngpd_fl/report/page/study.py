@@ -1,4 +1,4 @@
-"""What a study's own tables add to its runs: cells, labels, and which runs are reported."""
+"""Content of the page from a study's tables: its cells, labels and reported runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ngpd_fl.config import InputError, conforming, one_line, parse_json, read_record, read_text, read_toml
-from ngpd_fl.report.page.collection import Run
+from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.groups import Cell, Group, gathered, make_cells, ranked
+from ngpd_fl.report.page.settings import brief
 
 _FILE, _RUNS, _RESULTS, _PROVENANCE = "study.toml", "runs.csv", "results.csv", "provenance.json"
 
 _COLUMNS = ("cell", "strategy", "role", "phase", "run")
-"""What is read of the table of runs; ``run`` is the name of the folder."""
+"""Columns read from the table of runs; ``run`` is the name of the folder."""
 
 _FINAL, _BASELINES = "final", ("baseline", "reference")
-"""The phase whose runs are reported, and the role of those that stand beside the others, also as 0.1 has it."""
+"""The phase of the reported runs, and the role of baselines, also by its name in version 0.1."""
 
 Row = dict[str, str]
 
@@ -30,28 +31,28 @@ class _Object(BaseModel):
     """Any JSON object."""
 
 
-class _Final(BaseModel):
+class _FinalSection(BaseModel):
     targets: list[float] = []
 
 
-class _Plan(BaseModel):
-    """What the page says of a study's file."""
+class _StudyFile(BaseModel):
+    """Parts of a study's file that the page shows."""
 
     title: str = ""
     notes: str = ""
-    final: _Final = _Final()
+    final: _FinalSection = _FinalSection()
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
-    """All that a page is about.
+class PageContent:
+    """Content of a page.
 
     Attributes:
-        cells: the sections.
-        title: as a study's file has it; empty where there is none.
-        notes: what is to be said of the whole.
-        target: whose cost is told at first; none: one that suits each cell.
-        provenance: where a study's figures come from.
+        cells: its cells, one per section.
+        title: the title of the study; empty without one.
+        notes: notes for readers.
+        target: target whose cost is shown at first; None for one that suits each cell.
+        provenance: the study's provenance.
     """
 
     cells: list[Cell]
@@ -61,30 +62,30 @@ class Content:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def arrange(runs: Sequence[Run]) -> Content:
-    """Return runs by the cells of their study, or else by what they were set to do.
+def page_content(runs: Sequence[RecordedRun]) -> PageContent:
+    """Return the page's content: runs by the cells of their study, other runs by their task.
 
     Raises:
         InputError: a study's table is damaged.
     """
     contents = []
     for name, members in gathered(runs, lambda run: str(_study_of(run) or "")).items():
-        contents.append((name and _of_study(Path(name), members)) or Content(make_cells(members)))
+        contents.append((name and _of_study(Path(name), members)) or PageContent(make_cells(members)))
     if len(contents) == 1:
         return contents[0]
-    return Content(
+    return PageContent(
         [cell for content in contents for cell in content.cells], notes=[n for c in contents for n in c.notes]
     )
 
 
-def _study_of(run: Run) -> Path | None:
-    """Return the folder of the study that a run belongs to, if any."""
+def _study_of(run: RecordedRun) -> Path | None:
+    """Return the folder of a run's study; None if it belongs to none."""
     folder = run.path.parent.parent
     return folder if (folder / _FILE).is_file() and (folder / _RUNS).is_file() else None
 
 
-def _of_study(folder: Path, runs: Sequence[Run]) -> Content | None:
-    """Return a study's final runs by its cells; None where there is none yet."""
+def _of_study(folder: Path, runs: Sequence[RecordedRun]) -> PageContent | None:
+    """Return the final runs of a study by cell; None if there are none yet."""
     rows = _table(folder / _RUNS, _COLUMNS)
     final = [row for row in rows if row["phase"] == _FINAL]
     by_name = {run.path.name: run for run in runs}
@@ -94,47 +95,41 @@ def _of_study(folder: Path, runs: Sequence[Run]) -> Content | None:
         groups = []
         for label, of_group in gathered(in_cell, lambda row: row["strategy"]).items():
             members = sorted((by_name[row["run"]] for row in of_group), key=lambda run: run.config.seed)
-            is_reference = of_group[0]["role"] in _BASELINES
-            groups.append(Group(label, members, is_reference, texts.get((cell, label), {})))
+            is_baseline = of_group[0]["role"] in _BASELINES
+            groups.append(Group(label, members, is_baseline, texts.get((cell, label), {})))
         cells.append(Cell(cell, ranked(groups)))
     if not cells:
         return None
     plan = _plan(folder / _FILE)
-    aside = len(by_name.keys() - {row["run"] for row in final})
-    words = [
-        f"{aside} further run{'s' * (aside > 1)} of the search for settings, or not over yet, are in {_RUNS} only."
-    ]
-    return Content(
+    other_runs = len(by_name.keys() - {row["run"] for row in final})
+    words = [f"{_RUNS} lists {other_runs} more run{'s' * (other_runs > 1)}, which are trials or not over yet."]
+    return PageContent(
         cells,
         title=plan.title,
-        notes=[note for note in [plan.notes, *words * bool(aside)] if note],
+        notes=[note for note in [plan.notes, *words * bool(other_runs)] if note],
         target=plan.final.targets[0] if plan.final.targets else None,
         provenance=_provenance(folder / _PROVENANCE),
     )
 
 
 def _texts(path: Path) -> dict[tuple[str, str], Row]:
-    """Return what a study's results say in words of a cell and a strategy: chosen values, and the paper's figure."""
+    """Return chosen values and published figures, by cell and strategy, from a study's results."""
     if not path.is_file():
         return {}
-    found = {}
+    texts = {}
     for row in _table(path, ("cell", "strategy")):
         try:
             values = conforming(parse_json(row.get("values") or "{}"), _Object)
         except ValueError as error:
             raise InputError(f"{path}: damaged ({error})") from error
-        chosen = ", ".join(f"{key.removeprefix('strategy.')} {_short(value)}" for key, value in values.items())
-        words = {"chosen values": chosen, "paper": row.get("paper", "")}
-        found[row["cell"], row["strategy"]] = {head: text for head, text in words.items() if text}
-    return found
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+        chosen = ", ".join(f"{key.removeprefix('strategy.')} {brief(value)}" for key, value in values.items())
+        columns = {"chosen values": chosen, "paper": row.get("paper", "")}
+        texts[row["cell"], row["strategy"]] = {head: text for head, text in columns.items() if text}
+    return texts
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Return a CSV file's rows; raise ``InputError`` where it cannot be read or lacks a column."""
+    """Return the rows of a CSV file; raise ``InputError`` if it cannot be read or lacks a column."""
     rows = csv.DictReader(io.StringIO(read_text(path, ""), newline=""))
     try:
         if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
@@ -144,15 +139,15 @@ def _table(path: Path, columns: Sequence[str]) -> list[Row]:
         raise InputError(f"{path}: damaged ({error})") from error
 
 
-def _plan(path: Path) -> _Plan:
+def _plan(path: Path) -> _StudyFile:
     try:
-        return _Plan.model_validate(read_toml(path, "study file"))
+        return _StudyFile.model_validate(read_toml(path, "study file"))
     except ValidationError as error:
-        raise InputError(f"study file {path}: {one_line(error, _Plan)}") from error
+        raise InputError(f"study file {path}: {one_line(error, _StudyFile)}") from error
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    """Return a study's provenance but for the environments, which the runs have recorded themselves."""
+    """Return a study's provenance without the environments, which are in the runs' records."""
     if not path.is_file():
         return {}
     return {key: value for key, value in read_record(path, _Object).items() if key != "environments"}

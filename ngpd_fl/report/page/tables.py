@@ -1,4 +1,4 @@
-"""What the page says in tables: figures of groups and of runs, configurations, and how to run them again."""
+"""Tables of the page: figures of groups and runs, configurations, commands and environments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ngpd_fl.report.page.collection import Run
+from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.costs import Cost, cost_text
 from ngpd_fl.report.page.curves import QUANTITIES
 from ngpd_fl.report.page.groups import Cell, Group, gathered
@@ -15,75 +15,75 @@ from ngpd_fl.report.page.settings import Keys, flat, run_command, shared, shown,
 from ngpd_fl.report.table import end_words
 
 _FINGERPRINTS = ("config", "data", "resumed")
-"""What environments say of a run, not of the machine."""
+"""Parts of an environment that belong to the run, not to the machine."""
 
 
-class Figure(NamedTuple):
-    """A cell of a table.
+class RankedText(NamedTuple):
+    """Figure in a table.
 
     Attributes:
-        text: what it says.
-        is_best: whether no other in its column is better.
+        text: the figure with its unit.
+        is_best: whether it is the best in its column.
     """
 
     text: str
     is_best: bool = False
 
 
-def figures(cell: Cell) -> list[list[Figure]]:
-    """Return each group's figures under ``QUANTITIES``."""
+def figures(cell: Cell) -> list[list[RankedText]]:
+    """Return the groups' figures, a row per group and a column per quantity."""
     columns = []
     for quantity in QUANTITIES:
         spreads = [group.final(quantity) for group in cell.groups]
-        ranks = [cell.measure.rank(math.nan if each.mean is None else each.mean) for each in spreads]
-        peers = [rank for rank, group in zip(ranks, cell.groups, strict=True) if not group.is_reference]
+        ranks = [cell.measure.rank(math.nan if spread.mean is None else spread.mean) for spread in spreads]
+        peers = [rank for rank, group in zip(ranks, cell.groups, strict=True) if not group.is_baseline]
         best = max(peers, default=math.inf) if len(peers) > 1 else math.inf
         columns.append(
             [
-                Figure(each.text(cell.measure), math.isfinite(rank) and rank == best and not group.is_reference)
-                for each, rank, group in zip(spreads, ranks, cell.groups, strict=True)
+                RankedText(spread.text(cell.measure), math.isfinite(rank) and rank == best and not group.is_baseline)
+                for spread, rank, group in zip(spreads, ranks, cell.groups, strict=True)
             ]
         )
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def cost_texts(cell: Cell, costs: Sequence[Cost], target: float | None) -> list[list[str]]:
-    """Return what it took each group to reach a target, under ``costs``."""
+    """Return the groups' costs of reaching a target, a row per group and a column per cost."""
     return [["-" if target is None else cost_text(group, cost, target) for cost in costs] for group in cell.groups]
 
 
 def seeds(group: Group) -> str:
-    """Return the seeds, ``1, 2, 3``."""
+    """Return the seeds of a group, e.g. ``1, 2, 3``."""
     return ", ".join(str(run.config.seed) for run in group.runs)
 
 
 def run_rows(cell: Cell) -> list[tuple[str, ...]]:
-    """Return each run's cell, group, seed, end, figures and folder."""
+    """Return a row per run: cell, group, seed, status, figures and folder."""
     rows: list[tuple[str, ...]] = []
     for group in cell.groups:
         for run in group.runs:
             last, text = run.outcome.last, run.outcome.measure.text
-            found = (None, None) if last is None else (last.mean, last.worst)
-            texts = ("-" if value is None else text(value) for value in (*found, run.outcome.averaged_model))
+            values = (None, None) if last is None else (last.mean, last.worst)
+            texts = ("-" if value is None else text(value) for value in (*values, run.outcome.averaged_model))
             rows.append((cell.title, group.label, str(run.config.seed), end_words(run.outcome), *texts, str(run.path)))
     return rows
 
 
 def shared_keys(groups: Sequence[Group]) -> Keys:
-    """Return the keys that all runs have in common."""
+    """Return the keys that all runs share."""
     return {key: shown(value) for key, value in _common(groups).items()}
 
 
 def configurations(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return of each group what it has that not all have, its whole configuration, and the commands of its runs."""
+    """Return the groups' own keys, full configurations, and commands."""
     groups = [group for cell in cells for group in cell.groups]
     common = _common(groups)
-    found = []
+    rows = []
     for cell in cells:
         for group in cell.groups:
             first = group.runs[0]
             own = without(flat(first.config), ["seed", *common])
-            found.append(
+            rows.append(
                 {
                     "cell": cell.title,
                     "label": group.label,
@@ -95,35 +95,35 @@ def configurations(cells: Sequence[Cell]) -> list[dict[str, Any]]:
                     ],
                 }
             )
-    return found
+    return rows
 
 
-def environments(runs: Sequence[Run]) -> list[tuple[str, dict[str, str]]]:
-    """Return on what the runs were made, line by line, each with how many of them were."""
+def environments(runs: Sequence[RecordedRun]) -> list[tuple[str, dict[str, str]]]:
+    """Return the distinct environments of the runs, each with its number of runs."""
     kinds = gathered(runs, lambda run: json.dumps(_machine(run.environment)))
     return [(f"{len(members)} of {len(runs)} runs", json.loads(kind)) for kind, members in kinds.items()]
 
 
 def lines(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested values as lines of text, ``packages.torch`` -> ``2.10.0``."""
-    found: dict[str, str] = {}
+    """Return nested values as flat texts, e.g. ``packages.torch`` -> ``2.10.0``."""
+    flattened: dict[str, str] = {}
     for key, value in values.items():
         inner = isinstance(value, dict)
-        found |= (
+        flattened |= (
             lines(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": "-" if value is None else shown(value)}
         )
-    return found
+    return flattened
 
 
 def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
-    found = {key: value for key, value in environment.items() if key not in _FINGERPRINTS}
-    packages = found.pop("packages", {})
-    return lines(found | packages)
+    values = {key: value for key, value in environment.items() if key not in _FINGERPRINTS}
+    packages = values.pop("packages", {})
+    return lines(values | packages)
 
 
 def _common(groups: Sequence[Group]) -> Keys:
     return without(shared([flat(group.runs[0].config) for group in groups]), ["seed"])
 
 
-def _from_file(run: Run) -> str:
-    return f"ngpd-fl run --config config.toml --seed {run.config.seed}   # with the whole configuration below"
+def _from_file(run: RecordedRun) -> str:
+    return f"ngpd-fl run --config config.toml --seed {run.config.seed}   # with the full configuration above"

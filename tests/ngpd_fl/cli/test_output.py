@@ -34,7 +34,7 @@ def test_a_run_that_nobody_listens_to_is_whole(where: str, tmp_path: Path) -> No
     assert (said.returncode, said.stderr) == (0, ""), said
     folder = RunFolder.open(tmp_path / "out")
     assert folder.summary()["status"] == "finished" and len(folder.metrics()) == 4
-    assert (tmp_path / "out" / "plots" / "split.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "plots" / "partition.png").read_bytes().startswith(b"\x89PNG")
     lines = said.stdout.splitlines()
     assert len(lines) == (1 if "head" in where else 0) or "finished after 3 rounds" in said.stdout
 

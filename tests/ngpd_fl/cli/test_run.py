@@ -22,7 +22,7 @@ from topologies import TorusOptions
 
 ROOT = Path(__file__).resolve().parents[3]
 SHORT = ("run", "--strategy", "dsgd", "--rounds", "2", "--nodes", "4", "--local-steps", "2")
-PLOTS = {"accuracy_rounds", "accuracy_bytes", "accuracy_seconds", "consensus", "graph", "split"}
+PLOTS = {"accuracy_rounds", "accuracy_bytes", "accuracy_seconds", "consensus", "graph", "partition"}
 FILES = {
     "config.toml",
     "environment.json",

@@ -12,7 +12,7 @@ from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import build_topology
 from ngpd_fl.report.graph import graph_figure
-from ngpd_fl.report.partition import split_figure
+from ngpd_fl.report.partition import partition_figure
 
 ROOMS = nx.Graph([("kitchen", "hall"), ("hall", "attic"), ("attic", "kitchen"), ("attic", "cellar")])
 """In order: attic, cellar, hall, kitchen."""
@@ -135,7 +135,7 @@ def test_pictures_and_tables_show_the_labels(tmp_path: Path, capsys: pytest.Capt
     assert shown == list(names)
     counts = RunFolder.open(tmp_path / "run").label_counts()
     assert counts is not None
-    figure = split_figure(config, counts)
+    figure = partition_figure(config, counts)
     figure.draw_without_rendering()
     ticks = [text.get_text().replace("\\$", "$") for text in figure.axes[1].get_xticklabels()]
     assert set(names) <= set(ticks)

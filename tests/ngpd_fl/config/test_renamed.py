@@ -12,7 +12,7 @@ from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, all_fields, all_keys, translated
 from ngpd_fl.config.renamed import FLAGS, KEYS, VALUES, with_names_of_0_1
 from ngpd_fl.flower.run_config import read
-from ngpd_fl.study import Plan
+from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep.space import parse_space
 from tests.support.studies import TEXT
 
@@ -109,13 +109,13 @@ def test_in_a_study(key: str, value: Any, line: str, part: str, tmp_path: Path) 
     place[key] = [value] if part == "search" else value
     path = tmp_path / "study.toml"
     path.write_text(tomli_w.dumps({**content, "strategies": {"a": strategy}}))
-    assert refusal(Plan.parse, path).endswith(line)
+    assert refusal(StudyPlan.parse, path).endswith(line)
 
 
 def test_the_role_in_a_study(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(TEXT.replace('role = "baseline"', 'role = "reference"'))
-    assert refusal(Plan.parse, path) == "strategies.gossip.role: 'reference' was renamed to 'baseline'"
+    assert refusal(StudyPlan.parse, path) == "strategies.gossip.role: 'reference' was renamed to 'baseline'"
 
 
 def test_several_are_answered_in_one_line() -> None:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import load_dataset
-from ngpd_fl.data.scikit_sets import read_digits
+from ngpd_fl.data.scikit_sets import read_digits, read_table
 
 
 def test_values_are_scikit_learns_divided_by_16() -> None:
@@ -41,3 +41,12 @@ def test_validation_depends_on_the_seed_and_is_apart_from_train() -> None:
     data = splits[0]
     assert len(data.validation) == round(0.25 * 1442) and len(data.train) + len(data.validation) == 1442
     assert len(torch.unique(torch.cat([data.train.inputs, data.validation.inputs]).flatten(1), dim=0)) == 1442
+
+
+def test_tables_are_those_of_scikit_learn() -> None:
+    """They are read without importing it, from where it keeps them."""
+    digits, diabetes = load_digits(), load_diabetes(scaled=False)
+    np.testing.assert_array_equal(read_table("digits.csv.gz", ",")[:, :-1], digits.data)
+    np.testing.assert_array_equal(read_table("digits.csv.gz", ",")[:, -1], digits.target)
+    np.testing.assert_array_equal(read_table("diabetes_data_raw.csv.gz"), diabetes.data)
+    np.testing.assert_array_equal(read_table("diabetes_target.csv.gz"), diabetes.target)

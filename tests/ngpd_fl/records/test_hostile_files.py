@@ -28,8 +28,8 @@ from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
 from ngpd_fl.records import ACCURACY, Refused, RunFolder, differences
 from ngpd_fl.report import read_run
-from ngpd_fl.report.page.collection import Run
-from ngpd_fl.report.page.study import arrange
+from ngpd_fl.report.page.collection import RecordedRun
+from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
 from ngpd_fl.report.plots import all_events
 from ngpd_fl.report.table import line_by_line, side_by_side
@@ -39,7 +39,7 @@ from ngpd_fl.study.runs import RunStore
 from ngpd_fl.sweep import SweepPlan, ranked, read_trials, run_sweep
 from ngpd_fl.sweep.trials import Trials
 from ngpd_fl.training.run import run
-from tests.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
+from tests.support.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
 from tests.support.studies import TEXT
 
 FEW, MANY = 40, 20_000
@@ -74,14 +74,14 @@ def shown(folder: Path) -> None:
     """What ``show`` and ``report`` say of a run."""
     outcome = read_run(folder)
     line_by_line(outcome), side_by_side([outcome])
-    found = Run(folder, outcome, RunFolder(folder).environment())
+    found = RecordedRun(folder, outcome, RunFolder(folder).environment())
     environments([found]), lines(found.environment)
     differences(found.environment, found.environment)
 
 
 def study_shown(folder: Path) -> None:
     """What ``report`` makes of a study's tables."""
-    arrange([Run(folder / "runs" / "one", read_run(folder / "runs" / "one"), {})])
+    page_content([RecordedRun(folder / "runs" / "one", read_run(folder / "runs" / "one"), {})])
 
 
 def checkpoint(folder: Path) -> None:

@@ -15,8 +15,8 @@ from ngpd_fl.config.renamed import KEYS, VALUES
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.versions import written_by
-from ngpd_fl.study import PLAN, Plan, standing
-from ngpd_fl.study.runs import Runs
+from ngpd_fl.study import STUDY_FILE, StudyPlan, study_progress
+from ngpd_fl.study.runs import RunStore
 from ngpd_fl.training.run import run
 from strategies.compression.options import Quantize
 
@@ -89,10 +89,10 @@ def test_show_a_study_and_know_its_runs(old: Path, capsys: pytest.CaptureFixture
     assert main(["show", str(old / "study")]) == 0
     shown = capsys.readouterr().out
     assert "baselines" in shown and "3 of 3 runs done" in shown and "lie" in shown
-    now = standing(Plan.read(old / "study" / PLAN, recorded=True), old / "study")
-    assert {slot.key for slot in now.slots} == {path.name for path in (old / "study" / "runs").iterdir()}
+    now = study_progress(StudyPlan.read(old / "study" / STUDY_FILE, recorded=True), old / "study")
+    assert {run.key for run in now.runs} == {path.name for path in (old / "study" / "runs").iterdir()}
     for path in (old / "study" / "runs").iterdir():
-        assert Runs.key(RunFolder(path).config()) == path.name
+        assert RunStore.key(RunFolder(path).config()) == path.name
 
 
 def test_one_page_about_all(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_one_page_about_all(tmp_path: Path) -> None:
     assert "neighbor-synchronous" in page.read_text()
     assert main(["report", str(OLD / "study"), "--out", str(tmp_path / "study.html")]) == 0
     text = (tmp_path / "study.html").read_text()
-    assert "A study of version 0.1" in text and 'class="reference"' in text  # the row that is not ranked
+    assert "A study of version 0.1" in text and 'class="baseline"' in text  # the row that is not ranked
 
 
 def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:

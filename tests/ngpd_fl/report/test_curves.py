@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, Cost, consensus_figure, measure_figure
+from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, CostAxis, consensus_figure, measure_figure
 from ngpd_fl.report.style import PALETTE
 
 MakeOutcome = Callable[..., Outcome]
@@ -24,7 +24,7 @@ MakeOutcome = Callable[..., Outcome]
         (SECONDS, "training time (s)", [0, 0.5, 1, 1.5, 2, 2.5]),
     ],
 )
-def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list[float]) -> None:
+def test_accuracy(make_outcome: MakeOutcome, cost: CostAxis, label: str, spent: list[float]) -> None:
     outcome = make_outcome()
     (axes,) = measure_figure([outcome], cost).axes
     averaged, mean = axes.lines

@@ -60,7 +60,7 @@ def test_grey_nodes_are_said_to_be_those_without_a_value() -> None:
     config = configured("ring", nodes=3)
     for values, is_said in (([0.1, math.nan, 0.5], True), ([0.1, 0.9, 0.5], False)):
         axes = graph_figure(config, build_topology(config), values).axes[0]
-        assert ("grey: not evaluated" in axes.get_title(loc="left")) == is_said
+        assert ("gray: not evaluated" in axes.get_title(loc="left")) == is_said
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,6 @@ def test_a_graph_that_varies_says_so() -> None:
     figure = graph_figure(config, topology)
     (axes,) = figure.axes
     assert "a random matching each round" in axes.get_title(loc="left")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["every edge", "active in the first round"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all edges", "active in the first round"]
     union, active = (each for each in axes.collections if isinstance(each, LineCollection))
     assert (len(union.get_segments()), len(active.get_segments())) == (8, int(topology.active(0).sum()))

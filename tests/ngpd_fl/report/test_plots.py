@@ -26,7 +26,7 @@ def short(**values: object) -> Config:
 def test_a_run(tmp_path: Path) -> None:
     run(short(), tmp_path)
     written = write_plots(tmp_path)
-    assert {path.name for path in written} == CURVES | {"graph.png", "split.png"}
+    assert {path.name for path in written} == CURVES | {"graph.png", "partition.png"}
     assert all(path.parent == tmp_path / "plots" and path.read_bytes().startswith(PNG) for path in written)
     before = {path: path.read_bytes() for path in written}
     assert {path: path.read_bytes() for path in write_plots(str(tmp_path))} == before
@@ -83,7 +83,7 @@ def test_a_run_without_an_evaluation(tmp_path: Path) -> None:
     run(short(), tmp_path / "run")
     (tmp_path / "run" / "metrics.jsonl").unlink()
     (tmp_path / "run" / "summary.json").unlink()
-    assert {path.name for path in write_plots(tmp_path / "run")} == {"graph.png", "split.png"}
+    assert {path.name for path in write_plots(tmp_path / "run")} == {"graph.png", "partition.png"}
     assert write_plots(tmp_path) == []
 
 
@@ -107,7 +107,7 @@ def test_runs_by_the_clock(mode: str, tmp_path: Path) -> None:
     devices = {"mix": {"raspberry-pi-4": 1}, "step_sigma": 1.0}
     config = short(training={"rounds": 3, "local_steps": 1, "mode": mode}, model="softmax", devices=devices)
     run(config, tmp_path, event_log=True)
-    more = {"accuracy_virtual.png", "accuracy_joules.png", "graph.png", "split.png", "timeline.png"}
+    more = {"accuracy_virtual.png", "accuracy_joules.png", "graph.png", "partition.png", "timeline.png"}
     assert {path.name for path in write_plots(tmp_path)} - {"staleness.png"} == CURVES | more
 
 
@@ -115,8 +115,8 @@ def test_the_split_is_drawn_from_the_records_and_else_from_the_data(tmp_path: Pa
     run(short(), tmp_path / "run")
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace('dataset = "digits"', 'dataset = "mnist"\ndata_dir = "gone"'))
-    assert tmp_path / "run" / "plots" / "split.png" in write_plots(tmp_path / "run")
-    (tmp_path / "run" / "plots" / "split.png").unlink()
+    assert tmp_path / "run" / "plots" / "partition.png" in write_plots(tmp_path / "run")
+    (tmp_path / "run" / "plots" / "partition.png").unlink()
     (tmp_path / "run" / "label_counts.json").unlink()
     with pytest.raises(InputError, match=r"data\.data_dir: mnist is not in"):
         write_plots(tmp_path / "run")

@@ -12,7 +12,7 @@ import pytest
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, RMSE
 from ngpd_fl.report import Outcome, units, write_comparison
-from ngpd_fl.report.setting import common_words, graph_words, setting_words, split_words
+from ngpd_fl.report.setting import common_words, graph_words, partition_words, setting_words
 from ngpd_fl.report.table import end_words, heads, line_by_line, ranked, side_by_side
 from ngpd_fl.training.run import run
 
@@ -77,7 +77,7 @@ def test_graphs(topology: dict[str, object], words: str) -> None:
 
 def test_settings() -> None:
     config = Config(partition={"name": "dirichlet", "alpha": 0.1}, training={"rounds": 1}, seed=7)
-    assert split_words(config) == "digits, dirichlet (alpha 0.1, min_size 10)"
+    assert partition_words(config) == "digits, dirichlet (alpha 0.1, min_size 10)"
     assert setting_words(config).endswith("; 1 round of 8 local steps; seed 7")
     assert "ngpd" not in setting_words(config)
     assert common_words([config, config]) == setting_words(config)
@@ -220,7 +220,7 @@ def test_a_schedule_and_lost_messages_are_said() -> None:
     words = setting_words(Config(training=step, network={"message_loss": 0.1}))
     assert words.endswith("8 local steps, lr by step after 9, 20, warm-up 2, 10 % of messages lost; seed 0")
     lie = {"burst_begin": 0.1, "byzantine": [{"node": 0, "kind": "gaussian"}]}
-    assert setting_words(Config(faults=lie)).endswith(", faults (burst_begin, lie); seed 0")
+    assert setting_words(Config(faults=lie)).endswith(", faults (burst_begin, byzantine); seed 0")
     assert setting_words(Config()).endswith("30 rounds of 8 local steps; seed 0")
 
 
@@ -240,11 +240,11 @@ def test_a_run_by_the_clock(make_outcome: MakeOutcome) -> None:
     outcome = make_outcome(target=0.34, mean_accuracy=0.35, virtual_seconds=75.0, joules=12_345.0)
     outcome.summary["clock"] = CLOCK
     said = dict(line_by_line(outcome))
-    assert said["clock"] == "local; 3 pi, 1 nano"
+    assert said["clock"] == "neighbor-synchronous; 3 pi, 1 nano"
     assert said["virtual time"] == "1:15 min"
     assert said["energy"] == "12.3 kJ"
     assert said["rounds of a node"] == "2 to 5, mean 4.0"
-    assert said["messages"] == "1,234 sent, 1,200 taken in, 20 lost, 10 outdated, 4 on their way"
+    assert said["messages"] == "1,234 sent, 1,200 received, 20 lost, 10 outdated, 4 in flight"
     assert said["staleness"] == "mean 0.50, at most 2 (rounds of the receiver)"
     assert said["target"].endswith("1:15 min of virtual time, 12.3 kJ)")
 
@@ -273,8 +273,8 @@ def test_the_setting_says_how_rounds_are_run_and_what_on() -> None:
         devices={"mix": {"raspberry-pi-4": 3, "jetson-nano": 1}, "slow": {3: 10.0}, "step_sigma": 0.5},
     )
     assert (
-        "local, timeout 2.5 s, devices drawn, 75 % raspberry-pi-4, 25 % jetson-nano, spread of step times 0.5, "
-        "slow: 3 (x 10); seed 0" in setting_words(config)
+        "neighbor-synchronous, timeout 2.5 s, devices drawn, 75 % raspberry-pi-4, 25 % jetson-nano, "
+        "spread of step times 0.5, slow: 3 (x 10); seed 0" in setting_words(config)
     )
     assert "synchronous" not in setting_words(Config())
     assert "synchronous, devices 8 jetson-nano;" in setting_words(Config(devices={"classes": ["jetson-nano"] * 8}))

@@ -24,7 +24,7 @@ from ngpd_fl.training.run import run
 from strategies import NGPDOptions, Phase
 
 NODES, EACH, DECAY = 3, 118, 0.5
-PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "split"}
+PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "partition"}
 
 
 def linear(**strategy: Any) -> Config:

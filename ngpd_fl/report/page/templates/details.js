@@ -1,16 +1,16 @@
 "use strict";
 
-/* One chosen run: its graph with the nodes' accuracies over the rounds, its split, what its nodes did when. */
+/* One chosen run: the graph with its nodes' values over the rounds, the partition, and the timeline of the nodes. */
 (() => {
   const { data, plain, config, layout, axis, whenSeen } = page;
   const choice = document.getElementById("run");
   if (!choice) return;
-  const [slider, play, said] = ["round", "play", "round-text"].map((id) => document.getElementById(id));
-  const [graphPlot, splitPlot, timelinePlot] = ["graph", "split", "timeline"].map((id) => document.getElementById(id));
+  const [slider, play, roundText] = ["round", "play", "round-text"].map((id) => document.getElementById(id));
+  const [graphPlot, partitionPlot, timelinePlot] = ["graph", "partition", "timeline"].map((id) => document.getElementById(id));
 
   const STEP = 350; // ms from one evaluation to the next when played
-  const LABELLED = 64; // up to so many nodes have their numbers written on them
-  const CELLS = 300; // up to so many counts are written into the heat map
+  const LABELLED = 64; // most nodes with names in the graph
+  const CELLS = 300; // most cells with counts in the heat map
   const PATTERNS = { computes: "", "computes in vain": "/", waits: ".", "is away": "x" };
 
   const run = () => data.details.runs[Number(choice.value)];
@@ -18,7 +18,7 @@
 
   const unseen = { showgrid: false, zeroline: false, visible: false };
 
-  /* Values of the nodes at the slider's evaluation, as they are shown. */
+  /* Values of the nodes at the slider's evaluation, in the unit shown. */
   const values = (each) => {
     const { factor } = measureOf(each);
     return (each.values[Number(slider.value)] ?? []).map((value) => (value === null ? null : factor * value));
@@ -32,7 +32,7 @@
     return [Math.min(...all), Math.max(...all)];
   };
 
-  /* What a node is called: its label or its number. */
+  /* Name of a node: its label or its number. */
   const name = (each, node) => plain(data.details.graphs[each.graph].names[node] ?? String(node));
 
   const nodeTexts = (each, shown) => {
@@ -41,7 +41,7 @@
     return shown.map((value, node) => `node ${name(each, node)}: ${text(value)}`);
   };
 
-  /* The node's name, and below it what it is worth where there is room: colors alone are not read by everybody. */
+  /* The node's name and, if there is room, its value, for readers who cannot tell the colors apart. */
   const nodeLabel = (node, value, size) =>
     size >= 30 && value !== null ? `<b>${node}</b><br>${Number(value.toPrecision(2))}` : node;
 
@@ -95,7 +95,7 @@
     Plotly.react(graphPlot, [edges, nodes], own, config);
   };
 
-  const sayRound = () => {
+  const showRound = () => {
     const each = run();
     const known = values(each).filter((value) => value !== null);
     const { unit, name } = measureOf(each);
@@ -103,14 +103,14 @@
     const range = known.length
       ? `, ${name} of the nodes ${Math.min(...known).toFixed(digits)} to ${Math.max(...known).toFixed(digits)}${unit}`
       : "";
-    said.textContent = `round ${each.rounds[Number(slider.value)] ?? 0}${range}`;
+    roundText.textContent = `round ${each.rounds[Number(slider.value)] ?? 0}${range}`;
   };
 
-  const drawSplit = () => {
+  const drawPartition = () => {
     const each = run();
     const { labels, cell } = each;
-    splitPlot.hidden = !labels;
-    document.getElementById("split-why").hidden = Boolean(labels);
+    partitionPlot.hidden = !labels;
+    document.getElementById("partition-why").hidden = Boolean(labels);
     if (!labels) return;
     const classes = labels.counts[0].map((_, group) => group);
     const z = classes.map((group) => labels.counts.map((row) => row[group] || null));
@@ -136,7 +136,7 @@
       xaxis: axis("node", { ...whole(labels.counts.length), ...named(each, labels.counts.length) }),
       yaxis: axis(labels.group, whole(classes.length)),
     });
-    Plotly.react(splitPlot, [map], own, config);
+    Plotly.react(partitionPlot, [map], own, config);
   };
 
   const drawTimeline = () => {
@@ -180,12 +180,12 @@
 
   const again = [
     whenSeen(graphPlot, drawGraph),
-    whenSeen(splitPlot, drawSplit),
+    whenSeen(partitionPlot, drawPartition),
     whenSeen(document.getElementById("timeline-part"), drawTimeline),
   ];
 
   const atRound = () => {
-    sayRound();
+    showRound();
     again[0]();
   };
 
@@ -196,8 +196,8 @@
     slider.value = slider.max;
     const part = document.getElementById("timeline-part");
     part.hidden = !each.timeline;
-    if (each.timeline) document.getElementById("timeline-head").textContent = `What the nodes do when${each.timeline.part}`;
-    sayRound();
+    if (each.timeline) document.getElementById("timeline-head").textContent = `Timeline of the nodes${each.timeline.part}`;
+    showRound();
     again.forEach((draw) => draw());
   };
 

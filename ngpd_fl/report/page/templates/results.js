@@ -1,19 +1,19 @@
 "use strict";
 
-/* Each setting's curves and what it takes to reach the target that is typed in. */
+/* Curves of each setting, and the costs of reaching the target that the reader enters. */
 (() => {
   const { data, plain, words, median, config, layout, axis, whenSeen } = page;
 
-  const SHOWN = 8; // of more groups the legend brings the others in
-  const MARKERS = 12; // on a line, so that colors are not all that tells lines apart
+  const SHOWN = 8; // most groups shown at first; the legend shows the others
+  const MARKERS = 12; // markers on a line, for readers who cannot tell the colors apart
   const DASHES = { mean: "solid", worst: "2px,3px", averaged_model: "7px,3px" };
 
   const plotlyDash = (dash) => (dash ? dash.split(" ").map((length) => `${length}px`).join(",") : "solid");
   const named = (group) => plain(group.ends ? `${group.label} (${group.ends})` : group.label);
 
-  /* The lines of one group: with a band over its runs where there are several. */
+  /* Lines of one group, with a band if it has several runs. */
   const traces = (cell, group, place, cost, quantities, dashOf) => {
-    const found = [];
+    const lines = [];
     const { factor, unit } = cell.measure;
     const visible = place < SHOWN ? true : "legendonly";
     quantities.forEach((quantity) => {
@@ -26,12 +26,12 @@
         const edge = (sign) => y.map((value, at) => (value === null ? null : value + sign * factor * (line.sd[at] ?? 0)));
         const hidden = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
         const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.look.color.slice(at, at + 2), 16));
-        found.push({ ...hidden, y: edge(-1) });
-        found.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
+        lines.push({ ...hidden, y: edge(-1) });
+        lines.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
       }
       const several = quantities.length > 1;
       const digits = unit ? 2 : 4;
-      found.push({
+      lines.push({
         ...shared,
         y,
         name: several ? `${named(group)}: ${data.quantities[quantity]}` : named(group),
@@ -45,7 +45,7 @@
         hovertemplate: `%{text}, ${plain(data.costs[cost].label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
       });
     });
-    return found;
+    return lines;
   };
 
   const drawCurves = (section, cell) => {
@@ -66,7 +66,7 @@
     Plotly.react(section.querySelector(".curves"), lines, own, config);
   };
 
-  /* Where each run's mean over the nodes is first at least as good as the target. */
+  /* Costs of reaching the target: at the first evaluation of each run whose mean over nodes reaches it. */
   const costTexts = (cell, group, target) => {
     const sign = cell.measure.higher_is_better ? 1 : -1;
     const places = group.runs.map((run) =>

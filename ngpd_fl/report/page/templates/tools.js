@@ -1,11 +1,11 @@
 "use strict";
 
-/* What both parts of the page use: its data, numbers in words, how plots look, and drawing only what is seen. */
+/* Shared by all parts of the page: its data, formatted numbers, layouts of plots, and drawing on demand. */
 const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   document.documentElement.className = "scripted";
 
-  /* Text for plotly, which takes some tags for its own. */
+  /* Escaped text: plotly interprets some tags. */
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   const withPrefix = (number, unit, prefixes) => {
@@ -17,7 +17,7 @@ const page = (() => {
     return { number, unit: prefixes[place] + unit, place };
   };
 
-  /* The same words as in the tables that the page comes with (report/units.py). */
+  /* The same formats as in the static tables (report/units.py). */
   const words = {
     rounds: (amount) => String(amount),
     bytes: (amount) => {
@@ -49,11 +49,11 @@ const page = (() => {
   };
 
   const config = {
-    displayModeBar: false, // it covers what it stands over where there is no mouse; a double click resets the zoom
+    displayModeBar: false, // it covers the plot on touch screens; a double click resets the zoom
     responsive: true,
   };
 
-  /* A layout: what all plots have in common, and what one has besides. */
+  /* Layout of a plot: common settings and its own. */
   const layout = (own) => ({
     font: { family: "system-ui, sans-serif", size: 13, color: "#1d2329" },
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -71,7 +71,7 @@ const page = (() => {
     ...own,
   });
 
-  /* Call draw once the element comes near the screen, and again whenever asked from then on. */
+  /* Draw when the element first comes near the screen. The returned function draws it again from then on. */
   const whenSeen = (element, draw) => {
     let seen = false;
     const observer = new IntersectionObserver(
@@ -87,7 +87,7 @@ const page = (() => {
     return () => seen && draw();
   };
 
-  /* Say in the contents which part is being read. */
+  /* Mark the visible section in the contents. */
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const reading = new IntersectionObserver(
     (entries) => {

@@ -59,7 +59,7 @@ def test_figures_are_drawn_when_they_come_into_view(tab: Any) -> None:
 
 
 def test_it_opens_without_a_complaint_and_asks_for_nothing(tab: Any, written: Path) -> None:
-    for selector in (".curves", "#graph", "#split", "#timeline"):
+    for selector in (".curves", "#graph", "#partition", "#timeline"):
         drawn(tab, selector)
     assert tab.complaints == [] and tab.dialogs == []
     assert [url for url in tab.requests if not url.startswith(("data:", "blob:"))] == [written.as_uri()]
@@ -87,7 +87,7 @@ def test_the_switch_changes_what_curves_are_drawn_against(tab: Any) -> None:
 def test_an_axis_without_data_is_off_and_says_why(tab: Any) -> None:
     energy = tab.get_by_role("radio", name="energy", exact=True)
     assert energy.is_disabled()
-    assert tab.get_by_text("energy: not every run here knows").is_visible()
+    assert tab.get_by_text("energy: not all runs here know").is_visible()
 
 
 def test_the_other_quantities(tab: Any) -> None:

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.page.collection import Run
+from ngpd_fl.report.page.chart import looks
+from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.costs import COSTS, cost_text
 from ngpd_fl.report.page.curves import curves, thinned
 from ngpd_fl.report.page.groups import Cell, Group, make_cells
-from ngpd_fl.report.page.look import looks
 from tests.ngpd_fl.report.conftest import metrics
 from tests.ngpd_fl.report.page.conftest import tiny
 
 
-def made(rounds: int = 2, status: str = "finished", **values: Any) -> Run:
+def made(rounds: int = 2, status: str = "finished", **values: Any) -> RecordedRun:
     config = tiny(**values)
     found = [metrics(round, 4) for round in range(rounds + 1)]
-    return Run(Path("run"), Outcome("run", config, found, {"status": status}), {})
+    return RecordedRun(Path("run"), Outcome("run", config, found, {"status": status}), {})
 
 
 def test_groups_and_their_labels() -> None:
@@ -33,7 +33,7 @@ def test_a_reference_is_named_and_stands_below_whatever_it_reaches() -> None:
     reference = made(9, strategy="dsgd", training={"baseline": "fedavg"})
     (cell,) = make_cells([reference, made(1, strategy="dsgd"), made(2, strategy="ngpd")])
     assert [group.label for group in cell.groups] == ["ngpd", "dsgd", "fedavg (dsgd)"]
-    assert [group.is_reference for group in cell.groups] == [False, False, True]
+    assert [group.is_baseline for group in cell.groups] == [False, False, True]
     (alone,) = make_cells([reference])
     assert alone.groups[0].label == "fedavg (dsgd)"
 

@@ -47,10 +47,10 @@ def test_a_study(study: Path) -> None:
     out = write_page([study], study / "report.html")
     text, page = out.read_text(encoding="utf-8"), Page(out)
     assert "<h1>Which is best</h1>" in text and "Not as the paper" in text
-    assert "1 further run of the search" in text
+    assert "lists 1 more run, which" in text
     first, second = page.tables["setting-1"], page.tables["setting-2"]
     assert first[0][-2:] == ["chosen values", "paper"]
-    assert [row[0] for row in first[2:]] == ["ours", "base reference"]
+    assert [row[0] for row in first[2:]] == ["ours", "base baseline"]
     assert first[2][-2:] == ["lr 0.0123", "97.1 % (table 2)"] and first[3][-2:] == ["", ""]
     assert [row[0] for row in second[2:]] == ["ours"] and first[2][2:5] == second[2][2:5]
     assert [row[0] for row in page.tables["overview"][1:]] == ["ring/iid", "ring/skewed"]
