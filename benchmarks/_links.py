@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.peer.frame import HEADER_BYTES, Codec, Head, Kind
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
 from ngpd_fl.peer.transport.outbox import Outbox
@@ -82,7 +83,8 @@ class Framed(Http):
             self._transport.send(edge, [frame])
             return
         fields = {"params": torch.from_numpy(np.frombuffer(frame, np.float32).copy())}
-        self._transport.send(edge, self._codec(len(frame)).write(Head(Kind.MESSAGE, edge, 0, 0), fields))
+        head = Head(Kind.MESSAGE, edge, EdgeHeader(0, -1, 0, 0))
+        self._transport.send(edge, self._codec(len(frame)).write(head, fields))
 
     def _codec(self, size: int) -> Codec:
         return Codec(b"0123456789abcdef", ParamsMessage(torch.zeros(1).expand(size // 4)))

@@ -1,4 +1,4 @@
-"""Numbering of directed edges.
+"""Directed edges: their numbering, and the header of a message over one.
 
 Edge e = (i, j), i < j, of a graph is two directed edges: number 2 e from i to j, and number 2 e + 1 from j to i. Arrays
 over directed edges are in this order. Some have one entry more, for "no edge".
@@ -6,7 +6,7 @@ over directed edges are in this order. Some have one entry more, for "no edge".
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,27 @@ from numpy.typing import NDArray
 from topologies import Weights
 
 Edges = TypeVar("Edges", int, NDArray[np.int64])
+
+
+BITMAP_BITS = 63
+"""Messages that a header acknowledges: as many as a signed integer has bits without its sign."""
+
+
+class EdgeHeader(NamedTuple):
+    """What a message says about its edge, apart from its content.
+
+    Attributes:
+        sequence: messages that its sender had sent over the edge before.
+        newest: sequence number of the newest message that its sender has applied of those that came the other way,
+            -1 where there is none.
+        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        round: its sender's round.
+    """
+
+    sequence: int
+    newest: int
+    bitmap: int
+    round: int
 
 
 def reverse(edge: Edges) -> Edges:

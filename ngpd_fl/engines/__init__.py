@@ -1,6 +1,6 @@
 """Engines: they run an algorithm on the nodes of a network."""
 
-from ngpd_fl.engines.acknowledgements import EdgeHeader
+from ngpd_fl.core.directed_edges import EdgeHeader
 from ngpd_fl.engines.baseline import BaselineEngine, PooledMinibatches, all_reduce_bytes, fedavg_bytes
 from ngpd_fl.engines.engine import Engine, EngineSettings, RoundInfo, check_topology, default_chunk_size
 from ngpd_fl.engines.event_driven import EventEngine

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.core.directed_edges import reverse
+from ngpd_fl.core.directed_edges import BITMAP_BITS, EdgeHeader, reverse
 
-WIDTH = 63
-"""Bits of a bitmap that are used: as many as a signed integer has without its sign."""
-_BITMAP = (1 << WIDTH) - 1
+_MASK = (1 << BITMAP_BITS) - 1
 
 Integers = NDArray[np.int64]
-
-
-class EdgeHeader(NamedTuple):
-    """What a message says about its edge, apart from its content.
-
-    Attributes:
-        sequence: messages that its sender had sent over the edge before.
-        newest: sequence number of the newest message that its sender has applied of those that came the other way,
-            -1 where there is none.
-        bitmap: bit k says that the one numbered ``newest - k`` was applied.
-        round: its sender's round.
-    """
-
-    sequence: int
-    newest: int
-    bitmap: int
-    round: int
 
 
 class Acknowledgements:
@@ -62,7 +41,7 @@ class Acknowledgements:
 
 def shifted(bitmap: Integers, places: Integers) -> Integers:
     """Return bitmaps as seen from messages sent ``places`` later; what is older than 63 messages falls out."""
-    return np.where(places < WIDTH, (bitmap << np.minimum(places, WIDTH - 1)) & _BITMAP, 0)
+    return np.where(places < BITMAP_BITS, (bitmap << np.minimum(places, BITMAP_BITS - 1)) & _MASK, 0)
 
 
 def applied_before(sent: Integers, newest: Integers, bitmap: Integers) -> Integers:

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ngpd_fl.core.directed_edges import receivers, reverse
+from ngpd_fl.core.directed_edges import EdgeHeader, receivers, reverse
 from ngpd_fl.core.message_loss import traffic
-from ngpd_fl.engines.acknowledgements import Acknowledgements, EdgeHeader, applied_before
+from ngpd_fl.engines.acknowledgements import Acknowledgements, applied_before
 from ngpd_fl.engines.blocks import Block
 from ngpd_fl.engines.round_graphs import RoundGraphs
 from strategies import Headers, RoundView

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Read, Work, from_json, to_json
-from ngpd_fl.core.directed_edges import reverse
-from ngpd_fl.engines.acknowledgements import Acknowledgements, EdgeHeader, applied_before
+from ngpd_fl.core.directed_edges import EdgeHeader, reverse
+from ngpd_fl.engines.acknowledgements import Acknowledgements, applied_before
 from ngpd_fl.engines.blocks import Block
 from ngpd_fl.engines.messages import InFlightMessages, Key
 from ngpd_fl.faults import Tampering

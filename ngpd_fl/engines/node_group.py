@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.core.batching import over_nodes
-from ngpd_fl.engines.acknowledgements import EdgeHeader
+from ngpd_fl.core.directed_edges import EdgeHeader
 from ngpd_fl.engines.blocks import make_blocks
 from ngpd_fl.engines.edge_state import EdgeState, Round
 from ngpd_fl.engines.engine import EngineSettings

@@ -1,9 +1,9 @@
-"""What client and server write into Flower's messages. Nothing here looks into a payload.
+"""The records in Flower's messages between clients and server. Nothing here looks into a payload.
 
-A parcel is two records. ``letters`` holds arrays by name: ``edge/FIELD/NUMBER`` is one value for a directed edge, and
-``node/FIELD/NUMBER`` one that a node says to all its neighbors. ``slips`` holds, by the directed edge's number, what
-that message says about its edge; an edge without one carries no message. Numbers are those of the graph, never
-Flower's.
+The messages of nodes are two records. ``payload`` holds arrays by name: ``edge/FIELD/NUMBER`` is one value for a
+directed edge, and ``node/FIELD/NUMBER`` one that a node sends to all its neighbors. ``headers`` holds the
+``EdgeHeader`` of each message by the number of its directed edge; an edge without one carries no message. Numbers are
+those of the graph, never Flower's.
 """
 
 from __future__ import annotations
@@ -14,45 +14,48 @@ from typing import Any, NamedTuple
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from ngpd_fl.core.code_version import code_version as code_version
+from ngpd_fl.core.directed_edges import EdgeHeader
 
-LETTERS, SLIPS, NOTE, FIGURES, MODELS = "letters", "slips", "note", "figures", "models"
+PAYLOAD, HEADERS, NOTE, FIGURES, MODELS = "payload", "headers", "note", "figures", "models"
 """Names of a message's records."""
 
 REFUSED = 1000
 """Code of the error that a client answers with where it cannot take part; Flower's own codes are small."""
 
 
-class Mail(NamedTuple):
-    """A parcel on its way.
+class NodeMessages(NamedTuple):
+    """Messages of nodes, as Flower carries them.
 
     Attributes:
-        letters: content by name.
-        slips: what the messages say about their edges.
+        payload: content by name.
+        headers: directed edge -> what its message says about the edge.
     """
 
-    letters: dict[str, Array]
-    slips: dict[str, list[int]]
+    payload: dict[str, Array]
+    headers: dict[int, EdgeHeader]
 
 
 def note(values: Mapping[str, Any]) -> ConfigRecord:
-    """Return the record that says what a message is about."""
+    """Return the record of a message's subject."""
     return ConfigRecord(dict(values))
 
 
 def noted(content: RecordDict) -> dict[str, Any]:
-    """Return what a message is about."""
+    """Return the subject of a message."""
     return dict(content.config_records[NOTE])
 
 
-def put(content: RecordDict, mail: Mail) -> None:
-    """Write a parcel into a message."""
-    content[LETTERS] = ArrayRecord(mail.letters)
-    content[SLIPS] = ConfigRecord(dict(mail.slips))
+def put(content: RecordDict, messages: NodeMessages) -> None:
+    """Write messages of nodes into one of Flower's."""
+    content[PAYLOAD] = ArrayRecord(messages.payload)
+    content[HEADERS] = ConfigRecord({str(edge): list(header) for edge, header in messages.headers.items()})
 
 
-def get(content: RecordDict) -> Mail:
-    """Return the parcel of a message; empty where there is none."""
-    if LETTERS not in content.array_records:
-        return Mail({}, {})
-    slips: dict[str, Any] = dict(content.config_records[SLIPS])
-    return Mail(dict(content.array_records[LETTERS]), slips)
+def get(content: RecordDict) -> NodeMessages:
+    """Return the messages of nodes in one of Flower's; empty where there are none."""
+    if PAYLOAD not in content.array_records:
+        return NodeMessages({}, {})
+    headers: dict[str, Any] = dict(content.config_records[HEADERS])
+    return NodeMessages(
+        dict(content.array_records[PAYLOAD]), {int(edge): EdgeHeader(*values) for edge, values in headers.items()}
+    )

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ngpd_fl.core.directed_edges import reverse
 from ngpd_fl.engines import EdgeHeader, NodeGroup, OutgoingMessages, RoundInfo, example_payload
 from ngpd_fl.peer.claims import Claims
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
@@ -109,8 +110,8 @@ class PeerEngine:
         self._rounds = job.config.training.rounds
         self._steps = job.config.training.local_steps * len(self.nodes)
         self._transport = transport
-        letter = example_payload(job.strategy, job.model.start())
-        self._codec = Codec(run, letter, message_dtype(job.config.strategy))
+        message = example_payload(job.strategy, job.model.start())
+        self._codec = Codec(run, message, message_dtype(job.config.strategy))
         self._per_edge = job.strategy.options.needs.per_edge
         self._waits = waits
         self._is_over = is_over
@@ -156,9 +157,9 @@ class PeerEngine:
         work = self._crew.work(number)
         # What has come by now was written before its sender could apply what is sent below: headers need that.
         newest = {} if self._waits_for_all else self.inbox.take_newest()
-        parcel = self._crew.write(number)
-        for edge, slip in parcel.headers.items():
-            self._transport.send(edge, self._frame(edge, slip, parcel))
+        messages = self._crew.write(number)
+        for edge, header in messages.headers.items():
+            self._transport.send(edge, self._frame(edge, header, messages))
         sent = self._take(number, self._wait(number) if self._waits_for_all else newest)
         self.round = number + 1
         return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps, sent)
@@ -244,7 +245,7 @@ class PeerEngine:
     def _settle_lives(self) -> None:
         """Tell senders that were refused why, and take a higher number where this end was."""
         for edge, life in self.inbox.take_outdated().items():
-            self._send(Kind.HELLO, edge ^ 1)
+            self._send(Kind.HELLO, reverse(edge))
             if self._outdated.get(edge) != life:
                 self._outdated[edge] = life
                 self._on_event(
@@ -282,26 +283,26 @@ class PeerEngine:
             met = {self._name(edge) for edge in frames}
             self._claims.meet(met, number)
             self._doubted -= met
-        frames = {edge: frame for edge, frame in frames.items() if self._crew.arrives(frame.head.round, edge)}
+        frames = {edge: frame for edge, frame in frames.items() if self._crew.arrives(frame.head.header.round, edge)}
         reset = [edge for edge, frame in frames.items() if self._is_reset(edge, frame.head)]
         self._known |= {edge: frame.head.life for edge, frame in frames.items()}
         self._crew.reset(reset)
-        slips, letters = {}, dict[str, dict[int, Tensor]]()
+        headers, payload = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
-            applied = (head.newest, head.bitmap) if head.heard == self._number(edge) else (-1, 0)
-            slips[edge] = EdgeHeader(head.sequence, *applied, head.round)
-            self.ages[max(0, number - head.round)] += 1
+            header = head.header
+            headers[edge] = header if head.heard == self._number(edge) else header._replace(newest=-1, bitmap=0)
+            self.ages[max(0, number - header.round)] += 1
             for name, value in fields.items():
                 source = edge if name in self._per_edge else self._crew.incoming[edge]
-                letters.setdefault(name, {})[source] = value
-        return self._crew.read(number, OutgoingMessages(letters, slips))
+                payload.setdefault(name, {})[source] = value
+        return self._crew.read(number, OutgoingMessages(payload, headers))
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
         """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
         found = {}
         for edge, frame in frames.items():
             head = frame.head
-            if head.heard == self._number(edge) and head.newest >= self._crew.sent(edge ^ 1):
+            if head.heard == self._number(edge) and head.header.newest >= self._crew.sent(reverse(edge)):
                 self.inbox.refused["header"] += 1
                 self.inbox.give_up([edge], self._waits.round)
             else:
@@ -315,14 +316,13 @@ class PeerEngine:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))
 
-    def _frame(self, edge: int, slip: EdgeHeader, parcel: OutgoingMessages) -> list[bytes | memoryview]:
+    def _frame(self, edge: int, header: EdgeHeader, messages: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._crew.outgoing[edge]]
-            for name, values in parcel.payload.items()
+            for name, values in messages.payload.items()
         }
-        life, heard = self._number(edge ^ 1), self._known.get(edge ^ 1, 0)
-        sequence, newest, bitmap, number = slip
-        return self._codec.write(Head(Kind.MESSAGE, edge, number, sequence, newest, bitmap, life, heard), fields)
+        life, heard = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
+        return self._codec.write(Head(Kind.MESSAGE, edge, header, life, heard), fields)
 
     def _tell(self, kind: Kind) -> None:
         for edge in self._crew.outgoing:
@@ -330,8 +330,9 @@ class PeerEngine:
 
     def _send(self, kind: Kind, edge: int) -> None:
         """Send a frame without a message."""
-        life, (heard, _) = self._number(edge ^ 1), self.inbox.seen.get(edge ^ 1, (0, -1))
-        head = Head(kind, edge, min(self.round, self._rounds - 1), 0, life=life, heard=heard)
+        life, (heard, _) = self._number(reverse(edge)), self.inbox.seen.get(reverse(edge), (0, -1))
+        header = EdgeHeader(0, -1, 0, min(self.round, self._rounds - 1))
+        head = Head(kind, edge, header, life, heard)
         self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], patience: float) -> str:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ngpd_fl.core.directed_edges import BITMAP_BITS, EdgeHeader
 from strategies import sent_dtype
 from strategies.contract import Message
 
@@ -28,7 +29,6 @@ VERSION = 2
 _MAGIC = b"NGPD"
 _CHECKSUM = struct.Struct("<I")
 _HEAD = struct.Struct("<4sBBH16sIIIiQQQ")
-_WIDTH = 63  # bits of a bitmap that are used
 HEADER_BYTES = _CHECKSUM.size + _HEAD.size
 """Length of a frame without a message."""
 
@@ -61,31 +61,25 @@ class Head(NamedTuple):
     Attributes:
         kind: what it is for.
         edge: directed edge.
-        round: its sender's round.
-        sequence: frames of this life that its sender had sent over the edge before.
-        newest: number of the newest message that its sender has applied of those that came the other way; -1: none.
-        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        header: of the message; ``sequence`` counts the messages of this life. Other frames have a round alone.
         life: number of its sender's life, the start of its process (``incarnation.py``). One that was killed may go
             back to an earlier state.
-        heard: in a message the life of the receiver that ``newest`` and ``bitmap`` are about, in other frames the
+        heard: in a message the life of the receiver that ``header`` is about, in other frames the
             latest that is known; 0: none.
     """
 
     kind: Kind
     edge: int
-    round: int
-    sequence: int
-    newest: int = -1
-    bitmap: int = 0
+    header: EdgeHeader
     life: int = 1
     heard: int = 0
 
     def is_consistent(self) -> bool:
         """Return whether the numbers fit each other: a round has one message, and only what was sent is applied."""
-        if self.newest < 0:
-            return self.newest == -1 and self.bitmap == 0 and self.sequence <= self.round
-        width = min(_WIDTH, self.newest + 1)
-        return self.sequence <= self.round and self.bitmap & 1 == 1 and self.bitmap < 1 << width
+        sequence, newest, bitmap, round = self.header
+        if newest < 0:
+            return newest == -1 and bitmap == 0 and sequence <= round
+        return sequence <= round and bitmap & 1 == 1 and bitmap < 1 << min(BITMAP_BITS, newest + 1)
 
 
 class Frame(NamedTuple):
@@ -119,7 +113,7 @@ class Codec:
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
         """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
-        kind, edge, round, sequence, newest, bitmap, life, heard = head
+        kind, edge, (sequence, newest, bitmap, round), life, heard = head
         packed = _HEAD.pack(
             _MAGIC, VERSION, kind, len(fields or ()), self._run, edge, round, sequence, newest, bitmap, life, heard
         )
@@ -137,19 +131,22 @@ class Codec:
         """
         if len(frame) < HEADER_BYTES:
             raise Refusal("format")
-        magic, version, kind, fields, run, said, *rest = _HEAD.unpack_from(frame, _CHECKSUM.size)
+        magic, version, kind, fields, run, edge_of_frame, round, *numbers, life, heard = _HEAD.unpack_from(
+            frame, _CHECKSUM.size
+        )
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
             raise Refusal("format")
         if run != self._run:
             raise Refusal("run")
-        if said != edge:
+        if edge_of_frame != edge:
             raise Refusal("edge")
         if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
             raise Refusal("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
             raise Refusal("checksum")
-        return Frame(Head(Kind(kind), said, *rest), self._fields(frame[HEADER_BYTES:]))
+        head = Head(Kind(kind), edge, EdgeHeader(*numbers, round), life, heard)
+        return Frame(head, self._fields(frame[HEADER_BYTES:]))
 
     def _fields(self, content: memoryview) -> dict[str, Tensor]:
         """Return a message's fields in memory of their own."""

@@ -130,9 +130,9 @@ class Inbox:
         with self._change:
             found = {}
             for edge, messages in self._messages.items():
-                while messages and messages[0].head.round <= round:
+                while messages and messages[0].head.header.round <= round:
                     message = messages.popleft()
-                    if message.head.round == round:
+                    if message.head.header.round == round:
                         found[edge] = message
                     else:
                         self.late += 1
@@ -155,17 +155,17 @@ class Inbox:
             self._vain[edge] += 1
 
     def _newest(self, edge: int) -> int:
-        return max((message.head.round for message in self._messages[edge]), default=-1)
+        return max((message.head.header.round for message in self._messages[edge]), default=-1)
 
     def _take(self, edge: int, frame: Frame) -> None:
         head = frame.head
         life, sequence = self.seen.get(edge, (0, -1))
-        if head.round >= self._rounds or not is_credible(head.life, life):
+        if head.header.round >= self._rounds or not is_credible(head.life, life):
             raise Refusal("header")
         if head.life < life:
             self.outdated[edge] = life
             raise Refusal("replayed")
-        if head.kind is Kind.MESSAGE and (head.life, head.sequence) <= (life, sequence):
+        if head.kind is Kind.MESSAGE and (head.life, head.header.sequence) <= (life, sequence):
             raise Refusal("replayed")
         if not head.is_consistent():
             raise Refusal("header")
@@ -177,7 +177,7 @@ class Inbox:
         if time.monotonic() >= self._closed_until.get(edge, 0.0):
             self.gone.discard(edge)
         if head.kind is Kind.MESSAGE:
-            self.seen[edge] = head.life, head.sequence
+            self.seen[edge] = head.life, head.header.sequence
             messages = self._messages[edge]
             if head.life > life:  # what it wrote in an earlier life is over
                 messages.clear()

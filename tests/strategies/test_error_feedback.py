@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.engines import SynchronousEngine, check_topology
+from ngpd_fl.engines import EdgeHeader, SynchronousEngine, check_topology
 from ngpd_fl.engines.example import example_payload, message_bytes
 from ngpd_fl.peer.frame import HEADER_BYTES, Codec, Head, Kind
 from strategies import (
@@ -202,13 +202,13 @@ def test_bytes_are_those_that_travel(options: StrategyOptions, expected: int) ->
     )
     naive.run_round()
     assert engine.run_round().bytes_sent == naive.bytes_sent == 12 * expected
-    letter = example_payload(strategy, start)
-    frames = Codec(bytes(16), letter, message_dtype(options))
-    frame = b"".join(frames.write(Head(Kind.MESSAGE, 0, 0, 0), letter._asdict()))
-    shapes = sum(2 + 4 * value.dim() for value in letter)
+    payload = example_payload(strategy, start)
+    frames = Codec(bytes(16), payload, message_dtype(options))
+    frame = b"".join(frames.write(Head(Kind.MESSAGE, 0, EdgeHeader(0, -1, 0, 0)), payload._asdict()))
+    shapes = sum(2 + 4 * value.dim() for value in payload)
     assert len(frame) == HEADER_BYTES + shapes + expected
     for name, value in frames.read(0, memoryview(frame)).fields.items():
-        assert torch.equal(value, getattr(letter, name)) and value.dtype == getattr(letter, name).dtype
+        assert torch.equal(value, getattr(payload, name)) and value.dtype == getattr(payload, name).dtype
 
 
 def refusal(**sections: Any) -> str:

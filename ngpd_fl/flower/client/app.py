@@ -67,9 +67,9 @@ def train(message: Message, context: Context) -> Message:
         if number <= host.worked:
             raise Refusal(f"round {number} again: round {host.worked} is done here")
         host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
-        work, mail = host.work(number)
+        work, messages = host.work(number)
         content = RecordDict({wire.FIGURES: MetricRecord({"loss": work.loss.tolist(), "shrink": work.shrink.tolist()})})
-        wire.put(content, mail)
+        wire.put(content, messages)
         return content
 
     return _answer(message, context, act)
@@ -84,7 +84,7 @@ def evaluate(message: Message, context: Context) -> Message:
             raise Refusal(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
         host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
         found = host.evaluate()
-        figures: dict[str, Any] = {"node": host.crew.nodes.tolist(), **found.part()}
+        figures: dict[str, Any] = {"node": host.group.nodes.tolist(), **found.part()}
         content = RecordDict({wire.FIGURES: MetricRecord(figures)})
         if wire.noted(message.content)["collect"]:
             content[wire.MODELS] = ArrayRecord(host.models())
@@ -130,7 +130,7 @@ def _answer(message: Message, context: Context, act: Callable[[Host, int], Recor
         "round": asked["round"],
         "worked": host.worked,
         "read": host.read,
-        "bytes-per-message": host.crew.bytes_per_message,
+        "bytes-per-message": host.group.bytes_per_message,
         "retries": json.dumps(job.take_retries()),
         "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
     }

@@ -81,8 +81,8 @@ class Keeper:
         state = self._read_state(str(where["token"])) if where and int(str(where["worked"])) >= known else {}
         if where and state:
             host.worked, host.read = int(str(where["worked"])), int(str(where["read"]))
-            host.crew.load(state | self._read(self._curvature_file(host.worked)))
-            self.lost_curvature = host.worked >= 0 and host.crew.has_forgotten
+            host.group.load(state | self._read(self._curvature_file(host.worked)))
+            self.lost_curvature = host.worked >= 0 and host.group.has_forgotten
         elif not self._read_checkpoint(host, known) and known >= 0:
             there = "a state-dir without it" if self._checkpoint else "no state-dir"
             raise StateLost(f"its state of round {known} is lost ({there}); it stays out")
@@ -90,7 +90,7 @@ class Keeper:
 
     def keep(self, host: Host) -> None:
         """Store the client's state."""
-        token, state = secrets.token_hex(8), host.crew.state()
+        token, state = secrets.token_hex(8), host.group.state()
         before = self._context.state.config_records.get(_WHERE)
         curvature = {name: value for name, value in state.items() if is_curvature(name)}
         small = {name: value for name, value in state.items() if name not in curvature}
@@ -127,7 +127,7 @@ class Keeper:
         state, where = read_tensors(self._checkpoint)
         if int(where["worked"]) < known:
             return False
-        host.crew.load(state)
+        host.group.load(state)
         host.worked, host.read = int(where["worked"]), int(where["read"])
         return True
 

@@ -46,7 +46,7 @@ class PeerExchange:
         home = [node // flower.nodes_per_client for node in range(topology.num_nodes)]
         self._home = home
         self._router = Router(topology.edges, home)
-        self._mail: dict[int, wire.Mail] = {}
+        self._mail: dict[int, wire.NodeMessages] = {}
         self._known = [-1] * count
         self._read = [-1] * count
         self._sent = [0] * (2 * len(topology.edges))
@@ -97,7 +97,7 @@ class PeerExchange:
         going = traffic(self._topology, config.network.message_loss, config.seed, number)
         parcels = {client: wire.get(answer) for client, answer in answers.items()}
         self._mail = self._router.route(parcels, going.delivered)
-        self._relayed += sum(len(array.data) for mail in self._mail.values() for array in mail.letters.values())
+        self._relayed += sum(len(array.data) for mail in self._mail.values() for array in mail.payload.values())
         size = max(wire.noted(answer)["bytes-per-message"] for answer in answers.values())
         sent = [edge for edge in going.sent.nonzero()[0].tolist() if self._home[self._router.sender[edge]] in answers]
         for edge in sent:
@@ -146,7 +146,7 @@ class PeerExchange:
             }
             contents[client] = RecordDict({wire.NOTE: wire.note(note)})
             if fresh:
-                wire.put(contents[client], self._mail.get(client, wire.Mail({}, {})))
+                wire.put(contents[client], self._mail.get(client, wire.NodeMessages({}, {})))
         from ngpd_fl.config import parse_json  # not before: this brings PyTorch along
 
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)

@@ -1,4 +1,4 @@
-"""Who gets what: the messages of a round, moved from the parcels of their senders into those of their receivers.
+"""Routing: the messages of a round, moved from the clients of their senders to those of their receivers.
 
 Contents are opaque: an array goes from one record into others as it is, and no arithmetic is done on it.
 """
@@ -10,43 +10,48 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.flower.messages import Mail
+from ngpd_fl.core.directed_edges import receivers, senders
+from ngpd_fl.flower.messages import NodeMessages
 
 
 class Router:
-    """Knows which client each directed edge begins and ends at."""
+    """Knows the clients at which each directed edge begins and ends."""
 
     def __init__(self, edges: NDArray[np.int64], home: Sequence[int]) -> None:
-        """Take the graph's edges ``[E, 2]``, i < j in each row, and each node's client."""
-        self.sender = edges.reshape(-1).tolist()
-        self.receiver = edges[:, ::-1].reshape(-1).tolist()
+        """Note the ends of all directed edges.
+
+        Args:
+            edges: the graph's, ``[E, 2]``, i < j in each row.
+            home: each node's client.
+        """
+        self.sender = senders(edges).tolist()
+        self.receiver = receivers(edges).tolist()
         self._home = home
 
-    def route(self, parcels: Mapping[int, Mail], delivered: NDArray[np.bool_]) -> dict[int, Mail]:
+    def route(self, sent: Mapping[int, NodeMessages], delivered: NDArray[np.bool_]) -> dict[int, NodeMessages]:
         """Return what arrives, by client.
 
         Args:
-            parcels: what came from the clients that took part, by client.
+            sent: what came from the clients that took part, by client.
             delivered: directed edges whose message is not lost, bool ``[2 E]``.
 
         Raises:
             ValueError: a client wrote for an edge that does not begin at it.
         """
-        arriving: dict[int, Mail] = {}
-        for client, parcel in parcels.items():
+        arriving: dict[int, NodeMessages] = {}
+        for client, messages in sent.items():
             of_source: dict[tuple[str, int], list[str]] = {}
-            for name in parcel.letters:
+            for name in messages.payload:
                 kind, _, number = name.split("/")
                 of_source.setdefault((kind, int(number)), []).append(name)
-            for text, slip in parcel.slips.items():
-                edge = int(text)
+            for edge, header in messages.headers.items():
                 if not 0 <= edge < len(self.sender) or self._home[self.sender[edge]] != client:
                     raise ValueError(f"client {client} wrote for directed edge {edge}, which does not begin there")
                 if not delivered[edge]:
                     continue
-                mail = arriving.setdefault(self._home[self.receiver[edge]], Mail({}, {}))
-                mail.slips[text] = slip
+                there = arriving.setdefault(self._home[self.receiver[edge]], NodeMessages({}, {}))
+                there.headers[edge] = header
                 for source in (("edge", edge), ("node", self.sender[edge])):
                     for name in of_source.get(source, ()):
-                        mail.letters[name] = parcel.letters[name]
+                        there.payload[name] = messages.payload[name]
         return arriving

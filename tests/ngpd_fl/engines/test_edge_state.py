@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from ngpd_fl.core.directed_edges import EdgeHeader
 from ngpd_fl.core.randomness import Purpose, generator
-from ngpd_fl.engines.acknowledgements import EdgeHeader
 from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.edge_state import EdgeState
 from strategies import DSGDOptions

@@ -1,4 +1,4 @@
-"""Crews: a network split among several of them follows the trajectory of one, through losses, restarts and outages."""
+"""Groups of nodes: a network of several follows the trajectory of one, through losses, restarts and outages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import NOTHING, NodeGroup, OutgoingMessages, SynchronousEngine
-from ngpd_fl.engines.edge_state import EdgeHeader
+from ngpd_fl.engines import NOTHING, EdgeHeader, NodeGroup, OutgoingMessages, SynchronousEngine
 from strategies import DSGDOptions, ECLOptions, NGPDOptions
 from tests.support.naive import NaiveNetwork, Pair
 from tests.support.node_groups import GroupNetwork

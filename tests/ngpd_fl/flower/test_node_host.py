@@ -24,11 +24,11 @@ def test_nodes_that_have_missed_the_first_rounds_estimate_their_curvature_all_th
     config = Config(topology={"name": "path", "nodes": 2}, model="softmax", strategy=rare, training={"local_steps": 1})
     late = Host(compose(config), [0])
     late.work(3)
-    factors = {name: value for name, value in late.crew.state().items() if name.endswith("_factor")}
+    factors = {name: value for name, value in late.group.state().items() if name.endswith("_factor")}
     assert factors and all(value.any() for value in factors.values())
     known = {name: value.clone() for name, value in factors.items()}
     late.work(4)  # the next one follows, and keeps them
-    assert all(bool((late.crew.state()[name] == value).all()) for name, value in known.items())
+    assert all(bool((late.group.state()[name] == value).all()) for name, value in known.items())
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_compressed_messages_go_through_flower_bit_for_bit(strategy: dict[str, A
         make_quadratic(10, 8, dim=9),
     )
     settings = quadratic_settings(problem, options, graph)
-    crews = [NodeGroup(settings, nodes) for nodes in (range(3), range(3, 8))]
+    groups = [NodeGroup(settings, nodes) for nodes in (range(3), range(3, 8))]
     whole = SynchronousEngine(settings)
     for number in range(6):
-        parcels = []
-        for crew in crews:
-            crew.work(number)
+        sent = []
+        for group in groups:
+            group.work(number)
             content = RecordDict()
-            wire.put(content, to_wire(crew.write(number), options.needs.per_edge))
-            parcels.append(from_wire(wire.get(content)))
-        for crew, parcel in zip(crews, reversed(parcels), strict=True):
-            crew.read(number, parcel)
+            wire.put(content, to_wire(group.write(number), options.needs.per_edge))
+            sent.append(from_wire(wire.get(content)))
+        for group, messages in zip(groups, reversed(sent), strict=True):
+            group.read(number, messages)
         whole.run_round()
-    assert torch.equal(torch.cat([crew.params() for crew in crews]), whole.params())
+    assert torch.equal(torch.cat([group.params() for group in groups]), whole.params())

@@ -14,6 +14,7 @@ import torch
 
 from ngpd_fl import Config, run
 from ngpd_fl.core.message_loss import traffic
+from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client import state_store as keeper
 from ngpd_fl.flower.server.clients import Unfit
@@ -263,10 +264,10 @@ def test_the_server_never_looks_into_a_payload() -> None:
     delivered = traffic(job.topology, 0.0, job.config.seed, 0).delivered
     blob = {node: Opaque("float64", (1,), "secret", bytes([node])) for node in range(6)}
     parcels = {
-        client: wire.Mail(
+        client: wire.NodeMessages(
             {f"node/params/{node}": blob[node] for node in range(6) if home[node] == client},
             {
-                str(edge): [0, -1, 0]
+                edge: EdgeHeader(0, -1, 0, 0)
                 for edge in range(12)
                 if home[router.sender[edge]] == client != home[router.receiver[edge]]
             },
@@ -274,16 +275,16 @@ def test_the_server_never_looks_into_a_payload() -> None:
         for client in range(3)
     }
     arrived = router.route(parcels, delivered)
-    for client, mail in arrived.items():
-        for name, value in mail.letters.items():
+    for client, messages in arrived.items():
+        for name, value in messages.payload.items():
             assert value is blob[int(name.split("/")[2])]
-        for text in mail.slips:
-            assert delivered[int(text)] and home[router.receiver[int(text)]] == client
-    assert sum(len(mail.slips) for mail in arrived.values()) == sum(
+        for edge in messages.headers:
+            assert delivered[edge] and home[router.receiver[edge]] == client
+    assert sum(len(messages.headers) for messages in arrived.values()) == sum(
         bool(delivered[edge]) for edge in range(12) if home[router.sender[edge]] != home[router.receiver[edge]]
     )
     with pytest.raises(ValueError, match="does not begin there"):
-        router.route({0: wire.Mail({}, {str(2 * 5 + 1): [0, -1, 0]})}, delivered)
+        router.route({0: wire.NodeMessages({}, {2 * 5 + 1: EdgeHeader(0, -1, 0, 0)})}, delivered)
 
 
 def test_a_client_imports_nothing_that_it_does_not_need() -> None:

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.peer.frame import REASONS, Codec, Head, Kind, Refusal
 from ngpd_fl.peer.inbox import Inbox
 
 RUN = b"0123456789abcdef"
-HEAD = Head(Kind.MESSAGE, edge=3, round=7, sequence=5, newest=4, bitmap=0b1011, life=2, heard=1)
+HEAD = Head(Kind.MESSAGE, 3, EdgeHeader(sequence=5, newest=4, bitmap=0b1011, round=7), life=2, heard=1)
 
 
 class Message(NamedTuple):
@@ -78,21 +79,21 @@ def test_pieces_do_not_change_with_the_tensors_that_they_were_made_of() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.HELLO, Kind.BYE])
 def test_a_frame_without_a_message(kind: Kind) -> None:
-    frame = b"".join(Codec(RUN, LIKE).write(Head(kind, 3, 7, 0)))
+    frame = b"".join(Codec(RUN, LIKE).write(Head(kind, 3, EdgeHeader(0, -1, 0, 7))))
     assert len(frame) == 68
-    assert Codec(RUN, LIKE).read(3, memoryview(frame)) == (Head(kind, 3, 7, 0), {})
+    assert Codec(RUN, LIKE).read(3, memoryview(frame)) == (Head(kind, 3, EdgeHeader(0, -1, 0, 7)), {})
 
 
 @pytest.mark.parametrize(
     ("message_dtype", "error"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)]
 )
-def test_numbers_on_the_wire_can_be_shorter(wire: torch.dtype, error: float) -> None:
-    codec = Codec(RUN, LIKE, wire)
+def test_numbers_in_messages_can_be_shorter(message_dtype: torch.dtype, error: float) -> None:
+    codec = Codec(RUN, LIKE, message_dtype)
     frame = written(codec=codec)
-    assert len(frame) == 4 + 64 + (2 + 8) + (2 + 4) + 17 * wire.itemsize
+    assert len(frame) == 4 + 64 + (2 + 8) + (2 + 4) + 17 * message_dtype.itemsize
     for name, value in codec.read(3, memoryview(frame)).fields.items():
         assert value.dtype == fields()[name].dtype
-        assert torch.equal(value, fields()[name].to(wire).to(value.dtype))
+        assert torch.equal(value, fields()[name].to(message_dtype).to(value.dtype))
         assert float((value - fields()[name]).abs().max()) < error
     assert refusal(frame) == "shape"
 
@@ -125,7 +126,7 @@ def inbox(**options: Any) -> Inbox:
 
 
 def give(box: Inbox, round: int, sequence: int, life: int = 1, edge: int = 3, kind: Kind = Kind.MESSAGE) -> None:
-    head = Head(kind, edge, round, sequence, life=life)
+    head = Head(kind, edge, EdgeHeader(sequence, -1, 0, round), life)
     frame = Codec(RUN, LIKE).write(head, fields() if kind is Kind.MESSAGE else None)
     box.receive(edge, memoryview(b"".join(frame)))
 
@@ -142,7 +143,7 @@ def test_nothing_comes_twice_or_from_a_life_that_is_over() -> None:
     give(box, 4, 1, life=2, edge=5)
     give(box, 4, 2, life=2, edge=5)
     assert box.refused == {"replayed": 5} and not box.gone
-    assert {edge: frame.head.round for edge, frame in box.take_newest().items()} == {3: 1, 5: 4}
+    assert {edge: frame.head.header.round for edge, frame in box.take_newest().items()} == {3: 1, 5: 4}
     assert box.seen == {3: (2, 1), 5: (2, 2)}
 
 
@@ -161,7 +162,7 @@ def test_messages_of_a_round_are_taken_and_later_ones_stay() -> None:
     give(box, 2, 0, edge=5)
     assert box.replaced == 1  # two are kept
     assert box.newest_rounds() == {3: 3, 5: 2}
-    assert {edge: frame.head.round for edge, frame in box.take_round(3).items()} == {3: 3}
+    assert {edge: frame.head.header.round for edge, frame in box.take_round(3).items()} == {3: 3}
     assert box.late == 2 and box.take_round(9) == {}
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import example_payload
+from ngpd_fl.engines import EdgeHeader, example_payload
 from ngpd_fl.peer.engine import PeerEngine, Waits
 from ngpd_fl.peer.frame import Codec, Head, Kind
 from ngpd_fl.peer.run import run_id
@@ -40,8 +40,9 @@ class Liar(Caller):
         self._fields: dict[str, Tensor] = {name: torch.zeros_like(value) for name, value in like._asdict().items()}
 
     def say(self, kind: Kind = Kind.MESSAGE, *, edges: list[int] | None = None, **numbers: int) -> None:
+        life, heard = numbers.pop("life", 1), numbers.pop("heard", 0)
         for edge in edges or self.edges:
-            head = Head(kind, edge, **({"round": 0, "sequence": 0, "life": 1} | numbers))
+            head = Head(kind, edge, EdgeHeader(0, -1, 0, 0)._replace(**numbers), life, heard)
             self.send(edge, self._codec.write(head, self._fields if kind is Kind.MESSAGE else None))
 
 

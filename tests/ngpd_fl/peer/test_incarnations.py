@@ -97,9 +97,9 @@ class Network:
         network = self
 
         class Noting(PeerEngine):
-            def _frame(self, edge: int, slip: Any, parcel: Any) -> Any:
-                network.truth[edge, self.life, slip.sequence] = self.params()[0].clone()
-                return super()._frame(edge, slip, parcel)
+            def _frame(self, edge: int, header: Any, messages: Any) -> Any:
+                network.truth[edge, self.life, header.sequence] = self.params()[0].clone()
+                return super()._frame(edge, header, messages)
 
             def _take(self, number: int, frames: Any) -> int:
                 network.taking = {edge: frame.head for edge, frame in frames.items()}
@@ -123,7 +123,7 @@ class Network:
                 self.used.append(bool(at_hand[slot]))
             if at_hand[slot]:
                 head = self.taking[edge]
-                truth = self.truth[edge, head.life, head.sequence]
+                truth = self.truth[edge, head.life, head.header.sequence]
                 self.errors.append(float((neighbors[slot] - truth).norm() / truth.norm()))
         return gossip(params, neighbors, weights, at_hand, clip)
 
