@@ -1,1 +1,1 @@
-"""Scripts that measure; each prints what it measured. Run one as ``python -m benchmarks.NAME``."""
+"""Benchmarks: scripts that print measurements. Run one as ``python -m benchmarks.NAME``."""

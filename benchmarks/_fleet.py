@@ -1,4 +1,4 @@
-"""Peers as processes of this machine, with keys of their own, for tests and benchmarks."""
+"""Peers as processes on this machine, each with its own keys, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[1]
 
 
 class Fleet:
-    """The peers of one run; a context that leaves no process behind.
+    """The peers of one run; a context that ends all processes at its end.
 
     Attributes:
-        config: the run.
-        path: folder of everything: configuration, keys, records, logs.
-        processes: those that were started last, by the peer's number.
+        config: the run's configuration.
+        path: folder of the configuration, keys, records and logs.
+        processes: the processes that were started last, by the peer's number.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class Fleet:
         prefixes: Sequence[Sequence[str]] | None = None,
         module: Sequence[str] = (),
     ) -> None:
-        """Write what all peers share, and make their keys.
+        """Write the files that all peers share, and make their keys.
 
         Args:
-            config: the run.
+            config: the run's configuration.
             path: an empty folder.
-            hosted: the nodes of each peer; none: one each.
-            addresses: where each peer is; none: at free ports of this machine.
-            prefixes: words before each peer's command, such as those that put it into a network namespace.
-            module: a module, and a word for it, that is run in place of ``ngpd-fl peer``, with the folder and the name.
+            hosted: the nodes of each peer. Defaults to one node each.
+            addresses: the peers' addresses. Defaults to free ports of this machine.
+            prefixes: words before each peer's command, such as those that run it in a network namespace.
+            module: a module with arguments to run in place of ``ngpd-fl peer``, followed by the folder and the name.
         """
         self.config = config
         self.path = path
@@ -58,17 +58,19 @@ class Fleet:
         self.module = module
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         (path / "run.toml").write_text(config.to_toml())
-        entries = [{"address": each, "nodes": list(nodes)} for each, nodes in zip(addresses, self.hosted, strict=True)]
+        entries = [
+            {"address": address, "nodes": list(nodes)} for address, nodes in zip(addresses, self.hosted, strict=True)
+        ]
         (path / "peers.toml").write_text(tomli_w.dumps({"peers": entries}))
         self.peers = Peers.read(path / "peers.toml")
         make_peer_keys(path / "keys", self.peers, 2)
 
     def __enter__(self) -> Fleet:
-        """Return itself."""
+        """Return the fleet."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End every process."""
+        """End all processes."""
         for process in self.processes.values():
             process.kill()
             process.wait()
@@ -78,11 +80,11 @@ class Fleet:
         return self.path / "out" / self.peers.peers[number].name
 
     def log(self, number: int) -> str:
-        """Return what a peer has said."""
+        """Return a peer's output."""
         return (self.path / f"log{number}.txt").read_text()
 
     def start(self, number: int, *words: str) -> None:
-        """Start a peer; ``words`` are further options of ``ngpd-fl peer``."""
+        """Start a peer, with further options of ``ngpd-fl peer``."""
         name = self.peers.peers[number].name
         command = [*self.prefixes[number], sys.executable, "-m"]
         if self.module:
@@ -95,20 +97,20 @@ class Fleet:
             self.processes[number] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
 
     def start_all(self, *words: str) -> None:
-        """Start every peer."""
+        """Start all peers."""
         for number in range(len(self.hosted)):
             self.start(number, *words)
 
     def kill(self, number: int) -> None:
-        """End a peer as a loss of power would."""
+        """Kill a peer, as a loss of power would."""
         self.processes[number].send_signal(signal.SIGKILL)
         self.processes[number].wait()
 
     def wait(self, seconds: float) -> list[int]:
-        """Wait for all that were started, and return their exit codes.
+        """Wait for all started peers and return their exit codes.
 
         Raises:
-            TimeoutError: one has not ended by then.
+            TimeoutError: a peer has not ended in time.
         """
         until = time.monotonic() + seconds
         for number, process in self.processes.items():
@@ -119,13 +121,13 @@ class Fleet:
         return [process.returncode for _, process in sorted(self.processes.items())]
 
     def round(self, number: int) -> int:
-        """Return the round of a peer's last evaluation; -1: there is none."""
+        """Return the round of a peer's last evaluation; -1 if there is none."""
         if not (self.out(number) / "metrics.jsonl").exists():
             return -1
         return max((metrics.round for metrics in RunFolder(self.out(number)).metrics()), default=-1)
 
     def wait_for_round(self, number: int, round: int, seconds: float) -> None:
-        """Wait until a peer has evaluated a round; raise ``TimeoutError`` where that takes too long."""
+        """Wait until a peer has evaluated a round; raise ``TimeoutError`` if that takes too long."""
         until = time.monotonic() + seconds
         while self.round(number) < round:
             if time.monotonic() > until:
@@ -134,9 +136,9 @@ class Fleet:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports at which nothing listens now."""
+    """Return ports on which nothing listens now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports

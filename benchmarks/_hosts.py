@@ -1,4 +1,4 @@
-"""Hosts of a network that does not exist: a namespace each, joined by a switch that delays, loses and slows packets.
+"""Emulated hosts: network namespaces joined by a switch that delays, loses and slows packets.
 
 Needs root, Linux, iproute2 and /dev/net/tun. Every host has a TUN device; the switch is a process that reads IP packets
 from all of them and writes each one, where its destination lies, once it is due. (The kernel's netem does the same but
@@ -27,13 +27,13 @@ _MTU = 1500
 
 
 class Impairment(NamedTuple):
-    """What happens to a packet on its way from one host to another.
+    """Impairment of the packets between two hosts.
 
     Attributes:
-        delay_s: seconds that it takes at least.
-        loss: probability that it is lost.
-        bits_s: rate of each host's way into the switch and of the way out; packets queue before them.
-        queue_s: seconds of queue before a way; what would wait longer is dropped.
+        delay_s: smallest delay in seconds.
+        loss: probability that a packet is lost.
+        bits_s: rate of each host's uplink and downlink, in bits per second; packets queue before them.
+        queue_s: longest time in a queue, in seconds; packets that would wait longer are dropped.
     """
 
     delay_s: float = 0.0
@@ -43,7 +43,7 @@ class Impairment(NamedTuple):
 
 
 def why_not() -> str | None:
-    """Return why there can be no such hosts here; None: there can."""
+    """Return the reason why hosts cannot be emulated here; None if they can."""
     if os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0:
         return "needs root, to make network namespaces"
     if shutil.which("ip") is None:
@@ -56,10 +56,10 @@ def why_not() -> str | None:
 
 
 class Hosts:
-    """Namespaces with addresses 10.99.0.1, 10.99.0.2, ...; a context that leaves none behind."""
+    """Emulated hosts with addresses 10.99.0.1, 10.99.0.2, ...; a context that removes them at its end."""
 
     def __init__(self, count: int, impairment: Impairment, seed: int = 0) -> None:
-        """Take how many, what happens between them, and the seed of losses."""
+        """Set the number of hosts, the impairment between them, and the seed of losses."""
         self._names = [f"ngpd-fl-{os.getpid()}-{number}" for number in range(count)]
         self._impairment = impairment
         self._seed = seed
@@ -67,7 +67,7 @@ class Hosts:
         self._switch: Any = None
 
     def __enter__(self) -> Hosts:
-        """Make them, and start the switch."""
+        """Create the hosts and start the switch."""
         for name in self._names:
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
@@ -84,7 +84,7 @@ class Hosts:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the switch and remove them."""
+        """End the switch and remove the hosts."""
         self._stop.set()
         if self._switch is not None:
             self._switch.join(10)
@@ -122,11 +122,11 @@ def _switch(names: list[str], impairment: Impairment, seed: int, ready: Event, s
     of_address = {bytes([10, 99, 0, number + 1]): device for number, device in enumerate(devices)}
     chance = random.Random(seed)
     due: list[tuple[float, int, int, bytes]] = []
-    free: dict[tuple[str, int], float] = defaultdict(float)  # when a way in or out is free again
+    free: dict[tuple[str, int], float] = defaultdict(float)  # time at which an uplink or downlink is free again
     count = 0
 
     def passed(way: tuple[str, int], at: float, packet: bytes) -> float | None:
-        """Return when a packet that comes at a time has gone through a way; None: its queue is full."""
+        """Return the time at which a packet has passed a link; None if the link's queue is full."""
         begin = max(at, free[way])
         if begin - at > impairment.queue_s:
             return None
@@ -156,7 +156,7 @@ def _switch(names: list[str], impairment: Impairment, seed: int, ready: Event, s
             _, _, target, packet = heapq.heappop(due)
             try:
                 os.write(target, packet)
-            except OSError:  # its host is gone, or takes no more
+            except OSError:  # the host is gone, or its buffer is full
                 pass
     for device in devices:
         os.close(device)

@@ -1,4 +1,4 @@
-"""What ``benchmarks.transport`` measures: the package's transport, others with the same two functions, and sockets."""
+"""Links for ``benchmarks.transport``: the package's transport, others with the same two functions, and sockets."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from strategies.parts.gossip import ParamsMessage
 NAMES = ("node0", "node1")
 
 _SMALL, _SHAPE = 64, 6
-"""Bytes of an answer at most, and of what a frame says about the shape of one vector."""
+"""Most bytes of an answer, and bytes of a vector's shape in a frame."""
 
 Receive = Callable[[Any], None]
 
 
 class Place(NamedTuple):
-    """Where and who the two are.
+    """Keys and ports of the two ends.
 
     Attributes:
-        keys: folder with a folder for each; None: no TLS.
-        ports: at which they listen.
+        keys: folder with a folder of keys for each end; None for no TLS.
+        ports: the ports on which the ends listen.
     """
 
     keys: Path | None
     ports: tuple[int, int]
 
     def credentials(self, end: int) -> Credentials | None:
-        """Return who an end is."""
+        """Return the credentials of an end."""
         return None if self.keys is None else Credentials.open(self.keys / NAMES[end])
 
 

@@ -1,6 +1,7 @@
-"""What a checkpoint takes: megabytes, and milliseconds to write it and to read it again.
+"""Size of a checkpoint, and the time to write and to read it.
 
-8 nodes on a ring, their first state, whose size is that of any other; medians of 5. Writing ends when all is on disk.
+8 nodes on a ring in their first state, which is as large as any other; medians of 5. Writing includes synchronizing the
+disk.
 
     python -m benchmarks.checkpoint [FOLDER]
 """

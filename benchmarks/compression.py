@@ -3,8 +3,8 @@
     python -m benchmarks.compression [rounds]
 
 Digits, 8 nodes on a ring, 3 of 10 classes each, a small perceptron, 4 local steps a round; defaults otherwise. For each
-way to send: payload of a message, and the nodes' mean accuracy (that of the averaged model) once each node has sent as
-much as the way that sends least has at the end, and after all rounds.
+compression: payload of a message, and the nodes' mean accuracy (and that of the averaged model) at the number of bytes
+that the smallest compression sends in the whole run, and after all rounds.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ WAYS: dict[str, dict[str, Any]] = {
     "choco-sgd, top-k 0.1": {"name": "choco-sgd"},
     "choco-sgd, momentum 0.9, quantize 4": {"name": "choco-sgd", "momentum": 0.9, "compress": "quantize"},
 }
-"""What is compared: options of the algorithm."""
+"""Compared options of the algorithms, by name."""
 
 Point = tuple[int, float, float]
 """Bytes that a node has sent, mean accuracy, accuracy of the averaged model."""
 
 
 def curve(strategy: dict[str, Any], rounds: int, nodes: int = 8) -> list[Point]:
-    """Return what each round gave."""
+    """Return the points of all evaluations."""
     config = Config(
         data={"dataset": "digits"},
         partition={"name": "classes", "classes_per_node": 3},

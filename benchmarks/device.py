@@ -1,12 +1,12 @@
-"""What one device does with a large network of nodes: NGPD against SGD, and how near to the device's own limits.
+"""Speed of one device with a large network of nodes: NGPD against SGD, and both against the device's limits.
 
 On a GPU 1,024 nodes with a ResNet-20 each, on a CPU a few with a ResNet-8. Random images: arithmetic does not depend on
 them. Printed are the device's measured matrix rate and memory rate, node-steps a second, the share of the matrix rate
 that they make (counting the multiplications and additions of the network's forward and backward pass only, so NGPD's
 curvature counts as time and not as work), the peak of memory, and the ratio of the two algorithms.
 
-After that, how often the host waits for a GPU in a round: copies between the two, and what else needs the end of all
-work that is queued. That is counted on a pretended device, with or without a GPU.
+Then the number of times that the host waits for a GPU in a round: copies between the two, and other operations that
+need all queued work to end. They are counted on a pretended device, with or without a GPU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BASIS_EVERY = 100
 SCHEDULE = {"factor_every": 10, "basis_every": 2 * STEPS, "factor_batch": 8}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PRECISION = "TF32" if DEVICE.type == "cuda" and torch.backends.cudnn.allow_tf32 else "float32"
-"""What convolutions, nearly all of the network, are computed in; torch's default is another one for matrices."""
+"""Precision of convolutions, nearly all of the network; torch's default for matrices differs."""
 NODES, MODEL, CHUNK = (1024, "resnet20", 128) if DEVICE.type == "cuda" else (4, "resnet8", None)
 
 
@@ -123,7 +123,7 @@ def measure(name: str, options: DSGDOptions | NGPDOptions, flops: int, rate: flo
 
 
 def waits(options: DSGDOptions | NGPDOptions, nodes: int, steps: int) -> Counts:
-    """Return how often the host waits for a GPU in one round of a small network."""
+    """Return the number of times that the host waits for a GPU in one round of a small network."""
     with PretendDevice() as device:
         running = engine(options, torch.device("cuda"), nodes, steps, "softmax", (1, 8, 8))
         running.run_round()
@@ -134,7 +134,7 @@ def waits(options: DSGDOptions | NGPDOptions, nodes: int, steps: int) -> Counts:
 
 
 def print_waits() -> None:
-    """Print how often the host waits in a round."""
+    """Print the number of times that the host waits in a round."""
     print(f"\n{'waits in a round':<22}{'uploads':>10}{'downloads':>12}{'others':>9}{'eigenbases':>13}")
     for name, options in (("SGD", DSGDOptions(momentum=0.0)), ("NGPD", NGPDOptions())):
         for nodes, steps in ((8, 8), (64, 8), (8, 16)):

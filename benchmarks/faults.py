@@ -1,16 +1,15 @@
 """NGPD, ECL and DSGD on MNIST under lost messages, stale messages and nodes that come and go: one matrix.
 
 `NGPD_FL_DATA_DIR=DIR python -m benchmarks.faults [OUT]` with MNIST in DIR, as torchvision lays it out. 8 nodes on a
-double ring, 8 of 10 classes each, asynchronous; every method with the settings that were found for it
-(docs/explanation/search-for-settings.md) without
-faults. On the virtual clock a node's round takes one second, so that a message is stale by its latency: 0, 1 or 3
-rounds. With churn each node is away a tenth of the time, 2 s at a time in the mean.
+double ring, 8 of 10 classes each, asynchronous; every method with its best settings without faults
+(docs/explanation/search-for-settings.md). On the virtual clock a node's round takes one second, so that a message's
+staleness is its latency: 0, 1 or 3 rounds. With churn each node is away a tenth of the time, 2 s at a time on average.
 
 Cells are written to OUT/cells.json (runs/faults) as they finish, and none is done twice. `quick` in the place of OUT
-runs a few rounds on digits, to see that it works.
+runs a few rounds on digits as a check.
 
-`python -m benchmarks.faults liar [OUT]` asks instead what one node that lies does to the seven others in ten rounds,
-with and without clipping (OUT/liars.json). `liar search [OUT]` tries the clips among which each method's was chosen.
+`python -m benchmarks.faults byzantine [OUT]` measures the effect of one Byzantine node on the seven others in ten
+rounds, with and without clipping (OUT/byzantine.json). `byzantine search [OUT]` tries the clips to choose from.
 """
 
 from __future__ import annotations
@@ -46,18 +45,18 @@ Cell = tuple[str, str, float, str]
 
 CELLS: list[Cell] = list(product(CHURN, LATENCIES, LOSSES, METHODS))
 
-LIES: dict[str, dict[str, Any]] = {"none": {}, "sign-flip": {"kind": "sign-flip"}, "gaussian": {"kind": "gaussian"}}
+ATTACKS: dict[str, dict[str, Any]] = {"none": {}, "sign-flip": {"kind": "sign-flip"}, "gaussian": {"kind": "gaussian"}}
 CLIPS = {"ngpd": 1.0, "ecl": 0.3, "dsgd": 3.0}
-"""The best of those that `liar search` tries."""
+"""The best clips among those that `byzantine search` tries."""
 
-TRIED_CLIPS = (0.1, 0.3, 1.0, 3.0)
-LIAR_ROUNDS = 10
+SEARCHED_CLIPS = (0.1, 0.3, 1.0, 3.0)
+BYZANTINE_ROUNDS = 10
 
-LiarCell = tuple[str, str, float | None]
-"""(method, lie of node 0, clip)."""
+ByzantineCell = tuple[str, str, float | None]
+"""(method, attack of node 0, clip)."""
 
-LIAR_CELLS: list[LiarCell] = [
-    (method, lie, clip) for method in METHODS for clip in (None, CLIPS[method]) for lie in LIES
+BYZANTINE_CELLS: list[ByzantineCell] = [
+    (method, attack, clip) for method in METHODS for clip in (None, CLIPS[method]) for attack in ATTACKS
 ]
 
 
@@ -127,36 +126,39 @@ def _complete(
     return done
 
 
-def fill_liars(out: Path, data_dir: str | None, cells: list[LiarCell]) -> dict[str, dict[str, Any]]:
-    """Run the cells with a liar that are not in ``out`` yet; return all that are, by their names."""
+def fill_byzantine(out: Path, data_dir: str | None, cells: list[ByzantineCell]) -> dict[str, dict[str, Any]]:
+    """Run the cells with a Byzantine node that are not in ``out`` yet; return all that are, by their names."""
     devices = write_devices(out)
 
-    def config(cell: LiarCell) -> Config:
-        method, lie, clip = cell
-        values = settings(("none", "none", 0.0, method), devices, data_dir, LIAR_ROUNDS)
+    def config(cell: ByzantineCell) -> Config:
+        method, attack, clip = cell
+        values = settings(("none", "none", 0.0, method), devices, data_dir, BYZANTINE_ROUNDS)
         values["strategy"] = {**values["strategy"], "clip": clip}
-        values["faults"] = {"byzantine": [{"node": 0, **LIES[lie]}] if LIES[lie] else []}
+        values["faults"] = {"byzantine": [{"node": 0, **ATTACKS[attack]}] if ATTACKS[attack] else []}
         return Config(**values)
 
     def figures(result: Result) -> dict[str, Any]:
         clock = result.summary["clock"]
         return {"honest": statistics.mean(result.metrics[-1].accuracy[1:]), "refused": clock["messages_refused"]}
 
-    return _complete(out / "liars.json", {liar_name(cell): config(cell) for cell in cells}, figures)
+    return _complete(out / "byzantine.json", {byzantine_name(cell): config(cell) for cell in cells}, figures)
 
 
-def liar_name(cell: LiarCell) -> str:
-    """Return what a cell with a liar is called."""
-    method, lie, clip = cell
-    return f"{method}, lie {lie}, clip {'none' if clip is None else f'{clip:g}'}"
+def byzantine_name(cell: ByzantineCell) -> str:
+    """Return what a cell with a Byzantine node is called."""
+    method, attack, clip = cell
+    return f"{method}, attack {attack}, clip {'none' if clip is None else f'{clip:g}'}"
 
 
-def liar_table(done: dict[str, dict[str, Any]]) -> list[str]:
+def byzantine_table(done: dict[str, dict[str, Any]]) -> list[str]:
     """Return mean accuracies of the seven honest nodes in percent as lines of Markdown."""
-    lines = ["| method | clip | " + " | ".join(f"lie: {lie}" for lie in LIES) + " |", "| --- " * (2 + len(LIES)) + "|"]
+    lines = [
+        "| method | clip | " + " | ".join(f"attack: {attack}" for attack in ATTACKS) + " |",
+        "| --- " * (2 + len(ATTACKS)) + "|",
+    ]
     for method in METHODS:
         for clip in (None, CLIPS[method]):
-            found = [done.get(liar_name((method, lie, clip))) for lie in LIES]
+            found = [done.get(byzantine_name((method, attack, clip))) for attack in ATTACKS]
             shown = " | ".join(_shown(cell, "honest") for cell in found)
             lines.append(f"| {method} | {'none' if clip is None else f'{clip:g}'} | {shown} |")
     return lines
@@ -195,18 +197,18 @@ def failures(done: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    """Fill the matrix, print it, and say what does not hold; or the table of liars, or the search for their clips."""
+    """Fill and print the matrix, with what does not hold; or the table of Byzantine nodes; or search for clips."""
     words = sys.argv[1:]
-    task = " ".join(word for word in words[:2] if word in ("liar", "search"))
+    task = " ".join(word for word in words[:2] if word in ("byzantine", "search"))
     place = "".join(words[len(task.split()) :]) or "runs/faults"
     quick, data_dir = place == "quick", os.environ.get("NGPD_FL_DATA_DIR")
     if not quick and data_dir is None:
         sys.exit("benchmarks.faults: set NGPD_FL_DATA_DIR to the folder that holds MNIST")
     out, data_dir = (Path("runs/faults-quick"), None) if quick else (Path(place), data_dir)
-    if task == "liar search":
-        fill_liars(out, data_dir, list(product(METHODS, ("sign-flip",), TRIED_CLIPS)))
-    elif task == "liar":
-        print("\n".join(liar_table(fill_liars(out, data_dir, LIAR_CELLS))))
+    if task == "byzantine search":
+        fill_byzantine(out, data_dir, list(product(METHODS, ("sign-flip",), SEARCHED_CLIPS)))
+    elif task == "byzantine":
+        print("\n".join(byzantine_table(fill_byzantine(out, data_dir, BYZANTINE_CELLS))))
     else:
         done = fill(out, data_dir)
         print("\n".join(table(done)))

@@ -1,4 +1,4 @@
-"""How early one algorithm has what another ends with, in each cell of a study.
+"""Round at which one algorithm reaches the final accuracy of the best other one, in each cell of a study.
 
 `python -m benchmarks.lead STUDY [LABEL]` with a study's folder: in each cell the best other peer by its final mean
 accuracy over the nodes, and the round of the evaluation at which LABEL (NGPD) first has that, by the mean over the

@@ -1,4 +1,4 @@
-"""What the ways to run a round are worth: with a straggler, in computing time, and for many nodes.
+"""Comparison of the modes of a round: with a straggler, in computing time, and for many nodes.
 
     python -m benchmarks.modes [straggler] [cost] [size]
 

@@ -1,4 +1,4 @@
-"""What an exchange between processes costs, and what killing them does.
+"""Cost of an exchange between processes, and robustness to killed processes.
 
     python -m benchmarks.peers [round] [soak [MINUTES]]
 

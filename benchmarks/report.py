@@ -1,4 +1,4 @@
-"""How large the page about 200 runs is, and how long a browser takes to open it.
+"""Size of the page about 200 runs, and the time that a browser takes to open it.
 
 python -m benchmarks.report
 """

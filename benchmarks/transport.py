@@ -41,7 +41,7 @@ SIZES = {50_000: 400, 5_000_000: 40, 100_000_000: 4}
 REPEATS, KILLS = 5, 3
 
 ECHO, ANSWER, SILENT = b"e", b"a", b"s"
-"""What a frame's first byte asks the other end for: the same frame, a byte, or nothing."""
+"""First bytes of a frame, which request from the other end: the same frame, a byte, or nothing."""
 
 
 class Figures(NamedTuple):
@@ -53,21 +53,21 @@ class Figures(NamedTuple):
 
 
 def far_end(kind: str, place: Place, pipe: Connection) -> None:
-    """Answer frames, and tell when it listened, when the first frame came, and its process time when asked."""
+    """Answer frames; send the times of listening and of the first frame, and the process time on request."""
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
     link = LINKS[kind](place, 1)
     link.start(came.put)
     pipe.send(time.monotonic())
     first = came.get()
     pipe.send(time.monotonic())
-    threading.Thread(target=tell, args=(pipe,), daemon=True).start()
+    threading.Thread(target=send_process_time, args=(pipe,), daemon=True).start()
     while True:
         if (what := bytes(first[:1])) != SILENT:
             link.send(bytes(first) if what == ECHO else ANSWER)
         first = came.get()
 
 
-def tell(pipe: Connection) -> None:
+def send_process_time(pipe: Connection) -> None:
     """Answer with the process time."""
     while pipe.recv():
         pipe.send(time.process_time())
@@ -132,20 +132,20 @@ def used(far: Connection) -> float:
 
 
 def come_back(kind: str, place: Place, pipe: Connection) -> None:
-    """Kill the far end, start it again, and tell how long after that it had a frame."""
+    """Kill the far end, start it again, and send the seconds from its listening to its first frame."""
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
     link = LINKS[kind](place, 0)
     link.start(came.put)
-    for life in range(KILLS + 1):
-        if life:
+    for incarnation in range(KILLS + 1):
+        if incarnation:
             time.sleep(0.5)  # the one before was killed
             link.send(SILENT)
         with other(kind, place, "spawn") as far:  # threads are running here
             listened = far.recv()
-            if not life:
+            if not incarnation:
                 link.send(SILENT)
             seconds = far.recv() - listened
-        if life:
+        if incarnation:
             pipe.send(seconds)
     pipe.send(None)
     pipe.recv()

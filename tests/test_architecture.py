@@ -1,4 +1,7 @@
-"""The floors of the house: no import runs upward, none in a circle. See docs/explanation/architecture.md."""
+"""Floors of the architecture: no import upward, none between packages of one floor, and no cycle.
+
+See docs/explanation/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +39,20 @@ FLOOR_OF = {part: height for height, parts in enumerate(FLOORS) for part in part
 
 
 def modules() -> dict[str, Path]:
-    """Every module of ours by its dotted name."""
-    found = {}
+    """Return the paths of our modules by their dotted names."""
+    paths = {}
     for package in OURS:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 MODULES = modules()
 
 
 def imports(module: str) -> set[str]:
-    """Modules of ours that ``module`` imports anywhere at run time, also inside functions."""
+    """Return our modules that ``module`` imports at run time, also inside functions."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     typing_only = {
         node
@@ -89,13 +92,13 @@ def test_every_part_has_a_floor() -> None:
     assert parts <= set(FLOOR_OF)
 
 
-def test_no_circles() -> None:
+def test_no_cycles() -> None:
     graph = nx.DiGraph((module, name) for module in MODULES for name in imports(module) if name != module)
     assert nx.is_directed_acyclic_graph(graph), nx.find_cycle(graph)
 
 
 def test_only_composition_makes_algorithms() -> None:
-    """The engines know the contract only."""
+    """Engines import the contract of strategies, no algorithm."""
     makers = {m for m in MODULES if m.startswith("ngpd_fl") and "make_strategy" in MODULES[m].read_text("utf-8")}
     assert makers == {"ngpd_fl.training.job"}
     concrete = {"registry", *(options.__module__.split(".")[1] for options, _ in STRATEGIES.values())}
@@ -104,13 +107,13 @@ def test_only_composition_makes_algorithms() -> None:
 
 
 def test_text_files_are_read_in_one_place() -> None:
-    """Whoever parses TOML or JSON from elsewhere does so by ``config.reading``, which bounds it."""
+    """Files from elsewhere are parsed by the bounded readers of ``config.reading`` and ``records.tensors`` only."""
     parsers = ("tomllib.load", "json.load", "load_file(", "safe_open(", "torch.load(", "validate_json(")
-    found = {name: [each for each in parsers if each in MODULES[name].read_text("utf-8")] for name in MODULES}
+    uses = {name: [call for call in parsers if call in MODULES[name].read_text("utf-8")] for name in MODULES}
     allowed = {
         "ngpd_fl.config.reading": ["tomllib.load", "json.load"],
         "ngpd_fl.records.tensors": ["safe_open("],
-        # What this process has written itself, or another of ours by a private socket or folder.
+        # Text that this process has written itself, or another of ours through a private socket or folder.
         **dict.fromkeys(("ngpd_fl.report.page.groups", "ngpd_fl.report.page.tables"), ["json.load"]),
         **dict.fromkeys(
             ("ngpd_fl.study.tables", "ngpd_fl.deploy.warm_start", "ngpd_fl.flower.launcher.superlink_client"),
@@ -118,4 +121,4 @@ def test_text_files_are_read_in_one_place() -> None:
         ),
         **dict.fromkeys(("ngpd_fl.flower.client.peer_process", "ngpd_fl.flower.server.direct_exchange"), ["json.load"]),
     }
-    assert {name: each for name, each in found.items() if each} == allowed
+    assert {name: calls for name, calls in uses.items() if calls} == allowed

@@ -1,4 +1,4 @@
-"""The benchmarks' own logic: what they count as measured."""
+"""Logic of the benchmarks: selection and formatting of measurements."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_the_matrix_of_faults_goes_on_where_it_stopped(tmp_path: Path, monkeypat
     assert row.endswith(f"|  |  |  | {100 * heavy['nodes']:.1f} |")
 
 
-def test_the_table_of_liars(tmp_path: Path) -> None:
-    """For real, on digits: a clip of almost nothing keeps lies out; who lies is not counted among the honest."""
-    cells: list[faults.LiarCell] = [("dsgd", "gaussian", None), ("dsgd", "gaussian", 1e-6), ("dsgd", "none", 1e-6)]
-    done = faults.fill_liars(tmp_path, None, cells)
-    lied, clipped, honest = (done[faults.liar_name(cell)]["honest"] for cell in cells)
-    assert lied < clipped == pytest.approx(honest, abs=0.01)
-    (row,) = [line for line in faults.liar_table(done) if line.startswith("| dsgd | none ")]
-    assert row == f"| dsgd | none |  |  | {100 * lied:.1f} |"
+def test_the_table_of_byzantine_nodes(tmp_path: Path) -> None:
+    """On digits: a very small clip keeps attacks out, and a Byzantine node is not counted among the honest."""
+    cells: list[faults.ByzantineCell] = [("dsgd", "gaussian", None), ("dsgd", "gaussian", 1e-6), ("dsgd", "none", 1e-6)]
+    done = faults.fill_byzantine(tmp_path, None, cells)
+    attacked, clipped, honest = (done[faults.byzantine_name(cell)]["honest"] for cell in cells)
+    assert attacked < clipped == pytest.approx(honest, abs=0.01)
+    (row,) = [line for line in faults.byzantine_table(done) if line.startswith("| dsgd | none ")]
+    assert row == f"| dsgd | none |  |  | {100 * attacked:.1f} |"
 
 
 def test_what_must_hold_under_faults() -> None:

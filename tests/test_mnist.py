@@ -1,6 +1,6 @@
-"""The method on MNIST: that the implementation is the method shows in what it reaches.
+"""NGPD on MNIST: the accuracies that the method should reach.
 
-Set NGPD_FL_DATA_DIR to the folder that torchvision's MNIST lies in (``MNIST/raw``).
+Set NGPD_FL_DATA_DIR to the folder of torchvision's MNIST (``MNIST/raw``).
 """
 
 from __future__ import annotations

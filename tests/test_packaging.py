@@ -1,4 +1,4 @@
-"""What is shipped, what the repository may contain, and what `make` says on a machine that lacks something."""
+"""Contents of the package and of the repository, and messages of `make` on incomplete machines."""
 
 import configparser
 import os

@@ -1,4 +1,4 @@
-"""The commands together. Nothing heavy is imported before one of them runs, so that help is quick."""
+"""All commands. Nothing heavy is imported before a command runs, so that help is quick."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def options(
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 1 failed or diverged, 2 bad input, 130 after Ctrl-C, SIGTERM or SIGHUP. That nobody reads what is printed
-    changes nothing; that it cannot be written for another reason, such as a full disk, makes 1 of 0.
+    0: done; 1: failed or diverged; 2: bad input; 130: ended by Ctrl-C, SIGTERM or SIGHUP. A closed pipe or terminal
+    changes nothing. Output that cannot be written for another reason, such as a full disk, turns 0 into 1.
 
     Args:
-        words: what follows ``ngpd-fl``; none: as the process was called.
+        words: what follows ``ngpd-fl``. Defaults to the arguments of the process.
     """
     collections = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *collections[1:])

@@ -35,24 +35,24 @@ def calibrate(given: flags.Given, out: Out) -> None:
     from rich.console import Console
 
     from ngpd_fl.devices import class_toml
-    from ngpd_fl.profiling.calibration import calibrate as measured
+    from ngpd_fl.profiling.calibration import calibrate as measure
     from ngpd_fl.records import write_text
     from ngpd_fl.report.units import size
 
     with Console(stderr=True).status("timing local steps and the disk"):
-        found = measured(settings, out.parent)
-    write_text(out, class_toml(out.stem, found.device_class()))
+        measured = measure(settings, out.parent)
+    write_text(out, class_toml(out.stem, measured.device_class()))
     print_lines(
         f"{out.stem}: {settings.strategy.name}, {settings.model.name} on {settings.data.dataset}",
         [
-            ("local step of SGD", f"{1000 * found.sgd_seconds:.3g} ms"),
-            (f"local step of {settings.strategy.name}", f"{1000 * found.strategy_seconds:.3g} ms"),
-            ("relative cost", f"{found.relative_cost:.2f}"),
-            ("one message", size(found.message_bytes)),
-            ("disk", f"{size(found.write_bytes_s)} a second"),
+            ("local step of SGD", f"{1000 * measured.sgd_seconds:.3g} ms"),
+            (f"local step of {settings.strategy.name}", f"{1000 * measured.strategy_seconds:.3g} ms"),
+            ("relative cost", f"{measured.relative_cost:.2f}"),
+            ("one message", size(measured.message_bytes)),
+            ("disk", f"{size(measured.write_bytes_s)} a second"),
         ],
         f"written to {out}; a run takes it by\n"
         f"  --set devices.table={out} --set devices.mix='{{\"{out.stem}\" = 1}}' "
-        f"--set devices.relative_cost={found.relative_cost:.2f}\n"
+        f"--set devices.relative_cost={measured.relative_cost:.2f}\n"
         "add up_kbit_s, down_kbit_s and latency_s of its links, and compute_w and idle_w, where you know them",
     )

@@ -68,7 +68,7 @@ def compare(
 
 
 def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
-    """Return each algorithm's configuration by its name, in the order that was given."""
+    """Return each algorithm's configuration by its name, in the given order."""
     from ngpd_fl.config import Config, InputError
     from strategies import STRATEGIES
 
@@ -76,7 +76,7 @@ def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
     if "" in names:
         raise InputError(f"--strategies {strategies}: a name is empty; allowed: {', '.join(STRATEGIES)}")
     if len(set(names)) < len(names):
-        raise InputError(f"--strategies {strategies}: each can be named once")
+        raise InputError(f"--strategies {strategies}: a name stands twice")
     shared = given.overrides()
     if "strategy" in shared or "strategy.name" in shared:
         raise InputError("--set strategy: --strategies names the algorithms")

@@ -1,4 +1,4 @@
-"""Where and how results are printed."""
+"""Printing of results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WIDE = 160
 
 
 def results() -> Console:
-    """Return stdout as rich sees it; what is read by no terminal, such as a file or a log, needs no line breaks."""
+    """Return stdout as a rich console; a file or a log gets wide lines instead of the terminal's width."""
     from rich.console import Console
 
     return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_lines(heading: str, lines: Iterable[tuple[str, str]], foot: str) -> None:
-    """Print what is what, line by line, under a heading and above where to find more."""
+    """Print names and values line by line, under a heading and above a foot."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 3, 0, 0))
@@ -31,7 +31,7 @@ def print_lines(heading: str, lines: Iterable[tuple[str, str]], foot: str) -> No
 
 
 def print_table(heading: str, table: Table, foot: str) -> None:
-    """Print a table under a heading and above where to find more."""
+    """Print a table under a heading and above a foot."""
     console = results()
     console.print(f"\n{heading}\n", style="bold", markup=False)
     console.print(table)

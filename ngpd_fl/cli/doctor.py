@@ -65,9 +65,11 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def _shortened(findings: list[Finding]) -> Iterator[Finding]:
     """Yield the findings, packages that are well in one."""
-    well = [each for each in findings if each.section == "versions" and each.state == "ok" and each.name != "python"]
+    well = [
+        check for check in findings if check.section == "versions" and check.state == "ok" and check.name != "python"
+    ]
     for finding in findings:
         if finding not in well:
             yield finding
         elif finding is well[0]:
-            yield finding._replace(name="packages", result=", ".join(f"{each.name} {each.result}" for each in well))
+            yield finding._replace(name="packages", result=", ".join(f"{check.name} {check.result}" for check in well))

@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and one line for whatever goes wrong."""
+"""The end of a command: exit codes, and one line for any error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ended(Exception):
     """
 
     def __init__(self, message: str, code: int) -> None:
-        """Take what to say and the exit code."""
+        """Keep the message and the exit code."""
         super().__init__(message)
         self.code = code
 

@@ -37,16 +37,16 @@ def estimate(given: flags.Given) -> None:
     from ngpd_fl.report.setting import setting_words
 
     with Console(stderr=True).status("timing rounds of a part of the network"):
-        found = estimated(settings)
+        result = estimated(settings)
     table = Table.grid(padding=(0, 3, 0, 0))
     for justify in ("left", "right", "right", "left"):
         table.add_column(justify=justify)
-    for title, rows in (("memory", _memory(found)), ("messages", _messages(found)), ("time", _time(found))):
+    for title, rows in (("memory", _memory(result)), ("messages", _messages(result)), ("time", _time(result))):
         table.add_row(f"[bold]{title}[/bold]", *_HEADS[title])
         for row in rows:
             table.add_row(f"  {row[0]}", *row[1:3], f"[dim]{row[3]}[/dim]")
         table.add_row()
-    print_table(f"{settings.method}: {setting_words(settings)}", table, _verdict(found) + _end(found))
+    print_table(f"{settings.method}: {setting_words(settings)}", table, _verdict(result) + _end(result))
 
 
 _HEADS = {"memory": ("a node", "network"), "messages": ("a round", "whole run"), "time": ("once", "whole run")}
@@ -55,88 +55,93 @@ _HEADS = {"memory": ("a node", "network"), "messages": ("a round", "whole run"),
 Rows = list[tuple[str, str, str, str]]
 
 
-def _memory(found: Estimate) -> Rows:
+def _memory(result: Estimate) -> Rows:
     from ngpd_fl.report.units import size
 
-    count = found.num_nodes
-    rows = [(_KINDS.get(kind, kind), size(total / count), size(total), "exact") for kind, total in found.state.items()]
-    work = ("work of a round", size(found.work / count), size(found.work), f"measured{_on(found, found.work_nodes)}")
-    of = "" if found.limit is None else f"; there are {size(found.limit)}"
-    if found.memory == found.loading_peak:
+    count = result.num_nodes
+    rows = [(_KINDS.get(kind, kind), size(total / count), size(total), "exact") for kind, total in result.state.items()]
+    work = (
+        "work of a round",
+        size(result.work / count),
+        size(result.work),
+        f"measured{_on(result, result.work_nodes)}",
+    )
+    of = "" if result.limit is None else f"; there are {size(result.limit)}"
+    if result.memory == result.loading_peak:
         of = f", while the data are read{of}"
     rows += [
-        ("messages", "", size(found.messages), "exact"),
-        work if found.work_nodes else ("work of a round", "", "-", "too large to be measured"),
-        ("data set", "", size(found.dataset), "exact"),
-        ("program", "", size(found.process), "measured"),
-        ("at most", "", size(found.memory), f"estimated{of}"),
+        ("messages", "", size(result.messages), "exact"),
+        work if result.work_nodes else ("work of a round", "", "-", "too large to be measured"),
+        ("data set", "", size(result.dataset), "exact"),
+        ("program", "", size(result.process), "measured"),
+        ("at most", "", size(result.memory), f"estimated{of}"),
     ]
-    return rows if found.process else [row for row in rows if row[0] != "program"]
+    return rows if result.process else [row for row in rows if row[0] != "program"]
 
 
-def _messages(found: Estimate) -> Rows:
+def _messages(result: Estimate) -> Rows:
     from ngpd_fl.report.units import size
 
-    rounds = found.config.training.rounds
+    rounds = result.config.training.rounds
     return [
-        ("one message", size(found.message), "", f"exact; {found.parameters:,} parameters"),
-        ("all", size(found.sent / rounds), size(found.sent), "exact"),
+        ("one message", size(result.message), "", f"exact; {result.parameters:,} parameters"),
+        ("all", size(result.sent / rounds), size(result.sent), "exact"),
     ]
 
 
-def _time(found: Estimate) -> Rows:
+def _time(result: Estimate) -> Rows:
     from ngpd_fl.report import units
 
     def seconds(duration: float) -> str:
         return f"{1000 * duration:.1f} ms" if duration < 0.1 else units.seconds(duration)
 
-    rounds, training = found.config.training.rounds, found.training_seconds
-    rows = [("loading", seconds(found.loading), seconds(found.loading), "measured")]
-    if found.round is None or training is None:
+    rounds, training = result.config.training.rounds, result.training_seconds
+    rows = [("loading", seconds(result.loading), seconds(result.loading), "measured")]
+    if result.round is None or training is None:
         rows.append(("rounds", "-", "-", "too large to be measured"))
     else:
         rows.append(
             (
                 "rounds",
-                seconds(found.round),
+                seconds(result.round),
                 seconds(training),
-                f"measured{_on(found, found.measured_nodes)}, times {rounds}",
+                f"measured{_on(result, result.measured_nodes)}, times {rounds}",
             )
         )
-    once, all_of_them = seconds(found.evaluation), seconds(found.evaluation_seconds)
-    rows.append(("evaluation", once, all_of_them, f"measured on 2 models, times {found.evaluations}"))
+    once, all_of_them = seconds(result.evaluation), seconds(result.evaluation_seconds)
+    rows.append(("evaluation", once, all_of_them, f"measured on 2 models, times {result.evaluations}"))
     if training is not None:
-        total = found.loading + training + found.evaluation_seconds
+        total = result.loading + training + result.evaluation_seconds
         rows.append(("in all", "", seconds(total), "estimated"))
     return rows
 
 
-def _on(found: Estimate, nodes: int) -> str:
+def _on(result: Estimate, nodes: int) -> str:
     """Return on what part of the network a figure was measured."""
-    return "" if nodes == found.num_nodes else f" on {nodes} of {found.num_nodes:,} nodes"
+    return "" if nodes == result.num_nodes else f" on {nodes} of {result.num_nodes:,} nodes"
 
 
-def _end(found: Estimate) -> str:
+def _end(result: Estimate) -> str:
     """Return what the whole run is where it may end early."""
     from ngpd_fl.report.units import short_percent
 
-    training = found.config.training
+    training = result.config.training
     if training.until_accuracy is None:
         return ""
     return f"\nthe whole run is all {training.rounds} rounds; at {short_percent(training.until_accuracy)} it ends early"
 
 
-def _verdict(found: Estimate) -> str:
+def _verdict(result: Estimate) -> str:
     """Return whether the memory will do and, where not, what spares some."""
-    if found.limit is None:
-        return "how much memory there is could not be found out"
-    share = found.memory / found.limit
+    if result.limit is None:
+        return "how much memory there is could not be determined"
+    share = result.memory / result.limit
     if share <= _ALMOST:
         return f"the memory will do: {100 * share:.0f} % of it"
     may = "is too little" if share > 1 else "may be too little"
     spare = "fewer nodes, a smaller network"
-    if "curvature" in found.state:
+    if "curvature" in result.state:
         spare += ", strategy.rank"
-    if "mirror" in found.state:
+    if "mirror" in result.state:
         spare += ", strategy.mixing=0"
     return f"WARNING: the memory {may} ({100 * share:.0f} % of it); less is taken by engine.chunk_size, {spare}"

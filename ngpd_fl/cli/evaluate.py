@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ngpd_fl.evaluation.saved_models import SavedModelEvaluation
 
 _SHOWN = 20
-"""Up to this many classes each has a row; of more, those on which the nodes are worst."""
+"""With at most this many classes, every class has a row; of more, those on which the nodes are worst."""
 
 
 class SplitName(StrEnum):
-    """What models can be evaluated on."""
+    """The parts of a data set that models can be evaluated on."""
 
     test = "test"
     validation = "validation"
@@ -52,7 +52,7 @@ def evaluate(
         raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
-    found = [
+    results = [
         evaluate_saved(
             RunFolder.open(folder),
             split=split.value,
@@ -64,19 +64,19 @@ def evaluate(
         for folder in folders
     ]
     if out is not None:
-        _write(found, single, out)
+        _write(results, single, out)
     foot = f"models in {directory}" + (f", figures in {out}" if out else "")
     if single:
-        _print_one(found[0], foot)
+        _print_one(results[0], foot)
     else:
-        _print_several(found, foot)
+        _print_several(results, foot)
 
 
-def _write(found: list[SavedModelEvaluation], single: bool, out: Path) -> None:
+def _write(results: list[SavedModelEvaluation], single: bool, out: Path) -> None:
     from ngpd_fl.config import InputError
     from ngpd_fl.records import write_text
 
-    figures = [each.figures() for each in found]
+    figures = [result.figures() for result in results]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, json.dumps(figures[0] if single else {"runs": figures}, indent=2, allow_nan=False) + "\n")
@@ -84,7 +84,7 @@ def _write(found: list[SavedModelEvaluation], single: bool, out: Path) -> None:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error
 
 
-def _print_one(found: SavedModelEvaluation, foot: str) -> None:
+def _print_one(result: SavedModelEvaluation, foot: str) -> None:
     """Print the figures as they stand at a run's end, and a table of the classes or bins."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -94,23 +94,23 @@ def _print_one(found: SavedModelEvaluation, foot: str) -> None:
     from ngpd_fl.report import units
     from ngpd_fl.report.setting import setting_words
 
-    values, sizes = found.evaluation, found.sizes
+    values, sizes = result.evaluation, result.sizes
     measure, text, average = values.measure, values.measure.text, values.average
     assert average is not None  # all parameters are here
     ranks = [measure.rank(value) for value in values.nodes.tolist()]
-    names = found.config.topology.node_names if len(ranks) > 1 else ("0",)
+    names = result.config.topology.node_names if len(ranks) > 1 else ("0",)
     ends = {word: ranks.index(end(ranks)) for word, end in (("worst", min), ("best", max))}
     nodes = ", ".join(f"{word} {text(values.nodes[node])} (node {names[node]})" for word, node in ends.items())
     lines = [
-        ("evaluated on", f"{_examples(found)}, {len(sizes)} {measure.groups}"),
+        ("evaluated on", f"{_examples(result)}, {len(sizes)} {measure.groups}"),
         (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),
-        (f"on {measure.groups} as their own", f"mean {_own(found)}"),
+        (f"on {measure.groups} as their own", f"mean {_own(result)}"),
         ("averaged model", text(average.value)),
     ]
-    for other, each in values.others.items():
-        mean, averaged = each.mean(), average.others[other]
+    for name, figures in values.others.items():
+        mean, averaged = figures.mean(), average.others[name]
         if isfinite(mean) and isfinite(averaged):  # as at a run's end
-            lines.append((other.upper(), f"mean {mean:.3f}, averaged model {averaged:.3f}"))
+            lines.append((name.upper(), f"mean {mean:.3f}, averaged model {averaged:.3f}"))
     lines.append(("consensus distance", units.distance(null_if_not_finite(average.consensus_distance))))
     heads = (measure.group, measure.examples, "mean of the nodes", "averaged model")
     table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
@@ -123,14 +123,14 @@ def _print_one(found: SavedModelEvaluation, foot: str) -> None:
         order = sorted(evaluated, key=lambda group: measure.rank(float(values.groups[group])))[: _SHOWN // 2]
         title = f"the {len(order)} {measure.groups} on which the nodes are worst"
     for group in order:
-        of_group = (each[group] for each in (values.groups, average.groups))
+        of_group = (figures[group] for figures in (values.groups, average.groups))
         table.add_row(str(group), str(sizes[group]), *(text(value) if sizes[group] else "-" for value in of_group))
-    print_lines(f"{found.config.method}: {setting_words(found.config)}", lines, f"{title}\n")
+    print_lines(f"{result.config.method}: {setting_words(result.config)}", lines, f"{title}\n")
     results().print(table)
     results().print(f"\n{foot}", soft_wrap=True, markup=False)
 
 
-def _print_several(found: list[SavedModelEvaluation], foot: str) -> None:
+def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:
     """Print a line per run, the best first."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -143,27 +143,27 @@ def _print_several(found: list[SavedModelEvaluation], foot: str) -> None:
     for head in ("mean", "worst", "best", "as own", "averaged", "consensus"):
         table.add_column(head.replace(" ", "\n"), justify="right", vertical="bottom")
     evaluated = set()
-    for each in sorted(found, key=_rank, reverse=True):
-        values, measure = each.evaluation, each.evaluation.measure
+    for result in sorted(results, key=_rank, reverse=True):
+        values, measure = result.evaluation, result.evaluation.measure
         ranked = sorted(values.nodes.tolist(), key=measure.rank)
         shares = map(measure.text, (values.nodes.mean(), ranked[0], ranked[-1]))
         assert values.average is not None
         distance = units.distance(null_if_not_finite(values.average.consensus_distance))
-        table.add_row(each.name, *shares, _own(each), measure.text(values.average.value), distance)
-        evaluated.add(f"{_examples(each)} ({measure.name})")
+        table.add_row(result.name, *shares, _own(result), measure.text(values.average.value), distance)
+        evaluated.add(f"{_examples(result)} ({measure.name})")
     print_table(f"evaluated on {' and '.join(sorted(evaluated))}", table, foot)
 
 
-def _examples(found: SavedModelEvaluation) -> str:
+def _examples(result: SavedModelEvaluation) -> str:
     """Return what was evaluated on, e.g. ``the 359 test images of digits``."""
-    apart = ", each model on its node's own" if found.evaluated_on == "own" else ""
-    return f"the {found.sizes.sum():,} {found.split} {found.evaluation.measure.examples} of {found.dataset}{apart}"
+    apart = ", each model on its node's own" if result.evaluated_on == "own" else ""
+    return f"the {result.sizes.sum():,} {result.split} {result.evaluation.measure.examples} of {result.dataset}{apart}"
 
 
-def _own(found: SavedModelEvaluation) -> str:
+def _own(result: SavedModelEvaluation) -> str:
     """Return the nodes' mean on examples as their own; ``-`` where it is not known what these are."""
-    return found.evaluation.measure.text(found.evaluation.own.mean()) if found.own_known else "-"
+    return result.evaluation.measure.text(result.evaluation.own.mean()) if result.own_known else "-"
 
 
-def _rank(found: SavedModelEvaluation) -> float:
-    return found.evaluation.measure.rank(float(found.evaluation.nodes.mean()))
+def _rank(result: SavedModelEvaluation) -> float:
+    return result.evaluation.measure.rank(float(result.evaluation.nodes.mean()))

@@ -60,7 +60,7 @@ def variants(section: str) -> Iterator[tuple[str, type[BaseModel] | None]]:
     elif section == "topology":
         yield from ((f"topology.name = {name}", options) for name, options in TOPOLOGIES.items())
     elif get_args(annotation):
-        yield from ((f"{section}.name = {each.model_fields['name'].default}", each) for each in get_args(annotation))
+        yield from ((f"{section}.name = {form.model_fields['name'].default}", form) for form in get_args(annotation))
     elif isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         yield section, annotation
     else:

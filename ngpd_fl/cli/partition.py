@@ -29,7 +29,7 @@ Export = Annotated[
 ]
 
 _COLUMNS = 20
-"""Up to this many classes each has a column of its own."""
+"""With at most this many classes, every class has its own column."""
 
 
 @flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
@@ -80,7 +80,7 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[s
 
 
 def _measures(counts: NDArray[np.int64], measure: Measure) -> list[tuple[str, str]]:
-    """Return the measures of skew, each with what it is."""
+    """Return the names and values of the measures of skew."""
     from ngpd_fl.data import label_skew, unused_classes
 
     sizes, skew, unused = counts.sum(1), label_skew(counts), unused_classes(counts)

@@ -20,7 +20,7 @@ def report(
         float | None,
         typer.Option(
             metavar="ACCURACY",
-            help="mean accuracy over the nodes, e.g. 0.9 (or error), whose cost is told; default: one that all have"
+            help="mean accuracy over the nodes, e.g. 0.9 (or error), whose cost is reported; default: one that all have"
             " reached; the page lets its reader choose another",
         ),
     ] = None,

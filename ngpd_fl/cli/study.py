@@ -1,4 +1,4 @@
-"""``ngpd-fl study``: which of several strategies is best, each tuned with the same effort."""
+"""``ngpd-fl study``: a comparison of strategies, all tuned with the same effort."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ def _seconds(text: str) -> float:
     """Return a duration in seconds; raise ``InputError`` where it is none."""
     from ngpd_fl.config import InputError
 
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    if not text or found is None:
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not text or parts is None:
         raise InputError(f"--for {text}: should be a time such as 55m, 90s or 1h30m")
-    hours, minutes, seconds = (int(each or 0) for each in found.groups())
+    hours, minutes, seconds = (int(part or 0) for part in parts.groups())
     return 3600.0 * hours + 60.0 * minutes + seconds

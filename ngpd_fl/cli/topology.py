@@ -37,14 +37,14 @@ def topology(given: flags.Given, out: flags.Picture = None) -> None:
 
 
 def _labels(options: TopologyOptions) -> list[tuple[str, str]]:
-    """Return what the nodes are called where they have labels, e.g. ``0 attic, 1 cellar``."""
+    """Return the labels of the nodes where they have some, e.g. ``0 attic, 1 cellar``."""
     if not options.has_labels:
         return []
     return [("labels", ", ".join(f"{node} {label}" for node, label in enumerate(options.node_names)))]
 
 
 def measures(graph: Topology, weights: str) -> list[tuple[str, str]]:
-    """Return what is measured, each with what it is."""
+    """Return the names and values of a graph's measures."""
     from topologies import consensus_rate, diameter, spectral_gap
 
     degrees, kind = graph.degrees, "degrees"
@@ -74,10 +74,10 @@ def _out_degrees(graph: Topology) -> NDArray[np.int64]:
 
 
 def _schedule(graph: Topology) -> str:
-    """Return whether the graph varies, and how many of its edges are active then."""
+    """Describe the schedule: static, or how it varies and how many edges are active."""
     if graph.is_static:
         return "static"
     rounds = graph.period or _ROUNDS
     active = sum(int(graph.active(round).sum()) for round in range(rounds)) / rounds
-    turns = f"begins again after {graph.period} rounds" if graph.period else "drawn in each round"
+    turns = f"repeats after {graph.period} rounds" if graph.period else "drawn in each round"
     return f"{turns}; {active:.1f} edges active on average"

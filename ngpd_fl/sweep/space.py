@@ -158,19 +158,19 @@ def dotted(keys: Mapping[str, Any], where: str) -> dict[str, Any]:
     return dict(given)
 
 
-def _flatten(prefix: str, keys: Mapping[str, Any], found: list[tuple[str, Any]], where: str) -> None:
+def _flatten(prefix: str, keys: Mapping[str, Any], flat: list[tuple[str, Any]], where: str) -> None:
     known = all_keys()
     for name, value in keys.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
-            _flatten(f"{key}.", value, found, where)
+            _flatten(f"{key}.", value, flat, where)
             continue
         key = f"{key}.name" if key in DEFAULT_NAMES else key
         require_current({key: value}, f"{where}.")
         if key not in known:
             near = [other for other in known if other.partition(".")[0] == key.partition(".")[0]]  # of its section
             raise InputError(f"{where}.{key}: unknown key; {choices(key, near or known)}")
-        found.append((key, value))
+        flat.append((key, value))
 
 
 def _choices(key: str, values: list[Any], base: Mapping[str, Any], where: str) -> Choices:

@@ -1,1 +1,1 @@
-"""What tests use that stands in for something this machine does not have."""
+"""Helpers of the tests: naive references, fixtures of runs and networks, and a pretended device."""

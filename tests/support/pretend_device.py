@@ -46,7 +46,7 @@ _WAITING = {
 
 
 class Counts(NamedTuple):
-    """What the host has waited for.
+    """Counts of operations for which the host waits.
 
     Attributes:
         uploads: copies from the host to a device.
@@ -147,7 +147,7 @@ class PretendDevice:
 
     @property
     def counts(self) -> Counts:
-        """What the host has waited for since the last ``reset``."""
+        """Counts since the last ``reset``."""
         sums: Counter[str] = Counter()
         for (kind, _, _), times in self.where.items():
             sums[kind] += times

@@ -1,4 +1,4 @@
-"""A small study, and a stand-in for its runs."""
+"""A small study, and pretended results of its runs."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def read(folder: Path, text: str = TEXT) -> StudyPlan:
 class PretendRunStore(RunStore):
     """RunStore of which a test says what comes of them: an accuracy, a status, or None where they are not over."""
 
-    def __init__(self, folder: Path, tell: Callable[[Config], float | str | None]) -> None:
+    def __init__(self, folder: Path, result: Callable[[Config], float | str | None]) -> None:
         super().__init__(folder)
-        self.tell = tell
+        self.result = result
         self.configs: dict[str, Config] = {}
 
     def key(self, config: Config) -> str:  # type: ignore[override]
@@ -80,16 +80,16 @@ class PretendRunStore(RunStore):
         return key
 
     def record(self, key: str) -> CompletedRun | None:
-        told = self.tell(self.configs[key])
-        if told is None or isinstance(told, str):
-            return None if told is None else CompletedRun(told, "", {"status": told, "final": None}, [])
-        final = {"mean_accuracy": told, "min_accuracy": told - 0.1, "averaged_model_accuracy": told + 0.01}
-        metrics = [evaluation(0, 0.1), evaluation(5, told - 0.05), evaluation(9, told)]
+        result = self.result(self.configs[key])
+        if result is None or isinstance(result, str):
+            return None if result is None else CompletedRun(result, "", {"status": result, "final": None}, [])
+        final = {"mean_accuracy": result, "min_accuracy": result - 0.1, "averaged_model_accuracy": result + 0.01}
+        metrics = [evaluation(0, 0.1), evaluation(5, result - 0.05), evaluation(9, result)]
         return CompletedRun("finished", "", {"status": "finished", "final": final, "rounds": 9}, metrics)
 
 
 def evaluation(round: int, accuracy: float) -> Accuracies:
-    """Return what is recorded after a round."""
+    """Return the recorded evaluation after a round."""
     return Accuracies(
         round=round,
         node_steps=8 * round,

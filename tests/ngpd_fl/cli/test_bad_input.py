@@ -63,7 +63,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare", "Missing option '--strategies'"),
         ("compare --strategies ngpd,x", "strategy.name: 'x' is not known"),
         ("compare --strategies ngpd,", "--strategies ngpd,: a name is empty; allowed: ngpd"),
-        ("compare --strategies ngpd,ngpd", "--strategies ngpd,ngpd: each can be named once"),
+        ("compare --strategies ngpd,ngpd", "--strategies ngpd,ngpd: a name stands twice"),
         ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ecl, dsgd, kfac-gossip"),
         (
             "compare --strategies ngpd --set ecl.lr=1",

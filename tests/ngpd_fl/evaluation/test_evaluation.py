@@ -1,4 +1,4 @@
-"""What is measured, against scikit-learn's metrics."""
+"""Evaluation against scikit-learn's metrics."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
 
 
 def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
-    """Where ``chunk_size`` is unset the engine computes a chunk of 400 nodes at a time: work is as if it were given."""
+    """An unset ``chunk_size`` counts like the chunk size that the engine chooses."""
     values = {"topology": {"name": "ring", "nodes": 400}, "partition": "iid", "strategy": "dsgd"}
     config = small(model={"name": "mlp", "hidden": (256,)}, **values)
     job = compose(config)

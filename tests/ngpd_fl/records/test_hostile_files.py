@@ -39,7 +39,7 @@ from ngpd_fl.study.runs import RunStore
 from ngpd_fl.sweep import SweepPlan, ranked, read_trials, run_sweep
 from ngpd_fl.sweep.trials import Trials
 from ngpd_fl.training.run import run
-from tests.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
+from tests.support.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
 from tests.support.studies import TEXT
 
 FEW, MANY = 40, 20_000

@@ -1,4 +1,4 @@
-"""What each node did when."""
+"""Timeline and staleness of the nodes."""
 
 from __future__ import annotations
 

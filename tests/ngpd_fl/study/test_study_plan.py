@@ -1,4 +1,4 @@
-"""What a study's file may say, and the runs that it means."""
+"""Files of studies, and the runs that they define."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep's file may say, and the points that it means."""
+"""Files of sweeps, and the points that they define."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page says without a browser: figures as recorded, nothing from elsewhere, nothing half-written."""
+"""The page without a browser: figures as recorded, no external resources, no partial files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as an adversary, a full disk or a slip of the hand leaves them: mutations by a seed."""
+"""Mutations of files by a seed, as by an adversary, a full disk or a typing error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ODD_VALUES: tuple[Any, ...] = (
     *("", "x", "\x1b[2J", "é" * 70, "a\nb", "\ud800", "0", "-1", "9" * 400, "y" * 5000, "package.module:name"),
     *([], {}, [[]], [None], {"": None}, [1, "a", 2.5], {"name": 3}, [[1, 2], [3]]),
 )
-"""What no file should hold where it is put."""
+"""Values that are odd in any place of a file."""
 
 ODD_BYTES: tuple[bytes, ...] = (
     *(b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 5000, b"0x" + b"f" * 5000, b"null", b"true", b"-1"),
@@ -34,7 +34,7 @@ ODD_BYTES: tuple[bytes, ...] = (
         b"\\ud800",
     ),
 )
-"""What no parser should stumble over, wherever it stands."""
+"""Bytes that are odd in any place of a file."""
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
