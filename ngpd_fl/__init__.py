@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config, InputError
     from ngpd_fl.flower.launcher.run import run_flower
     from ngpd_fl.records import Progress, RunFolder
+    from ngpd_fl.training.callbacks import Callback
     from ngpd_fl.training.run import Result, resume, run
 
 _HOME = {
+    "Callback": "training.callbacks",
     "Config": "config",
     "InputError": "config",
     "Progress": "records",
@@ -24,7 +26,7 @@ _HOME = {
     "run_flower": "flower.launcher.run",
 }
 
-__all__ = ["Config", "InputError", "Progress", "Result", "RunFolder", "resume", "run", "run_flower"]
+__all__ = ["Callback", "Config", "InputError", "Progress", "Result", "RunFolder", "resume", "run", "run_flower"]
 
 
 def __dir__() -> list[str]:

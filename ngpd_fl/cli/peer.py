@@ -89,10 +89,11 @@ def peer(
     as well, and joins its neighbors in their round.
     """
     from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
-    from ngpd_fl.peer.engine import Waits
+    from ngpd_fl.peer.engine import NodeTimeouts
     from ngpd_fl.peer.prometheus import MetricsServer
     from ngpd_fl.peer.run import run_peer
     from ngpd_fl.peer.transport import Address, Credentials, HttpTransport, Insecure, Peers, Routes
+    from ngpd_fl.training.callbacks import ProgressReport
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
     settings = Config.load(config, own | parse_assignments(assignments or ()))
@@ -121,10 +122,6 @@ def peer(
         if metrics is not None:
             stack.callback(metrics.close)
 
-        def on_start(engine: Any, recorder: Any) -> None:
-            if metrics is not None:
-                metrics.watch(engine, recorder)
-
         def on_progress(progress: Any) -> None:
             nonlocal done
             done = progress.round
@@ -135,11 +132,10 @@ def peer(
             own_peer.nodes,
             transport,
             out,
-            waits=Waits(start_timeout, round_timeout),
+            [ProgressReport(on_progress), *([] if metrics is None else [metrics])],
+            timeouts=NodeTimeouts(start_timeout, round_timeout),
             checkpoint_every=checkpoint_every,
             is_over=stop.is_set,
-            on_start=on_start,
-            on_progress=on_progress,
             on_event=say,
         )
     if summary["status"] == "interrupted":

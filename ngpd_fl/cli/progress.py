@@ -1,4 +1,4 @@
-"""Where a run is: a bar on a terminal, a line now and then in a log."""
+"""Progress of a run: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINES, _SILENCE = 10, 60.0
 
 @contextmanager
 def reporting(label: str, quiet: bool) -> Iterator[Report]:
-    """Return what takes a run's progress and shows it on stderr, under the name ``label``."""
+    """Yield a function that shows a run's progress on stderr, under the name ``label``."""
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -68,7 +68,7 @@ def _lines(label: str) -> Report:
 
 
 class _Figures:
-    """What is said about a round: the latest accuracies or errors, the speed, and the time left at the speed so far.
+    """Figures of a round: the latest accuracies or errors, the speed, and the time left at the speed so far.
 
     By the virtual clock also the time of those accuracies or errors.
     """

@@ -29,10 +29,10 @@ def resume(
     """
     from ngpd_fl.records import RunFolder
 
-    def runner(config: Any, folder: Path, on_progress: Any) -> Result:
+    def runner(config: Any, folder: Path, callbacks: Any) -> Result:
         from ngpd_fl.training.run import resume as go_on
 
-        return go_on(folder, on_progress, checkpoint_every, on_event=_warn, trust_code=trust_code)
+        return go_on(folder, callbacks, checkpoint_every=checkpoint_every, on_event=_warn, trust_code=trust_code)
 
     ended = None
     try:

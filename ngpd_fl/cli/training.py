@@ -1,4 +1,4 @@
-"""One run as the commands do it: with its progress shown, its pictures drawn, and its end told in one line."""
+"""A run of the command line: its progress, its pictures, and one line about its end."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     from ngpd_fl.config.errors import cause
     from ngpd_fl.report import write_plots
     from ngpd_fl.report.units import short_percent
+    from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run
 
     name, done = config.method, 0
@@ -49,7 +50,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
                 done = progress.round
                 report(progress)
 
-            result = (runner or run)(config, folder, on_progress, **recording)
+            result = (runner or run)(config, folder, [ProgressReport(on_progress)], **recording)
     except InputError:
         raise
     except KeyboardInterrupt as error:

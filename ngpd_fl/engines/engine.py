@@ -65,8 +65,8 @@ class RoundInfo(NamedTuple):
         bytes_sent: payload of all messages, lost ones included.
     """
 
-    loss: Tensor
-    shrink: Tensor
+    loss: Tensor | float
+    shrink: Tensor | float
     node_steps: int
     bytes_sent: int
 

@@ -46,8 +46,8 @@ _SILENCE = 10.0
 """Seconds after which a start that still waits for somebody says so."""
 
 
-class Waits(NamedTuple):
-    """How long a node waits for its neighbors, in seconds.
+class NodeTimeouts(NamedTuple):
+    """Seconds that a node waits for its neighbors.
 
     Attributes:
         start: for all of them to be there before the first round; then it begins without those that are not.
@@ -58,8 +58,8 @@ class Waits(NamedTuple):
     round: float = 30.0
 
 
-WAITS = Waits()
-"""Unless said otherwise."""
+TIMEOUTS = NodeTimeouts()
+"""The defaults."""
 
 
 class PeerEngine:
@@ -74,6 +74,7 @@ class PeerEngine:
         lost: messages that were waited for in vain.
         skipped: rounds of the run that were left out to join the neighbors.
         ages: messages that were taken in, by their age in rounds.
+        on_event: called with a line for whatever does not go as it should.
         waited: seconds spent waiting for messages.
     """
 
@@ -84,7 +85,7 @@ class PeerEngine:
         transport: Transport,
         run: bytes,
         *,
-        waits: Waits = WAITS,
+        timeouts: NodeTimeouts = TIMEOUTS,
         is_over: Callable[[], bool] = lambda: False,
         on_event: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -95,7 +96,7 @@ class PeerEngine:
             nodes: which nodes this process hosts.
             transport: carries frames; ``start`` starts it, ``close`` closes it.
             run: 16 bytes that tell this run from all others.
-            waits: how long to wait.
+            timeouts: how long to wait.
             is_over: whether the run is to end early, looked at while waiting.
             on_event: called with a line for whatever does not go as it should.
         """
@@ -113,16 +114,16 @@ class PeerEngine:
         message = example_payload(job.strategy, job.model.start())
         self._codec = Codec(run, message, message_dtype(job.config.strategy))
         self._per_edge = job.strategy.options.needs.per_edge
-        self._waits = waits
+        self._timeouts = timeouts
         self._is_over = is_over
-        self._on_event = on_event
+        self.on_event = on_event
         # By directed edge to here: the life of its sender that messages were taken in of, a number of this life above
         # ``incarnation`` that its sender made necessary, and the life that its sender was told to be outdated by.
         self._known: dict[int, int] = {}
         self._raised: dict[int, int] = {}
         self._outdated: dict[int, int] = {}
         self._doubted: set[str] = set()  # neighbors whose round is not believed, until they are met
-        self._claims = Claims(waits.round)
+        self._claims = Claims(timeouts.round)
         self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds)
 
     def start(self) -> None:
@@ -131,9 +132,9 @@ class PeerEngine:
         self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
         self._claims.start(self.round)
         everyone = set(self._crew.incoming)
-        patience = self._waits.start if self.round == 0 else self._waits.round
+        timeout = self._timeouts.start if self.round == 0 else self._timeouts.round
         began, told = time.monotonic(), False
-        until = began + patience
+        until = began + timeout
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
             self._settle_lives()
             self._tell(Kind.HELLO)
@@ -141,9 +142,9 @@ class PeerEngine:
             silent = everyone - self.inbox.heard()
             if silent and not told and time.monotonic() - began > _SILENCE:
                 told = True
-                self._on_event(self._awaited(silent, patience))
+                self.on_event(self._awaited(silent, timeout))
         if missing and not self._is_over():
-            self._note_gone(sorted(missing), "has not been heard", patience)
+            self._note_gone(sorted(missing), "has not been heard", timeout)
         self.inbox.give_up(missing, 0.0)
         self._tell(Kind.HELLO)
 
@@ -220,11 +221,9 @@ class PeerEngine:
         for name, round in claims.items():
             if round > max(ahead, self.round) and name not in self._doubted:
                 self._doubted.add(name)
-                self._on_event(
-                    f"round {self.round}: {name} says that it is in round {round}, which is not believed yet"
-                )
+                self.on_event(f"round {self.round}: {name} says that it is in round {round}, which is not believed yet")
         if ahead > self.round:
-            self._on_event(f"round {self.round}: the neighbors are in round {ahead}; joins them there")
+            self.on_event(f"round {self.round}: the neighbors are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
             self.round = ahead
             self._crew.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
@@ -248,7 +247,7 @@ class PeerEngine:
             self._send(Kind.HELLO, reverse(edge))
             if self._outdated.get(edge) != life:
                 self._outdated[edge] = life
-                self._on_event(
+                self.on_event(
                     f"node {self._crew.incoming[edge]} is refused: a later start of it is known (were its records lost"
                     " and its clock set back?); it is told"
                 )
@@ -258,7 +257,7 @@ class PeerEngine:
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
                 self._crew.reset([edge])
-                self._on_event(
+                self.on_event(
                     f"node {self._crew.incoming[edge]} knows a later start of this process (were its records lost and"
                     " its clock set back?); takes a higher number there"
                 )
@@ -267,12 +266,12 @@ class PeerEngine:
         """Wait for the messages of a round; return those that came."""
         began = time.monotonic()
         awaited = self._crew.awaits(number)
-        missing = self.inbox.wait(awaited, number, began + self._waits.round, self._is_over)
+        missing = self.inbox.wait(awaited, number, began + self._timeouts.round, self._is_over)
         self.waited += time.monotonic() - began
         found = self.inbox.take_round(number)
         if missing:
             self._claims.waited_in_vain()
-        self._note_gone(missing, f"did not send its message of round {number}", self._waits.round)
+        self._note_gone(missing, f"did not send its message of round {number}", self._timeouts.round)
         self.lost += len(set(awaited) - found.keys())
         return found
 
@@ -304,7 +303,7 @@ class PeerEngine:
             head = frame.head
             if head.heard == self._number(edge) and head.header.newest >= self._crew.sent(reverse(edge)):
                 self.inbox.refused["header"] += 1
-                self.inbox.give_up([edge], self._waits.round)
+                self.inbox.give_up([edge], self._timeouts.round)
             else:
                 found[edge] = frame
         self.inbox.trust(found)
@@ -335,12 +334,12 @@ class PeerEngine:
         head = Head(kind, edge, header, life, heard)
         self._transport.send(edge, self._codec.write(head))
 
-    def _awaited(self, edges: Collection[int], patience: float) -> str:
+    def _awaited(self, edges: Collection[int], timeout: float) -> str:
         """Return who is waited for at the start, and why some were not reached."""
         nodes = ", ".join(str(node) for node in sorted({self._crew.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
-        return f"waits for its neighbors (nodes {nodes}), at most {patience:g} s{reasons}"
+        return f"waits for its neighbors (nodes {nodes}), at most {timeout:g} s{reasons}"
 
     def _note_gone(self, edges: Sequence[int], what: str, seconds: float) -> None:
         for edge in edges:
-            self._on_event(f"node {self._crew.incoming[edge]} {what} (waited {seconds:g} s); goes on without it")
+            self.on_event(f"node {self._crew.incoming[edge]} {what} (waited {seconds:g} s); goes on without it")

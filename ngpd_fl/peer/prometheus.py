@@ -1,4 +1,4 @@
-"""What Prometheus can ask a peer for: counters of the node and of its exchange, read when it asks."""
+"""Prometheus metrics of a peer: counters of its nodes and of its exchange, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.transport import Address
 from ngpd_fl.peer.transport.server import BoundedServer
 from ngpd_fl.records import RunRecorder
+from ngpd_fl.training.callbacks import Callback
+from ngpd_fl.training.loop import TrainingLoop
 
 _CONNECTIONS = 8
 """At most; the oldest of more are closed."""
 
 _SILENCE = 5.0
-"""Seconds after which a connection that says nothing, or takes nothing, is closed."""
+"""Seconds after which a connection that neither sends nor receives is closed."""
 
 _AGES = (0, 1, 2, 4, 8, 16, 32, 64)
 
@@ -28,7 +30,7 @@ class PeerCollector(Collector):
     """Reads a peer's counters; all names begin with ``ngpd_fl_``."""
 
     def __init__(self, engine: PeerEngine, recorder: RunRecorder) -> None:
-        """Take what counts."""
+        """Read from a peer's engine and recorder."""
         self._engine = engine
         self._recorder = recorder
 
@@ -38,7 +40,7 @@ class PeerCollector(Collector):
         yield _gauge("round", "round that the nodes are in", engine.round)
         yield _gauge("rounds_planned", "rounds of the run", recorder.config.training.rounds)
         yield _gauge("life", "how often this peer has been started", engine.life)
-        yield _gauge("neighbors_gone", "links whose other end is not waited for", len(inbox.gone))
+        yield _gauge("neighbors_gone", "edges whose other end is not waited for", len(inbox.gone))
         yield _count("node_steps", "local steps", recorder.node_steps)
         yield _count("train_seconds", "time spent in rounds, without waiting", recorder.train_seconds)
         yield _count("wait_seconds", "time spent waiting for messages", engine.waited)
@@ -70,8 +72,8 @@ class PeerCollector(Collector):
         return histogram
 
 
-class MetricsServer:
-    """Answers Prometheus, about nothing until it is told what to watch."""
+class MetricsServer(Callback):
+    """Answers Prometheus about a peer from the start of its run on."""
 
     def __init__(self, address: Address) -> None:
         """Listen; raise ``InputError`` where that is not possible."""
@@ -83,9 +85,9 @@ class MetricsServer:
             words = f"metrics-address, metrics-port: {address} cannot be listened at ({error.strerror or error})"
             raise InputError(words) from error
 
-    def watch(self, engine: PeerEngine, recorder: RunRecorder) -> None:
-        """Answer from now on about a peer."""
-        self._registry.register(PeerCollector(engine, recorder))
+    def on_start(self, run: TrainingLoop) -> None:
+        """Answer about a peer's run from now on."""
+        self._registry.register(PeerCollector(run.engine, run.recorder))
 
     def close(self) -> None:
         """Stop."""

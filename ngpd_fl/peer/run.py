@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,27 +12,21 @@ from typing import Any
 
 from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, read_record
 from ngpd_fl.core.isolation import own_settings
-from ngpd_fl.data import fingerprint, unused_classes
-from ngpd_fl.peer.engine import WAITS, PeerEngine, Waits
+from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts, PeerEngine
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.transport import Transport
-from ngpd_fl.records import (
-    Progress,
-    RunFolder,
-    RunRecorder,
-    describe_environment,
-    last_checkpoint,
-    write_text,
-)
+from ngpd_fl.records import Measure, RunFolder, write_text
 from ngpd_fl.records.shapes import PeerLife
-from ngpd_fl.training import Job, compose
+from ngpd_fl.training import compose
+from ngpd_fl.training.callbacks import Callback, EarlyStop
+from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 from topologies import DirectedOptions
 
 EVENTS = "peer_events.jsonl"
-"""In a peer's folder: what did not go as it should, a line each with the round; all lives are in it."""
+"""File in a peer's folder: a line with the round for whatever did not go as it should, of all its starts."""
 
 CHECKPOINT_EVERY = 10
-"""Rounds from one checkpoint to the next, unless said otherwise."""
+"""Rounds from one checkpoint to the next, by default."""
 
 
 def run_peer(
@@ -41,13 +34,12 @@ def run_peer(
     nodes: Sequence[int],
     transport: Transport,
     out: Path,
+    callbacks: Sequence[Callback] = (),
     *,
-    waits: Waits = WAITS,
+    timeouts: NodeTimeouts = TIMEOUTS,
     checkpoint_every: int = CHECKPOINT_EVERY,
     name: str = "",
     is_over: Callable[[], bool] = lambda: False,
-    on_start: Callable[[PeerEngine, RunRecorder], None] = lambda engine, recorder: None,
-    on_progress: Callable[[Progress], None] | None = None,
     on_event: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train this process' nodes together with those of its neighbors' processes.
@@ -56,15 +48,14 @@ def run_peer(
 
     Args:
         config: the whole run; all peers have the same, but for where data lie and what computes.
-        nodes: those that this process hosts.
+        nodes: the nodes that this process hosts.
         transport: joins it with its neighbors; closed when this returns.
-        out: folder for the records of these nodes; ``gather`` puts all peers' together.
-        waits: how long to wait for neighbors.
+        out: folder for the records of these nodes; ``gather`` merges those of all peers.
+        callbacks: called at the steps of the run; its engine is a ``PeerEngine``.
+        timeouts: how long to wait for neighbors.
         checkpoint_every: rounds from one checkpoint to the next.
         name: tells this run from others of the same configuration; the same for all peers.
-        is_over: whether to stop early, looked at in every round and while waiting.
-        on_start: called with the engine and the account before the first round.
-        on_progress: called after each round.
+        is_over: returns whether to stop early; checked in every round and while waiting.
         on_event: called with a line for whatever does not go as it should.
 
     Returns:
@@ -74,9 +65,8 @@ def run_peer(
         InputError: the configuration cannot be run by peers, or ``out`` holds something else.
     """
     check_for_peers(config)
-    if checkpoint_every < 1:
-        raise InputError(f"checkpoint_every: {checkpoint_every} rounds; allowed: 1 and more")
-    for seconds in waits:
+    check_checkpoint_every(checkpoint_every)
+    for seconds in timeouts:
         if not 0 <= seconds <= threading.TIMEOUT_MAX:  # not a number, too
             raise InputError(f"timeout: {seconds:g} s; allowed: 0 to {threading.TIMEOUT_MAX:g}")
     with own_settings(config.engine.threads):
@@ -88,27 +78,22 @@ def run_peer(
                 file.write(json.dumps({"round": engine.round, "what": what}) + "\n")
             on_event(what)
 
-        environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
-        engine = PeerEngine(job, nodes, transport, run_id(config, name), waits=waits, is_over=is_over, on_event=note)
-        is_new = not RunFolder.holds_run(out)
-        folder = (
-            RunFolder.create(out, config, environment, checkpoint_every=checkpoint_every)
-            if is_new
-            else _reopen(out, config)
+        environment = environment_of(job)
+        engine = PeerEngine(
+            job, nodes, transport, run_id(config, name), timeouts=timeouts, is_over=is_over, on_event=note
         )
+        is_new = not RunFolder.holds_run(out)
+        folder = RunFolder.create(out, config, environment, checkpoint_every) if is_new else _reopen(out, config)
         with closing(folder):
-            recorder = RunRecorder(
-                config, job.model.num_params, unused_classes(job.counts), folder, on_progress, job.evaluated_on
-            )
+            own = PeerNodes(job, engine, folder, skew=False)
             if is_new:
                 folder.add_counts(job.counts)
                 engine.incarnation = next_incarnation()
                 write_self(out, nodes, engine.life, engine.incarnation)
             else:
-                _go_back(folder, engine, recorder, environment, note)
-            peer = _Peer(job, engine, recorder, folder, checkpoint_every, is_over, note)
-            on_start(engine, recorder)
-            return peer.complete()
+                _go_back(own, folder, environment, note)
+            stop = EarlyStop(is_over, status="interrupted")
+            return own.complete([*callbacks, stop, Checkpointing(own, checkpoint_every)])
 
 
 def check_for_peers(config: Config) -> None:
@@ -136,93 +121,43 @@ def run_id(config: Config, name: str = "") -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-class _Peer:
-    """A peer on its way."""
+class PeerNodes(LocalNodes):
+    """The nodes of one peer, which exchange with those of other processes.
 
-    def __init__(
-        self,
-        job: Job,
-        engine: PeerEngine,
-        recorder: RunRecorder,
-        folder: RunFolder,
-        checkpoint_every: int,
-        is_over: Callable[[], bool],
-        note: Callable[[str], None],
-    ) -> None:
-        self.job = job
-        self.engine = engine
-        self.recorder = recorder
-        self.folder = folder
-        self.checkpoint_every = checkpoint_every
-        self.is_over = is_over
-        self.note = note
+    Attributes:
+        engine: the peer's engine.
+    """
 
-    def complete(self) -> dict[str, Any]:
-        """Go to the end, whatever it is, and write the summary."""
-        try:
-            self.engine.start()
-            self.go()
-        except BaseException as error:
-            self.recorder.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            raise
-        finally:
-            self.engine.close()
-            summary = self.recorder.summary() | {"peer": account(self.engine)}
-            params = dict(zip(self.engine.nodes, self.engine.params(), strict=True))
-            models = {f"node{node}": self.job.model.state_dict(each) for node, each in params.items()}
-            self.folder.finish(summary, models)
-        return summary
+    engine: PeerEngine
 
-    def go(self) -> None:
-        """Evaluate the start, then run round after round until the end, the order to stop, or divergence."""
-        recorder = self.recorder
-        if not recorder.metrics:
-            self.evaluate()
-        recorder.report(recorder.metrics[-1])
-        while self.engine.round < self.job.config.training.rounds:
-            if self.is_over():
-                self.keep()
-                recorder.status = "interrupted"
-                return
-            lost = self.run_round()
-            recorder.report(self.evaluate() if lost or recorder.evaluation_is_due() else None)
-            if lost:
-                recorder.status = "diverged"
-                return
-            if self.engine.round % self.checkpoint_every == 0:
-                self.keep()
-        skipped, rounds = self.engine.skipped, self.job.config.training.rounds
-        if is_mostly_skipped(skipped, rounds):
-            recorder.status = "failed"
-            self.note(f"{skipped} of {rounds} rounds were left out to join the neighbors: not a finished run")
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for messages."""
+        return self.engine.waited
 
-    def run_round(self) -> bool:
-        """Run a round and count it; return whether it was lost."""
-        began, waited = time.perf_counter(), self.engine.waited
-        info = self.engine.run_round()
-        self.recorder.add_retries(self.job.take_retries())
-        self.recorder.round = self.engine.round - 1  # it may have left some out
-        return self.recorder.add_round(
-            float(info.loss),
-            float(info.shrink),
-            node_steps=info.node_steps,
-            bytes_sent=info.bytes_sent,
-            seconds=time.perf_counter() - began - (self.engine.waited - waited),
-        )
+    def start(self) -> None:
+        """Open the transport and wait for the neighbors."""
+        self.engine.start()
 
-    def evaluate(self) -> Any:
+    def evaluate(self, is_last: bool) -> tuple[Measure, dict[str, Any]]:
         """Evaluate the models of this process' nodes."""
-        began, nodes = time.perf_counter(), self.engine.nodes
-        found = self.job.evaluate(self.engine.params(), nodes, average=False)
-        record = found.record(nodes, self.job.topology.num_nodes)
-        metrics = self.recorder.add_evaluation(found.measure, record)
-        self.recorder.evaluation_seconds += time.perf_counter() - began
-        return metrics
+        nodes = self.engine.nodes
+        evaluation = self.job.evaluate(self.engine.params(), nodes, average=False)
+        return evaluation.measure, evaluation.record(nodes, self.job.topology.num_nodes)
 
-    def keep(self) -> None:
-        """Write a checkpoint."""
-        tensors, values = self.engine.state()
-        self.folder.checkpoints.write(self.engine.round, tensors, {"engine": values, "recorder": self.recorder.state()})
+    def finish(self) -> dict[str, Any]:
+        """Close the transport, write the summary and the models, and return the summary."""
+        self.engine.close()
+        skipped, rounds = self.engine.skipped, self.job.config.training.rounds
+        if self.recorder.status == "finished" and is_mostly_skipped(skipped, rounds):
+            self.recorder.status = "failed"
+            self.engine.on_event(
+                f"{skipped} of {rounds} rounds were left out to join the neighbors: not a finished run"
+            )
+        summary = self.recorder.summary() | {"peer": account(self.engine)}
+        names = [f"node{node}" for node in self.engine.nodes]
+        self._write(summary, dict(zip(names, self.engine.params(), strict=True)))
+        return summary
 
 
 def account(engine: PeerEngine) -> dict[str, Any]:
@@ -251,30 +186,19 @@ def _reopen(out: Path, config: Config) -> RunFolder:
     return folder
 
 
-def _go_back(
-    folder: RunFolder,
-    engine: PeerEngine,
-    recorder: RunRecorder,
-    environment: dict[str, Any],
-    on_event: Callable[[str], None],
-) -> None:
-    """Take up the last checkpoint that is fit for it, in a new life."""
+def _go_back(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
+    """Go on from the last checkpoint that can be read, in a new incarnation."""
+    engine = own.engine
     nodes, life, incarnation = read_self(folder.path)
     if nodes != sorted(engine.nodes):
         raise InputError(f"out: {folder.path} holds the records of other nodes ({', '.join(map(str, nodes))})")
     life, incarnation = life + 1, next_incarnation(incarnation)
     write_self(folder.path, nodes, life, incarnation)
-    checkpoint = last_checkpoint(folder, environment, on_event)
-    if checkpoint is not None:
-        try:
-            engine.load(checkpoint.tensors, checkpoint.values["engine"])
-            recorder.load(checkpoint.values["recorder"])
-        except Exception as error:  # values of other types than the run's can fail anywhere
-            raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
-    with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this life may record otherwise, or leave out
-        recorded = folder.path / "metrics.jsonl"  # not there where the life before ended before its first evaluation
+    checkpoint = own.restore(environment, on_event)
+    with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this start may record otherwise, or leave out
+        recorded = folder.path / "metrics.jsonl"  # not there where the one before ended before its first evaluation
         file.write(recorded.read_bytes()[checkpoint.recorded if checkpoint else 0 :] if recorded.exists() else b"")
-    recorder.metrics = folder.rewind(checkpoint, environment)
+    own.recorder.metrics = folder.rewind(checkpoint, environment)
     engine.begin_life(life, incarnation)
 
 

@@ -10,7 +10,7 @@ from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metri
 from ngpd_fl.records.recorder import Progress, RunRecorder
 from ngpd_fl.records.resuming import last_checkpoint
 from ngpd_fl.records.retries import checked_retries
-from ngpd_fl.records.tensorboard import require_tensorboard
+from ngpd_fl.records.tensorboard import EventFiles, require_tensorboard
 
 __all__ = [
     "ACCURACY",
@@ -24,12 +24,13 @@ __all__ = [
     "Checkpoints",
     "Errors",
     "Evaluation",
-    "RunRecorder",
+    "EventFiles",
     "Measure",
     "Metrics",
     "Progress",
     "Refused",
     "RunFolder",
+    "RunRecorder",
     "checked_retries",
     "describe_environment",
     "differences",

@@ -20,7 +20,6 @@ from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import StillGoing, alone_in, lock, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
-from ngpd_fl.records.tensorboard import EventFiles
 from ngpd_fl.records.tensors import read_tensors
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
 
@@ -52,7 +51,6 @@ class RunFolder:
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path)
         self._events = self.path / "events.jsonl"
-        self._event_files: EventFiles | None = None
         self._lock: IO[bytes] | None = None
 
     @classmethod
@@ -61,7 +59,6 @@ class RunFolder:
         path: Path,
         config: Config,
         environment: Mapping[str, Any],
-        tensorboard: bool = False,
         checkpoint_every: int | None = None,
         event_log: bool = False,
     ) -> RunFolder:
@@ -71,7 +68,6 @@ class RunFolder:
             path: the folder; it must be empty or not there.
             config: the run's configuration.
             environment: what its result depends on besides.
-            tensorboard: whether evaluations are to be written as event files as well.
             checkpoint_every: rounds from one checkpoint to the next, as far as there are to be any.
             event_log: whether the events of the virtual clock are to be written.
 
@@ -92,7 +88,6 @@ class RunFolder:
             if event_log:
                 folder._events.touch()
             folder.stay()
-            folder._event_files = EventFiles(folder.path / "tensorboard") if tensorboard else None
         except OSError as error:
             raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
         return folder
@@ -153,8 +148,6 @@ class RunFolder:
             file.write(metrics.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        if self._event_files is not None:
-            self._event_files.add(metrics)
 
     def rewind(self, checkpoint: Checkpoint | None, environment: Mapping[str, Any]) -> list[Metrics]:
         """Drop what was recorded after a checkpoint (none: everything): the run records it again.
@@ -179,14 +172,17 @@ class RunFolder:
             keep_rounds(self._events, rounds)
         self.checkpoints.forget_after(rounds)
         remove_partial(self.path, is_ours=True)
-        if (self.path / "tensorboard").is_dir():
-            self._event_files = EventFiles(self.path / "tensorboard", since=rounds + 1 if checkpoint else 0)
         return self.metrics()
 
     def add_counts(self, label_counts: NDArray[np.int64]) -> None:
         """Write how many training images of each class each node holds, ``[N, C]``: a line per node."""
         rows = ",\n".join(json.dumps(row) for row in label_counts.tolist())
         write_text(self.path / "label_counts.json", f"[\n{rows}\n]\n")
+
+    @property
+    def event_files(self) -> Path:
+        """Folder of TensorBoard's event files, which is there only where they are written."""
+        return self.path / "tensorboard"
 
     @property
     def has_events(self) -> bool:
@@ -206,9 +202,7 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        """Write no more: what is open is closed, and the folder is no longer locked."""
-        if self._event_files is not None:
-            self._event_files.close()
+        """Unlock the folder: nothing more is written."""
         if self._lock is not None:
             self._lock.close()
 

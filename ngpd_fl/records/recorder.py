@@ -1,4 +1,4 @@
-"""A run's account: what it has cost and found so far, whoever runs it."""
+"""The recorder of a run: its counters and evaluations, whatever computes the nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ngpd_fl.config import Config
-from ngpd_fl.records.evaluation import Evaluation
 from ngpd_fl.records.folder import RunFolder
 from ngpd_fl.records.measure import Measure
 from ngpd_fl.records.metrics import METRICS, Metrics
@@ -17,7 +16,7 @@ from ngpd_fl.records.retries import Retries, checked_retries
 
 
 class Progress(NamedTuple):
-    """Where a run is, after each round and after the evaluation of the start.
+    """Progress of a run, after each round and before the first.
 
     Attributes:
         round: rounds done.
@@ -47,11 +46,8 @@ _BEFORE = {"node_steps", "train_seconds", "virtual_seconds", "joules", "bytes_se
 _COSTS = ("round", "bytes_sent", "train_seconds", "virtual_seconds", "joules")
 """What it takes to reach a target."""
 
-_GIVEN = {
-    *("config", "num_params", "unused_classes", "folder", "on_progress", "evaluated_on", "clock", "skew"),
-    *("status", "metrics"),
-}
-"""What is no counter."""
+_GIVEN = {"config", "num_params", "unused_classes", "folder", "evaluated_on", "clock", "skew", "status", "metrics"}
+"""Attributes that are no counters."""
 
 
 @dataclass
@@ -62,12 +58,11 @@ class RunRecorder:
         config: what is run.
         num_params: P.
         unused_classes: those that no node holds.
-        folder: where evaluations are recorded; none: nowhere.
-        on_progress: called after each round.
+        folder: for the evaluations; None: they are not recorded.
         evaluated_on: whether models are evaluated on ``"common"`` images or each on its node's ``"own"``.
-        clock: returns what the run has used by the virtual clock, ``virtual_seconds`` and ``joules`` among it; none: it
+        clock: returns what the run has used by the virtual clock, ``virtual_seconds`` and ``joules`` among it; None: it
             has no clock.
-        skew: measures of how the nodes' labels differ, and how that lies on the graph; none: not known here.
+        skew: measures of how the nodes' labels differ, and how that lies on the graph; None: not known here.
         status: the run's end, once it is known.
         round: rounds done.
         node_steps: local steps done, summed over nodes.
@@ -78,7 +73,6 @@ class RunRecorder:
     num_params: int
     unused_classes: Sequence[int]
     folder: RunFolder | None = None
-    on_progress: Callable[[Progress], None] | None = None
     evaluated_on: str = "common"
     clock: Callable[[], Mapping[str, Any]] | None = None
     skew: Mapping[str, float] | None = None
@@ -93,9 +87,20 @@ class RunRecorder:
     _losses: list[float] = field(default_factory=list)
     _shrinks: list[float] = field(default_factory=list)
 
-    def add_round(self, loss: float, shrink: float, *, node_steps: int, bytes_sent: int, seconds: float) -> bool:
-        """Count a round; return whether training has left the numbers that mean anything (then it has diverged)."""
-        self.round += 1
+    def add_round(
+        self, loss: float, shrink: float, *, round: int, node_steps: int, bytes_sent: int, seconds: float
+    ) -> bool:
+        """Count a round; return whether training has left the numbers that mean anything (then it has diverged).
+
+        Args:
+            loss: mean training loss of its local steps, in nats.
+            shrink: mean factor by which the trust region shortened them.
+            round: rounds done with it, or left out.
+            node_steps: its local steps, summed over nodes.
+            bytes_sent: its payload, lost messages included.
+            seconds: time that it took.
+        """
+        self.round = round
         self.node_steps += node_steps
         self.train_seconds += seconds
         self.bytes_sent += bytes_sent
@@ -105,9 +110,9 @@ class RunRecorder:
         self._shrinks.append(shrink)
         return not loss < _ABSURD_LOSS  # or it is nan
 
-    def add_retries(self, found: Any) -> None:
-        """Count eigendecompositions that failed at first; raise ``InputError`` where what others say of them is odd."""
-        for factor, counts in checked_retries(found).items():
+    def add_retries(self, retries: Any) -> None:
+        """Count eigendecompositions that failed at first; raise ``InputError`` where another host's counts are odd."""
+        for factor, counts in checked_retries(retries).items():
             known = self.retries.setdefault(factor, {"width": counts["width"]})
             for how in counts.keys() - {"width"}:
                 known[how] = known.get(how, 0) + counts[how]
@@ -116,8 +121,8 @@ class RunRecorder:
         """Return whether the models are to be evaluated after this round."""
         return self.round % self.config.evaluation.every == 0 or self.round == self.config.training.rounds
 
-    def add_evaluation(self, measure: Measure, found: Mapping[str, Any]) -> Metrics:
-        """Record what the models are found to be worth, as ``Evaluation.record`` says it."""
+    def add_evaluation(self, measure: Measure, record: Mapping[str, Any]) -> Metrics:
+        """Record an evaluation, as ``Evaluation.record`` returns it."""
         clock = self.clock() if self.clock is not None else {}
         metrics = METRICS[measure](
             round=self.round,
@@ -128,7 +133,7 @@ class RunRecorder:
             bytes_sent=self.bytes_sent,
             train_loss=float(np.mean(self._losses)) if self._losses else None,
             trust_shrink=float(np.mean(self._shrinks)) if self._shrinks else None,
-            **found,
+            **record,
         )
         self._losses, self._shrinks = [], []
         self.metrics.append(metrics)
@@ -136,14 +141,9 @@ class RunRecorder:
             self.folder.add(metrics)
         return metrics
 
-    def add_parts(self, measure: Measure, num_nodes: int, parts: Sequence[Mapping[str, Sequence[float]]]) -> Metrics:
-        """Record what several hosts found: ``Evaluation.part`` of each, with the indices ``node`` of its nodes."""
-        places = [int(node) for part in parts for node in part["node"]]
-        return self.add_evaluation(measure, Evaluation.joined(measure, parts).record(places, num_nodes))
-
     def state(self) -> dict[str, Any]:
         """Return all counters, as JSON holds them; ``load`` takes them back. The evaluations are not among them."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _GIVEN}
+        return {counter.name: getattr(self, counter.name) for counter in fields(self) if counter.name not in _GIVEN}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that has other counters."""
@@ -154,13 +154,11 @@ class RunRecorder:
 
     def is_at_target(self) -> bool:
         """Return whether the last evaluation reached the accuracy at which the run is to end."""
-        return self.metrics[-1].reaches(self.config.training.until_accuracy)
+        return bool(self.metrics) and self.metrics[-1].reaches(self.config.training.until_accuracy)
 
-    def report(self, metrics: Metrics | None) -> None:
-        """Tell whoever listens where the run is."""
-        if self.on_progress is not None:
-            rounds = self.config.training.rounds
-            self.on_progress(Progress(self.round, rounds, self.node_steps, self.train_seconds, metrics))
+    def progress(self, metrics: Metrics | None) -> Progress:
+        """Return the progress so far, with this round's evaluation if there was one."""
+        return Progress(self.round, self.config.training.rounds, self.node_steps, self.train_seconds, metrics)
 
     def summary(self) -> dict[str, Any]:
         """Return the result, as in ``summary.json``."""

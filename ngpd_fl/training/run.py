@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.core.isolation import own_settings
-from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import (
-    AVERAGE,
-    Checkpoint,
-    Metrics,
-    Progress,
-    RunFolder,
-    RunRecorder,
-    describe_environment,
-    last_checkpoint,
-    require_tensorboard,
-)
+from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
 from ngpd_fl.training import Job, compose, make_clock, make_engine
+from ngpd_fl.training.callbacks import Callback, EarlyStop, TensorBoard
+from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a run gave.
+    """The result of a run.
 
     Attributes:
-        config: what was run.
+        config: the configuration.
         metrics: every evaluation, that of the common start first.
         summary: as in ``summary.json``.
         params: every node's final parameters, ``[N, P]``.
@@ -53,7 +42,8 @@ class Result:
 def run(
     config: Config,
     out: Path | str | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
     event_log: bool = False,
@@ -62,48 +52,52 @@ def run(
 
     Args:
         config: the whole run.
-        out: folder for the records; none: nothing is written.
-        on_progress: called after each round.
+        out: folder for the records. Defaults to none: nothing is written.
+        callbacks: called at the steps of the run, in this order.
         tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
-        checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on; none: it would begin
-            again.
-        event_log: whether the virtual clock's events go into ``out/events.jsonl``, which ``devices.replay`` takes.
+        checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on. Defaults to no
+            checkpoints: the run would begin again.
+        event_log: whether the virtual clock's events go into ``out/events.jsonl``, which ``devices.replay`` reads.
 
     Returns:
         The result; ``summary["status"]`` is ``"finished"`` or, where parameters became nan or infinite or the loss
-        absurd, ``"diverged"``. A run that ended early because it reached ``training.until_accuracy`` is finished too;
-        ``summary["target"]`` says whether, and at what cost.
+        absurd, ``"diverged"``. A run that ended early because it reached ``training.until_accuracy``, or because a
+        callback stopped it, is finished too; ``summary["target"]`` says whether the accuracy was reached, and at what
+        cost.
 
     Raises:
         InputError: the configuration cannot be run; nothing was written.
         KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
+        Exception: whatever a callback raised, after what was recorded has been completed (status ``"failed"``).
     """
     if tensorboard:
         require_tensorboard()
-        if out is None:
-            raise InputError("tensorboard: needs a folder for the records; name it by out")
-    _check_every(checkpoint_every)
-    if checkpoint_every is not None and out is None:
-        raise InputError("checkpoint_every: needs a folder for the records; name it by out")
-    if event_log and out is None:
-        raise InputError("event_log: needs a folder for the records; name it by out")
+    check_checkpoint_every(checkpoint_every)
+    for name, is_wanted in {
+        "tensorboard": tensorboard,
+        "checkpoint_every": checkpoint_every is not None,
+        "event_log": event_log,
+    }.items():
+        if is_wanted and out is None:
+            raise InputError(f"{name}: needs a folder for the records; name it by out")
     if event_log and not config.has_clock:
         raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
     with own_settings(config.engine.threads):
-        job, folder = compose(config), None
+        job, folder, event_files = compose(config), None, None
         if out is not None:
             if config.devices.replay is not None:
                 make_clock(job)  # a log that cannot be replayed is refused before anything is written
-            folder = RunFolder.create(Path(out), config, _environment(job), tensorboard, checkpoint_every, event_log)
+            folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
-        return _Training(job, folder, on_progress, checkpoint_every, event_log).complete()
+            event_files = TensorBoard(folder.event_files) if tensorboard else None
+        return _complete(_prepare(job, folder, event_log), callbacks, checkpoint_every, event_files)
 
 
 def resume(
     out: Path | str,
-    on_progress: Callable[[Progress], None] | None = None,
-    checkpoint_every: int | None = None,
+    callbacks: Sequence[Callback] = (),
     *,
+    checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
     trust_code: bool = False,
 ) -> Result:
@@ -114,8 +108,8 @@ def resume(
 
     Args:
         out: the run's folder.
-        on_progress: called after each round.
-        checkpoint_every: rounds from one checkpoint to the next; none: as before.
+        callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
+        checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for whatever is not as it should be: a damaged checkpoint, other code or data than
             before.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
@@ -126,133 +120,38 @@ def resume(
     Raises:
         InputError: there is no run in the folder that can go on; nothing was changed.
         KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
+        Exception: whatever a callback raised, after what was recorded has been completed (status ``"failed"``).
     """
-    _check_every(checkpoint_every)
+    check_checkpoint_every(checkpoint_every)
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
         require_trust(config, folder.path, trust_code)
         with own_settings(config.engine.threads):
             job = compose(config)
-            training = _Training(job, folder, on_progress, every, folder.has_events)
-            training.go_back(_environment(job), on_event)
+            nodes = _prepare(job, folder, folder.has_events)
+            environment = environment_of(job)
+            checkpoint = nodes.restore(environment, on_event)
+            nodes.recorder.metrics = folder.rewind(checkpoint, environment)
             folder.stay()
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
-            return training.complete()
+            since = checkpoint.round + 1 if checkpoint else 0
+            event_files = TensorBoard(folder.event_files, since) if folder.event_files.is_dir() else None
+            return _complete(nodes, callbacks, every, event_files)
 
 
-class _Training:
-    """A run on its way: the engine and its account."""
-
-    def __init__(
-        self,
-        job: Job,
-        folder: RunFolder | None,
-        on_progress: Callable[[Progress], None] | None,
-        checkpoint_every: int | None,
-        event_log: bool = False,
-    ) -> None:
-        self.job = job
-        self.folder = folder
-        self.checkpoint_every = checkpoint_every
-        self.clock = make_clock(job, *([folder.add_events] if folder is not None and event_log else []))
-        self.engine = make_engine(job, self.clock)
-        unused = unused_classes(job.counts)
-        usage = None if self.clock is None else self.engine.usage
-        self.recorder = RunRecorder(
-            job.config, job.model.num_params, unused, folder, on_progress, job.evaluated_on, usage, job.skew
-        )
-
-    def go_back(self, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
-        """Take up the state of the last checkpoint that is fit for it, and drop what was recorded after it."""
-        assert self.folder is not None
-        checkpoint = last_checkpoint(self.folder, environment, on_event)
-        if checkpoint is not None:
-            self._load(checkpoint)
-        self.recorder.metrics = self.folder.rewind(checkpoint, environment)
-
-    def complete(self) -> Result:
-        """Go on to the end, whatever it is, and write the summary."""
-        try:
-            self.go()
-        except BaseException as error:
-            self.recorder.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.finish()
-            raise
-        return self.finish()
-
-    def go(self) -> None:
-        """Evaluate the start, then run round after round until the end, the target or divergence."""
-        recorder = self.recorder
-        recorder.report(None if recorder.metrics else self._evaluate())
-        while recorder.round < self.job.config.training.rounds and not recorder.is_at_target() and not self._is_over():
-            lost = self._round()
-            metrics = self._evaluate() if recorder.evaluation_is_due() or lost or self._is_over() else None
-            recorder.report(metrics)
-            if lost or (metrics is not None and metrics.consensus_distance is None):
-                recorder.status = "diverged"
-                return
-            if self.checkpoint_every is not None and recorder.round % self.checkpoint_every == 0:
-                self._keep()
-
-    def finish(self) -> Result:
-        """Write the summary and the models, and return the result."""
-        params = self.engine.params()
-        summary = self.recorder.summary()
-        if self.folder is not None:
-            names = [*(f"node{node}" for node in range(len(params))), AVERAGE]
-            vectors = [*params, params.mean(0)]
-            models = {name: self.job.model.state_dict(each) for name, each in zip(names, vectors, strict=True)}
-            self.folder.finish(summary, models)
-        return Result(self.job.config, self.recorder.metrics, summary, params, self.job.model)
-
-    def _is_over(self) -> bool:
-        """Return whether nobody is left who would do a round."""
-        return self.clock is not None and self.clock.is_over
-
-    def _round(self) -> bool:
-        """Run a round and count it; return whether it was lost."""
-        began = time.perf_counter()
-        info = self.engine.run_round()
-        if self.job.device.type == "cuda":
-            torch.cuda.synchronize(self.job.device)
-        self.recorder.add_retries(self.job.take_retries())
-        return self.recorder.add_round(
-            float(info.loss),
-            float(info.shrink),
-            node_steps=info.node_steps,
-            bytes_sent=info.bytes_sent,
-            seconds=time.perf_counter() - began,
-        )
-
-    def _keep(self) -> None:
-        assert self.folder is not None
-        tensors, values = self.engine.state()
-        rest = {"engine": values, "recorder": self.recorder.state(), "clock": self.clock and self.clock.state()}
-        self.folder.checkpoints.write(self.recorder.round, tensors, rest)
-
-    def _load(self, checkpoint: Checkpoint) -> None:
-        try:
-            self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
-            self.recorder.load(checkpoint.values["recorder"])
-            if self.clock is not None:
-                self.clock.load(checkpoint.values["clock"])
-        except Exception as error:  # values of other types than the run's can fail anywhere
-            raise InputError(f"the checkpoint of round {checkpoint.round} does not fit this run: {error}") from error
-
-    def _evaluate(self) -> Metrics:
-        began = time.perf_counter()
-        job = self.job
-        found = job.evaluate(self.engine.params())
-        metrics = self.recorder.add_evaluation(found.measure, found.record())
-        self.recorder.evaluation_seconds += time.perf_counter() - began
-        return metrics
+def _prepare(job: Job, folder: RunFolder | None, event_log: bool) -> LocalNodes:
+    clock = make_clock(job, folder.add_events) if folder is not None and event_log else make_clock(job)
+    return LocalNodes(job, make_engine(job, clock), folder, clock)
 
 
-def _environment(job: Job) -> dict[str, Any]:
-    return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
-
-
-def _check_every(rounds: int | None) -> None:
-    if rounds is not None and rounds < 1:
-        raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")
+def _complete(
+    nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None, event_files: TensorBoard | None
+) -> Result:
+    """Train to the end with all callbacks in their order: a user's see an evaluation that is on disk already."""
+    callbacks: list[Callback] = [] if event_files is None else [event_files]
+    callbacks += [*user, EarlyStop(nodes.recorder.is_at_target)]
+    if checkpoint_every is not None:
+        callbacks.append(Checkpointing(nodes, checkpoint_every))
+    summary = nodes.complete(callbacks)
+    return Result(nodes.job.config, nodes.recorder.metrics, summary, nodes.engine.params(), nodes.job.model)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from ngpd_fl.cli import main
 from ngpd_fl.config import Config
 from ngpd_fl.records import Progress, RunFolder
+from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import run
 
 TIMINGS = {"train_seconds", "node_steps_per_second", "evaluation_seconds"}
@@ -35,7 +36,7 @@ def interrupt(config: Config, out: Path, after: int, **options: Any) -> None:
             raise KeyboardInterrupt
 
     try:
-        run(config, out, on_progress, **options)
+        run(config, out, [ProgressReport(on_progress)], **options)
     except KeyboardInterrupt:
         return
     raise AssertionError("the run came to its end")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ngpd_fl import Config
 from ngpd_fl.peer import run as running
-from ngpd_fl.peer.engine import Waits
+from ngpd_fl.peer.engine import NodeTimeouts
 from ngpd_fl.peer.transport import MemoryNetwork, Routes
 from ngpd_fl.training import compose
+from ngpd_fl.training.callbacks import Callback
+from ngpd_fl.training.loop import TrainingLoop
 
-_WAITS = Waits(20, 20)
+_TIMEOUTS = NodeTimeouts(20, 20)
 _lock = threading.Lock()
 
 
@@ -25,6 +27,16 @@ def _compose(*arguments: Any) -> Any:
 running.compose = _compose  # type: ignore[attr-defined]
 
 
+class OnStart(Callback):
+    """Calls a function with a peer's engine and recorder before it waits for its neighbors."""
+
+    def __init__(self, function: Callable[[Any, Any], None]) -> None:
+        self._function = function
+
+    def on_start(self, run: TrainingLoop) -> None:
+        self._function(run.engine, run.recorder)
+
+
 class Crowd:
     """The peers of a run, each a thread at a time."""
 
@@ -34,13 +46,13 @@ class Crowd:
         out: Path,
         hosted: Sequence[Sequence[int]] | None = None,
         network: MemoryNetwork | None = None,
-        waits: Waits = _WAITS,
+        timeouts: NodeTimeouts = _TIMEOUTS,
     ) -> None:
         self.config = config
         self.out = out
         self.hosted = hosted or [[node] for node in range(config.topology.nodes)]
         self.network = network or MemoryNetwork()
-        self.waits = waits
+        self.timeouts = timeouts
         self.summaries: dict[int, dict[str, Any]] = {}
         self.errors: list[BaseException] = []
         self.events: list[str] = []
@@ -55,7 +67,7 @@ class Crowd:
         return self.out / f"peer{number}"
 
     def start(self, number: int, **options: Any) -> threading.Thread:
-        """Start a peer; ``options`` are those of ``run_peer``."""
+        """Start a peer; ``options`` are those of ``run_peer``, and ``on_start`` a function for ``OnStart``."""
         thread = threading.Thread(target=self._be, args=(number, options))
         thread.start()
         return thread
@@ -71,7 +83,9 @@ class Crowd:
 
     def _be(self, number: int, options: dict[str, Any]) -> None:
         transport = self.network.transport(self.routes(number))
-        options = {"waits": self.waits, "on_event": self.events.append, **options}
+        options = {"timeouts": self.timeouts, "on_event": self.events.append, **options}
+        if "on_start" in options:
+            options["callbacks"] = [OnStart(options.pop("on_start"))]
         try:
             self.summaries[number] = running.run_peer(
                 self.config, self.hosted[number], transport, self.folder(number), **options

@@ -26,11 +26,12 @@ from ngpd_fl.core.signals import stopping
 from ngpd_fl.flower import direct, run_config
 from ngpd_fl.flower.client.state_store import scratch
 from ngpd_fl.flower.run_config import Plain
-from ngpd_fl.peer.engine import WAITS, Waits
+from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.run import run_peer
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Routes
 from ngpd_fl.records import Progress, RunFolder, write_text
 from ngpd_fl.records.files import written_whole
+from ngpd_fl.training.callbacks import ProgressReport
 
 _ENDING = 20.0
 """Seconds that a process has to end that is not wanted any more: a round may be under way."""
@@ -229,10 +230,10 @@ def _run(files: _Files, order: Order) -> None:
             flower.hosted(order.client, config.topology.nodes),
             HttpTransport(identity, everyone, routes),
             files.records,
-            waits=Waits(flower.register_timeout, min(WAITS.round, flower.round_timeout)),
+            [ProgressReport(on_progress)],
+            timeouts=NodeTimeouts(flower.register_timeout, min(TIMEOUTS.round, flower.round_timeout)),
             name=order.run,
             is_over=lambda: told.is_set() or is_silent(),
-            on_progress=on_progress,
             on_event=files.add_event,
         )
     if summary["status"] == "failed":  # another process would not mend that

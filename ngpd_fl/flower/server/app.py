@@ -25,6 +25,7 @@ from ngpd_fl.flower.server.direct_exchange import DirectExchange
 from ngpd_fl.flower.server.peer_exchange import PeerExchange
 from ngpd_fl.records import MEASURES, Progress, RunFolder, RunRecorder, describe_environment
 from ngpd_fl.records.new_folder import new_folder
+from ngpd_fl.training.callbacks import ProgressReport
 
 app = ServerApp()
 
@@ -67,17 +68,18 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
         print(f"records: {path.absolute()}", flush=True)
         note, counts = clients.notes[0], clients.label_counts()
         folder.add_counts(counts)
-        recorder = RunRecorder(config, note["parameters"], unused_classes(counts), folder, _print, note["evaluated-on"])
+        recorder = RunRecorder(config, note["parameters"], unused_classes(counts), folder, note["evaluated-on"])
         exchange: PeerExchange | DirectExchange
         if flower.data_plane == "direct":
-            exchange = DirectExchange(clients, flower, recorder)
+            exchange = DirectExchange(clients, flower, recorder, _print)
         else:
-            exchange = PeerExchange(clients, topology, flower, recorder, MEASURES[str(note["measure"])])
+            measure = MEASURES[str(note["measure"])]
+            exchange = PeerExchange(clients, topology, flower, recorder, measure, [ProgressReport(_print)])
         try:
             exchange.go()
         except BaseException as error:
             is_told = isinstance(error, Interrupted | SystemExit)
-            if not (is_told and exchange.is_over):  # else only what follows a run was cut short
+            if not (is_told and exchange.has_ended):  # else only what follows a run was cut short
                 recorder.status = "interrupted" if is_told else "failed"
             raise
         finally:
@@ -110,7 +112,7 @@ def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:
 
 
 def _print(progress: Progress) -> None:
-    """Print where the run is, in one line that ``launch`` reads again."""
+    """Print the progress in one line, which ``launch`` reads again."""
     words = [f"round {progress.round}/{progress.rounds}", f"{progress.node_steps} node-steps"]
     words.append(f"{progress.train_seconds:.3f} s")
     if progress.metrics is not None:

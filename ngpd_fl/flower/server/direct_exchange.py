@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.run_config import FlowerConfig
 from ngpd_fl.flower.server.clients import Clients
 from ngpd_fl.peer.merged_metrics import Account, add_up, join
-from ngpd_fl.records import RunRecorder
+from ngpd_fl.records import Progress, RunRecorder
 from ngpd_fl.records.metrics import parse_metrics
 
 KIND = "train.peer"
@@ -69,11 +70,25 @@ class DirectExchange:
 
     Attributes:
         models: the nodes' final parameters by name, as far as they were collected.
-        is_over: whether the run has ended, so that at most models are still to be collected.
+        has_ended: whether the run has ended, so that at most models are still to be collected.
     """
 
-    def __init__(self, clients: Clients, flower: FlowerConfig, recorder: RunRecorder) -> None:
-        """Take the clients, which have been met, the way through Flower, and the run's account."""
+    def __init__(
+        self,
+        clients: Clients,
+        flower: FlowerConfig,
+        recorder: RunRecorder,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """Prepare the run, at its beginning.
+
+        Args:
+            clients: the clients, which have been met.
+            flower: the settings of the run in Flower.
+            recorder: the run's.
+            report: called with the progress after rounds that all clients have done.
+        """
+        self._report = report
         self._clients = clients
         self._flower = flower
         self._recorder = recorder
@@ -82,7 +97,7 @@ class DirectExchange:
         self._told = [_Told(list(flower.hosted(client, nodes)), heard=now) for client in range(count)]
         self._recorded, self._reported = -1, 0  # rounds: of the last evaluation, and of the last progress
         self.models: dict[str, Array] = {}
-        self.is_over = False
+        self.has_ended = False
 
     def go(self) -> None:
         """Look after the clients until all have ended, one has diverged, or none is there any more.
@@ -100,7 +115,7 @@ class DirectExchange:
         self._look(self._flower.round_timeout, last=True)
         self._record()
         self._conclude()
-        if not self.is_over:
+        if not self.has_ended:
             reasons = [event.what for event in self._clients.events]
             raise RuntimeError(f"no client came to its end: {reasons[-1] if reasons else 'no reason'}")
 
@@ -117,7 +132,7 @@ class DirectExchange:
     def _conclude(self) -> None:
         """Find out from the clients how the run has ended."""
         found = {each.summary.get("status") for each in self._told}
-        self.is_over = bool(found & {"finished", "diverged"})
+        self.has_ended = bool(found & {"finished", "diverged"})
         self._recorder.status = "diverged" if "diverged" in found else "finished"
 
     def _all_ended(self) -> bool:
@@ -172,12 +187,12 @@ class DirectExchange:
         complete = min((each.recorded for each in waited_for), default=recorder.config.training.rounds)
         for round in sorted({round for each in self._told for round in each.metrics}):
             if self._recorded < round <= complete:
-                recorder.report(join(self._told, round, recorder))
+                self._report(recorder.progress(join(self._told, round, recorder)))
                 self._recorded = self._reported = round
         recorder.round = max(self._recorded, min((each.round for each in waited_for), default=0), 0)
         add_up(self._told, recorder)
         recorder.node_steps = sum(each.summary.get("node_steps", each.node_steps) for each in self._told)
         recorder.train_seconds = max(each.summary.get("train_seconds", each.train_seconds) for each in self._told)
         if recorder.round > self._reported:
-            recorder.report(None)
+            self._report(recorder.progress(None))
             self._reported = recorder.round

@@ -8,34 +8,60 @@ lost, counts, and asks now and then how good the models are. It has no model, an
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flwr.app import Array, MessageType, RecordDict
 
 from ngpd_fl.core.message_loss import traffic
+from ngpd_fl.engines import RoundInfo
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.server.clients import Clients
 from ngpd_fl.flower.server.router import Router
+from ngpd_fl.records import Evaluation
+from ngpd_fl.training.callbacks import Callback, EarlyStop
+from ngpd_fl.training.loop import TrainingLoop
 from topologies import Topology
 
-if TYPE_CHECKING:  # not at run time: they know the algorithms' options, hence the algorithms
+if TYPE_CHECKING:
     from ngpd_fl.flower.run_config import FlowerConfig
-    from ngpd_fl.records import Measure, Metrics, RunRecorder
+    from ngpd_fl.records import Measure, RunRecorder
 
 
 class PeerExchange:
-    """Drives the clients of one run, round by round.
+    """The clients of a run, driven round by round; a ``Trainable``.
 
     Attributes:
+        round: rounds done.
         models: the nodes' final parameters by name, as far as they were collected.
-        is_over: whether the run has ended, so that at most models are still to be collected.
+        has_ended: whether the run has ended, so that at most models are still to be collected.
     """
 
+    engine = None
+    waited = 0.0
+    is_over = False
+
     def __init__(
-        self, clients: Clients, topology: Topology, flower: FlowerConfig, recorder: RunRecorder, measure: Measure
+        self,
+        clients: Clients,
+        topology: Topology,
+        flower: FlowerConfig,
+        recorder: RunRecorder,
+        measure: Measure,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
-        """Take the clients, which have been met, the graph, the way through Flower, its account, its measure."""
+        """Prepare the run, at its beginning.
+
+        Args:
+            clients: the clients, which have been met.
+            topology: the graph.
+            flower: the settings of the run in Flower.
+            recorder: the run's.
+            measure: the task's.
+            callbacks: called at the steps of the run.
+        """
+        self.round = 0
+        self._callbacks = callbacks
         self._clients = clients
         self._topology = topology
         self._flower = flower
@@ -52,25 +78,19 @@ class PeerExchange:
         self._sent = [0] * (2 * len(topology.edges))
         self._relayed = 0
         self.models: dict[str, Array] = {}
-        self.is_over = False
+        self.has_ended = False
 
     def go(self) -> None:
-        """Evaluate the start, then run round after round until the end, the target or divergence."""
+        """Train to the end, and collect the models."""
         recorder = self._recorder
-        recorder.report(self._evaluate(last=False))
-        while recorder.round < recorder.config.training.rounds and not recorder.is_at_target():
-            lost = self._round(recorder.round)
-            last = lost or recorder.round == recorder.config.training.rounds
-            metrics = self._evaluate(last) if recorder.evaluation_is_due() or lost else None
-            recorder.report(metrics)
-            if lost:
-                recorder.status = "diverged"
-                break
-        self.is_over = True
-        if (
-            recorder.status != "diverged" and recorder.round < recorder.config.training.rounds
-        ):  # the clients did not know that this was the last round
-            self._collect(self._ask(MessageType.EVALUATE, recorder.round, last=True, collect=self._flower.collect))
+        TrainingLoop(self, recorder, [*self._callbacks, EarlyStop(recorder.is_at_target)]).train()
+        self.has_ended = True
+        if recorder.status != "diverged" and self.round < recorder.config.training.rounds:
+            # the clients did not know that this was the last round
+            self._collect(self._ask(MessageType.EVALUATE, self.round, last=True, collect=self._flower.collect))
+
+    def start(self) -> None:
+        """Get ready for the first round: the clients have been met."""
 
     def account(self) -> dict[str, Any]:
         """Return what the summary says beside the recorder's: clients, bytes per edge, and what went wrong."""
@@ -85,9 +105,9 @@ class PeerExchange:
             "events": [event._asdict() for event in self._clients.events],
         }
 
-    def _round(self, number: int) -> bool:
-        """Let every client work, and route what they send; return whether training is lost."""
-        config, began = self._recorder.config, time.perf_counter()
+    def run_round(self) -> RoundInfo:
+        """Let every client compute its nodes, and route what they send."""
+        config, number = self._recorder.config, self.round
         answers = self._ask(MessageType.TRAIN, number)
         if config.strategy.needs.reliable and (silent := set(range(len(self._hosted))) - answers.keys()):
             raise RuntimeError(
@@ -103,26 +123,24 @@ class PeerExchange:
         for edge in sent:
             self._sent[edge] += size
         figures = [answer.metric_records[wire.FIGURES] for answer in answers.values()]
-        losses = [each for figure in figures for each in _floats(figure["loss"])]
-        shrinks = [each for figure in figures for each in _floats(figure["shrink"])]
-        return self._recorder.add_round(
-            math.fsum(losses) / len(losses),
-            math.fsum(shrinks) / len(shrinks),
+        losses = [value for figure in figures for value in _floats(figure["loss"])]
+        shrinks = [value for figure in figures for value in _floats(figure["shrink"])]
+        self.round += 1
+        return RoundInfo(
+            loss=math.fsum(losses) / len(losses),
+            shrink=math.fsum(shrinks) / len(shrinks),
             node_steps=config.training.local_steps * len(losses),
             bytes_sent=size * len(sent),
-            seconds=time.perf_counter() - began,
         )
 
-    def _evaluate(self, last: bool) -> Metrics:
-        """Ask how good the models are after the rounds so far, and record it."""
-        recorder, began = self._recorder, time.perf_counter()
-        answers = self._ask(MessageType.EVALUATE, recorder.round, last=last, collect=last and self._flower.collect)
+    def evaluate(self, is_last: bool) -> tuple[Measure, dict[str, Any]]:
+        """Let the clients evaluate their models after the rounds so far."""
+        answers = self._ask(MessageType.EVALUATE, self.round, last=is_last, collect=is_last and self._flower.collect)
         self._collect(answers)
         figures = [answer.metric_records[wire.FIGURES] for answer in answers.values()]
         parts = [{name: _floats(values) for name, values in figure.items()} for figure in figures]
-        metrics = recorder.add_parts(self._measure, self._topology.num_nodes, parts)
-        recorder.evaluation_seconds += time.perf_counter() - began
-        return metrics
+        places = [int(node) for part in parts for node in part["node"]]
+        return self._measure, Evaluation.joined(self._measure, parts).record(places, self._topology.num_nodes)
 
     def _collect(self, answers: dict[int, RecordDict]) -> None:
         for answer in answers.values():
@@ -151,10 +169,10 @@ class PeerExchange:
 
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)
         for client, answer in answers.items():
-            said = wire.noted(answer)
-            self._known[client], self._read[client] = said["worked"], said["read"]
-            self._recorder.add_retries(parse_json(said["retries"]))
-            if said["lost-curvature"]:
+            note = wire.noted(answer)
+            self._known[client], self._read[client] = note["worked"], note["read"]
+            self._recorder.add_retries(parse_json(str(note["retries"])))
+            if note["lost-curvature"]:
                 self._clients.note(number, client, "had lost its curvature and estimates it anew")
         if not answers:
             reasons = [event.what for event in self._clients.events if event.round == number]

@@ -14,9 +14,8 @@ import pytest
 
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.config import InputError
-from ngpd_fl.records import Accuracies, Metrics
+from ngpd_fl.records import Accuracies, Metrics, Progress
 from ngpd_fl.records.new_folder import new_folder
-from ngpd_fl.training.run import Progress
 
 
 @pytest.mark.parametrize(

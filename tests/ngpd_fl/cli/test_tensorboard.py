@@ -17,6 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import Accuracies, Metrics, RunFolder
 from ngpd_fl.records.tensorboard import TAGS, EventFiles
+from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import resume, run
 from tests.support.interrupted_runs import FAST, interrupt
 
@@ -78,7 +79,7 @@ def test_they_can_be_read_while_the_run_is_going(tmp_path: Path, monkeypatch: py
     def look(progress: Any) -> None:
         seen.append(read(tmp_path / "out" / "tensorboard").Histograms(last)[-1].step)
 
-    run(Config(strategy="dsgd", training={"rounds": 2}), tmp_path / "out", look, tensorboard=True)
+    run(Config(strategy="dsgd", training={"rounds": 2}), tmp_path / "out", [ProgressReport(look)], tensorboard=True)
     assert seen == [0, 1, 2]
 
 

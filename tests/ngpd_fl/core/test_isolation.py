@@ -20,6 +20,7 @@ from torch import nn
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.records import Progress, RunFolder
+from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import Result, resume, run
 from tests.support.interrupted_runs import FAST, assert_same_records, interrupt
 
@@ -127,7 +128,7 @@ def test_a_run_within_a_run(alone: dict[tuple[str, int], Result]) -> None:
         seen.append(torch.get_num_threads())
 
     before = torch.get_num_threads()
-    assert run(config("mlp"), on_progress=on_progress).params.equal(alone["mlp", 0].params)
+    assert run(config("mlp"), callbacks=[ProgressReport(on_progress)]).params.equal(alone["mlp", 0].params)
     assert seen == [1, 1, 1] and torch.get_num_threads() == before
 
 
@@ -194,7 +195,7 @@ def test_the_working_folder_may_change_meanwhile(tmp_path: Path, monkeypatch: py
     assert not list((tmp_path / "elsewhere").iterdir())
     monkeypatch.chdir(tmp_path)
     interrupt(here, Path("cut"), after=4, checkpoint_every=2)
-    resume("cut", lambda progress: os.chdir(tmp_path / "elsewhere"))
+    resume("cut", [ProgressReport(lambda progress: os.chdir(tmp_path / "elsewhere"))])
     assert not list((tmp_path / "elsewhere").iterdir())
     assert_same_records(tmp_path / "cut", tmp_path / "whole")
     assert RunFolder.open(tmp_path / "cut").summary()["status"] == "finished"

@@ -20,6 +20,7 @@ from ngpd_fl.curvature.eigen import FLOAT64, JITTERED, KEPT, eigh
 from ngpd_fl.curvature.spectrum import Spectrum
 from ngpd_fl.models import Categorical, FlatModel
 from ngpd_fl.records import RunFolder, RunRecorder
+from ngpd_fl.training.callbacks import ProgressReport
 from strategies import NGPDOptions
 
 SIZE = 200
@@ -174,7 +175,7 @@ def test_a_run_goes_on_records_it_and_says_it_once(
     assert main(["show", str(tmp_path / "whole")]) == 0
     assert f"linear input factor, {SIZE + 1} wide, failed at first" in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "cut", on_progress=stop, checkpoint_every=1)
+        run(config, tmp_path / "cut", [ProgressReport(stop)], checkpoint_every=1)
     before = RunFolder.open(tmp_path / "cut").summary()["decomposition_retries"]  # all are in round 1
     assert before and resume(tmp_path / "cut", trust_code=True).summary["decomposition_retries"] == before
 

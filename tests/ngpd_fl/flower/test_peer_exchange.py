@@ -302,16 +302,6 @@ def test_a_client_imports_nothing_that_it_does_not_need() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_the_server_side_imports_no_algorithm_and_no_torch() -> None:
-    script = (
-        "import sys, ngpd_fl.flower.server.peer_exchange\n"
-        "loaded = [name for name in sys.modules if name.split('.')[0] in ('torch', 'strategies')]\n"
-        "loaded += [name for name in sys.modules if name.startswith(('ngpd_fl.engines', 'ngpd_fl.curvature'))]\n"
-        "assert not loaded, loaded"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 @pytest.mark.parametrize("count", [5, 7])
 def test_too_few_clients_are_told_in_one_line(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRun(config())

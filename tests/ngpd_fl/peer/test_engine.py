@@ -12,7 +12,7 @@ import torch
 
 from ngpd_fl import Config, run
 from ngpd_fl.config import InputError
-from ngpd_fl.peer.engine import PeerEngine, Waits
+from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
 from ngpd_fl.peer.run import check_for_peers, run_id
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
 from ngpd_fl.records import RunFolder
@@ -84,13 +84,13 @@ class After:
 
 def test_a_peer_that_stops_is_not_waited_for_and_goes_on_later(tmp_path: Path) -> None:
     here = config(training={"rounds": 40, "local_steps": 1}, evaluation={"every": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(20, 1000))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(20, 1000))
     stop = After(6)
     threads = [crowd.start(number) for number in range(4)]
     last = crowd.start(4, is_over=stop, on_start=stop.on_start, checkpoint_every=4)
     last.join()
     assert crowd.summaries[4]["status"] == "interrupted" and crowd.summaries[4]["rounds"] == 6
-    again = crowd.start(4, waits=Waits(20, 2))
+    again = crowd.start(4, timeouts=NodeTimeouts(20, 2))
     for thread in (*threads, again):
         thread.join(60)
         assert not thread.is_alive()
@@ -104,7 +104,7 @@ def test_a_peer_that_stops_is_not_waited_for_and_goes_on_later(tmp_path: Path) -
 
 def test_what_was_recorded_after_the_checkpoint_is_kept_apart(tmp_path: Path) -> None:
     here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 6, "local_steps": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0, 0))
     crash = After(5)
 
     def fail() -> bool:
@@ -126,7 +126,7 @@ def test_what_was_recorded_after_the_checkpoint_is_kept_apart(tmp_path: Path) ->
 
 def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_path: Path) -> None:
     here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(60, 0))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(60, 0))
 
     def fail(engine: Any, recorder: Any) -> None:
         raise RuntimeError("a crash")
@@ -144,15 +144,17 @@ def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_
 def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ngpd_fl.peer.engine._SILENCE", 0.1)
     here = config(topology={"name": "star", "nodes": 3}, training={"rounds": 1, "local_steps": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(1.2, 0))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(1.2, 0))
     crowd.start(0).join(60)
     assert crowd.events[0] == "waits for its neighbors (nodes 1, 2), at most 1.2 s"
     assert sum("waits for" in event for event in crowd.events) == 1
 
 
-@pytest.mark.parametrize("waits", [Waits(float("nan"), 1), Waits(1, -1), Waits(1, float("inf"))])
-def test_impossible_timeouts_are_refused(waits: Waits, tmp_path: Path) -> None:
-    crowd = Crowd(config(), tmp_path, waits=waits)
+@pytest.mark.parametrize(
+    "timeouts", [NodeTimeouts(float("nan"), 1), NodeTimeouts(1, -1), NodeTimeouts(1, float("inf"))]
+)
+def test_an_impossible_timeout_is_refused(timeouts: NodeTimeouts, tmp_path: Path) -> None:
+    crowd = Crowd(config(), tmp_path, timeouts=timeouts)
     crowd.start(0).join()
     assert "timeout: " in str(crowd.errors[0]) and isinstance(crowd.errors[0], InputError)
     assert not crowd.folder(0).exists()
@@ -160,7 +162,7 @@ def test_impossible_timeouts_are_refused(waits: Waits, tmp_path: Path) -> None:
 
 def test_a_peer_that_never_comes_does_not_stop_the_others(tmp_path: Path) -> None:
     here = config(training={"rounds": 4, "local_steps": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(0.5, 1000))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0.5, 1000))
     threads = [crowd.start(number) for number in range(4)]
     for thread in threads:
         thread.join(60)
@@ -172,9 +174,9 @@ def test_a_peer_that_never_comes_does_not_stop_the_others(tmp_path: Path) -> Non
 def test_a_peer_that_leaves_out_rounds_estimates_its_curvature_anew(tmp_path: Path) -> None:
     """One that begins in round 3, with a schedule that refreshes in the very first step alone."""
     rare = {"name": "ngpd", "factor_every": 1000, "basis_every": 1000}
-    crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy=rare), tmp_path, waits=Waits(0, 0))
+    crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy=rare), tmp_path, timeouts=NodeTimeouts(0, 0))
     transport = crowd.network.transport(crowd.routes(0))
-    engine = PeerEngine(compose(crowd.config, [0]), [0], transport, b"0123456789abcdef", waits=crowd.waits)
+    engine = PeerEngine(compose(crowd.config, [0]), [0], transport, b"0123456789abcdef", timeouts=crowd.timeouts)
     with closing(engine):
         engine.start()
         engine.inbox.newest_rounds = lambda: dict.fromkeys(engine._crew.incoming, 3)  # type: ignore[method-assign]
@@ -197,11 +199,11 @@ def test_asynchronous_peers_do_not_wait(tmp_path: Path) -> None:
 def test_another_configuration_or_other_nodes_are_refused(tmp_path: Path) -> None:
     here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
     stop = After(1)
-    crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0, 0))
     crowd.start(0, is_over=stop, on_start=stop.on_start).join()
     (tmp_path / "peer0").rename(tmp_path / "peer1")
     crowd.start(1).join()
-    Crowd(config(topology={"name": "path", "nodes": 2}), tmp_path, waits=Waits(0, 0)).start(1).join()
+    Crowd(config(topology={"name": "path", "nodes": 2}), tmp_path, timeouts=NodeTimeouts(0, 0)).start(1).join()
     assert [type(error) for error in crowd.errors] == [InputError] and "other nodes (0)" in str(crowd.errors[0])
 
 

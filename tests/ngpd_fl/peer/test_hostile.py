@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import EdgeHeader, example_payload
-from ngpd_fl.peer.engine import PeerEngine, Waits
+from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
 from ngpd_fl.peer.frame import Codec, Head, Kind
 from ngpd_fl.peer.run import run_id
 from ngpd_fl.peer.transport import MemoryNetwork
@@ -46,21 +46,21 @@ class Liar(Caller):
             self.send(edge, self._codec.write(head, self._fields if kind is Kind.MESSAGE else None))
 
 
-def crowd_of(graph: str, nodes: int, tmp_path: Path, waits: Waits, rounds: int = 60) -> Crowd:
+def crowd_of(graph: str, nodes: int, tmp_path: Path, timeouts: NodeTimeouts, rounds: int = 60) -> Crowd:
     here = config(
         topology={"name": graph, "nodes": nodes},
         strategy="ecl",
         training=TRAINING | {"rounds": rounds},
         evaluation={"every": 1000},
     )
-    return Crowd(here, tmp_path, network=MemoryNetwork(), waits=waits)
+    return Crowd(here, tmp_path, network=MemoryNetwork(), timeouts=timeouts)
 
 
 @pytest.mark.parametrize(("graph", "nodes"), [("path", 2), ("ring", 4)])
 @pytest.mark.parametrize("met", [False, True])
 def test_a_round_that_one_neighbor_claims_is_not_joined(graph: str, nodes: int, met: bool, tmp_path: Path) -> None:
     """Neither at the start, when nothing is known of it, nor after it has kept step."""
-    crowd = crowd_of(graph, nodes, tmp_path, Waits(20, 1.0), rounds=200)
+    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 1.0), rounds=200)
     with closing(Liar(crowd, nodes - 1)) as liar:
         threads = [crowd.start(number) for number in range(nodes - 1)]
         until(lambda: {edge for edge, _ in liar.heard.frames} == {edge ^ 1 for edge in liar.edges}, 60)
@@ -83,7 +83,9 @@ def victim(crowd: Crowd) -> Iterator[PeerEngine]:
     """The engine of node 0, begun."""
     transport = crowd.network.transport(crowd.routes(0))
     job = compose(crowd.config, [0])
-    engine = PeerEngine(job, [0], transport, run_id(crowd.config), waits=crowd.waits, on_event=crowd.events.append)
+    engine = PeerEngine(
+        job, [0], transport, run_id(crowd.config), timeouts=crowd.timeouts, on_event=crowd.events.append
+    )
     with closing(engine):
         engine.start()
         yield engine
@@ -91,7 +93,7 @@ def victim(crowd: Crowd) -> Iterator[PeerEngine]:
 
 @pytest.mark.parametrize("flood", ["greetings", "late", "never sent", "replayed"])
 def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp_path: Path) -> None:
-    crowd = crowd_of("path", 2, tmp_path, Waits(0.2, 0.5), rounds=100_000)
+    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 0.5), rounds=100_000)
     over = threading.Event()
 
     def pour() -> None:
@@ -124,7 +126,7 @@ def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp
 
 
 def test_a_neighbor_that_was_waited_for_in_vain_is_waited_for_again_when_it_is_back(tmp_path: Path) -> None:
-    crowd = crowd_of("path", 2, tmp_path, Waits(0.2, 0.5), rounds=100_000)
+    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 0.5), rounds=100_000)
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
             for _ in range(3):
@@ -158,11 +160,11 @@ def numbers(random: np.random.Generator, now: int) -> dict[str, int]:
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: str, tmp_path: Path) -> None:
     """Then a neighbor that is honest again is taken in, with a higher life where the lies have taken its numbers."""
-    crowd = crowd_of("path", 3, tmp_path, Waits(0.2, 0.0), rounds=100_000)
+    crowd = crowd_of("path", 3, tmp_path, NodeTimeouts(0.2, 0.0), rounds=100_000)
     crowd.config = crowd.config.model_copy(update={"training": crowd.config.training.model_copy(update={"mode": mode})})
     random = np.random.default_rng(0)
     transport = crowd.network.transport(crowd.routes(1))
-    engine = PeerEngine(compose(crowd.config, [1]), [1], transport, run_id(crowd.config), waits=crowd.waits)
+    engine = PeerEngine(compose(crowd.config, [1]), [1], transport, run_id(crowd.config), timeouts=crowd.timeouts)
     with closing(Liar(crowd, 0)) as liar, closing(Liar(crowd, 2)) as honest, closing(engine):
         engine.start()
         taken = 0
@@ -189,7 +191,7 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
 @pytest.mark.parametrize(("skipped", "status"), [(3, "failed"), (2, "finished")])
 def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, status: str, tmp_path: Path) -> None:
     here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 5, "local_steps": 1})
-    crowd = Crowd(here, tmp_path, waits=Waits(0, 0))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0, 0))
     crowd.start(0, on_start=lambda engine, recorder: setattr(engine, "skipped", skipped)).join()
     assert crowd.summaries[0]["status"] == status and crowd.summaries[0]["peer"]["rounds_skipped"] == skipped
     noted = (crowd.folder(0) / "peer_events.jsonl").read_text()
@@ -197,7 +199,7 @@ def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, 
 
 
 def test_skipped_rounds_are_those_of_all_lives(tmp_path: Path) -> None:
-    crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy="ecl"), tmp_path, waits=Waits(0, 0))
+    crowd = Crowd(config(topology={"name": "path", "nodes": 2}, strategy="ecl"), tmp_path, timeouts=NodeTimeouts(0, 0))
 
     def stop(engine: Any, recorder: Any) -> None:
         engine.skipped = 2

@@ -11,7 +11,7 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.peer import incarnation
-from ngpd_fl.peer.engine import Waits
+from ngpd_fl.peer.engine import NodeTimeouts
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.run import read_self, write_self
 from tests.ngpd_fl.peer.test_engine import After, config
@@ -41,7 +41,7 @@ def test_a_peer_is_taken_back(loss: str, mode: str, tmp_path: Path, monkeypatch:
     here = config(
         topology={"name": "path", "nodes": 2}, strategy="ecl", training=training, evaluation={"every": rounds}
     )
-    crowd = Crowd(here, tmp_path, waits=Waits(20, 0.2))
+    crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(20, 0.2))
     crowd.engines = {}  # type: ignore[attr-defined]
 
     def begin(number: int, stop: Any) -> Any:
@@ -51,7 +51,7 @@ def test_a_peer_is_taken_back(loss: str, mode: str, tmp_path: Path, monkeypatch:
             stop.engine = engine
 
         thread = crowd.start(
-            number, is_over=stop, on_start=on_start, on_event=events.append, waits=crowd.waits, checkpoint_every=5
+            number, is_over=stop, on_start=on_start, on_event=events.append, timeouts=crowd.timeouts, checkpoint_every=5
         )
         return thread, events
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import strategies.parts.edge_consensus as edge_consensus
 from ngpd_fl import Config
-from ngpd_fl.peer.engine import PeerEngine, Waits
+from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
 from ngpd_fl.peer.transport import Counts
 from strategies import ECLOptions
 from tests.support.quadratic import Quadratic, make_quadratic, quadratic_settings, undamped
@@ -106,7 +106,7 @@ class Network:
                 network.slots = [int(edge) for edge in self._crew._blocks[0].in_edge[0]]
                 return super()._take(number, frames)
 
-        engine = Noting(self.job, [node], End(self.air), RUN, waits=Waits(0, 0))
+        engine = Noting(self.job, [node], End(self.air), RUN, timeouts=NodeTimeouts(0, 0))
         self.join(engine)
         return engine
 

@@ -15,6 +15,7 @@ import torch
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.records import RunFolder
+from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import resume, run
 from tests.support.interrupted_runs import FAST, assert_same_records, interrupt
 
@@ -265,7 +266,7 @@ def test_a_run_that_is_still_going_is_left_alone(tmp_path: Path) -> None:
             resume(tmp_path / "out")
         said.append(str(refused.value))
 
-    run(Config(**FAST | {"training": {"rounds": 1}}, strategy="dsgd"), tmp_path / "out", look)
+    run(Config(**FAST | {"training": {"rounds": 1}}, strategy="dsgd"), tmp_path / "out", [ProgressReport(look)])
     assert said == [f"{tmp_path / 'out'}: the run is still going; it can be resumed once it was cut short"] * 2
 
 

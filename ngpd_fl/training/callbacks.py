@@ -1,0 +1,80 @@
+"""Callbacks: what is called at the steps of the training loop, and those that come with the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ngpd_fl.records import EventFiles, Metrics, Progress
+
+if TYPE_CHECKING:
+    from ngpd_fl.training.loop import TrainingLoop
+
+
+class Callback:
+    """Something to do at the steps of a run; a subclass overrides the methods that it needs.
+
+    Of ``run``, ``run.config`` is the configuration, ``run.metrics`` the evaluations so far, ``run.engine.params()`` the
+    parameters of every node, ``[N, P]``; ``run.stop()`` ends the run before its next round. An exception ends it too,
+    as failed, after what was recorded has been completed.
+    """
+
+    def on_start(self, run: TrainingLoop) -> None:
+        """Act before anything is computed."""
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Act after a round and its evaluation, and once before the first round."""
+
+    def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
+        """Act after an evaluation, which is on disk by then where the run is recorded; the first is of the start."""
+
+    def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
+        """Act after the end, whatever it was; the records are complete by then."""
+
+
+class ProgressReport(Callback):
+    """Passes the progress to a function: that of the start, then that of every round."""
+
+    def __init__(self, report: Callable[[Progress], None]) -> None:
+        """Report to a function."""
+        self._report = report
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Report a round."""
+        self._report(progress)
+
+
+class EarlyStop(Callback):
+    """Ends a run between two rounds: at its target, or on an order from outside."""
+
+    def __init__(self, condition: Callable[[], bool], status: str = "finished") -> None:
+        """Check a condition before every round.
+
+        Args:
+            condition: returns whether the run is to end.
+            status: the run's status if rounds are left by then.
+        """
+        self._condition = condition
+        self._status = status
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Check the condition."""
+        if self._condition():
+            run.stop(self._status)
+
+
+class TensorBoard(Callback):
+    """Writes evaluations into event files."""
+
+    def __init__(self, path: Path, since: int | None = None) -> None:
+        """Make a file in the folder ``path``; ``since`` as in ``EventFiles``."""
+        self._files = EventFiles(path, since)
+
+    def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
+        """Write an evaluation."""
+        self._files.add(metrics)
+
+    def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
+        """Close the file."""
+        self._files.close()

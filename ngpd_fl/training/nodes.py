@@ -1,0 +1,189 @@
+"""The nodes of this process: an engine, the evaluation of its models, and the records of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from ngpd_fl.clock import VirtualClock
+from ngpd_fl.config import InputError
+from ngpd_fl.data import fingerprint, unused_classes
+from ngpd_fl.engines import RoundInfo
+from ngpd_fl.records import (
+    AVERAGE,
+    Checkpoint,
+    Measure,
+    Progress,
+    RunFolder,
+    RunRecorder,
+    describe_environment,
+    last_checkpoint,
+)
+from ngpd_fl.training.callbacks import Callback
+from ngpd_fl.training.job import Job
+from ngpd_fl.training.loop import TrainingLoop
+
+
+class LocalNodes:
+    """The nodes of a run that one process computes and records; a ``Trainable``.
+
+    Attributes:
+        job: the run's parts.
+        engine: computes the nodes.
+        folder: for the records; None: nothing is written.
+        recorder: the run's counters.
+    """
+
+    def __init__(
+        self, job: Job, engine: Any, folder: RunFolder | None, clock: VirtualClock | None = None, *, skew: bool = True
+    ) -> None:
+        """Prepare the run, at its beginning.
+
+        Args:
+            job: the run's parts.
+            engine: computes the nodes.
+            folder: for the records; None: nothing is written.
+            clock: the virtual clock that the engine follows; None where the run has none.
+            skew: whether all nodes' labels are known here, to be compared.
+        """
+        self.job = job
+        self.engine = engine
+        self.folder = folder
+        self._clock = clock
+        self.recorder = RunRecorder(
+            job.config,
+            job.model.num_params,
+            unused_classes(job.counts),
+            folder,
+            job.evaluated_on,
+            clock=None if clock is None else engine.usage,
+            skew=job.skew if skew else None,
+        )
+
+    @property
+    def round(self) -> int:
+        """Rounds done or left out."""
+        return int(self.engine.round)
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for other processes: there are none."""
+        return 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no node is left that would do a round."""
+        return self._clock is not None and self._clock.is_over
+
+    def start(self) -> None:
+        """Get ready for the first round: there is nothing to do."""
+
+    def run_round(self) -> RoundInfo:
+        """Run a round; it is over on the device as well when this returns."""
+        info: RoundInfo = self.engine.run_round()
+        if self.job.device.type == "cuda":
+            torch.cuda.synchronize(self.job.device)
+        self.recorder.add_retries(self.job.take_retries())
+        return info
+
+    def evaluate(self, is_last: bool) -> tuple[Measure, Mapping[str, Any]]:
+        """Evaluate all nodes' models and their mean."""
+        evaluation = self.job.evaluate(self.engine.params())
+        return evaluation.measure, evaluation.record()
+
+    def complete(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
+        """Train to the end, whatever it is, and complete the records, also where it is an exception.
+
+        Returns:
+            The summary. Its status is ``"interrupted"`` after ``KeyboardInterrupt`` and ``"failed"`` after anything
+            else that was raised.
+        """
+        loop = TrainingLoop(self, self.recorder, callbacks)
+        try:
+            loop.train()
+        except BaseException as error:
+            self.recorder.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            raise
+        finally:
+            summary = self.finish()
+            with ExitStack() as stack:  # all are called, whatever one of them raises
+                for callback in reversed(callbacks):
+                    stack.callback(callback.on_end, loop, summary)
+        return summary
+
+    def finish(self) -> dict[str, Any]:
+        """Write the summary and the models, and return the summary."""
+        summary, params = self.recorder.summary(), self.engine.params()
+        names = [*(f"node{node}" for node in range(len(params))), AVERAGE]
+        self._write(summary, dict(zip(names, [*params, params.mean(0)], strict=True)))
+        return summary
+
+    def _write(self, summary: Mapping[str, Any], params: Mapping[str, torch.Tensor]) -> None:
+        """Write the summary and models by their names, each from its parameters ``[P]``."""
+        if self.folder is not None:
+            self.folder.finish(summary, {name: self.job.model.state_dict(vector) for name, vector in params.items()})
+
+    def write_checkpoint(self) -> None:
+        """Write the whole state, from which the run can go on."""
+        assert self.folder is not None
+        tensors, values = self.engine.state()
+        rest = {"engine": values, "recorder": self.recorder.state(), "clock": self._clock and self._clock.state()}
+        self.folder.checkpoints.write(self.round, tensors, rest)
+
+    def restore(self, environment: Mapping[str, Any], on_event: Callable[[str], None]) -> Checkpoint | None:
+        """Take up the state of the last checkpoint that can be read, and return it; None: there is none.
+
+        Args:
+            environment: that in which the run goes on.
+            on_event: called with a line for whatever is not as it was.
+
+        Raises:
+            InputError: the checkpoint is of another network; nothing was changed in the folder.
+        """
+        assert self.folder is not None
+        checkpoint = last_checkpoint(self.folder, environment, on_event)
+        if checkpoint is not None:
+            try:
+                self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
+                self.recorder.load(checkpoint.values["recorder"])
+                if self._clock is not None:
+                    self._clock.load(checkpoint.values["clock"])
+            except Exception as error:  # values of other types than the run's can fail anywhere
+                words = f"the checkpoint of round {checkpoint.round} does not fit this run: {error}"
+                raise InputError(words) from error
+        return checkpoint
+
+
+class Checkpointing(Callback):
+    """Writes a checkpoint every few rounds; it comes after the callbacks that may stop the run."""
+
+    def __init__(self, nodes: LocalNodes, every: int) -> None:
+        """Write checkpoints of some nodes, from their present round on.
+
+        Args:
+            nodes: the nodes; where they go on from a checkpoint, restored already.
+            every: rounds from one checkpoint to the next.
+        """
+        self._nodes = nodes
+        self._every = every
+        self._begin = nodes.round
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Write a checkpoint where it is due, or where the run is interrupted; none of parameters that diverged."""
+        is_due = progress.round > self._begin and progress.round % self._every == 0
+        if (is_due or run.stop_status == "interrupted") and run.recorder.status != "diverged":
+            self._nodes.write_checkpoint()
+
+
+def environment_of(job: Job) -> dict[str, Any]:
+    """Return what a run's result depends on besides its configuration, its data included."""
+    return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+
+
+def check_checkpoint_every(rounds: int | None) -> None:
+    """Raise ``InputError`` where checkpoints cannot be so many rounds apart; None: there are none."""
+    if rounds is not None and rounds < 1:
+        raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")
