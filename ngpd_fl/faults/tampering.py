@@ -45,7 +45,7 @@ class Tampering:
         return self._changed(message, works, (*self._config.corrupt, *self._config.byzantine))
 
     def believed(self, message: Message, works: Sequence[Work]) -> Message:
-        """Return the messages that the nodes themselves go on with: Byzantine ones as they were sent, corrupt ones not."""
+        """Return the messages that the nodes themselves go on with: Byzantine ones as sent, corrupt ones not."""
         return self._changed(message, works, self._config.byzantine)
 
     def accepted(self, inbox: Message, outbox: Message) -> Tensor:
