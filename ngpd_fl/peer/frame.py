@@ -131,21 +131,20 @@ class Codec:
         """
         if len(frame) < HEADER_BYTES:
             raise Refusal("format")
-        magic, version, kind, fields, run, edge_of_frame, round, *numbers, life, heard = _HEAD.unpack_from(
-            frame, _CHECKSUM.size
-        )
+        magic, version, kind, fields, run, named, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
+        round, sequence, newest, bitmap, life, heard = numbers
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
             raise Refusal("format")
         if run != self._run:
             raise Refusal("run")
-        if edge_of_frame != edge:
+        if named != edge:
             raise Refusal("edge")
         if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
             raise Refusal("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
             raise Refusal("checksum")
-        head = Head(Kind(kind), edge, EdgeHeader(*numbers, round), life, heard)
+        head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), life, heard)
         return Frame(head, self._fields(frame[HEADER_BYTES:]))
 
     def _fields(self, content: memoryview) -> dict[str, Tensor]:
