@@ -188,6 +188,7 @@ def test_make_lists_its_commands(tmp_path: Path) -> None:
         "types",
         "bench",
         "docs",
+        "docs-serve",
         "clean",
         "venv",
     }

@@ -131,14 +131,14 @@ class Codec:
         """
         if len(frame) < HEADER_BYTES:
             raise Refusal("format")
-        magic, version, kind, fields, run, named, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
+        magic, version, kind, fields, run, edge_of_frame, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
         round, sequence, newest, bitmap, life, heard = numbers
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
             raise Refusal("format")
         if run != self._run:
             raise Refusal("run")
-        if named != edge:
+        if edge_of_frame != edge:
             raise Refusal("edge")
         if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
             raise Refusal("shape")
