@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Letter(NamedTuple):
+class TimedMessage(NamedTuple):
     """A message that is on its way or has come.
 
     Attributes:

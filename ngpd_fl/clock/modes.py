@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
 from ngpd_fl.clock.events import Event, Notice
-from ngpd_fl.clock.message import Letter
+from ngpd_fl.clock.message import TimedMessage
 from ngpd_fl.clock.timeline import Doing, Timeline
+from ngpd_fl.core.directed_edges import reverse
 from topologies import Topology
 
 
@@ -22,7 +23,7 @@ class Synchronous(Timeline):
     def _has_sent(self, node: int) -> None:
         self._meet()
 
-    def _has_come(self, edge: int, letter: Letter) -> None:
+    def _has_come(self, edge: int, message: TimedMessage) -> None:
         self._meet()
 
     def _has_left(self, node: int) -> None:
@@ -37,9 +38,9 @@ class Synchronous(Timeline):
             return
         self.round += 1
         self.is_over = self.round == self._rounds
-        for each, doing in enumerate(self._doing):
+        for other, doing in enumerate(self._doing):
             if doing == Doing.IDLE and not self.is_over:
-                self._begin(each, self.round)
+                self._begin(other, self.round)
         yield from ()
 
     def _meet(self) -> None:
@@ -49,7 +50,7 @@ class Synchronous(Timeline):
                     self._let_read(node)
 
 
-class Local(Timeline):
+class NeighborSynchronous(Timeline):
     """A node waits for its own neighbors: it reads once their messages of its round have come or are known to be lost.
 
     It does not wait for a neighbor that is away, nor, with ``timeout``, for longer than that: then it reads without.
@@ -67,7 +68,10 @@ class Local(Timeline):
         conditions: Conditions,
         timeout: float | None = None,
     ) -> None:
-        """Take the longest wait in seconds, none: as long as it takes; the rest is as for ``Timeline``."""
+        """Let every node that is there begin at time 0; see ``Timeline``.
+
+        ``timeout`` is the longest wait in seconds. By default a node waits as long as it takes.
+        """
         self._timeout = timeout
         self._heard = [-1] * (2 * len(topology.edges))  # the newest round whose message has come or is known to be lost
         self._progress = 0
@@ -78,8 +82,8 @@ class Local(Timeline):
             self._let_give_up(node, self._timeout)
         self._look(node)
 
-    def _has_come(self, edge: int, letter: Letter) -> None:
-        self._heard[edge] = max(self._heard[edge], letter.round)
+    def _has_come(self, edge: int, message: TimedMessage) -> None:
+        self._heard[edge] = max(self._heard[edge], message.round)
         self._look(self._receiver[edge])
 
     def _has_left(self, node: int) -> None:
@@ -102,18 +106,18 @@ class Local(Timeline):
     def _give_up(self, node: int) -> None:
         self._let_read(node)
 
-    def _choose(self, edge: int, round: int) -> Letter | None:
+    def _choose(self, edge: int, round: int) -> TimedMessage | None:
         """Return the message of the round, or the newest before it; the newest of all if the sender has given up on us.
 
         Without giving up, a sender is at most one message ahead. One that it wrote after it had taken in our message of
         this round is left for later: headers tell of earlier messages only.
         """
-        letters = self._arrived[edge]
-        usable = [letter for letter in letters if letter.round <= round]
-        if len(letters) - len(usable) > 1:
-            back = edge ^ 1
+        messages = self._arrived[edge]
+        usable = [message for message in messages if message.round <= round]
+        if len(messages) - len(usable) > 1:
+            back = reverse(edge)
             sends = back in self._edges_of(self._receiver[edge], round)
-            usable = [letter for letter in letters if letter.answers < self._sent[back] - sends]
+            usable = [message for message in messages if message.answers < self._sent[back] - sends]
         return usable[-1] if usable else None
 
     def _begin_next(self, node: int, round: int) -> None:
@@ -138,13 +142,13 @@ class Local(Timeline):
         """Let a node read if it waits for nothing more."""
         if self._doing[node] == Doing.WAITING:
             round = self._own_round[node]
-            edges = [edge ^ 1 for edge in self._edges_of(node, round)]
+            edges = [reverse(edge) for edge in self._edges_of(node, round)]
             if all(self._heard[edge] >= round or not self._may_still_come(edge) for edge in edges):
                 self._let_read(node)
 
     def _may_still_come(self, edge: int) -> bool:
         """Return whether a message may come over an edge: its sender is at it, or one is on its way."""
-        if self._doing[self._receiver[edge ^ 1]] in (Doing.WORKING, Doing.WAITING):
+        if self._doing[self._receiver[reverse(edge)]] in (Doing.WORKING, Doing.WAITING):
             return True
         return any((edge, sequence) in self._flying for sequence in range(self._taken[edge] + 1, self._sent[edge]))
 
@@ -160,7 +164,7 @@ class Asynchronous(Timeline):
     def _has_sent(self, node: int) -> None:
         self._let_read(node)
 
-    def _has_come(self, edge: int, letter: Letter) -> None:
+    def _has_come(self, edge: int, message: TimedMessage) -> None:
         pass
 
     def _has_left(self, node: int) -> None:
@@ -178,7 +182,7 @@ class Asynchronous(Timeline):
 
 MODES: dict[str, type[Timeline]] = {
     "synchronous": Synchronous,
-    "neighbor-synchronous": Local,
+    "neighbor-synchronous": NeighborSynchronous,
     "asynchronous": Asynchronous,
 }
 """By their names in the configuration."""

@@ -1,4 +1,4 @@
-"""The virtual clock: who computes, sends and reads when, as a sequence of events.
+"""The virtual clock: computing, sending and reading of nodes over time, as a sequence of events.
 
 Nothing is computed here: times follow from the costs and the conditions alone, and the same ones give the same events.
 What happens at one time happens in the order: who is there, finish and send, deliver, give up waiting, read; among
@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
 from ngpd_fl.clock.events import Drop, Event, Notice, Read, Taken, Work
-from ngpd_fl.clock.message import Letter
+from ngpd_fl.clock.message import TimedMessage
+from ngpd_fl.core.directed_edges import receivers, reverse
 from topologies import Topology
 
 
 class _Kind(IntEnum):
-    """What is due, in the order in which it is done at one time."""
+    """Kinds of what is due, in the order in which it is done at one time."""
 
     ABSENT = 0
     PRESENCE = 1
@@ -33,7 +34,7 @@ class _Kind(IntEnum):
 
 
 class Doing(StrEnum):
-    """What a node is at."""
+    """The activity of a node."""
 
     AWAY = "away"
     IDLE = "idle"
@@ -42,7 +43,7 @@ class Doing(StrEnum):
 
 
 class Timeline(ABC):
-    """Who does what when in a network; its modes differ in when a node reads.
+    """Events of a network over time; its modes differ in when a node reads.
 
     A node computes the local steps of its round, sends, waits as its mode demands, reads, and begins the next round.
 
@@ -68,11 +69,10 @@ class Timeline(ABC):
         self._costs = costs
         self._conditions = conditions
         nodes, directed = topology.num_nodes, 2 * len(topology.edges)
-        ends = topology.edges.tolist()
-        self._receiver = [node for low, high in ends for node in (high, low)]
+        self._receiver: list[int] = receivers(topology.edges).tolist()
         self._out: list[list[int]] = [[] for _ in range(nodes)]
         for edge in range(directed):
-            self._out[self._receiver[edge ^ 1]].append(edge)
+            self._out[self._receiver[reverse(edge)]].append(edge)
         self._active_in = lru_cache(maxsize=64)(lambda round: topology.active(round).tolist())
         self.now = 0.0
         self.round = 0
@@ -87,8 +87,8 @@ class Timeline(ABC):
         self._reads = [0] * nodes
         self._sent = [0] * directed
         self._taken = [-1] * directed
-        self._flying: dict[tuple[int, int], Letter] = {}
-        self._arrived: dict[int, list[Letter]] = {edge: [] for edge in range(directed)}
+        self._flying: dict[tuple[int, int], TimedMessage] = {}
+        self._arrived: dict[int, list[TimedMessage]] = {edge: [] for edge in range(directed)}
         self._is_final = [False] * nodes  # whether a node will neither come nor go again
         self._changes = [0] * nodes  # how often a node has come or gone
         self._presences = [conditions.presences(node) for node in range(nodes)]
@@ -128,7 +128,7 @@ class Timeline(ABC):
         """A node has finished its local steps and sent."""
 
     @abstractmethod
-    def _has_come(self, edge: int, letter: Letter) -> None:
+    def _has_come(self, edge: int, message: TimedMessage) -> None:
         """A message has come over an edge, or should have: now it is known to be lost."""
 
     @abstractmethod
@@ -144,15 +144,15 @@ class Timeline(ABC):
         """A node has taken in what had come, the newest from round ``newest`` (-1: nothing had)."""
 
     def _give_up(self, node: int) -> None:
-        """A node's timeout is at its end."""
-        raise AssertionError("only a node that waits loses timeout")
+        """End the wait of a node."""
+        raise AssertionError("only a node that waits gives up")
 
-    def _choose(self, edge: int, round: int) -> Letter | None:
+    def _choose(self, edge: int, round: int) -> TimedMessage | None:
         """Return which of the messages that came over an edge is taken in at the end of ``round``: the newest."""
-        letters = self._arrived[edge]
-        return letters[-1] if letters else None
+        messages = self._arrived[edge]
+        return messages[-1] if messages else None
 
-    # What modes do.
+    # For the modes.
 
     def _begin(self, node: int, round: int) -> None:
         """Let a node begin a round."""
@@ -178,7 +178,7 @@ class Timeline(ABC):
     def _let_give_up(self, node: int, seconds: float) -> None:
         self._schedule(self.now + seconds, _Kind.GIVE_UP, node, self._turn[node])
 
-    # What happens.
+    # Events.
 
     def _finish(self, node: int, turn: int) -> Iterator[Event]:
         if self._turn[node] != turn:
@@ -193,8 +193,8 @@ class Timeline(ABC):
         self._free[node] = leaves + self._costs.uplink(node, len(edges))
         for edge, sequence in sends:
             self._sent[edge] += 1
-            letter = Letter(sequence, round, self._reads[self._receiver[edge]], self._taken[edge ^ 1])
-            self._flying[edge, sequence] = letter
+            message = TimedMessage(sequence, round, self._reads[self._receiver[edge]], self._taken[reverse(edge)])
+            self._flying[edge, sequence] = message
             arrives = leaves + self._costs.transfer(edge, sequence, len(edges))
             delays = self._conditions.fate(edge, round, sequence, self.now)
             if not delays:
@@ -204,8 +204,8 @@ class Timeline(ABC):
         self._has_sent(node)
 
     def _deliver(self, edge: int, sequence: int, is_lost: int) -> Iterator[Event]:
-        letter = self._flying.pop((edge, sequence), None)
-        if letter is None:
+        message = self._flying.pop((edge, sequence), None)
+        if message is None:
             yield Drop(self.now, edge, sequence, "duplicate")
             return
         if is_lost:
@@ -215,29 +215,29 @@ class Timeline(ABC):
         elif sequence <= self._taken[edge]:
             yield Drop(self.now, edge, sequence, "outdated")
         else:
-            letters = self._arrived[edge] = sorted([*self._arrived[edge], letter])
-            while len(letters) > 1 and not self.keeps_all:
-                yield Drop(self.now, edge, letters.pop(0).sequence, "outdated")
-        self._has_come(edge, letter)
+            messages = self._arrived[edge] = sorted([*self._arrived[edge], message])
+            while len(messages) > 1 and not self.keeps_all:
+                yield Drop(self.now, edge, messages.pop(0).sequence, "outdated")
+        self._has_come(edge, message)
 
     def _read(self, node: int, turn: int) -> Iterator[Event]:
         if self._turn[node] != turn or self._doing[node] != Doing.WAITING:
             return
         self._now_is(node, Doing.IDLE)
         round, taken = self._own_round[node], []
-        for edge in sorted(edge ^ 1 for edge in self._out[node]):
-            letter = self._choose(edge, round)
-            if letter is None:
+        for edge in sorted(reverse(edge) for edge in self._out[node]):
+            message = self._choose(edge, round)
+            if message is None:
                 continue
-            self._taken[edge] = letter.sequence
-            taken.append(Taken(edge, letter.sequence, letter.round, self._reads[node] - letter.reads))
-            outdated = [old for old in self._arrived[edge] if old.sequence < letter.sequence]
-            self._arrived[edge] = [new for new in self._arrived[edge] if new.sequence > letter.sequence]
+            self._taken[edge] = message.sequence
+            taken.append(Taken(edge, message.sequence, message.round, self._reads[node] - message.reads))
+            outdated = [old for old in self._arrived[edge] if old.sequence < message.sequence]
+            self._arrived[edge] = [new for new in self._arrived[edge] if new.sequence > message.sequence]
             for old in outdated:
                 yield Drop(self.now, edge, old.sequence, "outdated")
         self._reads[node] += 1
         yield Read(self.now, node, round, tuple(taken))
-        yield from self._has_read(node, max((each.round for each in taken), default=-1))
+        yield from self._has_read(node, max((message.round for message in taken), default=-1))
 
     def _next_change(self, node: int, at_start: bool = False) -> bool:
         """Let a node come or go when it next does; return whether that was done at once, at the start."""
@@ -266,9 +266,9 @@ class Timeline(ABC):
             self._is_back(node)
             return
         self._turn[node] += 1
-        for edge in (out ^ 1 for out in self._out[node]):
-            for letter in self._arrived[edge]:
-                yield Drop(self.now, edge, letter.sequence, "absent")
+        for edge in (reverse(out) for out in self._out[node]):
+            for message in self._arrived[edge]:
+                yield Drop(self.now, edge, message.sequence, "absent")
             self._arrived[edge] = []
         self._has_left(node)
 
@@ -282,8 +282,8 @@ class Timeline(ABC):
     def state(self) -> dict[str, Any]:
         """Return all that changes over time, as JSON takes it; ``load`` takes it back."""
         values = {name: getattr(self, name) for name in self._CHANGES}
-        flying = [[edge, *letter] for (edge, _), letter in sorted(self._flying.items())]
-        arrived = [[edge, *letter] for edge, letters in self._arrived.items() for letter in letters]
+        flying = [[edge, *message] for (edge, _), message in sorted(self._flying.items())]
+        arrived = [[edge, *message] for edge, messages in self._arrived.items() for message in messages]
         return values | {"_flying": flying, "_arrived": arrived}
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -297,10 +297,10 @@ class Timeline(ABC):
             for _ in range(number):
                 next(presences)
         self._due = [(time, kind, first, second, third) for time, kind, first, second, third in state["_due"]]
-        self._flying = {(edge, letter[0]): Letter(*letter) for edge, *letter in state["_flying"]}
+        self._flying = {(edge, message[0]): TimedMessage(*message) for edge, *message in state["_flying"]}
         self._arrived = {edge: [] for edge in range(len(self._receiver))}
-        for edge, *letter in state["_arrived"]:
-            self._arrived[edge].append(Letter(*letter))
+        for edge, *message in state["_arrived"]:
+            self._arrived[edge].append(TimedMessage(*message))
 
     _CHANGES: tuple[str, ...] = (
         *("now", "round", "is_over", "_due", "_doing", "_turn", "_own_round", "_worked", "_began"),

@@ -1,4 +1,4 @@
-"""What goes wrong: with messages on their way, with nodes that come and go, and with what nodes say."""
+"""Faults: of messages on their way, of nodes that come and go, and of what nodes send."""
 
 from ngpd_fl.faults.checks import check_faults
 from ngpd_fl.faults.conditions import FaultyConditions

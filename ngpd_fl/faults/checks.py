@@ -1,4 +1,4 @@
-"""Whether faults are about nodes and edges that are there."""
+"""Checks that faults are about nodes and edges that are there."""
 
 from __future__ import annotations
 

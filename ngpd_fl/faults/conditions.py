@@ -16,7 +16,14 @@ class FaultyConditions:
     """``Conditions`` with faults on top of others."""
 
     def __init__(self, base: Conditions, config: FaultsConfig, topology: Topology, seed: int) -> None:
-        """Take the conditions without faults, the faults, the graph, and the key of all draws."""
+        """Add faults.
+
+        Args:
+            base: the conditions without faults.
+            config: the faults.
+            topology: the graph.
+            seed: keys all draws.
+        """
         self._base = base
         self._config = config
         self._seed = seed
@@ -26,7 +33,7 @@ class FaultyConditions:
 
     def presences(self, node: int) -> Iterator[Presence]:
         """Yield when a node comes and goes: it is away while the schedule or the other conditions say so."""
-        scheduled = sorted((each.at_s, each.until_s or inf) for each in self._config.leave if each.node == node)
+        scheduled = sorted((leave.at_s, leave.until_s or inf) for leave in self._config.leave if leave.node == node)
         for begin, end in _union(merge(_spells(self._base.presences(node)), scheduled)):
             yield Presence(begin, False)
             if end < inf:
@@ -35,9 +42,9 @@ class FaultyConditions:
     def slowdown(self, node: int, time: float) -> float:
         """Return the product of all factors that hold then."""
         factor = self._base.slowdown(node, time)
-        for each in self._config.slow:
-            if each.node == node and each.covers(time):
-                factor *= each.factor
+        for slow in self._config.slow:
+            if slow.node == node and slow.covers(time):
+                factor *= slow.factor
         return factor
 
     def fate(self, edge: int, round: int, sequence: int, time: float) -> Sequence[float]:
@@ -50,7 +57,7 @@ class FaultyConditions:
             return delays
         _, delayed, doubled, delay, wait = self._draws(edge, sequence)
         if delayed < config.delay_probability:
-            delays = tuple(each + config.delay_s * delay for each in delays)
+            delays = tuple(seconds + config.delay_s * delay for seconds in delays)
         if doubled < config.duplicate_probability:
             delays = (*delays, max(delays) + config.delay_s * wait)
         return delays

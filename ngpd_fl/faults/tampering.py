@@ -1,4 +1,4 @@
-"""What nodes make of the messages that they send, and what their receivers refuse.
+"""Tampering: nodes that corrupt the messages they send or are Byzantine, and receivers that refuse messages.
 
     nan, shape    no number is one: a message that could not be read
     huge          every number is 1e30
@@ -22,14 +22,20 @@ from ngpd_fl.core.randomness import Purpose, generator
 from strategies.contract import Message
 
 _FILL = {"nan": float("nan"), "shape": float("nan"), "huge": 1e30}
-"""What garbage is made of; arrays of another shape hold nothing that could be read."""
+"""The numbers of a corrupt message; arrays of another shape hold nothing that could be read."""
 
 
 class Tampering:
     """Changes what nodes send and finds what is to be refused: pure functions, the same seed the same."""
 
     def __init__(self, config: FaultsConfig, seed: int, per_edge: Sequence[str]) -> None:
-        """Take the schedules, the key of all draws, and the fields that hold a value for each neighbor."""
+        """Tamper as scheduled.
+
+        Args:
+            config: the schedules.
+            seed: keys all draws.
+            per_edge: the fields with one value per edge.
+        """
         self._config = config
         self._seed = seed
         self._per_edge = per_edge
@@ -39,7 +45,7 @@ class Tampering:
         return self._changed(message, works, (*self._config.corrupt, *self._config.byzantine))
 
     def believed(self, message: Message, works: Sequence[Work]) -> Message:
-        """Return them as the nodes themselves go on with: a liar knows what it has said, garbage nobody applies."""
+        """Return the messages that the nodes themselves go on with: Byzantine ones as sent, corrupt ones not."""
         return self._changed(message, works, self._config.byzantine)
 
     def accepted(self, inbox: Message, outbox: Message) -> Tensor:
@@ -63,7 +69,7 @@ class Tampering:
     def _changed(self, message: Message, works: Sequence[Work], faults: Sequence[Corrupt | Byzantine]) -> Message:
         changes = []
         for row, work in enumerate(works):
-            here = (each for each in faults if each.node == work.node and each.covers(work.time))
+            here = (fault for fault in faults if fault.node == work.node and fault.covers(work.time))
             if (fault := next(here, None)) is not None:
                 changes.append((row, work, fault))
         if not changes:
