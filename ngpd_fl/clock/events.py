@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 Time = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 """Seconds since the beginning."""
 
-Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**62)]
 """A number of rounds, messages, nodes or edges, or the place of one among them."""
 
 Why = Literal["lost", "absent", "outdated", "duplicate"]

@@ -52,10 +52,17 @@ def put(content: RecordDict, messages: NodeMessages) -> None:
 
 
 def get(content: RecordDict) -> NodeMessages:
-    """Return the messages of nodes in one of Flower's; empty where there are none."""
+    """Return the messages of nodes in one of Flower's; empty where there are none.
+
+    Raises:
+        ValueError: a header is not one.
+    """
     if PAYLOAD not in content.array_records:
         return NodeMessages({}, {})
     headers: dict[str, Any] = dict(content.config_records[HEADERS])
+    for edge, values in headers.items():
+        if not (isinstance(values, list) and len(values) == 4 and all(type(value) is int for value in values)):
+            raise ValueError(f"directed edge {edge}: {values} is no header of a message")
     return NodeMessages(
         dict(content.array_records[PAYLOAD]), {int(edge): EdgeHeader(*values) for edge, values in headers.items()}
     )
