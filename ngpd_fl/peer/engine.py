@@ -1,6 +1,6 @@
 """The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
 
-A round is the crew's: local steps, a frame over every edge that is active, and whatever has come is taken in. Who waits
+A round of a group of nodes: local steps, a frame over every edge that is active, and whatever has come is taken in. Who waits
 for whom is said by ``training.mode``:
 
     synchronous, neighbor-synchronous
@@ -105,8 +105,8 @@ class PeerEngine:
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
-        self._crew = NodeGroup(job.engine_settings, nodes)
-        self.nodes: list[int] = self._crew.nodes.tolist()
+        self._group = NodeGroup(job.engine_settings, nodes)
+        self.nodes: list[int] = self._group.nodes.tolist()
         self._waits_for_all = job.config.training.mode != "asynchronous"
         self._rounds = job.config.training.rounds
         self._steps = job.config.training.local_steps * len(self.nodes)
@@ -124,14 +124,14 @@ class PeerEngine:
         self._outdated: dict[int, int] = {}
         self._doubted: set[str] = set()  # neighbors whose round is not believed, until they are met
         self._claims = Claims(timeouts.round)
-        self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds)
+        self.inbox = Inbox(self._codec, self._group.incoming, self._rounds)
 
     def start(self) -> None:
         """Open the transport and wait for the neighbors, where rounds are behind it only as long as for a round."""
         kept = 2 if self._waits_for_all else 1
         self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
         self._claims.start(self.round)
-        everyone = set(self._crew.incoming)
+        everyone = set(self._group.incoming)
         timeout = self._timeouts.start if self.round == 0 else self._timeouts.round
         began, told = time.monotonic(), False
         until = began + timeout
@@ -155,10 +155,10 @@ class PeerEngine:
         if self._waits_for_all:
             self._join_the_neighbors()
         number = self.round
-        work = self._crew.work(number)
+        work = self._group.work(number)
         # What has come by now was written before its sender could apply what is sent below: headers need that.
         newest = {} if self._waits_for_all else self.inbox.take_newest()
-        messages = self._crew.write(number)
+        messages = self._group.write(number)
         for edge, header in messages.headers.items():
             self._transport.send(edge, self._frame(edge, header, messages))
         sent = self._take(number, self._wait(number) if self._waits_for_all else newest)
@@ -177,12 +177,12 @@ class PeerEngine:
 
     def params(self) -> Tensor:
         """Return the nodes' parameters as evaluation sees them, ``[n, P]``."""
-        return self._crew.params()
+        return self._group.params()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
         seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
-        return self._crew.state(), {
+        return self._group.state(), {
             "round": self.round,
             "skipped": self.skipped,
             "known": sorted(self._known.items()),
@@ -192,12 +192,12 @@ class PeerEngine:
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
-        self._crew.load(tensors)
+        self._group.load(tensors)
         self.round, self.skipped = values["round"], values["skipped"]
         self._claims.load(values["claims"])
         self._known = {edge: life for edge, life in values["known"]}
         seen = {edge: (life, sequence) for edge, life, sequence in values["seen"]}
-        self.inbox = Inbox(self._codec, self._crew.incoming, self._rounds, seen)
+        self.inbox = Inbox(self._codec, self._group.incoming, self._rounds, seen)
 
     def begin_life(self, number: int, incarnation: int | None = None) -> None:
         """Note that this is a later life than the first; call after ``load``, if there was something to load.
@@ -208,7 +208,7 @@ class PeerEngine:
         """
         self.life = number
         self.incarnation = number if incarnation is None else incarnation
-        self._crew.reset()
+        self._group.reset()
 
     def _join_the_neighbors(self) -> None:
         """Go to the round of neighbors that have gone on without these nodes, as far as there are any."""
@@ -226,12 +226,12 @@ class PeerEngine:
             self.on_event(f"round {self.round}: the neighbors are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
             self.round = ahead
-            self._crew.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
+            self._group.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
 
     def _is_left(self, edge: int, round: int) -> bool:
         """Return whether an edge's sender, which is in ``round``, did not wait for a message from here before."""
         rounds = range(self.round, min(round, self.round + _LOOKED_AT))
-        return any(edge in self._crew.awaits(number) for number in rounds)
+        return any(edge in self._group.awaits(number) for number in rounds)
 
     def _name(self, edge: int) -> str:
         """Return the name of the process that hosts an edge's sender."""
@@ -248,24 +248,24 @@ class PeerEngine:
             if self._outdated.get(edge) != life:
                 self._outdated[edge] = life
                 self.on_event(
-                    f"node {self._crew.incoming[edge]} is refused: a later start of it is known (were its records lost"
+                    f"node {self._group.incoming[edge]} is refused: a later start of it is known (were its records lost"
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
             if 0 < named < self._number(edge) and edge not in self._known:  # an earlier life, whose records are lost
-                self._crew.reset([edge])
+                self._group.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
-                self._crew.reset([edge])
+                self._group.reset([edge])
                 self.on_event(
-                    f"node {self._crew.incoming[edge]} knows a later start of this process (were its records lost and"
+                    f"node {self._group.incoming[edge]} knows a later start of this process (were its records lost and"
                     " its clock set back?); takes a higher number there"
                 )
 
     def _wait(self, number: int) -> dict[int, Frame]:
         """Wait for the messages of a round; return those that came."""
         began = time.monotonic()
-        awaited = self._crew.awaits(number)
+        awaited = self._group.awaits(number)
         missing = self.inbox.wait(awaited, number, began + self._timeouts.round, self._is_over)
         self.waited += time.monotonic() - began
         found = self.inbox.take_round(number)
@@ -282,26 +282,26 @@ class PeerEngine:
             met = {self._name(edge) for edge in frames}
             self._claims.meet(met, number)
             self._doubted -= met
-        frames = {edge: frame for edge, frame in frames.items() if self._crew.arrives(frame.head.header.round, edge)}
+        frames = {edge: frame for edge, frame in frames.items() if self._group.arrives(frame.head.header.round, edge)}
         reset = [edge for edge, frame in frames.items() if self._is_reset(edge, frame.head)]
         self._known |= {edge: frame.head.life for edge, frame in frames.items()}
-        self._crew.reset(reset)
+        self._group.reset(reset)
         headers, payload = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
             header = head.header
             headers[edge] = header if head.heard == self._number(edge) else header._replace(newest=-1, bitmap=0)
             self.ages[max(0, number - header.round)] += 1
             for name, value in fields.items():
-                source = edge if name in self._per_edge else self._crew.incoming[edge]
+                source = edge if name in self._per_edge else self._group.incoming[edge]
                 payload.setdefault(name, {})[source] = value
-        return self._crew.read(number, OutgoingMessages(payload, headers))
+        return self._group.read(number, OutgoingMessages(payload, headers))
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
         """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
         found = {}
         for edge, frame in frames.items():
             head = frame.head
-            if head.heard == self._number(edge) and head.header.newest >= self._crew.sent(reverse(edge)):
+            if head.heard == self._number(edge) and head.header.newest >= self._group.sent(reverse(edge)):
                 self.inbox.refused["header"] += 1
                 self.inbox.give_up([edge], self._timeouts.round)
             else:
@@ -317,14 +317,14 @@ class PeerEngine:
 
     def _frame(self, edge: int, header: EdgeHeader, messages: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
-            name: values[edge if name in self._per_edge else self._crew.outgoing[edge]]
+            name: values[edge if name in self._per_edge else self._group.outgoing[edge]]
             for name, values in messages.payload.items()
         }
         life, heard = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
         return self._codec.write(Head(Kind.MESSAGE, edge, header, life, heard), fields)
 
     def _tell(self, kind: Kind) -> None:
-        for edge in self._crew.outgoing:
+        for edge in self._group.outgoing:
             self._send(kind, edge)
 
     def _send(self, kind: Kind, edge: int) -> None:
@@ -336,10 +336,10 @@ class PeerEngine:
 
     def _awaited(self, edges: Collection[int], timeout: float) -> str:
         """Return who is waited for at the start, and why some were not reached."""
-        nodes = ", ".join(str(node) for node in sorted({self._crew.incoming[edge] for edge in edges}))
+        nodes = ", ".join(str(node) for node in sorted({self._group.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
         return f"waits for its neighbors (nodes {nodes}), at most {timeout:g} s{reasons}"
 
     def _note_gone(self, edges: Sequence[int], what: str, seconds: float) -> None:
         for edge in edges:
-            self.on_event(f"node {self._crew.incoming[edge]} {what} (waited {seconds:g} s); goes on without it")
+            self.on_event(f"node {self._group.incoming[edge]} {what} (waited {seconds:g} s); goes on without it")

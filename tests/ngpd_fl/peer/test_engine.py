@@ -179,7 +179,7 @@ def test_a_peer_that_leaves_out_rounds_estimates_its_curvature_anew(tmp_path: Pa
     engine = PeerEngine(compose(crowd.config, [0]), [0], transport, b"0123456789abcdef", timeouts=crowd.timeouts)
     with closing(engine):
         engine.start()
-        engine.inbox.newest_rounds = lambda: dict.fromkeys(engine._crew.incoming, 3)  # type: ignore[method-assign]
+        engine.inbox.newest_rounds = lambda: dict.fromkeys(engine._group.incoming, 3)  # type: ignore[method-assign]
         engine.run_round()
     assert engine.round == 4 and engine.skipped == 3
     factors = {name: value for name, value in engine.state()[0].items() if name.endswith("_factor")}

@@ -94,7 +94,7 @@ def taken(staying: Any, stop: Any) -> bool:
     return all(
         ours._known.get(edge) == theirs._number(edge ^ 1)
         for ours, theirs in (ends, ends[::-1])
-        for edge in ours._crew.incoming
+        for edge in ours._group.incoming
     )
 
 

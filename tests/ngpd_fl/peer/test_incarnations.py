@@ -103,7 +103,7 @@ class Network:
 
             def _take(self, number: int, frames: Any) -> int:
                 network.taking = {edge: frame.head for edge, frame in frames.items()}
-                network.slots = [int(edge) for edge in self._crew._blocks[0].in_edge[0]]
+                network.slots = [int(edge) for edge in self._group._blocks[0].in_edge[0]]
                 return super()._take(number, frames)
 
         engine = Noting(self.job, [node], End(self.air), RUN, timeouts=NodeTimeouts(0, 0))
@@ -111,7 +111,7 @@ class Network:
         return engine
 
     def join(self, engine: PeerEngine) -> None:
-        for edge in engine._crew.incoming:
+        for edge in engine._group.incoming:
             self.air.receivers[edge] = engine.inbox.receive
 
     def observe(
