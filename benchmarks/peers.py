@@ -63,7 +63,7 @@ class Timed(PeerEngine):
         self.times: list[tuple[float, float]] = []
         self.computing = 0.0
         for name in ("work", "write", "read"):
-            setattr(self._crew, name, self._timed(getattr(self._crew, name)))
+            setattr(self._group, name, self._timed(getattr(self._group, name)))
 
     def run_round(self) -> Any:
         """Run a round and note its times."""
