@@ -10,7 +10,7 @@ from torch import nn
 
 from gallery.markdown import table
 from ngpd_fl.config import InputError
-from ngpd_fl.curvature.layers import find_layers
+from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.models.checks import check_model
 from ngpd_fl.models.functional import FlatModel
 
@@ -55,7 +55,7 @@ def _row(name: str, module: nn.Module, inputs: torch.Tensor) -> list[str]:
         warnings.simplefilter("ignore")  # PyTorch's about lazy layers
         module(inputs)
     first_order = _refusal(lambda: check_model(module, inputs, 3))
-    kfac = first_order or _refusal(lambda: find_layers(FlatModel(module)))
+    kfac = first_order or _refusal(lambda: Capture(FlatModel(module), tuple(inputs.shape[1:])))
     return [name, f"refused: {kfac}" if kfac else "yes", f"refused: {first_order}" if first_order else "yes"]
 
 
