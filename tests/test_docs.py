@@ -254,17 +254,6 @@ def test_the_citation_names_the_newest_release_and_the_paper() -> None:
 ANCHOR = r"<span id=\"([a-z0-9-]+)\" class=\"anchor\">"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does; a warning is an error."""
-    pytest.importorskip("zensical")
-    folder = tmp_path_factory.mktemp("site") / "site"
-    words = [sys.executable, "scripts/build_site.py", str(folder)]
-    built = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    return folder
-
-
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     loaded = r"<(?:script|img|iframe)[^>]*\ssrc=\"?(?:https?:)?//|<link(?![^>]*canonical)[^>]*href=\"?(?:https?:)?//"
     pages = sorted(site.rglob("*.html"))

@@ -6,8 +6,6 @@ import ast
 import inspect
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -64,17 +62,6 @@ def test_the_table_of_layers_agrees_with_training(site: Path) -> None:
     assert verdicts["Linear"] == verdicts["Conv2d"] == verdicts["GroupNorm"] == ("yes", "yes")
     assert verdicts["Conv1d"] == verdicts["one layer used twice"] == ("refused", "yes")
     assert verdicts["BatchNorm2d"] == ("refused", "refused")
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does."""
-    pytest.importorskip("zensical")
-    folder = tmp_path_factory.mktemp("site") / "site"
-    words = [sys.executable, "scripts/build_site.py", str(folder)]
-    built = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    return folder
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
