@@ -76,7 +76,7 @@ SWEEP = 'model = "softmax"\n[sweep]\n{}\n[sweep.keys]\n{} = [0.1]\n'
         (
             "objective = 'mean_acuracy'",
             "strategy.lr",
-            "sweep.objective: 'mean_acuracy' is no final figure of these ",
+            "sweep.objective: 'mean_acuracy' is not a final figure of these ",
         ),
         ("trial = 3", "strategy.lr", "sweep.trial: unknown key; did you mean 'trials'? allowed: "),
     ],

@@ -191,7 +191,7 @@ def test_the_working_folder_may_change_meanwhile(tmp_path: Path, monkeypatch: py
     here = Config(**FAST, strategy="dsgd")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    run(here, Path("whole"), lambda progress: os.chdir(tmp_path / "elsewhere"))
+    run(here, Path("whole"), [ProgressReport(lambda progress: os.chdir(tmp_path / "elsewhere"))])
     assert not list((tmp_path / "elsewhere").iterdir())
     monkeypatch.chdir(tmp_path)
     interrupt(here, Path("cut"), after=4, checkpoint_every=2)
