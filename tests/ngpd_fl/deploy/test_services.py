@@ -199,7 +199,5 @@ def test_bad_input_is_one_line(
 def test_what_stays_for_weeks_is_small(modules: str, heavy: set[str]) -> None:
     """The services come without torch; the SuperLink behind the proxy also without the configuration."""
     source = f"import sys, {modules}; print(sorted(sys.modules.keys() & {heavy!r}))"
-    printed = subprocess.run(
-        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    ran = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
