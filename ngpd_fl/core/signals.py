@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """All signals that ask a process to end."""
+
+_IMPATIENT = 1.0
+"""Seconds after which a second signal is no longer held back."""
 
 
 @contextmanager
@@ -29,6 +33,36 @@ def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold signals back until the context closes, then handle them.
+
+    ``torch.func.vmap`` cannot be interrupted: an exception inside it may leave PyTorch's stack of levels broken, and
+    then no model can be evaluated or saved. A signal that comes a second or more after the first is handled at once, for
+    people who do not want to wait for the end of a long round.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
+    came: dict[int, float] = {}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if came and time.monotonic() - min(came.values()) > _IMPATIENT:
+            handlers[signal.Signals(number)](number, frame)
+        came.setdefault(number, time.monotonic())
+
+    for number in handlers:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came:
+        handlers[signal.Signals(number)](number, None)
 
 
 @contextmanager

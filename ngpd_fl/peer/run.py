@@ -129,6 +129,7 @@ class PeerNodes(LocalNodes):
     """
 
     engine: PeerEngine
+    waits_for_nobody = False
 
     @property
     def waited(self) -> float:

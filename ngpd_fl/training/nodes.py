@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, nullcontext
+from typing import Any, ClassVar
 
 import torch
 
 from ngpd_fl.clock import VirtualClock
 from ngpd_fl.config import InputError
+from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import RoundInfo
 from ngpd_fl.records import (
@@ -35,7 +36,10 @@ class LocalNodes:
         engine: computes the nodes.
         folder: for the records; None: nothing is written.
         recorder: the run's counters.
+        waits_for_nobody: whether a round waits for no other process, so that signals can be held back until its end.
     """
+
+    waits_for_nobody: ClassVar[bool] = True
 
     def __init__(
         self, job: Job, engine: Any, folder: RunFolder | None, clock: VirtualClock | None = None, *, skew: bool = True
@@ -83,15 +87,17 @@ class LocalNodes:
 
     def run_round(self) -> RoundInfo:
         """Run a round; it is over on the device as well when this returns."""
-        info: RoundInfo = self.engine.run_round()
-        if self.job.device.type == "cuda":
-            torch.cuda.synchronize(self.job.device)
+        with deferred() if self.waits_for_nobody else nullcontext():
+            info: RoundInfo = self.engine.run_round()
+            if self.job.device.type == "cuda":
+                torch.cuda.synchronize(self.job.device)
         self.recorder.add_retries(self.job.take_retries())
         return info
 
     def evaluate(self, is_last: bool) -> tuple[Measure, Mapping[str, Any]]:
         """Evaluate all nodes' models and their mean."""
-        evaluation = self.job.evaluate(self.engine.params())
+        with deferred():
+            evaluation = self.job.evaluate(self.engine.params())
         return evaluation.measure, evaluation.record()
 
     def complete(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
