@@ -40,8 +40,8 @@ def deferred() -> Iterator[None]:
     """Hold signals back until the context closes, then handle them.
 
     ``torch.func.vmap`` cannot be interrupted: an exception inside it may leave PyTorch's stack of levels broken, and
-    then no model can be evaluated or saved. A signal that comes a second or more after the first is handled at once, for
-    people who do not want to wait for the end of a long round.
+    then no model can be evaluated or saved. A signal a second or more after the first is handled at once, for people who
+    do not want to wait for the end of a long round.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
