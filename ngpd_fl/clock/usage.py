@@ -50,7 +50,7 @@ class Usage:
         self._left: dict[int, float] = {}
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in what has happened."""
+        """Add the events to the totals."""
         for event in events:
             self.seconds = event.time
             if isinstance(event, Work):

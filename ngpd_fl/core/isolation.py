@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 _lock = threading.RLock()
-"""Held by whoever uses what there is once for all threads."""
+"""Lock of the resources that all threads share."""
 
 _runs = 0
 _threads_before = 0

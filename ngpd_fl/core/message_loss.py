@@ -1,4 +1,4 @@
-"""Which messages are sent over the directed edges in a round, and which of them arrive.
+"""Messages sent over the directed edges in a round, and those of them that arrive.
 
 Edge e = (i, j), i < j, is directed edge 2 e from i to j and 2 e + 1 back. Whoever carries messages asks here, be it the
 engine or a relay between processes, and gets the same answer: a function of (seed, round) alone.

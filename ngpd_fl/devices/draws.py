@@ -1,4 +1,4 @@
-"""What is drawn about devices: each node's own, the jitter of each message, the times when a node is away.
+"""Random draws about devices: each node's own device, the jitter of each message, the times when a node is away.
 
 Every draw is keyed by (seed, purpose, node or edge, number), so that none depends on the order of events.
 """

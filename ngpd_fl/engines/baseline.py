@@ -80,7 +80,7 @@ class BaselineEngine(SynchronousEngine):
         self._weights = weights
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps, then average."""
+        """Run K local steps, then average."""
         steps = self.group.work(self.round)
         if self._weights is not None:
             self.group.put((self._weights[None] @ self.params())[0])

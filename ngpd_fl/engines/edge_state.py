@@ -109,7 +109,7 @@ class EdgeState:
         )
 
     def edge_header(self, round: Round, edge: int) -> EdgeHeader:
-        """Return what a round's message over a directed edge says; call before ``close``."""
+        """Return the header of a round's message over a directed edge; call before ``close``."""
         return self._acknowledgements.header(edge, round.number)
 
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:

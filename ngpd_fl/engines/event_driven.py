@@ -1,4 +1,4 @@
-"""The event-driven engine: nodes in rounds of their own, computed as a timeline of events says.
+"""The event-driven engine: nodes in rounds of their own, computed in the order of a timeline of events.
 
 Events whose inputs are there are computed together, stacked: each gets a level, one above the highest of what it needs,
 and level by level all works and all reads of a level are one batch. Times never depend on what is computed, so that a
@@ -194,7 +194,7 @@ class EventEngine:
             self._ended |= {batch.events[row].node: ended[row].clone() for row in rows}
 
     def _work(self, batch: _Batch[Work]) -> list[StepInfo]:
-        """Take local steps; return what each reports."""
+        """Run local steps; return the report of each."""
         infos, phases = [], self._phases(batch.events[0])
         firsts = [work.round * self._local_steps for work in batch.events]
         scales = self._lr_scales(firsts)

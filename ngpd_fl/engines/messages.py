@@ -25,7 +25,7 @@ Key = tuple[int, int]
 
 
 class RoundMessages:
-    """What was sent in this round by the nodes of some blocks, and what came for them from elsewhere.
+    """Messages that the nodes of some blocks sent in this round, and those that came for them from elsewhere.
 
     A field with one value per edge lies in a buffer with a row for every directed edge at these nodes, any other in one
     with a row for each of them and of their neighbors. The last row is zero: what a slot without a message reads.
@@ -192,7 +192,7 @@ class InFlightMessages:
         return values, [[*key, edge_place[row], node_place[self._node_rows.of_key[key]]] for key, row in keys.items()]
 
     def load(self, values: Mapping[str, Tensor], keys: Sequence[Sequence[int]]) -> None:
-        """Take back what ``state`` returned; raise ``ValueError`` where these are other messages."""
+        """Restore what ``state`` returned; raise ``ValueError`` where these are other messages."""
         self._edge_rows, self._node_rows = _MessageRows(), _MessageRows()
         names = [(edge, sequence) for edge, sequence, _, _ in keys]
         self._edge_rows.take(names, [edge_place for _, _, edge_place, _ in keys])

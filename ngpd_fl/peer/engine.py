@@ -1,19 +1,19 @@
 """The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
 
-A round of a group of nodes: local steps, a frame over every edge that is active, and whatever has come is taken in. Who waits
-for whom is said by ``training.mode``:
+A round of a group of nodes: local steps, a frame over every edge that is active, and whatever has come is read. Who waits
+for whom is set by ``training.mode``:
 
     synchronous, neighbor-synchronous
                          a node waits for its neighbors' messages of its own round, up to its timeout. A message that
                          has not come by then is lost, and its sender is waited for no more until it is heard again
                          (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
-                         in theirs, as far as what they say of it is believed (``Claims``).
+                         in theirs, as far as their claims are accepted (``Claims``).
     asynchronous         a node never waits: it takes in the newest message of each neighbor.
 
 **Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it. Every
-start of a process is a new life with a number of its own (``incarnation.py``). Frames say whose life their
-acknowledgements are about, those of an earlier life count for nothing, and the algorithm is told that the edge was
-reset (``Headers.reset``). A neighbor that knows a later life than this one refuses what comes from here and says so;
+start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation that their
+acknowledgements are about, those of an earlier incarnation count for nothing, and the algorithm is notified that the edge was
+reset (``Headers.reset``). A neighbor that knows a later incarnation than this one refuses what comes from here and says so;
 then a number above it is taken, on the edges to that neighbor alone.
 """
 
@@ -43,7 +43,7 @@ _LOOKED_AT = 1000
 """Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
 
 _SILENCE = 10.0
-"""Seconds after which a start that still waits for somebody says so."""
+"""Seconds after which a start that still waits for a neighbor reports it."""
 
 
 class NodeTimeouts(NamedTuple):
@@ -68,8 +68,8 @@ class PeerEngine:
     Attributes:
         round: rounds done or left out.
         nodes: the nodes, as ``NodeGroup.nodes`` orders them.
-        life: which start of this process' state this is, from 1.
-        incarnation: number of this life in frames.
+        life: number of this start of the process' state, from 1.
+        incarnation: number of this incarnation in frames.
         inbox: what comes.
         lost: messages that were waited for in vain.
         skipped: rounds of the run that were left out to join the neighbors.
@@ -95,7 +95,7 @@ class PeerEngine:
             job: the run's parts.
             nodes: which nodes this process hosts.
             transport: carries frames; ``start`` starts it, ``close`` closes it.
-            run: 16 bytes that tell this run from all others.
+            run: 16 bytes that distinguish this run from all others.
             timeouts: how long to wait.
             is_over: whether the run is to end early, looked at while waiting.
             on_event: called with a line for whatever does not go as it should.
@@ -117,12 +117,12 @@ class PeerEngine:
         self._timeouts = timeouts
         self._is_over = is_over
         self.on_event = on_event
-        # By directed edge to here: the life of its sender that messages were taken in of, a number of this life above
-        # ``incarnation`` that its sender made necessary, and the life that its sender was told to be outdated by.
+        # By directed edge to here: the incarnation of its sender whose messages were read, a number of this one above
+        # ``incarnation`` that its sender made necessary, and the incarnation that its sender was notified of.
         self._known: dict[int, int] = {}
         self._raised: dict[int, int] = {}
         self._outdated: dict[int, int] = {}
-        self._doubted: set[str] = set()  # neighbors whose round is not believed, until they are met
+        self._doubted: set[str] = set()  # neighbors whose round is not accepted, until they are met
         self._claims = Claims(timeouts.round)
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds)
 
@@ -149,7 +149,7 @@ class PeerEngine:
         self._tell(Kind.HELLO)
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps at every node, send, take in what has come, and return what it gave."""
+        """Run K local steps at every node, send, read what has come, and return the result of the round."""
         self._settle_lives()
         self._claims.begin_round()
         if self._waits_for_all:
@@ -166,7 +166,7 @@ class PeerEngine:
         return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps, sent)
 
     def close(self) -> None:
-        """Close the transport; where rounds are left, tell the neighbors not to wait for their messages."""
+        """Close the transport; where rounds are left, notify the neighbors not to wait for their messages."""
         if self.round < self._rounds:
             self._tell(Kind.BYE)
         self._transport.close()
@@ -200,11 +200,11 @@ class PeerEngine:
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds, seen)
 
     def begin_life(self, number: int, incarnation: int | None = None) -> None:
-        """Note that this is a later life than the first; call after ``load``, if there was something to load.
+        """Note that this is a later incarnation than the first; call after ``load``, if there was something to load.
 
         Args:
             number: which start this is.
-            incarnation: number of this life in frames; none: the same.
+            incarnation: number of this incarnation in frames. Defaults to the same.
         """
         self.life = number
         self.incarnation = number if incarnation is None else incarnation
@@ -238,11 +238,11 @@ class PeerEngine:
         return self._transport.routes.incoming[edge]
 
     def _number(self, edge: int) -> int:
-        """Return this life's number as the sender of an edge that leads here is told it."""
+        """Return this incarnation's number as sent to the sender of an edge that leads here."""
         return self._raised.get(edge, self.incarnation)
 
     def _settle_lives(self) -> None:
-        """Tell senders that were refused why, and take a higher number where this end was."""
+        """Notify refused senders of the reason, and adopt a higher number where this end was refused."""
         for edge, life in self.inbox.take_outdated().items():
             self._send(Kind.HELLO, reverse(edge))
             if self._outdated.get(edge) != life:
@@ -252,7 +252,7 @@ class PeerEngine:
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
-            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier life, whose records are lost
+            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier incarnation; its records are lost
                 self._group.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
@@ -276,7 +276,7 @@ class PeerEngine:
         return found
 
     def _take(self, number: int, frames: Mapping[int, Frame]) -> int:
-        """Take in messages; return the payload in bytes of what was sent in the round."""
+        """Read messages; return the payload in bytes of what was sent in the round."""
         frames = self._possible(frames)
         if self._waits_for_all:  # all frames are of this round
             met = {self._name(edge) for edge in frames}
@@ -310,7 +310,7 @@ class PeerEngine:
         return found
 
     def _is_reset(self, edge: int, head: Head) -> bool:
-        """Return whether an end of an edge has gone back: its sender, or this process, if that knew another life."""
+        """Return whether an end of an edge has gone back: its sender, or this process, if that knew another incarnation."""
         if edge in self._known:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))

@@ -54,7 +54,7 @@ def run_peer(
         callbacks: called at the steps of the run; its engine is a ``PeerEngine``.
         timeouts: how long to wait for neighbors.
         checkpoint_every: rounds from one checkpoint to the next.
-        name: tells this run from others of the same configuration; the same for all peers.
+        name: distinguishes this run from others of the same configuration; the same for all peers.
         is_over: returns whether to stop early; checked in every round and while waiting.
         on_event: called with a line for whatever does not go as it should.
 
@@ -161,7 +161,7 @@ class PeerNodes(LocalNodes):
 
 
 def account(engine: PeerEngine) -> dict[str, Any]:
-    """Return what the exchange with other processes was like, in this life; rounds left out are those of the run."""
+    """Return what the exchange with other processes was like, in this incarnation; rounds left out are those of the run."""
     counts = engine.counts()
     return {
         "nodes": engine.nodes,

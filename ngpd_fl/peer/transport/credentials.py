@@ -1,4 +1,4 @@
-"""Who a peer is: its certificate and key, and the authority that it trusts."""
+"""Identity of a peer: its certificate and key, and the authority that it trusts."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ class Credentials(NamedTuple):
         return credentials
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what the side that is connected to proves itself and knows others by."""
+        """Return what the accepting side uses to prove itself and to verify others."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0  # every connection shows its certificate
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return what the side that connects proves itself and knows others by; it checks their names."""
+        """Return what the connecting side uses to prove itself and to verify others; it checks their names."""
         return self._context(ssl.PROTOCOL_TLS_CLIENT)
 
     def _context(self, side: int) -> ssl.SSLContext:

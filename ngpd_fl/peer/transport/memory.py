@@ -39,7 +39,7 @@ class MemoryNetwork:
     """Joins the transports that it makes. One thread delivers, in the order in which frames are due."""
 
     def __init__(self, rule: Rule = lambda edge, place: (0.0,)) -> None:
-        """Take the rule; without one every frame arrives once, at once."""
+        """Set the rule; without one every frame arrives once, at once."""
         self._rule = rule
         self._places: Counter[int] = Counter()
         self._receivers: dict[int, MemoryTransport] = {}
@@ -98,7 +98,7 @@ class MemoryTransport:
     """One process' end of a ``MemoryNetwork``; see ``Transport``."""
 
     def __init__(self, network: MemoryNetwork, routes: Routes) -> None:
-        """Take the network and the edges."""
+        """Set the network and the edges."""
         self.routes = routes
         self._network = network
         self._receive: Receive | None = None

@@ -32,12 +32,12 @@ class Sender(threading.Thread):
     """
 
     def __init__(self, name: str, address: Address, context: ssl.SSLContext | None, tally: Tally) -> None:
-        """Take who the neighbor is, and where.
+        """Set the neighbor and its address.
 
         Args:
             name: that of its certificate.
             address: where it listens.
-            context: what proves who this is, and whom to believe; None: nothing does.
+            context: proves this identity and verifies the neighbor; None: nothing does.
             tally: what counts.
         """
         super().__init__(name=f"to {name}", daemon=True)
@@ -103,7 +103,7 @@ class _Connection(http.client.HTTPConnection):
         return size
 
     def abort(self) -> None:
-        """Let whoever waits on the connection fail."""
+        """Make any thread that waits on the connection fail."""
         sock = self.sock
         if sock is not None:
             shut(sock)

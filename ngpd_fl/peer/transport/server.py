@@ -1,4 +1,4 @@
-"""What listens: a thread for each connection, and a bound on connections that nobody answers for."""
+"""Listening server: a thread for each connection, and a bound on unauthenticated connections."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class BoundedServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a connection has broken off, and whoever it was tries again."""
+        """Report nothing: a connection has broken off, and its peer tries again."""
 
     def close(self) -> None:
         """Stop listening."""
