@@ -1,7 +1,7 @@
 """The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
 
-A round of a group of nodes: local steps, a frame over every edge that is active, and whatever has come is read. Who waits
-for whom is set by ``training.mode``:
+In a round a group of nodes takes local steps, sends a frame over every edge that is active, and reads what has come.
+``training.mode`` sets who waits for whom:
 
     synchronous, neighbor-synchronous
                          a node waits for its neighbors' messages of its own round, up to its timeout. A message that
@@ -10,11 +10,11 @@ for whom is set by ``training.mode``:
                          in theirs, as far as their claims are accepted (``Claims``).
     asynchronous         a node never waits: it takes in the newest message of each neighbor.
 
-**Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it. Every
-start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation that their
-acknowledgements are about, those of an earlier incarnation count for nothing, and the algorithm is notified that the edge was
-reset (``Headers.reset``). A neighbor that knows a later incarnation than this one refuses what comes from here and says so;
-then a number above it is taken, on the edges to that neighbor alone.
+**Incarnations.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it.
+Every start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation
+that their acknowledgements are about. Acknowledgements of an earlier incarnation are ignored, and the algorithm is
+notified that the edge was reset (``Headers.reset``). A neighbor that knows a later incarnation than this one refuses
+what comes from here and reports so; then this process takes a number above it, on the edges to that neighbor alone.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class PeerEngine:
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
-            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier incarnation; its records are lost
+            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier one, whose records are lost
                 self._group.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
@@ -310,7 +310,7 @@ class PeerEngine:
         return found
 
     def _is_reset(self, edge: int, head: Head) -> bool:
-        """Return whether an end of an edge has gone back: its sender, or this process, if that knew another incarnation."""
+        """Return whether an end of an edge has gone back: the sender, or this process if that knew another incarnation."""
         if edge in self._known:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))

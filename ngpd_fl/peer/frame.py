@@ -35,9 +35,9 @@ HEADER_BYTES = _CHECKSUM.size + _HEAD.size
 _TYPES = {torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int32: 5, torch.uint8: 6}
 
 REASONS = ("format", "checksum", "run", "edge", "shape", "not finite", "header", "replayed")
-"""Reasons for which a frame is refused: it is no frame of this version, it was altered, it belongs to another run or came over
-another edge, its arrays are of another shape or type, they hold nan or inf, its header is impossible, or it (or a
-later one) was there before."""
+"""Reasons for which a frame is refused: it is no frame of this version, it was altered, it belongs to another run or
+came over another edge, its arrays are of another shape or type, they hold nan or inf, its header is impossible, or it
+(or a later one) was there before."""
 
 
 class Refusal(Exception):

@@ -31,7 +31,7 @@ class Inbox:
         seen: by directed edge, incarnation and number of the newest message that came.
         outdated: by directed edge, the latest incarnation of a sender that sends as an earlier one: it was refused.
         named: by directed edge, the latest incarnation of the receiver that its sender has named.
-        gone: directed edges whose sender is not waited for: it announced that it leaves, or was waited for in vain. What
+        gone: directed edges whose sender is not waited for: it announced that it leaves, or waiting was in vain. What
             comes from it lets it be waited for again, after one wait in vain at once, after each further one without a
             message in time only after a pause, which doubles.
     """
@@ -39,7 +39,7 @@ class Inbox:
     def __init__(
         self, codec: Codec, edges: Collection[int], rounds: int, seen: Mapping[int, tuple[int, int]] | None = None
     ) -> None:
-        """Set the codec, the directed edges that lead here, the run's rounds, and messages of earlier incarnations."""
+        """Set the codec, the directed edges that lead here, the run's rounds, and what came in earlier incarnations."""
         self.refused: Counter[str] = Counter()
         self.replaced = self.late = 0
         self.seen = dict(seen or {})

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 _ORDINARY = 1 << 62
-"""Number that no clock reaches. A number from here on is accepted only close to one that is known already, so that there
-is always a higher one that can be taken."""
+"""Number that no clock reaches. A number from here on is accepted only close to one that is known already, so that
+there is always a higher one that can be taken."""
 
 _CLOSE = 1 << 20
 

@@ -161,7 +161,7 @@ class PeerNodes(LocalNodes):
 
 
 def account(engine: PeerEngine) -> dict[str, Any]:
-    """Return what the exchange with other processes was like, in this incarnation; rounds left out are those of the run."""
+    """Return statistics of the exchange in this incarnation; rounds left out are those of the run."""
     counts = engine.counts()
     return {
         "nodes": engine.nodes,

@@ -19,7 +19,7 @@ checkpoints, data, and connections to neighbors."""
 class BoundedServer(socketserver.ThreadingTCPServer):
     """Listens in a thread of its own; of the connections that it does not vouch for it keeps the newest.
 
-    So whoever connects and says nothing, or very little at a time, uses up no files and keeps nobody out: with one
+    So a client that connects and sends nothing, or very little at a time, uses up no files and blocks no other: with one
     connection more than there is room for, the oldest is closed.
     """
 
