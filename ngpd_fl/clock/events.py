@@ -1,6 +1,6 @@
 """Events of a network over virtual time, in order.
 
-A timeline yields them; an engine computes what ``Work`` and ``Read`` say and forgets the messages that ``Drop`` names.
+A timeline yields them; an engine computes every ``Work`` and ``Read`` and discards the messages that ``Drop`` names.
 The order in which they are yielded is one in which they can be computed: what an event needs lies before it.
 """
 
@@ -75,7 +75,7 @@ class Read(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Nobody takes in a message."""
+    """A message that no node takes in."""
 
     time: Time
     edge: Count

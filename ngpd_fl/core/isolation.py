@@ -1,7 +1,7 @@
 """Keeps a run and the process that it is in out of each other's way: what a process has once, or once a thread.
 
-However many runs go on in threads, each is what it would be alone, and the settings and random numbers of whoever
-called stay theirs.
+However many runs go on in threads, each is what it would be alone, and the settings and random numbers of the
+caller stay unchanged.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
     """Handle these signals while the context is open.
 
-    SIGHUP stays ignored where it is, which is what ``nohup`` asks for. In another thread than the main one, which
+    SIGHUP stays ignored where it is, as ``nohup`` requires. In another thread than the main one, which
     alone may set handlers, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():

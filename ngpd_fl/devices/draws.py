@@ -65,8 +65,8 @@ def jitter_seconds(sender: Device, receiver: Device, seed: int, edge: int, messa
     """Return a message's delay beyond the latency: exponential, its mean the sum of both ends' ``jitter_s``.
 
     Args:
-        sender: whose message it is.
-        receiver: who gets it.
+        sender: the sending device.
+        receiver: the receiving device.
         seed: the run's.
         edge: the directed edge.
         message: how many were sent over the edge before.

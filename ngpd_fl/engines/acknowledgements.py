@@ -40,10 +40,10 @@ class Acknowledgements:
 
 
 def shifted(bitmap: Integers, places: Integers) -> Integers:
-    """Return bitmaps as seen from messages sent ``places`` later; what is older than 63 messages falls out."""
+    """Return bitmaps as seen from messages sent ``places`` later; those older than 63 messages are dropped."""
     return np.where(places < BITMAP_BITS, (bitmap << np.minimum(places, BITMAP_BITS - 1)) & _MASK, 0)
 
 
 def applied_before(sent: Integers, newest: Integers, bitmap: Integers) -> Integers:
-    """Return ``Headers.applied``: bit k tells whether the (k + 1)-th last of ``sent`` messages was applied."""
+    """Return ``Headers.applied``: bit k is set if the (k + 1)-th last of ``sent`` messages was applied."""
     return shifted(bitmap, sent - 1 - newest)

@@ -35,7 +35,7 @@ class EventExchange:
             blocks: the nodes.
             num_edges: E.
             in_flight: holds messages, none so far.
-            tampering: what nodes make of what they send and refuse of what they get. Defaults to nothing.
+            tampering: what nodes make of what they send and refuse of what they get. Defaults to none.
         """
         self.refused = 0
         self._slots = {

@@ -79,7 +79,7 @@ class RoundMessages:
         }
 
     def deliver(self, payload: Payload, edges: Collection[int], nodes: Collection[int]) -> None:
-        """Put in what came over directed ``edges`` and from ``nodes``, all of them elsewhere; call after ``put``.
+        """Store what came over directed ``edges`` and from ``nodes``, all of them elsewhere; call after ``put``.
 
         Raises:
             ValueError: a field that these messages do not have, a value of another shape or type, or one from
@@ -176,7 +176,7 @@ class InFlightMessages:
         return self._message(**fields)
 
     def forget(self, key: Key) -> None:
-        """Let go of a message."""
+        """Discard a message."""
         self._edge_rows.give_back(key)
         self._node_rows.give_back(key)
 

@@ -184,7 +184,7 @@ class NodeGroup:
         return torch.cat([over_nodes(self._strategy.estimate)(state) for state in self._states])
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that a process needs to go on from here, by name; ``load`` takes it back."""
+        """Return all that a process needs to go on from here, by name; ``load`` restores it."""
         state = self._leaves()
         return {name: leaf for name, leaf in state.items() if not (self.has_forgotten and is_curvature(name))}
 

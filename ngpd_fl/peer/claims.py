@@ -1,8 +1,8 @@
 """The rounds that neighbors claim to be in, and which of these claims are accepted.
 
-A node that was away joins its neighbors in their round. A round is only a number in a frame, though, and one neighbor
-that lies must not make the others leave out their training. A claim is accepted where the neighbor of another process
-claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was last met:
+A node that was away joins its neighbors in their round. A round is only a number in a frame, though, and one
+dishonest neighbor must not make the others leave out their training. A claim is accepted where the neighbor of another
+process claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was last met:
 in that time, less what it waits before it goes on alone, ``_FASTER`` times as many rounds as are done here; only
 ``_APART`` times as many while another neighbor keeps step, since then the network has not left this node behind.
 """
@@ -40,7 +40,7 @@ class _Meeting(NamedTuple):
 
 
 class Claims:
-    """Judges what neighboring processes, known by their names, say of their rounds."""
+    """Judges the rounds that neighboring processes, known by their names, claim."""
 
     def __init__(self, patience: float) -> None:
         """Set the seconds that a neighbor waits for a message before it goes on alone."""

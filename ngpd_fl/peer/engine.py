@@ -8,7 +8,7 @@ In a round a group of nodes takes local steps, sends a frame over every edge tha
                          has not come by then is lost, and its sender is waited for no more until it is heard again
                          (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
                          in theirs, as far as their claims are accepted (``Claims``).
-    asynchronous         a node never waits: it takes in the newest message of each neighbor.
+    asynchronous         a node never waits: it reads the newest message of each neighbor.
 
 **Incarnations.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it.
 Every start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation
@@ -71,10 +71,10 @@ class PeerEngine:
         life: number of this start of the process' state, from 1.
         incarnation: number of this incarnation in frames.
         inbox: what comes.
-        lost: messages that were waited for in vain.
+        lost: messages that did not come in time.
         skipped: rounds of the run that were left out to join the neighbors.
-        ages: messages that were taken in, by their age in rounds.
-        on_event: called with a line for whatever does not go as it should.
+        ages: messages that were read, by their age in rounds.
+        on_event: called with a line for every irregularity.
         waited: seconds spent waiting for messages.
     """
 
@@ -98,7 +98,7 @@ class PeerEngine:
             run: 16 bytes that distinguish this run from all others.
             timeouts: how long to wait.
             is_over: whether the run is to end early, looked at while waiting.
-            on_event: called with a line for whatever does not go as it should.
+            on_event: called with a line for every irregularity.
         """
         self.round = 0
         self.life = self.incarnation = 1
@@ -180,7 +180,7 @@ class PeerEngine:
         return self._group.params()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
+        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON values."""
         seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
         return self._group.state(), {
             "round": self.round,
@@ -211,7 +211,7 @@ class PeerEngine:
         self._group.reset()
 
     def _join_the_neighbors(self) -> None:
-        """Go to the round of neighbors that have gone on without these nodes, as far as there are any."""
+        """Skip to the round of the neighbors that have gone on without these nodes, if there are any."""
         claims: dict[str, int] = {}
         for edge, round in self.inbox.newest_rounds().items():
             if round > self.round and self._is_left(edge, round):
@@ -310,7 +310,7 @@ class PeerEngine:
         return found
 
     def _is_reset(self, edge: int, head: Head) -> bool:
-        """Return whether an end of an edge has gone back: the sender, or this process if that knew another incarnation."""
+        """Return whether an end of an edge has gone back: its sender, or this process, if it knew another one."""
         if edge in self._known:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))
@@ -335,7 +335,7 @@ class PeerEngine:
         self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], timeout: float) -> str:
-        """Return who is waited for at the start, and why some were not reached."""
+        """Return the neighbors awaited at the start, and the reasons why some were not reached."""
         nodes = ", ".join(str(node) for node in sorted({self._group.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
         return f"waits for its neighbors (nodes {nodes}), at most {timeout:g} s{reasons}"

@@ -6,7 +6,7 @@
     numbers     each field's numbers, one after another, little-endian
 
 Nothing is pickled, and nothing is read before the checksum, the run and the edge are found to be right. A frame that is
-not exactly as expected is refused; why is one of ``REASONS``.
+not exactly as expected is refused; the reason is one of ``REASONS``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ came over another edge, its arrays are of another shape or type, they hold nan o
 
 
 class Refusal(Exception):
-    """A frame is not one that can be taken in; its text is one of ``REASONS``."""
+    """A frame cannot be accepted; the exception's text is one of ``REASONS``."""
 
 
 class Kind(IntEnum):

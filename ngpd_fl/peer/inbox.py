@@ -73,12 +73,12 @@ class Inbox:
             return set(self._heard)
 
     def give_up(self, edges: Iterable[int], seconds: float) -> None:
-        """Wait for the senders of these directed edges no more, since they cost ``seconds`` and sent nothing of use."""
+        """Stop waiting for the senders of these directed edges, since they cost ``seconds`` and sent nothing of use."""
         with self._change:
             self._give_up(edges, seconds)
 
     def trust(self, edges: Iterable[int]) -> None:
-        """Wait for the senders of these directed edges from now on: they have sent what was taken in in time."""
+        """Wait for the senders of these directed edges from now on: they sent messages that were read in time."""
         with self._change:
             for edge in edges:
                 self.gone.discard(edge)

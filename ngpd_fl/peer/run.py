@@ -23,7 +23,7 @@ from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_e
 from topologies import DirectedOptions
 
 EVENTS = "peer_events.jsonl"
-"""File in a peer's folder: a line with the round for whatever did not go as it should, of all its starts."""
+"""File in a peer's folder: a line with the round for every irregularity, of all its starts."""
 
 CHECKPOINT_EVERY = 10
 """Rounds from one checkpoint to the next, by default."""
@@ -56,7 +56,7 @@ def run_peer(
         checkpoint_every: rounds from one checkpoint to the next.
         name: distinguishes this run from others of the same configuration; the same for all peers.
         is_over: returns whether to stop early; checked in every round and while waiting.
-        on_event: called with a line for whatever does not go as it should.
+        on_event: called with a line for every irregularity.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -203,7 +203,7 @@ def _go_back(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_
 
 
 def is_mostly_skipped(skipped: float, rounds: int) -> bool:
-    """Return whether a run of some rounds is none, since more than half of them were left out."""
+    """Return whether a run of some rounds has failed because more than half of them were left out."""
     return 2 * skipped > rounds
 
 

@@ -22,7 +22,7 @@ class Credentials(NamedTuple):
     """Three PEM files, read and found to fit together.
 
     Attributes:
-        name: whom the certificate is for.
+        name: the name that the certificate is for.
         authority: the certificates that are trusted.
         certificate: the peer's own.
         key: its private key.
@@ -101,7 +101,7 @@ class Credentials(NamedTuple):
 
 
 class Insecure(NamedTuple):
-    """In place of credentials: neither encryption nor proof of who speaks. For tests on one machine.
+    """Placeholder for credentials: neither encryption nor proof of identity. For tests on one machine.
 
     Attributes:
         name: of the peer.
@@ -113,7 +113,7 @@ class Insecure(NamedTuple):
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return whom a certificate is for."""
+    """Return the name that a certificate is for."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""
 

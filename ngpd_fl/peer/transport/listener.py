@@ -82,7 +82,7 @@ class Listener(BoundedServer):
         return request, client_address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Find out who connects, and read its frames if it is a neighbor."""
+        """Identify the connecting peer, and read its frames if it is a neighbor."""
         try:
             request.settimeout(_HANDSHAKE)
             watch(request)
@@ -183,7 +183,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request for a frame."""
+        """Reject a request that is not for a frame."""
         self._refuse(http.HTTPStatus(code))
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -14,7 +14,8 @@ from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
 
 Rule = Callable[[int, int], Sequence[float]]
-"""Takes an edge and how many frames it has had before; returns seconds until each copy arrives, none: it is lost."""
+"""Takes an edge and how many frames it has had before; returns the seconds until each copy arrives.
+The sequence is empty for a lost frame."""
 
 
 def seeded(seed: int, *, loss: float = 0.0, duplicate: float = 0.0, delay_s: float = 0.0) -> Rule:
@@ -130,7 +131,7 @@ class MemoryTransport:
         return self._tally.counts
 
     def problems(self) -> dict[str, str]:
-        """Return nothing: everyone is reached."""
+        """Return no reasons: every neighbor is reached."""
         return {}
 
     def close(self) -> None:

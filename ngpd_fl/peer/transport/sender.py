@@ -116,7 +116,7 @@ def _pieces(views: list[memoryview]) -> Iterator[memoryview]:
 
 
 def watch(sock: socket.socket) -> None:
-    """Let a connection end when the machine at its other end is gone without a word."""
+    """Let a connection end when the machine at its other end is gone without notice."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_USER_TIMEOUT", int(1000 * _GONE))):
         if hasattr(socket, name):  # not on every system
