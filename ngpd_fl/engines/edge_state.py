@@ -113,7 +113,7 @@ class EdgeState:
         return self._acknowledgements.header(edge, round.number)
 
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
-        """Record the headers of messages from elsewhere; return the round, in which they have come. Call before ``headers``.
+        """Record headers of messages from elsewhere; return the round in which they came. Call before ``headers``.
 
         The weights of messages of other rounds are those of ``RoundGraphs.weights_of``.
         """
@@ -137,7 +137,7 @@ class EdgeState:
         """Note that one end of these directed edges, which lead here, has gone back to an earlier state.
 
         What the other end has applied of the messages to it is not known, nor, unless it is this end that went back
-        (``own``), what of its new messages was applied here: none. The next message over the edge reports this to the node.
+        (``own``), what of its new messages was applied here: none. The next message over the edge reports it there.
         """
         self._last_placed = None
         acknowledgements = self._acknowledgements

@@ -1,4 +1,4 @@
-"""The event-driven engine: nodes in rounds of their own, computed in the order of a timeline of events.
+"""The event-driven engine: nodes in rounds of their own, computed from a timeline of events.
 
 Events whose inputs are there are computed together, stacked: each gets a level, one above the highest of what it needs,
 and level by level all works and all reads of a level are one batch. Times never depend on what is computed, so that a

@@ -2,9 +2,9 @@
 
 A node that was away joins its neighbors in their round. A round is only a number in a frame, though, and one
 dishonest neighbor must not make the others leave out their training. A claim is accepted where the neighbor of another
-process claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was last met:
-in that time, less what it waits before it goes on alone, ``_FASTER`` times as many rounds as are done here; only
-``_APART`` times as many while another neighbor keeps step, since then the network has not left this node behind.
+process claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was
+last met: in that time, less what it waits before it goes on alone, ``_FASTER`` times as many rounds as are done here;
+only ``_APART`` times as many while another neighbor keeps step, since then the network has not left this node behind.
 """
 
 from __future__ import annotations
