@@ -1,4 +1,4 @@
-"""Costs and conditions of a network: how long things take, what becomes of messages, who is there."""
+"""Costs and conditions of a network: durations, the fate of messages, the presence of nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from topologies import Topology
 
 
 class Costs(Protocol):
-    """The cost of computing and sending in seconds and joules. Pure functions: asked twice, they answer the same."""
+    """Costs of computing and sending in seconds and joules. Pure functions: equal calls return equal results."""
 
     def device(self, node: int) -> str:
         """Return the name of a node's device."""
@@ -24,7 +24,7 @@ class Costs(Protocol):
         """Return the energy that a node has taken; None where its power is not known.
 
         Args:
-            node: whose energy it is.
+            node: the node.
             elapsed: seconds that it was on.
             computing: seconds of these that it computed.
             sending: seconds for which its up-link was occupied.
@@ -36,7 +36,7 @@ class Costs(Protocol):
         ...
 
     def transfer(self, edge: int, sequence: int, parallel: int) -> float:
-        """Return how long a message is on its way.
+        """Return the seconds that a message is on its way.
 
         Args:
             edge: the directed edge.
@@ -46,19 +46,19 @@ class Costs(Protocol):
         ...
 
     def uplink(self, node: int, parallel: int) -> float:
-        """Return for how long that many messages, sent at once, occupy their sender's up-link: later ones wait."""
+        """Return the seconds for which so many messages, sent at once, occupy the sender's up-link: later ones wait."""
         ...
 
 
 class Presence(NamedTuple):
-    """From ``time`` on, a node is there or is not."""
+    """Presence of a node from ``time`` on."""
 
     time: float
     present: bool
 
 
 class Conditions(Protocol):
-    """The fate of messages, and the presence of nodes. Pure functions: asked twice, they answer the same."""
+    """The fate of messages, and the presence of nodes. Pure functions: equal calls return equal results."""
 
     def presences(self, node: int) -> Iterator[Presence]:
         """Yield when a node comes and goes, in the order of time, maybe without end.
@@ -102,13 +102,13 @@ class Loss:
         self._delivered = delivered
 
     def presences(self, node: int) -> Iterator[Presence]:
-        """Everyone stays."""
+        """Return no changes: every node stays."""
         return iter(())
 
     def slowdown(self, node: int, time: float) -> float:
-        """Nobody is slowed down."""
+        """Return 1: no node is slowed down."""
         return 1.0
 
     def fate(self, edge: int, round: int, sequence: int, time: float) -> Sequence[float]:
-        """Each message arrives once or is lost."""
+        """Return one copy without delay, or none if the message is lost."""
         return (0.0,) if self._delivered(round)[edge] else ()

@@ -1,6 +1,6 @@
-"""What happens to a network over virtual time, one event after another.
+"""Events of a network over virtual time, in order.
 
-A timeline yields them; an engine computes what ``Work`` and ``Read`` say and forgets the messages that ``Drop`` names.
+A timeline yields them; an engine computes every ``Work`` and ``Read`` and discards the messages that ``Drop`` names.
 The order in which they are yielded is one in which they can be computed: what an event needs lies before it.
 """
 
@@ -18,7 +18,7 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=2**62)]
 """A number of rounds, messages, nodes or edges, or the place of one among them."""
 
 Why = Literal["lost", "absent", "outdated", "duplicate"]
-"""Why a message is taken in by nobody: it was lost; its receiver was away when it came; a newer one had come; it had
+"""Reasons why no node takes in a message: it was lost; its receiver was away when it came; a newer one had come; it had
 come before (then only the copy is dropped)."""
 
 
@@ -75,7 +75,7 @@ class Read(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Nobody takes in a message."""
+    """A message that no node takes in."""
 
     time: Time
     edge: Count

@@ -70,7 +70,7 @@ class Replay:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether all events have happened."""
         return self._done == len(self._rounds)
 
     def advance(self) -> Iterator[Event]:
@@ -82,7 +82,7 @@ class Replay:
             yield event
 
     def state(self) -> dict[str, Any]:
-        """Return where it is; ``load`` takes it back."""
+        """Return the position; ``load`` restores it."""
         return {"done": self._done, "now": self.now}
 
     def load(self, state: dict[str, Any]) -> None:

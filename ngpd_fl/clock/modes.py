@@ -14,7 +14,7 @@ from topologies import Topology
 
 
 class Synchronous(Timeline):
-    """A barrier for all: everyone reads once all have sent and nothing is on its way.
+    """A barrier for all: every node reads once all have sent and no message is on its way.
 
     The network's time is that of its slowest node and its slowest message. A node that leaves is waited for no longer,
     and one that returns takes part from the next round on.
@@ -55,7 +55,7 @@ class NeighborSynchronous(Timeline):
 
     It does not wait for a neighbor that is away, nor, with ``timeout``, for longer than that: then it reads without.
     A node whose neighbors have gone on without it takes in their newest messages and leaves out the rounds that it has
-    missed. Where nobody is away and timeout suffices, every node reads the very messages that it reads synchronously.
+    missed. Where no node is away and the timeout suffices, every node reads the messages that it reads synchronously.
     """
 
     keeps_all: ClassVar[bool] = True
@@ -107,10 +107,10 @@ class NeighborSynchronous(Timeline):
         self._let_read(node)
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
-        """Return the message of the round, or the newest before it; the newest of all if the sender has given up on us.
+        """Return the message of the round, or the newest before it; the newest of all if its sender gave up on it.
 
         Without giving up, a sender is at most one message ahead. One that it wrote after it had taken in our message of
-        this round is left for later: headers tell of earlier messages only.
+        this round is left for later: headers report earlier messages only.
         """
         messages = self._arrived[edge]
         usable = [message for message in messages if message.round <= round]
@@ -156,7 +156,7 @@ class NeighborSynchronous(Timeline):
 
 
 class Asynchronous(Timeline):
-    """Nobody waits: a node reads what has come as soon as it has sent, and of each neighbor the newest message only.
+    """No node waits: each reads what has come as soon as it has sent, and of each neighbor the newest message only.
 
     The network's round is over when its nodes have done N rounds together, whichever did them: fast nodes do more.
     """

@@ -50,7 +50,7 @@ class Timeline(ABC):
     Attributes:
         keeps_all: whether a message that came is kept when a newer one comes, until its receiver reads.
         now: the time of the last event, in seconds.
-        round: rounds that the network has done: N reads each, or what its mode says.
+        round: rounds that the network has done: N reads each, or as its mode defines.
         is_over: whether nothing will happen any more.
     """
 
@@ -62,8 +62,8 @@ class Timeline(ABC):
         Args:
             topology: the graph and its schedule; a node in its round r has the graph of round r.
             rounds: rounds to do.
-            costs: how long things take.
-            conditions: what becomes of messages, who is there.
+            costs: durations of computing and sending.
+            conditions: the fate of messages, the presence of nodes.
         """
         self._rounds = rounds
         self._costs = costs
@@ -280,7 +280,7 @@ class Timeline(ABC):
     # To go on later.
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes over time, as JSON takes it; ``load`` takes it back."""
+        """Return all that changes over time, as JSON values; ``load`` restores it."""
         values = {name: getattr(self, name) for name in self._CHANGES}
         flying = [[edge, *message] for (edge, _), message in sorted(self._flying.items())]
         arrived = [[edge, *message] for edge, messages in self._arrived.items() for message in messages]

@@ -1,4 +1,4 @@
-"""Usage of a run by the virtual clock, and what became of its messages."""
+"""Usage of a run by the virtual clock, and the fate of its messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Usage:
 
         Args:
             num_nodes: N.
-            costs: what computing and sending cost.
+            costs: the costs of computing and sending.
             mode: as in ``training.mode``, for the record.
         """
         self._costs = costs
@@ -50,7 +50,7 @@ class Usage:
         self._left: dict[int, float] = {}
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in what has happened."""
+        """Add the events to the totals."""
         for event in events:
             self.seconds = event.time
             if isinstance(event, Work):
@@ -73,7 +73,7 @@ class Usage:
                 self.away[event.node] += event.time - self._left.pop(event.node, 0.0)
 
     def away_so_far(self) -> list[float]:
-        """Return the seconds that each node was away, those until now included of who is."""
+        """Return the seconds that each node was away, including the present spell of nodes that are away."""
         return [away + self.seconds - self._left.get(node, self.seconds) for node, away in enumerate(self.away)]
 
     @property
@@ -120,7 +120,7 @@ class Usage:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return everything, as JSON takes it; ``load`` takes it back."""
+        """Return the state as JSON values; ``load`` restores it."""
         values = {name: value for name, value in vars(self).items() if name not in ("_costs", "_mode")}
         return values | {name: [list(item) for item in values[name].items()] for name in self._TABLES}
 

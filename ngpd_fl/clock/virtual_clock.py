@@ -20,7 +20,7 @@ class VirtualClock:
         """Start at the beginning.
 
         Args:
-            events: where they come from.
+            events: the source of events.
             usage: nothing so far.
             on_round: called with the events of each round.
         """
@@ -45,7 +45,7 @@ class VirtualClock:
         return self._usage.record(message_bytes, refused)
 
     def state(self) -> dict[str, Any]:
-        """Return where it is, as JSON takes it; ``load`` takes it back."""
+        """Return the position as JSON values; ``load`` restores it."""
         return {"events": self._events.state(), "usage": self._usage.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ _ZONE = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 class Address(NamedTuple):
-    """Where something listens.
+    """Address at which a server listens.
 
     Attributes:
         host: a DNS name or an IP address; an IPv6 link-local one may have its zone, ``fe80::1%eth0``.

@@ -68,7 +68,7 @@ def _map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
 
 
 def _size(tree: Any) -> int:
-    """Return the number of nodes that are stacked, as its first tensor says."""
+    """Return the number of nodes that are stacked, by its first tensor."""
     while not isinstance(tree, Tensor):
         tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
     return len(tree)

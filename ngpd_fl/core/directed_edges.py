@@ -21,13 +21,13 @@ BITMAP_BITS = 63
 
 
 class EdgeHeader(NamedTuple):
-    """What a message says about its edge, apart from its content.
+    """Header of a message: the state of its edge, apart from the content.
 
     Attributes:
         sequence: messages that its sender had sent over the edge before.
         newest: sequence number of the newest message that its sender has applied of those that came the other way,
             -1 where there is none.
-        bitmap: bit k says that the one numbered ``newest - k`` was applied.
+        bitmap: bit k is set if the message numbered ``newest - k`` was applied.
         round: its sender's round.
     """
 

@@ -1,4 +1,4 @@
-"""What the server does first from which sweeps and studies fork their processes; it is imported there and nowhere else.
+"""Setup of the server from which sweeps and studies fork their processes; only that server imports it.
 
 The server is started as ``python -c``, which finds modules in the working folder before any library: a ``datasets.py``
 there would be taken for the library of that name. And it outlives the terminal that was closed, as the processes do

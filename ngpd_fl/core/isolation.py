@@ -1,7 +1,7 @@
 """Keeps a run and the process that it is in out of each other's way: what a process has once, or once a thread.
 
-However many runs go on in threads, each is what it would be alone, and the settings and random numbers of whoever
-called stay theirs.
+However many runs go on in threads, each is what it would be alone, and the settings and random numbers of the
+caller stay unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 _lock = threading.RLock()
-"""Held by whoever uses what there is once for all threads."""
+"""Lock of the resources that all threads share."""
 
 _runs = 0
 _threads_before = 0
@@ -25,10 +25,10 @@ _own = threading.local()
 
 @contextmanager
 def own_settings(threads: int) -> Iterator[None]:
-    """Let torch compute in this thread for a while as a run has it, whatever the caller has set.
+    """Apply a run's torch settings in this thread for a while, whatever the caller has set.
 
-    So many CPU threads, gradients where they are asked for, no automatic precision, tensors on the CPU if nothing else
-    is said. Torch keeps the number of CPU threads for each thread that has ever asked for it, and a default for those
+    So many CPU threads, gradients where they are asked for, no automatic precision, tensors on the CPU by
+    default. Torch keeps the number of CPU threads for each thread that has ever asked for it, and a default for those
     to come, which is what it was again when the last run is over.
     """
     global _runs, _threads_before
@@ -59,7 +59,7 @@ def own_settings(threads: int) -> Iterator[None]:
 
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """Let nobody else use the generators for a while that torch, NumPy and Python have once in a process.
+    """Reserve the generators that torch, NumPy and Python have once in a process.
 
     They start from the seed, and are in the end where they were before. What is called here draws the same, whatever
     was drawn before it; new parameters are float32. This is for what a user wrote and for torch's own start of
@@ -84,7 +84,7 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Let nobody be warned for a while; no other run changes meanwhile what is warned of."""
+    """Suppress warnings for a while; no other run changes the warning filters meanwhile."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""What this machine has: cores and memory. Where an operating system does not tell, the answer is None."""
+"""Cores and memory of this machine; None where the operating system does not report them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a draw is for. A number, once given, is never reused: recorded runs depend on it."""
+    """Purpose of a draw. A number, once given, is never reused: recorded runs depend on it."""
 
     PARTITION = 1
     VALIDATION = 2

@@ -20,7 +20,7 @@ _IMPATIENT = 1.0
 def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Iterator[None]:
     """Handle these signals while the context is open.
 
-    SIGHUP stays ignored where it is, which is what ``nohup`` asks for. In another thread than the main one, which
+    SIGHUP stays ignored where it is, as ``nohup`` requires. In another thread than the main one, which
     alone may set handlers, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -40,19 +40,19 @@ def deferred() -> Iterator[None]:
     """Hold signals back until the context closes, then handle them.
 
     ``torch.func.vmap`` cannot be interrupted: an exception inside it may leave PyTorch's stack of levels broken, and
-    then no model can be evaluated or saved. A signal a second or more after the first is handled at once, for people who
-    do not want to wait for the end of a long round.
+    then no model can be evaluated or saved. A signal that comes later than a second after the first is handled at
+    once, for people who do not want to wait for the end of a long round.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: handler for number in ENDING if callable(handler := signal.getsignal(number))}
-    came: dict[int, float] = {}
+    came: dict[signal.Signals, float] = {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if came and time.monotonic() - min(came.values()) > _IMPATIENT:
             handlers[signal.Signals(number)](number, frame)
-        came.setdefault(number, time.monotonic())
+        came.setdefault(signal.Signals(number), time.monotonic())
 
     for number in handlers:
         signal.signal(number, on_signal)
@@ -62,7 +62,7 @@ def deferred() -> Iterator[None]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     for number in came:
-        handlers[signal.Signals(number)](number, None)
+        handlers[number](number, None)
 
 
 @contextmanager

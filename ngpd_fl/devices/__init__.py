@@ -1,4 +1,4 @@
-"""What the nodes run on: device classes, each node's own device, and what computing and sending cost on it."""
+"""Devices of the nodes: device classes, each node's own device, and its costs of computing and sending."""
 
 from ngpd_fl.devices.cost import (
     compute_seconds,

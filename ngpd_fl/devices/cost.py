@@ -1,4 +1,4 @@
-"""What computing and sending cost on a device, in seconds and joules: pure functions, the same for every engine.
+"""Costs of computing and sending on a device, in seconds and joules: pure functions, the same for every engine.
 
     compute    local steps x seconds per step of SGD x the strategy's cost relative to SGD
     transfer   latency of both ends + jitter + bits / min(up-link of sender / messages that share it, down-link of

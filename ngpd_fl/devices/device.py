@@ -10,7 +10,7 @@ from ngpd_fl.config import Section
 
 
 class Traits(Section):
-    """What a class of devices and a node's own device have in common. Units are part of the names.
+    """Traits that a class of devices and a node's own device have in common. Units are part of the names.
 
     Rates are in kilobits, 1000 bits, a second: 8 kbit/s carry 1000 bytes a second.
     """

@@ -1,4 +1,4 @@
-"""What is drawn about devices: each node's own, the jitter of each message, the times when a node is away.
+"""Random draws about devices: each node's own device, the jitter of each message, the times when a node is away.
 
 Every draw is keyed by (seed, purpose, node or edge, number), so that none depends on the order of events.
 """
@@ -65,8 +65,8 @@ def jitter_seconds(sender: Device, receiver: Device, seed: int, edge: int, messa
     """Return a message's delay beyond the latency: exponential, its mean the sum of both ends' ``jitter_s``.
 
     Args:
-        sender: whose message it is.
-        receiver: who gets it.
+        sender: the sending device.
+        receiver: the receiving device.
         seed: the run's.
         edge: the directed edge.
         message: how many were sent over the edge before.

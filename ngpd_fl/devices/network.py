@@ -25,7 +25,7 @@ class DeviceCosts:
         relative_cost: float,
         seed: int,
     ) -> None:
-        """Compute what does not vary.
+        """Compute the constant costs.
 
         Args:
             devices: each node's.
@@ -54,13 +54,13 @@ class DeviceCosts:
         return self._seconds[node]
 
     def transfer(self, edge: int, sequence: int, parallel: int) -> float:
-        """Return how long a message is on its way, its jitter included."""
+        """Return the seconds that a message is on its way, its jitter included."""
         sender, receiver = (self._devices[node] for node in self._ends[edge])
         jitter = jitter_seconds(sender, receiver, self._seed, edge, sequence)
         return transfer_seconds(self._bytes, sender, receiver, parallel, jitter)
 
     def uplink(self, node: int, parallel: int) -> float:
-        """Return for how long that many messages, sent at once, occupy a node's up-link."""
+        """Return the seconds for which that many messages, sent at once, occupy a node's up-link."""
         return uplink_seconds(self._bytes, self._devices[node], parallel)
 
 

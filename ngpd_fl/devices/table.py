@@ -27,7 +27,7 @@ def read_table(path: Path) -> dict[str, DeviceClass]:
     """Return the classes of a table by name.
 
     Raises:
-        InputError: it cannot be read or says something impossible; one line names the class, the key and what is
+        InputError: it cannot be read or holds something impossible; one line names the class, the key and what is
             allowed.
     """
     path = expanded(path)

@@ -1,4 +1,4 @@
-"""Engines: they run an algorithm on the nodes of a network."""
+"""Engines that run an algorithm on the nodes of a network."""
 
 from ngpd_fl.core.directed_edges import EdgeHeader
 from ngpd_fl.engines.baseline import BaselineEngine, PooledMinibatches, all_reduce_bytes, fedavg_bytes

@@ -18,7 +18,7 @@ class Acknowledgements:
     Attributes:
         sent: messages sent, int64 ``[2 E + 1]``; the last entry stands for "no edge".
         newest: sequence number of the newest message that was applied, -1 where there is none, int64 ``[2 E + 1]``.
-        bitmap: bit k says that the one numbered ``newest - k`` was applied, int64 ``[2 E + 1]``.
+        bitmap: bit k is set if the message numbered ``newest - k`` was applied, int64 ``[2 E + 1]``.
     """
 
     def __init__(self, num_edges: int) -> None:
@@ -28,7 +28,7 @@ class Acknowledgements:
         self.bitmap: Integers = np.zeros(2 * num_edges + 1, dtype=np.int64)
 
     def header(self, edge: int, round: int) -> EdgeHeader:
-        """Return what the next message over a directed edge says."""
+        """Return the header of the next message over a directed edge."""
         back = reverse(edge)
         return EdgeHeader(int(self.sent[edge]), int(self.newest[back]), int(self.bitmap[back]), round)
 
@@ -40,10 +40,10 @@ class Acknowledgements:
 
 
 def shifted(bitmap: Integers, places: Integers) -> Integers:
-    """Return bitmaps as seen from messages sent ``places`` later; what is older than 63 messages falls out."""
+    """Return bitmaps as seen from messages sent ``places`` later; those older than 63 messages are dropped."""
     return np.where(places < BITMAP_BITS, (bitmap << np.minimum(places, BITMAP_BITS - 1)) & _MASK, 0)
 
 
 def applied_before(sent: Integers, newest: Integers, bitmap: Integers) -> Integers:
-    """Return ``Headers.applied``: bit k tells whether the (k + 1)-th last of ``sent`` messages was applied."""
+    """Return ``Headers.applied``: bit k is set if the (k + 1)-th last of ``sent`` messages was applied."""
     return shifted(bitmap, sent - 1 - newest)

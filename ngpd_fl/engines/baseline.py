@@ -1,4 +1,4 @@
-"""Baselines of decentralized training: runs in which somebody sees all gradients, all models or all data.
+"""Baselines of decentralized training: runs in which one place sees all gradients, all models or all data.
 
 **FedAvg** (McMahan, Moore, Ramage, Hampson, Agueera y Arcas, "Communication-efficient learning of deep networks from
 decentralized data", AISTATS 2017): nodes are the leaves of a star. After each round of K local steps the server sends
@@ -57,7 +57,7 @@ class PooledMinibatches:
 
 
 class BaselineEngine(SynchronousEngine):
-    """Rounds of local steps without an exchange; perhaps all nodes are put at their mean after each of them."""
+    """Rounds of local steps without an exchange; optionally all nodes are set to their mean after each."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class BaselineEngine(SynchronousEngine):
         Args:
             settings: the run.
             steps_per_round: local steps of a round, summed over all nodes that work on it.
-            bytes_of: round -> what is sent in it.
+            bytes_of: round -> bytes sent in it.
             weights: each node's share in the mean, ``[N]``, 1 in sum. Without them nodes are not averaged.
         """
         super().__init__(settings)
@@ -80,7 +80,7 @@ class BaselineEngine(SynchronousEngine):
         self._weights = weights
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps, then average."""
+        """Run K local steps, then average."""
         steps = self.group.work(self.round)
         if self._weights is not None:
             self.group.put((self._weights[None] @ self.params())[0])
@@ -90,10 +90,10 @@ class BaselineEngine(SynchronousEngine):
 
 
 def fedavg_bytes(num_nodes: int, vector_bytes: int) -> int:
-    """Return what is sent over a star in a round: every node's model to the server, and the mean back."""
+    """Return the bytes sent over a star in a round: every node's model to the server, and the mean back."""
     return 2 * num_nodes * vector_bytes
 
 
 def all_reduce_bytes(num_nodes: int, vector_bytes: int) -> int:
-    """Return what all N nodes send in a ring all-reduce of one vector."""
+    """Return the bytes that all N nodes send in a ring all-reduce of one vector."""
     return 2 * (num_nodes - 1) * vector_bytes

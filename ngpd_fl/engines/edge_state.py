@@ -22,7 +22,7 @@ from topologies import Topology
 class Round(NamedTuple):
     """One round of the network; arrays over directed edges have 2 E + 1 entries, the last for "no edge".
 
-    They lie on the host, where messages are asked after one by one.
+    They lie on the host, where messages are looked up one by one.
 
     Attributes:
         number: the round, from 0.
@@ -109,11 +109,11 @@ class EdgeState:
         )
 
     def edge_header(self, round: Round, edge: int) -> EdgeHeader:
-        """Return what a round's message over a directed edge says; call before ``close``."""
+        """Return the header of a round's message over a directed edge; call before ``close``."""
         return self._acknowledgements.header(edge, round.number)
 
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
-        """Note what messages from elsewhere say; return the round, in which they have come. Call before ``headers``.
+        """Record headers of messages from elsewhere; return the round in which they came. Call before ``headers``.
 
         The weights of messages of other rounds are those of ``RoundGraphs.weights_of``.
         """
@@ -137,7 +137,7 @@ class EdgeState:
         """Note that one end of these directed edges, which lead here, has gone back to an earlier state.
 
         What the other end has applied of the messages to it is not known, nor, unless it is this end that went back
-        (``own``), what of its new messages was applied here: none. The next message over the edge says so to the node.
+        (``own``), what of its new messages was applied here: none. The next message over the edge reports it there.
         """
         self._last_placed = None
         acknowledgements = self._acknowledgements
@@ -159,7 +159,7 @@ class EdgeState:
         self._last_placed = None
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that changes over a run, to be stored; ``load`` takes it back."""
+        """Return everything that changes over a run, to be stored; ``load`` restores it."""
         acknowledgements = self._acknowledgements
         arrays = {
             "sequence": acknowledgements.sent,

@@ -1,4 +1,4 @@
-"""Engines: the settings that all of them take, and the protocol that all of them keep."""
+"""Engines: the settings that they share, and the protocol that they follow."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Engine(Protocol):
         ...
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
+        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON values."""
         ...
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The event-driven engine: nodes in rounds of their own, computed as a timeline of events says.
+"""The event-driven engine: nodes in rounds of their own, computed from a timeline of events.
 
 Events whose inputs are there are computed together, stacked: each gets a level, one above the highest of what it needs,
 and level by level all works and all reads of a level are one batch. Times never depend on what is computed, so that a
@@ -70,12 +70,12 @@ class EventEngine:
         """Put every node at the common start.
 
         A node in its round r has the graph of round r. lr stays where it is in the last of ``settings.rounds`` for a
-        node that does more. Messages are lost as the events say, whatever ``settings.message_loss``.
+        node that does more. Messages are lost as the events define, whatever ``settings.message_loss``.
 
         Args:
             settings: the run.
-            events: what happens.
-            tampering: what nodes make of what they send and refuse of what they get. Defaults to nothing.
+            events: the source of events.
+            tampering: what nodes make of what they send and refuse of what they get. Defaults to none.
         """
         strategy, topology, start = settings.strategy, settings.topology, settings.start
         self.round = 0
@@ -107,7 +107,7 @@ class EventEngine:
         self._exchange = EventExchange(self._blocks, len(topology.edges), in_flight, tampering)
 
     def run_round(self) -> RoundInfo:
-        """Compute what happens in the network's next round; loss and shrink are nan where nobody took a step."""
+        """Compute what happens in the network's next round; loss and shrink are nan where no node took a step."""
         events = list(self._events.advance())
         dropped = {(e.edge, e.sequence) for e in events if isinstance(e, Drop) and e.why != "duplicate"}
         self._exchange.drop(dropped)
@@ -194,7 +194,7 @@ class EventEngine:
             self._ended |= {batch.events[row].node: ended[row].clone() for row in rows}
 
     def _work(self, batch: _Batch[Work]) -> list[StepInfo]:
-        """Take local steps; return what each reports."""
+        """Run local steps; return the report of each."""
         infos, phases = [], self._phases(batch.events[0])
         firsts = [work.round * self._local_steps for work in batch.events]
         scales = self._lr_scales(firsts)
@@ -211,12 +211,12 @@ class EventEngine:
         return torch.as_tensor(scales, dtype=self._start.dtype, device=self._start.device)
 
     def _send(self, batch: _Batch[Work], dropped: set[Key]) -> None:
-        """Put what nodes send on its way."""
+        """Send the messages of nodes."""
         views = self._views.views(batch.events)
         self._exchange.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
     def _read(self, batch: _Batch[Read]) -> None:
-        """Let nodes take in what has come for them."""
+        """Let nodes read the messages that have come for them."""
         reads, block = batch.events, batch.block
         views = self._views.views(reads)
         sent = batch.states.call(self._outgoing, block.view, views)

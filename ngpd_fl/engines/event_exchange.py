@@ -35,7 +35,7 @@ class EventExchange:
             blocks: the nodes.
             num_edges: E.
             in_flight: holds messages, none so far.
-            tampering: what nodes make of what they send and refuse of what they get. Defaults to nothing.
+            tampering: what nodes make of what they send and refuse of what they get. Defaults to none.
         """
         self.refused = 0
         self._slots = {
@@ -52,7 +52,7 @@ class EventExchange:
         self._last_work: dict[int, Work] = {}  # by node, where there is tampering
 
     def send(self, works: Sequence[Work], outbox: Message, dropped: Collection[Key]) -> None:
-        """Put what nodes send on its way, every field ``[n, ...]``, but for what nobody is going to take."""
+        """Send the messages of nodes, every field ``[n, ...]``, except for those that no node is going to read."""
         if self._tampering is not None:
             self._last_work.update((work.node, work) for work in works)
             outbox = self._tampering.sent(outbox, works)
@@ -90,7 +90,7 @@ class EventExchange:
         return inbox, outbox, headers
 
     def drop(self, keys: Collection[Key]) -> None:
-        """Let go of messages that nobody is going to take."""
+        """Discard messages that no node is going to read."""
         for key in keys:
             if key in self._in_flight:
                 self._forget(key)

@@ -25,7 +25,7 @@ Key = tuple[int, int]
 
 
 class RoundMessages:
-    """What was sent in this round by the nodes of some blocks, and what came for them from elsewhere.
+    """Messages that the nodes of some blocks sent in this round, and those that came for them from elsewhere.
 
     A field with one value per edge lies in a buffer with a row for every directed edge at these nodes, any other in one
     with a row for each of them and of their neighbors. The last row is zero: what a slot without a message reads.
@@ -79,7 +79,7 @@ class RoundMessages:
         }
 
     def deliver(self, payload: Payload, edges: Collection[int], nodes: Collection[int]) -> None:
-        """Put in what came over directed ``edges`` and from ``nodes``, all of them elsewhere; call after ``put``.
+        """Store what came over directed ``edges`` and from ``nodes``, all of them elsewhere; call after ``put``.
 
         Raises:
             ValueError: a field that these messages do not have, a value of another shape or type, or one from
@@ -176,7 +176,7 @@ class InFlightMessages:
         return self._message(**fields)
 
     def forget(self, key: Key) -> None:
-        """Let go of a message."""
+        """Discard a message."""
         self._edge_rows.give_back(key)
         self._node_rows.give_back(key)
 
@@ -192,7 +192,7 @@ class InFlightMessages:
         return values, [[*key, edge_place[row], node_place[self._node_rows.of_key[key]]] for key, row in keys.items()]
 
     def load(self, values: Mapping[str, Tensor], keys: Sequence[Sequence[int]]) -> None:
-        """Take back what ``state`` returned; raise ``ValueError`` where these are other messages."""
+        """Restore what ``state`` returned; raise ``ValueError`` where these are other messages."""
         self._edge_rows, self._node_rows = _MessageRows(), _MessageRows()
         names = [(edge, sequence) for edge, sequence, _, _ in keys]
         self._edge_rows.take(names, [edge_place for _, _, edge_place, _ in keys])

@@ -34,7 +34,7 @@ class OutgoingMessages(NamedTuple):
 
     Attributes:
         payload: the messages' content, by field.
-        headers: directed edge -> what its message says about the edge. An edge without one carries no message.
+        headers: directed edge -> the header of its message. An edge without one carries no message.
     """
 
     payload: Payload
@@ -42,7 +42,7 @@ class OutgoingMessages(NamedTuple):
 
 
 NOTHING = OutgoingMessages({}, {})
-"""Where there is no one elsewhere, or where all is lost."""
+"""No messages from elsewhere: there are no other nodes, or every message is lost."""
 
 
 class NodeGroup:
@@ -87,7 +87,7 @@ class NodeGroup:
         self.has_forgotten = False
 
     def work(self, number: int) -> StepInfo:
-        """Take the K local steps of round ``number``; return each node's means over them, ``[n]``, as ``nodes`` lie."""
+        """Run the K local steps of round ``number``; return each node's means over them, ``[n]``, as ``nodes`` lie."""
         steps = self.settings.local_steps
         first = number * steps
         phases = [self._strategy.phase(step) for step in range(first, first + steps)]
@@ -116,7 +116,7 @@ class NodeGroup:
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
 
     def read(self, number: int, come: OutgoingMessages = NOTHING) -> int:
-        """Take in what the nodes of the group sent each other in round ``number``, and what has come from elsewhere.
+        """Read what the nodes of the group sent each other in round ``number``, and what has come from elsewhere.
 
         What comes from elsewhere may be of other rounds, provided that its sender had not yet applied what this group
         sent in round ``number``.
@@ -184,7 +184,7 @@ class NodeGroup:
         return torch.cat([over_nodes(self._strategy.estimate)(state) for state in self._states])
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that a process needs to go on from here, by name; ``load`` takes it back."""
+        """Return all that a process needs to go on from here, by name; ``load`` restores it."""
         state = self._leaves()
         return {name: leaf for name, leaf in state.items() if not (self.has_forgotten and is_curvature(name))}
 
@@ -227,7 +227,7 @@ class NodeGroup:
         return outgoing, incoming
 
     def _local_steps_of(self, index: int, rows: slice, first: int, phases: Sequence[Phase], drawn: Drawn) -> StepInfo:
-        """Take a round's local steps in one block; return each node's means over them, ``[n]``.
+        """Run a round's local steps in one block; return each node's means over them, ``[n]``.
 
         Args:
             index: the block.

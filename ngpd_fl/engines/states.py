@@ -119,7 +119,7 @@ class StateFunction:
 
         Args:
             structure: that of a state.
-            example: returns the leaves and the arguments of two nodes; asked once.
+            example: returns the leaves and the arguments of two nodes; called once.
         """
         if self._touched is None:
             leaves, arguments = example()

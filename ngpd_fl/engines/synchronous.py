@@ -28,7 +28,7 @@ class SynchronousEngine:
         self._local_steps = settings.local_steps
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps at every node, then exchange once."""
+        """Run K local steps at every node, then exchange once."""
         steps = self.group.work(self.round)
         self.group.write(self.round)
         bytes_sent = self.group.read(self.round)

@@ -1,1 +1,1 @@
-"""A node as a process of its own, which talks to its neighbors directly."""
+"""A node as a process of its own, which exchanges with its neighbors directly."""

@@ -1,10 +1,10 @@
-"""The rounds that neighbors claim to be in, and which of these claims are believed.
+"""The rounds that neighbors claim to be in, and which of these claims are accepted.
 
-A node that was away joins its neighbors in their round. A round is only a number in a frame, though, and one neighbor
-that lies must not make the others leave out their training. A claim is believed where the neighbor of another process
-claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was last met:
-in that time, less what it waits before it goes on alone, ``_FASTER`` times as many rounds as are done here; only
-``_APART`` times as many while another neighbor keeps step, since then the network has not left this node behind.
+A node that was away joins its neighbors in their round. A round is only a number in a frame, though, and one
+dishonest neighbor must not make the others leave out their training. A claim is accepted where the neighbor of another
+process claims as much, or where it is no more, when it comes, than what the one neighbor can have done since it was
+last met: in that time, less what it waits before it goes on alone, ``_FASTER`` times as many rounds as are done here;
+only ``_APART`` times as many while another neighbor keeps step, since then the network has not left this node behind.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class _Meeting(NamedTuple):
 
 
 class Claims:
-    """Judges what neighboring processes, known by their names, say of their rounds."""
+    """Judges the rounds that neighboring processes, known by their names, claim."""
 
     def __init__(self, patience: float) -> None:
-        """Take for how many seconds a neighbor waits for a message before it goes on alone."""
+        """Set the seconds that a neighbor waits for a message before it goes on alone."""
         self._patience = patience
         self._duration: float | None = None  # of a round, in seconds
         self._kept_at: float | None = None  # by the wall clock: when the state was written that this goes on from
@@ -67,7 +67,7 @@ class Claims:
         self._began = now
 
     def waited_in_vain(self) -> None:
-        """Note that the round under way says nothing about how long rounds take."""
+        """Exclude the round under way from the estimate of how long rounds take."""
         self._began = None
 
     def meet(self, names: Iterable[str], round: int) -> None:
@@ -75,7 +75,7 @@ class Claims:
         self._met |= dict.fromkeys(names, _Meeting(round + 1, time.monotonic() + self._patience))
 
     def believed(self, claims: Mapping[str, int], round: int) -> int:
-        """Return the latest round that can be believed of what neighbors claim; 0: none.
+        """Return the latest round that can be accepted of what neighbors claim; 0 if there is none.
 
         Args:
             claims: by the neighbor's name.
@@ -88,7 +88,7 @@ class Claims:
         return max([confirmed, *(claim for name, claim in claims.items() if claim <= self._latest(name, round))])
 
     def state(self) -> dict[str, Any]:
-        """Return what a later process has to know, as JSON holds it."""
+        """Return the state that a later process needs, as JSON values."""
         return {"duration": self._duration, "kept_at": time.time()}
 
     def load(self, state: Mapping[str, Any]) -> None:

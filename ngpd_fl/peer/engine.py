@@ -7,14 +7,14 @@ have come. ``training.mode`` decides who waits for whom:
                          a node waits for its neighbors' messages of its own round, up to its timeout. A message that
                          has not come by then is lost, and its sender is waited for no more until it is heard again
                          (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
-                         in theirs, as far as what they say of it is believed (``Claims``).
-    asynchronous         a node never waits: it takes in the newest message of each neighbor.
+                         in theirs, as far as their claims are accepted (``Claims``).
+    asynchronous         a node never waits: it reads the newest message of each neighbor.
 
-**Lives.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it. Every
-start of a process is a new life with a number of its own (``incarnation.py``). Frames say whose life their
-acknowledgements are about, those of an earlier life count for nothing, and the algorithm is told that the edge was
-reset (``Headers.reset``). A neighbor that knows a later life than this one refuses what comes from here and says so;
-then a number above it is taken, on the edges to that neighbor alone.
+**Incarnations.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it.
+Every start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation
+that their acknowledgements are about. Acknowledgements of an earlier incarnation are ignored, and the algorithm is
+notified that the edge was reset (``Headers.reset``). A neighbor that knows a later incarnation than this one refuses
+what comes from here and reports so; then this process takes a number above it, on the edges to that neighbor alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOOKED_AT = 1000
 """Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
 
 _SILENCE = 10.0
-"""Seconds after which a start that still waits for somebody says so."""
+"""Seconds after which a start that still waits for a neighbor reports it."""
 
 
 class NodeTimeouts(NamedTuple):
@@ -68,13 +68,13 @@ class PeerEngine:
     Attributes:
         round: rounds done or left out.
         nodes: the nodes, as ``NodeGroup.nodes`` orders them.
-        life: which start of this process' state this is, from 1.
-        incarnation: number of this life in frames.
+        life: number of this start of the process' state, from 1.
+        incarnation: number of this incarnation in frames.
         inbox: what comes.
-        lost: messages that were waited for in vain.
+        lost: messages that did not come in time.
         skipped: rounds of the run that were left out to join the neighbors.
-        ages: messages that were taken in, by their age in rounds.
-        on_event: called with a line for whatever does not go as it should.
+        ages: messages that were read, by their age in rounds.
+        on_event: called with a line for every irregularity.
         waited: seconds spent waiting for messages.
     """
 
@@ -95,10 +95,10 @@ class PeerEngine:
             job: the run's parts.
             nodes: which nodes this process hosts.
             transport: carries frames; ``start`` starts it, ``close`` closes it.
-            run: 16 bytes that tell this run from all others.
+            run: 16 bytes that distinguish this run from all others.
             timeouts: how long to wait.
             is_over: whether the run is to end early, looked at while waiting.
-            on_event: called with a line for whatever does not go as it should.
+            on_event: called with a line for every irregularity.
         """
         self.round = 0
         self.life = self.incarnation = 1
@@ -117,12 +117,12 @@ class PeerEngine:
         self._timeouts = timeouts
         self._is_over = is_over
         self.on_event = on_event
-        # By directed edge to here: the life of its sender that messages were taken in of, a number of this life above
-        # ``incarnation`` that its sender made necessary, and the life that its sender was told to be outdated by.
+        # By directed edge to here: the incarnation of its sender whose messages were read, a number of this one above
+        # ``incarnation`` that its sender made necessary, and the incarnation that its sender was notified of.
         self._known: dict[int, int] = {}
         self._raised: dict[int, int] = {}
         self._outdated: dict[int, int] = {}
-        self._doubted: set[str] = set()  # neighbors whose round is not believed, until they are met
+        self._doubted: set[str] = set()  # neighbors whose round is not accepted, until they are met
         self._claims = Claims(timeouts.round)
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds)
 
@@ -149,7 +149,7 @@ class PeerEngine:
         self._tell(Kind.HELLO)
 
     def run_round(self) -> RoundInfo:
-        """Take K local steps at every node, send, take in what has come, and return what it gave."""
+        """Run K local steps at every node, send, read what has come, and return the result of the round."""
         self._settle_lives()
         self._claims.begin_round()
         if self._waits_for_all:
@@ -166,7 +166,7 @@ class PeerEngine:
         return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps, sent)
 
     def close(self) -> None:
-        """Close the transport; where rounds are left, tell the neighbors not to wait for their messages."""
+        """Close the transport; where rounds are left, notify the neighbors not to wait for their messages."""
         if self.round < self._rounds:
             self._tell(Kind.BYE)
         self._transport.close()
@@ -180,7 +180,7 @@ class PeerEngine:
         return self._group.params()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON holds it."""
+        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON values."""
         seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
         return self._group.state(), {
             "round": self.round,
@@ -200,18 +200,18 @@ class PeerEngine:
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds, seen)
 
     def begin_life(self, number: int, incarnation: int | None = None) -> None:
-        """Note that this is a later life than the first; call after ``load``, if there was something to load.
+        """Note that this is a later incarnation than the first; call after ``load``, if there was something to load.
 
         Args:
             number: which start this is.
-            incarnation: number of this life in frames; none: the same.
+            incarnation: number of this incarnation in frames. Defaults to the same.
         """
         self.life = number
         self.incarnation = number if incarnation is None else incarnation
         self._group.reset()
 
     def _join_the_neighbors(self) -> None:
-        """Go to the round of neighbors that have gone on without these nodes, as far as there are any."""
+        """Skip to the round of the neighbors that have gone on without these nodes, if there are any."""
         claims: dict[str, int] = {}
         for edge, round in self.inbox.newest_rounds().items():
             if round > self.round and self._is_left(edge, round):
@@ -238,11 +238,11 @@ class PeerEngine:
         return self._transport.routes.incoming[edge]
 
     def _number(self, edge: int) -> int:
-        """Return this life's number as the sender of an edge that leads here is told it."""
+        """Return this incarnation's number as sent to the sender of an edge that leads here."""
         return self._raised.get(edge, self.incarnation)
 
     def _settle_lives(self) -> None:
-        """Tell senders that were refused why, and take a higher number where this end was."""
+        """Notify refused senders of the reason, and adopt a higher number where this end was refused."""
         for edge, life in self.inbox.take_outdated().items():
             self._send(Kind.HELLO, reverse(edge))
             if self._outdated.get(edge) != life:
@@ -252,7 +252,7 @@ class PeerEngine:
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
-            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier life, whose records are lost
+            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier one, whose records are lost
                 self._group.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
@@ -276,7 +276,7 @@ class PeerEngine:
         return found
 
     def _take(self, number: int, frames: Mapping[int, Frame]) -> int:
-        """Take in messages; return the payload in bytes of what was sent in the round."""
+        """Read messages; return the payload in bytes of what was sent in the round."""
         frames = self._possible(frames)
         if self._waits_for_all:  # all frames are of this round
             met = {self._name(edge) for edge in frames}
@@ -310,7 +310,7 @@ class PeerEngine:
         return found
 
     def _is_reset(self, edge: int, head: Head) -> bool:
-        """Return whether an end of an edge has gone back: its sender, or this process, if that knew another life."""
+        """Return whether an end of an edge has gone back: its sender, or this process, if it knew another one."""
         if edge in self._known:
             return head.life != self._known[edge]
         return head.heard not in (0, self._number(edge))
@@ -335,7 +335,7 @@ class PeerEngine:
         self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], timeout: float) -> str:
-        """Return who is waited for at the start, and why some were not reached."""
+        """Return the neighbors awaited at the start, and the reasons why some were not reached."""
         nodes = ", ".join(str(node) for node in sorted({self._group.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
         return f"waits for its neighbors (nodes {nodes}), at most {timeout:g} s{reasons}"

@@ -1,4 +1,4 @@
-"""What goes over an edge between two processes: one frame a message, a fixed header and the raw numbers.
+"""Frames that go over an edge between two processes: one per message, a fixed header and the raw numbers.
 
     checksum    CRC-32 of all that follows                                                   4 bytes
     head        ``Head``, little-endian                                                      64 bytes
@@ -6,7 +6,7 @@
     numbers     each field's numbers, one after another, little-endian
 
 Nothing is pickled, and nothing is read before the checksum, the run and the edge are found to be right. A frame that is
-not exactly as expected is refused; why is one of ``REASONS``.
+not exactly as expected is refused; the reason is one of ``REASONS``.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ HEADER_BYTES = _CHECKSUM.size + _HEAD.size
 _TYPES = {torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int32: 5, torch.uint8: 6}
 
 REASONS = ("format", "checksum", "run", "edge", "shape", "not finite", "header", "replayed")
-"""Why a frame is refused: it is no frame of this version, it was altered, it belongs to another run or came over
-another edge, its arrays are of another shape or type, they hold nan or inf, it says what cannot be, or it (or a later
-one) was there before."""
+"""Reasons for which a frame is refused: it is no frame of this version, it was altered, it belongs to another run or
+came over another edge, its arrays are of another shape or type, they hold nan or inf, its header is impossible, or it
+(or a later one) was there before."""
 
 
 class Refusal(Exception):
-    """A frame is not one that can be taken in; its text is one of ``REASONS``."""
+    """A frame cannot be accepted; the exception's text is one of ``REASONS``."""
 
 
 class Kind(IntEnum):
-    """What a frame is for."""
+    """Purpose of a frame."""
 
     MESSAGE = 0
-    """What a node sends over an edge in a round."""
+    """The message of a node over an edge in a round."""
     HELLO = 1
     """Its sender is there."""
     BYE = 2
-    """Its sender leaves: nobody need wait for it."""
+    """Its sender leaves: no neighbor needs to wait for it."""
 
 
 class Head(NamedTuple):
-    """What a frame says besides a message's content.
+    """Head of a frame: all of it besides the message's content.
 
     Attributes:
         kind: what it is for.
         edge: directed edge.
-        header: of the message; ``sequence`` counts the messages of this life. Other frames have a round alone.
-        life: number of its sender's life, the start of its process (``incarnation.py``). One that was killed may go
-            back to an earlier state.
-        heard: in a message the life of the receiver that ``header`` is about, in other frames the
-            latest that is known; 0: none.
+        header: of the message; ``sequence`` counts the messages of this incarnation. Other frames have a round alone.
+        life: number of its sender's incarnation, the start of its process (``incarnation.py``). One that was
+            killed may go back to an earlier state.
+        heard: in a message the incarnation of the receiver that ``header`` is about, in other frames the
+            latest that is known; 0 if there is none.
     """
 
     kind: Kind
@@ -83,7 +83,7 @@ class Head(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A frame as its receiver has it: what it says, and the message's fields by name; none without a message."""
+    """A frame as its receiver has it: its head, and the message's fields by name; none without a message."""
 
     head: Head
     fields: dict[str, Tensor]
@@ -97,12 +97,12 @@ class Codec:
     """
 
     def __init__(self, run: bytes, message: Message, wire: torch.dtype | None = None) -> None:
-        """Take what all frames have in common.
+        """Set what all frames have in common.
 
         Args:
             run: 16 bytes that no other run has.
             message: a message over one edge, its fields without an axis of slots: their names, shapes and types.
-            wire: type of the real numbers on their way; none: as they are.
+            wire: type of the real numbers on their way. Defaults to their own type.
         """
         self._run = run
         self._like: dict[str, Tensor] = {name: value.cpu() for name, value in message._asdict().items()}

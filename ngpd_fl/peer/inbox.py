@@ -1,4 +1,4 @@
-"""What has come from the neighbors and has not been taken in yet: the two newest messages of each edge."""
+"""Messages that have come from the neighbors and have not been read yet: the two newest messages of each edge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT = 2
 """Messages of an edge: where nodes wait for each other, a neighbor is at most one round ahead."""
 
 _LOOK = 0.2
-"""Seconds after which whoever waits looks whether it is to stop."""
+"""Seconds after which a waiting thread checks whether it is to stop."""
 
 
 _DOUBLINGS = 20
@@ -26,12 +26,12 @@ class Inbox:
 
     Attributes:
         refused: frames that were refused, by reason.
-        replaced: messages that nobody took in, since newer ones came.
+        replaced: messages that no node read, since newer ones came.
         late: messages of rounds that were over here.
-        seen: by directed edge, life and number of the newest message that came.
-        outdated: by directed edge, the latest life of a sender that sends as an earlier one: it was refused.
-        named: by directed edge, the latest life of the receiver that its sender has named.
-        gone: directed edges whose sender is not waited for: it has said that it leaves, or was waited for in vain. What
+        seen: by directed edge, incarnation and number of the newest message that came.
+        outdated: by directed edge, the latest incarnation of a sender that sends as an earlier one: it was refused.
+        named: by directed edge, the latest incarnation of the receiver that its sender has named.
+        gone: directed edges whose sender is not waited for: it announced that it leaves, or waiting was in vain. What
             comes from it lets it be waited for again, after one wait in vain at once, after each further one without a
             message in time only after a pause, which doubles.
     """
@@ -39,7 +39,7 @@ class Inbox:
     def __init__(
         self, codec: Codec, edges: Collection[int], rounds: int, seen: Mapping[int, tuple[int, int]] | None = None
     ) -> None:
-        """Take what reads frames, the directed edges that lead here, a run's rounds, and what came in earlier lives."""
+        """Set the codec, the directed edges that lead here, the run's rounds, and what came in earlier incarnations."""
         self.refused: Counter[str] = Counter()
         self.replaced = self.late = 0
         self.seen = dict(seen or {})
@@ -55,7 +55,7 @@ class Inbox:
         self._change = threading.Condition()
 
     def receive(self, edge: int, data: memoryview) -> None:
-        """Take a frame that came over a directed edge, or refuse it and count it."""
+        """Accept a frame that came over a directed edge, or refuse it and count it."""
         try:
             if edge not in self._messages:
                 raise Refusal("edge")
@@ -68,17 +68,17 @@ class Inbox:
                 self.refused[str(refusal)] += 1
 
     def heard(self) -> set[int]:
-        """Return the directed edges over which anything has come in this life."""
+        """Return the directed edges over which anything has come in this incarnation."""
         with self._change:
             return set(self._heard)
 
     def give_up(self, edges: Iterable[int], seconds: float) -> None:
-        """Wait for the senders of these directed edges no more, since they cost ``seconds`` and sent nothing of use."""
+        """Stop waiting for the senders of these directed edges, since they cost ``seconds`` and sent nothing of use."""
         with self._change:
             self._give_up(edges, seconds)
 
     def trust(self, edges: Iterable[int]) -> None:
-        """Wait for the senders of these directed edges from now on: they have sent what was taken in in time."""
+        """Wait for the senders of these directed edges from now on: they sent messages that were read in time."""
         with self._change:
             for edge in edges:
                 self.gone.discard(edge)
@@ -126,7 +126,7 @@ class Inbox:
             return {edge: self._newest(edge) for edge in self._messages}
 
     def take_round(self, round: int) -> dict[int, Frame]:
-        """Take out the messages of a round, by directed edge. Earlier ones are dropped, later ones stay."""
+        """Remove and return the messages of a round, by directed edge. Earlier ones are dropped, later ones stay."""
         with self._change:
             found = {}
             for edge, messages in self._messages.items():
@@ -139,7 +139,7 @@ class Inbox:
             return found
 
     def take_newest(self) -> dict[int, Frame]:
-        """Take out the newest message of each directed edge; older ones are dropped."""
+        """Remove and return the newest message of each directed edge; older ones are dropped."""
         with self._change:
             found = {edge: messages[-1] for edge, messages in self._messages.items() if messages}
             self.replaced += sum(len(messages) for messages in self._messages.values()) - len(found)
@@ -179,7 +179,7 @@ class Inbox:
         if head.kind is Kind.MESSAGE:
             self.seen[edge] = head.life, head.header.sequence
             messages = self._messages[edge]
-            if head.life > life:  # what it wrote in an earlier life is over
+            if head.life > life:  # what it wrote in an earlier incarnation is over
                 messages.clear()
             messages.append(frame)
             if len(messages) > _KEPT:

@@ -1,8 +1,8 @@
-"""The number that tells one start of a peer's process from all others; later starts have higher ones.
+"""The number that distinguishes one start of a peer's process from all others; later starts have higher ones.
 
 It is the time of the start in microseconds, or one more than the last that is known, whichever is more. So it grows
-where the records are lost or come from a backup, and where the clock went back. Where both befall a peer, its neighbors
-know a higher one and say so (``Head.heard``), and it takes one above that.
+where the records are lost or come from a backup, and where the clock went back. If both happen to a peer, its neighbors
+know a higher one and report it (``Head.heard``), and it takes one above that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 _ORDINARY = 1 << 62
-"""What no clock reaches. A number from here on is believed only close to one that is known already, so that there is
-always a higher one that can be taken."""
+"""Number that no clock reaches. A number from here on is accepted only close to one that is known already, so that
+there is always a higher one that can be taken."""
 
 _CLOSE = 1 << 20
 

@@ -1,4 +1,4 @@
-"""What several peers have recorded of their own nodes, as one account of the network."""
+"""Records of several peers about their own nodes, merged into one account of the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ngpd_fl.records import METRICS, Metrics, RunRecorder
 
 @dataclass
 class Account:
-    """What one peer has recorded so far.
+    """Records of one peer so far.
 
     Attributes:
         nodes: those that it hosts.

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a peer: counters of its nodes and of its exchange, read when they are asked for."""
+"""Prometheus metrics of a peer: counters of its nodes and of its exchange, read on request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PeerCollector(Collector):
         self._recorder = recorder
 
     def collect(self) -> Iterator[Metric]:
-        """Yield everything as it is now."""
+        """Yield all metrics as they are now."""
         engine, recorder, inbox, counts = self._engine, self._recorder, self._engine.inbox, self._engine.counts()
         yield _gauge("round", "round that the nodes are in", engine.round)
         yield _gauge("rounds_planned", "rounds of the run", recorder.config.training.rounds)
@@ -73,7 +73,7 @@ class PeerCollector(Collector):
 
 
 class MetricsServer(Callback):
-    """Answers Prometheus about a peer from the start of its run on."""
+    """Serves Prometheus metrics of a peer from the start of its run."""
 
     def __init__(self, address: Address) -> None:
         """Listen; raise ``InputError`` where that is not possible."""
@@ -86,7 +86,7 @@ class MetricsServer(Callback):
             raise InputError(words) from error
 
     def on_start(self, run: TrainingLoop) -> None:
-        """Answer about a peer's run from now on."""
+        """Serve the metrics of a peer's run from now on."""
         self._registry.register(PeerCollector(run.engine, run.recorder))
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_e
 from topologies import DirectedOptions
 
 EVENTS = "peer_events.jsonl"
-"""File in a peer's folder: a line with the round for whatever did not go as it should, of all its starts."""
+"""File in a peer's folder: a line with the round for every irregularity, of all its starts."""
 
 CHECKPOINT_EVERY = 10
 """Rounds from one checkpoint to the next, by default."""
@@ -54,9 +54,9 @@ def run_peer(
         callbacks: called at the steps of the run; its engine is a ``PeerEngine``.
         timeouts: how long to wait for neighbors.
         checkpoint_every: rounds from one checkpoint to the next.
-        name: tells this run from others of the same configuration; the same for all peers.
+        name: distinguishes this run from others of the same configuration; the same for all peers.
         is_over: returns whether to stop early; checked in every round and while waiting.
-        on_event: called with a line for whatever does not go as it should.
+        on_event: called with a line for every irregularity.
 
     Returns:
         The summary, as in ``summary.json``.
@@ -162,7 +162,7 @@ class PeerNodes(LocalNodes):
 
 
 def account(engine: PeerEngine) -> dict[str, Any]:
-    """Return what the exchange with other processes was like, in this life; rounds left out are those of the run."""
+    """Return statistics of the exchange in this incarnation; rounds left out are those of the run."""
     counts = engine.counts()
     return {
         "nodes": engine.nodes,
@@ -204,7 +204,7 @@ def _go_back(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_
 
 
 def is_mostly_skipped(skipped: float, rounds: int) -> bool:
-    """Return whether a run of some rounds is none, since more than half of them were left out."""
+    """Return whether a run of some rounds has failed because more than half of them were left out."""
     return 2 * skipped > rounds
 
 

@@ -1,4 +1,4 @@
-"""What carries frames between peers, who they are and where. See docs/explanation/transport.md."""
+"""Transports of frames between peers, and the identities and addresses of peers. See docs/explanation/transport.md."""
 
 from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.counts import Counts

@@ -1,4 +1,4 @@
-"""What a transport counts."""
+"""Counters of a transport."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """What a transport has done since it began; numbers only grow.
+    """Counters of a transport since it began; numbers only grow.
 
     Attributes:
         sent: frames that the other side has taken.

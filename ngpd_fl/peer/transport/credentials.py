@@ -1,4 +1,4 @@
-"""Who a peer is: its certificate and key, and the authority that it trusts."""
+"""Identity of a peer: its certificate and key, and the authority that it trusts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Credentials(NamedTuple):
     """Three PEM files, read and found to fit together.
 
     Attributes:
-        name: whom the certificate is for.
+        name: the name that the certificate is for.
         authority: the certificates that are trusted.
         certificate: the peer's own.
         key: its private key.
@@ -62,13 +62,13 @@ class Credentials(NamedTuple):
         return credentials
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what the side that is connected to proves itself and knows others by."""
+        """Return what the accepting side uses to prove itself and to verify others."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0  # every connection shows its certificate
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return what the side that connects proves itself and knows others by; it checks their names."""
+        """Return what the connecting side uses to prove itself and to verify others; it checks their names."""
         return self._context(ssl.PROTOCOL_TLS_CLIENT)
 
     def _context(self, side: int) -> ssl.SSLContext:
@@ -101,7 +101,7 @@ class Credentials(NamedTuple):
 
 
 class Insecure(NamedTuple):
-    """In place of credentials: neither encryption nor proof of who speaks. For tests on one machine.
+    """Placeholder for credentials: neither encryption nor proof of identity. For tests on one machine.
 
     Attributes:
         name: of the peer.
@@ -113,7 +113,7 @@ class Insecure(NamedTuple):
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return whom a certificate is for."""
+    """Return the name that a certificate is for."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""
 

@@ -31,7 +31,7 @@ class HttpTransport:
     def __init__(
         self, identity: Credentials | Insecure, peers: Peers, routes: Routes, *, largest_frame: int = 1 << 30
     ) -> None:
-        """Take who this is, who the others are, and which edges there are.
+        """Set the identity of this process, the other peers, and the edges.
 
         Args:
             identity: of this process, with a name in ``peers``.

@@ -1,4 +1,4 @@
-"""What carries frames between the processes of neighboring nodes: opaque bytes over directed, numbered edges."""
+"""Transport of frames between the processes of neighboring nodes: opaque bytes over directed, numbered edges."""
 
 from __future__ import annotations
 

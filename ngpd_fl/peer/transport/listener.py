@@ -21,7 +21,7 @@ from ngpd_fl.peer.transport.sender import shut, watch
 from ngpd_fl.peer.transport.server import BoundedServer
 
 _HANDSHAKE = 5.0
-"""Seconds that whoever connects has to prove who it is."""
+"""Seconds that a connecting peer has to prove its identity."""
 
 _STRANGERS = 64
 """Connections at most that have not proved it yet; the oldest of more are closed."""
@@ -57,7 +57,7 @@ class Listener(BoundedServer):
 
         Args:
             address: where.
-            context: what proves who this is, and whom to believe; None: everyone may send on every edge.
+            context: proves this identity and verifies others; None: everyone may send on every edge.
             incoming: who sends on which edge.
             largest_frame: bytes.
             receive: takes the frames.
@@ -82,7 +82,7 @@ class Listener(BoundedServer):
         return request, client_address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Find out who connects, and read its frames if it is a neighbor."""
+        """Identify the connecting peer, and read its frames if it is a neighbor."""
         try:
             request.settimeout(_HANDSHAKE)
             watch(request)
@@ -115,7 +115,7 @@ class Listener(BoundedServer):
             _end(line)
 
     def _enter(self, key: object, connection: socket.socket) -> bool:
-        """Take a neighbor's connection in place of the one it had, once that has ended: frames stay in order."""
+        """Accept a neighbor's connection in place of the one it had, once that has ended: frames stay in order."""
         mine = _Line(connection, threading.current_thread())
         with self._lock:
             if self._closed:
@@ -143,7 +143,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().__init__(request, client_address, server)
 
     def do_PUT(self) -> None:
-        """Take a frame."""
+        """Receive a frame."""
         edge, size = _number(self.path.removeprefix("/edge/")), _number(self.headers.get("Content-Length", ""))
         if edge is None or self.server.incoming.get(edge) not in self._names:
             self._refuse(http.HTTPStatus.FORBIDDEN)
@@ -183,7 +183,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request for a frame."""
+        """Reject a request that is not for a frame."""
         self._refuse(http.HTTPStatus(code))
 
     def log_message(self, format: str, *args: Any) -> None:

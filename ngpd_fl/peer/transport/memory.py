@@ -14,7 +14,8 @@ from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
 
 Rule = Callable[[int, int], Sequence[float]]
-"""Takes an edge and how many frames it has had before; returns seconds until each copy arrives, none: it is lost."""
+"""Takes an edge and how many frames it has had before; returns the seconds until each copy arrives.
+The sequence is empty for a lost frame."""
 
 
 def seeded(seed: int, *, loss: float = 0.0, duplicate: float = 0.0, delay_s: float = 0.0) -> Rule:
@@ -39,7 +40,7 @@ class MemoryNetwork:
     """Joins the transports that it makes. One thread delivers, in the order in which frames are due."""
 
     def __init__(self, rule: Rule = lambda edge, place: (0.0,)) -> None:
-        """Take the rule; without one every frame arrives once, at once."""
+        """Set the rule; without one every frame arrives once, at once."""
         self._rule = rule
         self._places: Counter[int] = Counter()
         self._receivers: dict[int, MemoryTransport] = {}
@@ -98,7 +99,7 @@ class MemoryTransport:
     """One process' end of a ``MemoryNetwork``; see ``Transport``."""
 
     def __init__(self, network: MemoryNetwork, routes: Routes) -> None:
-        """Take the network and the edges."""
+        """Set the network and the edges."""
         self.routes = routes
         self._network = network
         self._receive: Receive | None = None
@@ -130,7 +131,7 @@ class MemoryTransport:
         return self._tally.counts
 
     def problems(self) -> dict[str, str]:
-        """Return nothing: everyone is reached."""
+        """Return no reasons: every neighbor is reached."""
         return {}
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class Outbox:
         self._kept = count
 
     def put(self, edge: int, frame: Frame) -> bool:
-        """Let a frame wait, and return whether an older one gave way; after ``close`` it is dropped."""
+        """Queue a frame, and return whether it replaced an older one; after ``close`` it is dropped."""
         with self._change:
             if self._closed:
                 return False
@@ -39,7 +39,7 @@ class Outbox:
     def take(self) -> tuple[int, Frame] | None:
         """Wait for a frame and remove it, one of the edge that has waited longest; None: closed.
 
-        Taking the next says that the one before has left or is back.
+        Taking the next frame means that the one before has left or is back.
         """
         with self._change:
             self._sending = False
@@ -75,7 +75,7 @@ class Outbox:
             self._change.wait_for(lambda: not self._waiting and not self._sending, seconds)
 
     def close(self) -> None:
-        """Drop what waits, and let the thread that sends end."""
+        """Drop the waiting frames, and let the sending thread end."""
         with self._change:
             self._closed = True
             self._waiting.clear()

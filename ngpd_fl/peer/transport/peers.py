@@ -1,4 +1,4 @@
-"""Who takes part and where they are: one TOML file that all machines share.
+"""Participants of a run and their addresses: one TOML file that all machines share.
 
 [[peers]]
 address = "192.168.1.10:7447"
@@ -54,7 +54,7 @@ class Peer(Section):
 
     @property
     def listens_at(self) -> Address:
-        """Where it listens."""
+        """Address at which it listens."""
         return Address.of(self.listen or self.address)
 
 

@@ -32,12 +32,12 @@ class Sender(threading.Thread):
     """
 
     def __init__(self, name: str, address: Address, context: ssl.SSLContext | None, tally: Tally) -> None:
-        """Take who the neighbor is, and where.
+        """Set the neighbor and its address.
 
         Args:
             name: that of its certificate.
             address: where it listens.
-            context: what proves who this is, and whom to believe; None: nothing does.
+            context: proves this identity and verifies the neighbor; None: nothing does.
             tally: what counts.
         """
         super().__init__(name=f"to {name}", daemon=True)
@@ -103,7 +103,7 @@ class _Connection(http.client.HTTPConnection):
         return size
 
     def abort(self) -> None:
-        """Let whoever waits on the connection fail."""
+        """Make any thread that waits on the connection fail."""
         sock = self.sock
         if sock is not None:
             shut(sock)
@@ -116,7 +116,7 @@ def _pieces(views: list[memoryview]) -> Iterator[memoryview]:
 
 
 def watch(sock: socket.socket) -> None:
-    """Let a connection end when the machine at its other end is gone without a word."""
+    """Let a connection end when the machine at its other end is gone without notice."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_USER_TIMEOUT", int(1000 * _GONE))):
         if hasattr(socket, name):  # not on every system

@@ -1,4 +1,4 @@
-"""What listens: a thread for each connection, and a bound on connections that nobody answers for."""
+"""Listening server: a thread for each connection, and a bound on unauthenticated connections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ checkpoints, data, and connections to neighbors."""
 class BoundedServer(socketserver.ThreadingTCPServer):
     """Listens in a thread of its own; of the connections that it does not vouch for it keeps the newest.
 
-    So whoever connects and says nothing, or very little at a time, uses up no files and keeps nobody out: with one
-    connection more than there is room for, the oldest is closed.
+    So a client that connects and sends nothing, or very little at a time, uses up no files and blocks no other: with
+    one connection more than there is room for, the oldest is closed.
     """
 
     allow_reuse_address = True
@@ -59,7 +59,7 @@ class BoundedServer(socketserver.ThreadingTCPServer):
         super().process_request(request, client_address)
 
     def vouch_for(self, request: socket.socket) -> None:
-        """Let a connection stay whatever comes."""
+        """Keep a connection, however many others come."""
         with self._unknown_lock:
             self._unknown.pop(request, None)
 
@@ -69,7 +69,7 @@ class BoundedServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a connection has broken off, and whoever it was tries again."""
+        """Report nothing: a connection has broken off, and its peer tries again."""
 
     def close(self) -> None:
         """Stop listening."""
