@@ -125,7 +125,7 @@ def main(host: str) -> None:
 
     def serve(app: Any, port: int, **settings: Any) -> None:
         """Replace ``uvicorn.run``, which accepts no socket."""
-        server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop does not call a socket's accept
+        server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop skips accept()
         try:
             server.run(sockets=list(Door.at(host, port, connections)))
         except OSError as error:

@@ -57,7 +57,7 @@ class Connections:
             self._keep(True, where, connection)
 
     def _keep(self, is_known: bool, where: Where, connection: socket.socket) -> None:
-        pool = {each: kept for each, kept in self._pools[is_known].items() if kept.fileno() != -1}  # the others have ended
+        pool = {each: kept for each, kept in self._pools[is_known].items() if kept.fileno() != -1}  # the others ended
         while len(pool) >= self._limits[is_known]:
             ((busiest, _),) = Counter(host for host, _ in pool).most_common(1)
             _end(pool.pop(next(each for each in pool if each[0] == busiest)))
