@@ -13,7 +13,7 @@ from ngpd_fl.peer.run import check_for_peers
 from ngpd_fl.peer.transport import Peer, Peers
 
 _PORTS = range(20_000, 32_000)
-"""Ports for peers of a simulation: below the ports that systems and Ray assign themselves, so that a port stays free."""
+"""Ports for peers of a simulation: below those that systems and Ray assign themselves, so that a port stays free."""
 
 
 def check(config: Config, flower: FlowerConfig) -> None:

@@ -116,7 +116,7 @@ def tend(message: Message, context: Context) -> Message:
 
 
 def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
-    """Fetch the client's state, act, keep the state, and reply. A refusal replies with the reason and changes nothing."""
+    """Fetch the client's state, act, keep the state, and reply. A refusal gives the reason and changes nothing."""
     asked = wire.noted(message.content)
     client, job, flower = _self(context)
     keeper = Keeper(context, client, _state_dir(context, flower))

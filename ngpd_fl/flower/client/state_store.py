@@ -61,7 +61,7 @@ class Keeper:
         Args:
             context: Flower's context of the run.
             client: the client's number.
-            state_dir: folder for its state on disk. Defaults to none if None.
+            state_dir: folder for its state on disk; None for no copy there.
         """
         self._context = context
         self._client = client
