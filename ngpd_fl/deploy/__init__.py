@@ -1,14 +1,14 @@
-"""Flower on machines of one's own: keys, services that stay up, and runs. See docs/how-to/deployment.md.
+"""Flower on your own machines: keys, long-running services, and runs. See docs/how-to/deployment.md.
 
-Services stay for weeks on small computers: what keeps them up imports neither torch nor the configuration.
+Services run for weeks on small computers. The code that keeps them up imports neither torch nor the configuration.
 """
 
 PORT = 9092
-"""Where the SuperLink listens, for nodes and for runs."""
+"""Port of the SuperLink, for nodes and for runs."""
 
 
 def bad_input(words: str) -> ValueError:
-    """Return the ``InputError`` to raise; its module is imported only now, since that brings torch along."""
+    """Return the ``InputError`` to raise. Its module is imported here, on demand, because it imports torch."""
     from ngpd_fl.config import InputError
 
     return InputError(words)

@@ -1,10 +1,11 @@
-"""A SuperLink that takes orders from its own machine only: ``python -m ngpd_fl.deploy.access_proxy HOST OPTIONS``.
+"""A SuperLink that accepts control requests from its own machine only.
 
-Flower serves everything on one port, and asks for a key only where a SuperNode speaks, after it has read all that it
-says. Whoever reaches the port could submit a run, which is code that every node executes, register a key, or fill the
-memory. So for other machines there is nothing but what SuperNodes need, and only they may say much.
+Usage: ``python -m ngpd_fl.deploy.access_proxy HOST OPTIONS``. ``HOST`` is the address to listen at. The options are
+Flower's; its own processes find it at the address of Flower's ``--host 127.0.0.1``.
 
-``HOST`` is where it listens. The options are Flower's; its ``--host 127.0.0.1`` is where its own processes find it.
+Flower serves everything on one port. It asks for a key only in requests of SuperNodes, after it has read the whole
+request. Anyone who reaches the port could submit a run (code that every node executes), register a key, or fill the
+memory. So other machines reach only what SuperNodes need, and only SuperNodes may send large requests.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 from ngpd_fl.deploy.door import Connections, Door, is_this_machine, raise_limit
 
 OPEN = "/v1/fleet/"
-"""What SuperNodes speak to, with their keys. The rest is for runs, registrations, and the server's own processes."""
+"""Path of the requests of SuperNodes, which carry keys. Other paths are for runs, registrations, and own processes."""
 
 LARGEST, LARGEST_UNKNOWN = 32 * 2**20, 16 * 2**10
-"""Bytes of a request's body at most: of a node (Flower sends arrays in pieces of 5 MiB), and of whoever shows no key
-that the SuperLink knows, such as a node that is to be told so (its request has 200 bytes)."""
+"""Largest body of a request, in bytes: from a node (Flower sends arrays in pieces of 5 MiB), and from a sender without
+a key that the SuperLink knows, such as a node that must learn that it is unknown (its request has 200 bytes)."""
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,7 +31,7 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Gate:
-    """ASGI middleware: what is not for SuperNodes is answered to this machine alone, and nobody may say too much."""
+    """ASGI middleware that limits the size of requests, and answers only this machine outside the SuperNodes' path."""
 
     def __init__(
         self,
@@ -38,13 +39,19 @@ class Gate:
         connections: Connections | None = None,
         shows_key: Callable[[_Scope], bool] | None = None,
     ) -> None:
-        """Take the application behind, what is told who has shown a key, and what finds that out."""
+        """Guard an application.
+
+        Args:
+            app: the application behind the gate.
+            connections: notified of each connection that has shown a key. Defaults to new ones.
+            shows_key: whether a request shows a known key. Defaults to ``shows_key_of_node``.
+        """
         self._app = app
         self._connections = connections or Connections()
         self._shows_key = shows_key or shows_key_of_node
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """Pass a request on or refuse it; of what is refused, the body is never read."""
+        """Pass a request on or refuse it. The body of a refused request is never read."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":  # Flower has none
@@ -58,7 +65,7 @@ class Gate:
             await send({"type": "http.response.body", "body": f"{words}\n".encode()})
 
     async def _refusal(self, scope: _Scope) -> tuple[int, str] | None:
-        """Return the status and words that a request is refused with; None: it may pass."""
+        """Return the status and text of a refusal; None if the request may pass."""
         client = scope.get("client")
         if not scope["path"].startswith(OPEN):
             is_own = client is not None and is_this_machine(client[0])
@@ -81,9 +88,9 @@ class Gate:
 
 
 def shows_key_of_node(scope: _Scope) -> bool:
-    """Return whether the head of a request is signed, within the time that Flower allows, by a node that is registered.
+    """Return whether a registered node has signed the head of a request, within the time that Flower allows.
 
-    Flower checks that as well, with the body: whether it is the node that the body speaks of.
+    Flower checks the signature again with the body: whether the signer is the node named in the body.
     """
     from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
     from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
@@ -101,7 +108,7 @@ def shows_key_of_node(scope: _Scope) -> bool:
         if scope["app"].state.linkstate_factory.state().get_node_id_by_public_key(key) is None:
             return False
         return verify_signature(bytes_to_public_key(key), said.encode("ascii"), signature)
-    except (KeyError, ValueError, TypeError):  # no such head, or one that is not as it should be
+    except (KeyError, ValueError, TypeError):  # a header is missing or malformed
         return False
 
 
@@ -117,8 +124,8 @@ def main(host: str) -> None:
     extensions.get_middleware = lambda: ours  # Flower's own place for middleware, outermost first
 
     def serve(app: Any, port: int, **settings: Any) -> None:
-        """Stand in for ``uvicorn.run``, which has no place for a socket."""
-        server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop asks no socket
+        """Replace ``uvicorn.run``, which accepts no socket."""
+        server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop skips accept()
         try:
             server.run(sockets=list(Door.at(host, port, connections)))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A private certificate authority: it signs for the SuperLink and the nodes of one deployment, and nobody else."""
+"""A private certificate authority, which signs only for the SuperLink and the nodes of one deployment."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ngpd_fl.core.address import check_host
 from ngpd_fl.deploy import bad_input
 
 AUTHORITY_DAYS = 3650
-"""How long the authority's own certificate is valid; those that it signs end before."""
+"""Validity of the authority's own certificate, in days. The certificates that it signs end earlier."""
 
 _SKEW = timedelta(minutes=5)
-"""Certificates begin this long ago: a device without a battery clock may be a little late."""
+"""Certificates begin this long before now: the clock of a device without a battery may be slightly behind."""
 
 
 class Authority:
-    """A key that signs, and its certificate.
+    """A signing key and its certificate.
 
     Attributes:
         key: the private key.
-        certificate: what those who trust it hold.
+        certificate: the certificate, which everyone who trusts the authority holds.
     """
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        """Take a key and its certificate."""
+        """Create an authority from a key and its certificate."""
         self.key = key
         self.certificate = certificate
 
     @classmethod
     def new(cls) -> Self:
-        """Make an authority."""
+        """Create an authority with a new key."""
         key, now = new_key(), datetime.now(UTC)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ngpd-fl deployment")])
         builder = _builder(name, name, key.public_key(), now - _SKEW, now + timedelta(days=AUTHORITY_DAYS))
@@ -47,7 +47,7 @@ class Authority:
 
     @classmethod
     def read(cls, key: bytes, certificate: bytes) -> Self:
-        """Read an authority from its two PEM files; raise ``ValueError`` where they are none."""
+        """Read an authority from the content of its two PEM files; raise ``ValueError`` if they hold none."""
         loaded = serialization.load_pem_private_key(key, None)
         if not isinstance(loaded, ec.EllipticCurvePrivateKey):
             raise ValueError("not an elliptic curve key")
@@ -60,9 +60,9 @@ class Authority:
 
         Args:
             name: its common name.
-            public_key: whom it is for.
+            public_key: the holder's key.
             hosts: DNS names and IP addresses under which others may reach the holder.
-            days: how long it is valid; negative: it has ended already.
+            days: its validity; a negative number gives an expired certificate.
         """
         began, ends = datetime.now(UTC) - _SKEW, datetime.now(UTC) + timedelta(days=days)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -80,42 +80,42 @@ class Authority:
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Return a new private key on P-256, which Flower and every TLS library take."""
+    """Return a new private key on P-256, which Flower and every TLS library accept."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def alternative(host: str) -> x509.GeneralName:
-    """Return a host as certificates name it; raise ``InputError`` where it is neither a DNS name nor an address."""
+    """Return a host as certificates name it; raise ``InputError`` if it is neither a DNS name nor an address."""
     try:
         check_host(host)
     except ValueError as error:
         words = "should be a name such as laptop.local or an address such as 192.168.1.10"
         raise bad_input(f"--host {host}: {words}; {error}") from error
     try:
-        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # a zone is a matter of each machine
+        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # zones differ between machines
     except ValueError:
         return x509.DNSName(host)
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:
-    """Return a certificate as a file holds it."""
+    """Return a certificate as the content of a PEM file."""
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a private key as TLS libraries read it."""
+    """Return a private key in PEM, which TLS libraries read."""
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
 
 
 def private_openssh(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a private key as Flower's SuperNode reads it."""
+    """Return a private key in OpenSSH form, which Flower's SuperNode reads."""
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, plain)
 
 
 def public_openssh(key: ec.EllipticCurvePrivateKey, comment: str) -> bytes:
-    """Return the public key as Flower registers it."""
+    """Return the public key in OpenSSH form, which Flower registers."""
     encoding, form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     return key.public_key().public_bytes(encoding, form) + f" {comment}\n".encode()
 

@@ -1,7 +1,8 @@
-"""Where the SuperLink listens, and how many connections of other machines it keeps.
+"""The listening socket of the SuperLink, and limits on connections from other machines.
 
-A connection costs a file descriptor before anyone has proved anything, also one that never says a word. So those that
-have not shown a node's key are few, have little time, and make room for the next. This machine's own are not counted.
+A connection occupies a file descriptor before its sender has proved anything, even if it never sends a byte. So
+connections that have not shown a node's key are few, have little time, and give way to newer ones. Connections of this
+machine are not counted.
 """
 
 from __future__ import annotations
@@ -14,32 +15,38 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any, Self
 
 STRANGERS = 64
-"""Connections at most that have not shown a key."""
+"""Largest number of connections that have not shown a key."""
 
 PATIENCE = 20.0
-"""Seconds that a connection has for the handshake of TLS and to show a key."""
+"""Seconds that a connection has for the TLS handshake and to show a key."""
 
 _NODES = 2048
-"""Connections at most that have shown one, where the system allows so many open files."""
+"""Largest number of connections that have shown a key, if the system allows so many open files."""
 
 Where = tuple[str, int]
 """IP address and port of the other end."""
 
 
 class Connections:
-    """The connections of other machines.
+    """Connections from other machines.
 
-    Where there are too many, the oldest of whoever has the most has to go: a flood displaces itself.
+    If there are too many, the oldest one of the host with the most is ended: a flood displaces itself.
     """
 
     def __init__(self, strangers: int = STRANGERS, nodes: int = _NODES, patience: float = PATIENCE) -> None:
-        """Take how many there may be that have shown no key, and that have, and the seconds to show one."""
+        """Set the limits.
+
+        Args:
+            strangers: largest number of connections that have not shown a key.
+            nodes: largest number of connections that have shown one.
+            patience: seconds that a connection has to show a key.
+        """
         self._limits = {False: strangers, True: nodes}
         self._pools: dict[bool, dict[Where, socket.socket]] = {False: {}, True: {}}
         self._patience = patience
 
     def enter(self, connection: socket.socket, where: Where) -> None:
-        """Take a new connection; call this in the event loop that serves it."""
+        """Register a new connection; call this in the event loop that serves it."""
         if not is_this_machine(where[0]):
             self._keep(False, where, connection)
             asyncio.get_running_loop().call_later(self._patience, self._expire, where, connection)
@@ -62,10 +69,10 @@ class Connections:
 
 
 class Door(socket.socket):
-    """A listening socket that tells ``Connections`` of each connection."""
+    """A listening socket that registers each connection with ``Connections``."""
 
     def __init__(self, family: int, place: Any, connections: Connections) -> None:
-        """Take an address as ``getaddrinfo`` returns it; raise ``OSError`` where it cannot be taken."""
+        """Bind to an address as ``getaddrinfo`` returns it; raise ``OSError`` if that is not possible."""
         super().__init__(family, socket.SOCK_STREAM)
         self._connections = connections
         self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,17 +85,17 @@ class Door(socket.socket):
             raise
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection, and count it."""
+        """Accept a connection and register it."""
         connection, address = super().accept()
         self._connections.enter(connection, address[:2])
         return connection, address
 
     @classmethod
     def at(cls, host: str, port: int, connections: Connections) -> list[Self]:
-        """Listen at an address and, where that leaves it out, on 127.0.0.1: there this machine finds its SuperLink.
+        """Return sockets that listen at an address and on 127.0.0.1, where this machine finds its SuperLink.
 
         Raises:
-            OSError: that is not possible.
+            OSError: a socket cannot listen there.
         """
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places = {place: family for family, _, _, _, place in found}
@@ -106,7 +113,7 @@ class Door(socket.socket):
 
 
 def is_this_machine(host: str) -> bool:
-    """Return whether an IP address is one of loopback; what is no address is not."""
+    """Return whether ``host`` is a loopback IP address; False for anything that is not an address."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -116,7 +123,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def raise_limit() -> int:
-    """Let this process open as many files as it may, and return how many connections of nodes that is enough for."""
+    """Raise this process's limit of open files; return the number of connections of nodes that it suffices for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * _NODES if hard == resource.RLIM_INFINITY else min(hard, 4 * _NODES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -126,7 +133,7 @@ def raise_limit() -> int:
 
 
 def _end(connection: socket.socket) -> None:
-    """End a connection that the event loop holds, which hears of it."""
+    """End a connection that the event loop holds; the event loop notices."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # it has ended already

@@ -1,6 +1,6 @@
-"""The folders of a deployment: one for each device, with all that it needs and no secret of another.
+"""Folders of a deployment: one for each device, with everything it needs and no secret of another device.
 
-``ca/`` signs and stays where it was made. ``superlink/`` and ``node0/``, ``node1/``, ... are copied to their machines.
+``ca/`` signs, and stays where it was made. ``superlink/`` and ``node0/``, ``node1/``, ... are copied to their machines.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from ngpd_fl.peer.transport import Peers
 
 LOOPBACK = ("localhost", "127.0.0.1")
-"""The SuperLink's certificate always says these: its own parts reach it so."""
+"""Hosts that the SuperLink's certificate always names: its own parts reach it there."""
 
 _CERTIFICATE = re.compile(r"node(\d+)\.crt")
 
 
 class SuperLinkFolder(NamedTuple):
-    """What the SuperLink's machine has.
+    """Paths on the SuperLink's machine.
 
     Attributes:
-        authority: whom everyone trusts (PEM).
+        authority: the authority's certificate, which everyone trusts (PEM).
         certificate: the SuperLink's own (PEM).
         key: its private key (PEM).
         nodes: folder of the nodes' public keys, which are registered.
@@ -49,30 +49,30 @@ class SuperLinkFolder(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Return the names in a folder, which need not exist."""
+        """Return the paths in a folder, which need not exist."""
         return cls(folder / "ca.crt", folder / "superlink.crt", folder / "superlink.key", folder / "nodes")
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Return the names in a folder that has them all; raise ``InputError`` where one is missing."""
+        """Return the paths in a complete folder; raise ``InputError`` if a file is missing."""
         found = cls.of(folder.absolute())
         _require(folder, found, "superlink")
         return found
 
     def public_keys(self) -> list[Path]:
-        """Return the nodes' public keys, by their numbers."""
+        """Return the files of the nodes' public keys, in the order of their numbers."""
         return sorted(self.nodes.glob("node*.pub"), key=lambda path: (len(path.name), path.name))
 
 
 class NodeFolder(NamedTuple):
-    """What a node's machine has.
+    """Number and paths of a node on its machine.
 
     Attributes:
-        number: which node it is.
-        authority: whom everyone trusts (PEM).
+        number: the node's number.
+        authority: the authority's certificate, which everyone trusts (PEM).
         certificate: the node's own, with its name (PEM).
-        key: the private key to it (PEM).
-        auth_key: the private key that the SuperLink knows it by (OpenSSH).
+        key: the private key of the certificate (PEM).
+        auth_key: the private key by which the SuperLink knows the node (OpenSSH).
     """
 
     number: int
@@ -83,15 +83,15 @@ class NodeFolder(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path, number: int) -> Self:
-        """Return the names in a folder, which need not exist."""
+        """Return the paths in a folder, which need not exist."""
         name = f"node{number}"
         return cls(number, folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key", folder / "auth.key")
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Return the names in a folder that has them all; raise ``InputError`` where one is missing.
+        """Return the paths in a complete folder; raise ``InputError`` if a file is missing.
 
-        Which node it is tells its certificate's name: the folder may have another by now.
+        The node's number comes from its certificate's file name: the folder may have been renamed.
         """
         numbers = [int(match[1]) for path in folder.glob("*") if (match := _CERTIFICATE.fullmatch(path.name))]
         found = cls.of(folder.absolute(), numbers[0] if numbers else 0)
@@ -100,19 +100,19 @@ class NodeFolder(NamedTuple):
 
 
 def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list[Path]:
-    """Make what is missing of a deployment's folders, and overwrite nothing.
+    """Make the missing folders of a deployment, and overwrite nothing.
 
     Args:
-        folder: where they lie; the authority that it has is used again.
+        folder: the parent of these folders. An authority that exists there is used again.
         hosts: names and addresses under which nodes reach the SuperLink.
-        nodes: how many nodes there are in all.
-        days: how long certificates are valid.
+        nodes: number of nodes in all.
+        days: validity of the certificates.
 
     Returns:
-        The folders that got something.
+        The folders with new files.
 
     Raises:
-        InputError: something is not as it should be; nothing was written.
+        InputError: an argument or a folder is not as it should be; nothing was written.
     """
     _check_days(days)
     if nodes < 1:
@@ -146,20 +146,20 @@ def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list
 
 
 def make_peer_keys(folder: Path, peers: Peers, days: int) -> list[Path]:
-    """Make a folder for each peer that has none yet: no server is there, and nobody is registered.
+    """Make a folder for each peer that has none yet. There is no server, and no registration.
 
-    Its certificate says the peer's name and no address, so that a machine may move.
+    The certificate names the peer and no address, so that a machine may move.
 
     Args:
-        folder: where they lie; the authority that it has is used again.
-        peers: everyone who needs one.
-        days: how long certificates are valid.
+        folder: the parent of these folders. An authority that exists there is used again.
+        peers: all peers that need a folder.
+        days: validity of the certificates.
 
     Returns:
-        The folders that got something.
+        The folders with new files.
 
     Raises:
-        InputError: something is not as it should be; nothing was written.
+        InputError: an argument or a folder is not as it should be; nothing was written.
     """
     _check_days(days)
     authority, files = _authority(folder / "ca")
@@ -175,7 +175,7 @@ def _check_days(days: int) -> None:
 
 
 def _make(folder: Path, files: dict[Path, bytes], whose: str) -> list[Path]:
-    """Write new files, and return the folders that got some."""
+    """Write new files, and return their folders."""
     if not files:
         raise bad_input(f"{folder}: has the keys of {whose} already, and nothing is overwritten")
     if there := [path for path in files if path.exists()]:
@@ -197,7 +197,7 @@ def _authority(folder: Path) -> tuple[Authority, dict[Path, bytes]]:
 
 
 def _identity(authority: Authority, folder: Path, name: str, days: int) -> dict[Path, bytes]:
-    """Return what a device proves its name with, and whom it trusts: a new certificate and key, and the authority."""
+    """Return the files of a device's identity: a new certificate and key, and the authority that it trusts."""
     key = new_key()
     return {
         folder / "ca.crt": certificate_pem(authority.certificate),
@@ -207,7 +207,7 @@ def _identity(authority: Authority, folder: Path, name: str, days: int) -> dict[
 
 
 def _write(folder: Path, files: dict[Path, bytes]) -> None:
-    """Write new files: private keys for their owner only, and what lies beside them too."""
+    """Write new files. Private keys, and the folders that hold them, are accessible to their owner only."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in files.items():

@@ -1,4 +1,4 @@
-"""What stays up between runs: the SuperLink on one machine, a SuperNode on each of the others."""
+"""Services that stay up between runs: the SuperLink on one machine, a SuperNode on each of the others."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ngpd_fl.deploy.supervisor import keep_running, say
 from ngpd_fl.flower.launcher.superlink_client import Link, environment_of, program
 
 NODE_PORT = 9094
-"""Where node 0's SuperNode listens for its own processes, on its own machine; node 1's has the next port, and so on."""
+"""Port at which node 0's SuperNode serves its own processes, on its own machine; node 1's has the next, and so on."""
 
 _QUICK = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1", "FORWARDED_ALLOW_IPS": "127.0.0.1"}
-"""Seconds between two looks for work; and nobody but this machine can say that a request came from elsewhere."""
+"""Seconds between two polls for work; and only this machine may declare that a request was forwarded."""
 
 _PATIENCE = 5.0
-"""Seconds that a connection may take, and that pass before something that failed is tried again."""
+"""Seconds that a connection may take, and seconds before a failed attempt is repeated."""
 
 _SLOW = 60.0
-"""Seconds that a SuperLink may take to start before it is said that it does not answer."""
+"""Seconds that a SuperLink may take to start before a message reports that it does not answer."""
 
 
 def serve_superlink(folder: Path, host: str, port: int) -> None:
@@ -35,11 +35,11 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
 
     Args:
         folder: the ``superlink/`` that ``make_keys`` made.
-        host: address to listen at; ``0.0.0.0`` is every one of the machine. It listens on 127.0.0.1 in any case.
-        port: for everything.
+        host: address to listen at; ``0.0.0.0`` means every address of the machine. It always listens on 127.0.0.1 too.
+        port: the only port, for all requests.
 
     Raises:
-        InputError: the folder lacks something.
+        InputError: the folder is incomplete.
     """
     files = SuperLinkFolder.open(folder)
     try:
@@ -80,15 +80,15 @@ def serve_supernode(
     """Keep a SuperNode running until SIGTERM or Ctrl-C.
 
     Args:
-        folder: a ``node0/`` that ``make_keys`` made; it says which node this is.
+        folder: a folder such as ``node0/`` that ``make_keys`` made; it determines the node's number.
         superlink: address of the SuperLink, ``HOST:PORT``.
-        data_dir: folder of the node's data; None: where the run says.
-        state_dir: folder for the node's state; None: ``state/`` in ``folder``.
-        peer_keys: folder of the certificate and key that other nodes know it by; None: ``folder``, which has them.
-        port: for the SuperNode's own processes; None: ``NODE_PORT`` and the node's number.
+        data_dir: folder of the node's data. Defaults to the one that the run names.
+        state_dir: folder for the node's state. Defaults to ``state/`` in ``folder``.
+        peer_keys: folder of the certificate and key by which other nodes know it. Defaults to ``folder``.
+        port: for the SuperNode's own processes. Defaults to ``NODE_PORT`` plus the node's number.
 
     Raises:
-        InputError: the folder lacks something, or the address is none.
+        InputError: the folder is incomplete, or the address is invalid.
     """
     files = NodeFolder.open(folder)
     there = _address(superlink)
@@ -119,14 +119,14 @@ def serve_supernode(
 
 
 def connect(files: SuperLinkFolder, port: int) -> Link:
-    """Return the SuperLink of this machine as runs and registrations reach it."""
+    """Return a connection to this machine's SuperLink, for runs and registrations."""
     link = Link()
     link.connect(f"127.0.0.1:{port}", files.authority)
     return link
 
 
 def refusal(address: str, authority: Path) -> str | None:
-    """Return why there is no SuperLink that can be trusted at an address, in words; None: there is one."""
+    """Return the reason why no trusted SuperLink answers at an address, as text; None if one does."""
     try:
         context = ssl.create_default_context(cafile=str(authority))
         there = _address(address)
@@ -142,10 +142,17 @@ def refusal(address: str, authority: Path) -> str | None:
 
 
 class Registrar:
-    """Admits the nodes whose public keys lie in the SuperLink's folder, and those only, also while it runs."""
+    """Registers the nodes whose public keys lie in the SuperLink's folder, and no others, also while it runs."""
 
     def __init__(self, link: Link, files: SuperLinkFolder, address: str, clock: Callable[[], float] = time.monotonic):
-        """Take a SuperLink that has just been started, its folder, and where it will answer."""
+        """Start without registered nodes.
+
+        Args:
+            link: connection to a SuperLink that has just been started.
+            files: the SuperLink's folder.
+            address: the address at which it will answer.
+            clock: the time in seconds.
+        """
         self._link = link
         self._files = files
         self._address = address
@@ -156,12 +163,12 @@ class Registrar:
         self._said: str | None = None
 
     def tend(self) -> None:
-        """Compare the folder with what is registered, and make them equal."""
+        """Register the nodes that the folder has gained, and unregister those that it has lost."""
         wanted = {path.stem: path for path in self._files.public_keys()}
         if wanted.keys() == self._admitted.keys() or self._clock() < self._not_before:
             return
         if why := refusal(self._address, self._files.authority):
-            if self._clock() > self._began + _SLOW and why != self._said:  # before, it has not begun to listen
+            if self._clock() > self._began + _SLOW and why != self._said:  # earlier, it may not listen yet
                 say(f"superlink registers no nodes yet: this machine {why}")
                 self._said = why
             return
@@ -191,7 +198,7 @@ def _address(text: str) -> Address:
 
 
 def _home(state: Path) -> Path:
-    """Make a service's folder for its state, and in it Flower's home."""
+    """Make a service's state folder with Flower's home in it; return Flower's home."""
     home = state.absolute() / "flower"
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

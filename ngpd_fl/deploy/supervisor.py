@@ -1,6 +1,6 @@
-"""Keeps a program running: starts it again when it ends, and takes it down in the end.
+"""Supervision of a program: starts it again when it ends, and stops it in the end.
 
-Flower's processes watch their parents and end with them, as a rule. On Linux those that do not become children of this
+As a rule, Flower's processes watch their parents and end with them. On Linux, the others become children of this
 process when they have lost their own parent, and are ended here.
 """
 
@@ -20,16 +20,16 @@ from types import FrameType
 from ngpd_fl.core.signals import ENDING, handled
 
 SHORTEST, LONGEST = 1.0, 20.0
-"""Seconds of the first pause before another start, and bound of those that follow, each twice the one before."""
+"""Seconds of the first pause before another start, and the bound of later ones, each twice the one before."""
 
 _STEADY = 60.0
-"""Seconds after which a program counts as running well: the next pause is the shortest again."""
+"""Seconds after which a program counts as stable: the next pause is the shortest again."""
 
 _GLANCE = 0.5
-"""Seconds between two looks at the program."""
+"""Seconds between two checks of the program."""
 
 _PATIENCE, _ORPHANS = 15.0, 5.0
-"""Seconds that a program has to end when it is asked to, and those that it leaves behind without being asked."""
+"""Seconds in which a program must end when asked to, and in which its orphans must end by themselves."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -46,16 +46,16 @@ def keep_running(
     hindrance: Callable[[], str | None] = lambda: None,
     attend: Callable[[], Callable[[], None]] = lambda: _nothing,
 ) -> None:
-    """Keep a program running until SIGTERM, SIGINT or SIGHUP, and stop all that it started.
+    """Keep a program running until SIGTERM, SIGINT or SIGHUP, then stop it and all processes that it started.
 
-    On Linux it ends as well when this process is killed: the kernel sends it SIGTERM then.
+    On Linux it also ends when this process is killed: the kernel then sends it SIGTERM.
 
     Args:
-        name: what to call it in messages.
-        command: the program and its words.
+        name: its name in messages.
+        command: the program and its arguments.
         environment: its environment variables.
-        hindrance: what keeps it from being started at all, asked before each start; None: nothing.
-        attend: called at each start; what it returns is called now and then while the program runs.
+        hindrance: called before each start; returns the reason why the program cannot start, or None.
+        attend: called at each start; the function it returns is called regularly while the program runs.
     """
     pause = SHORTEST
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -75,16 +75,16 @@ def _nothing() -> None:
 
 
 def say(words: str) -> None:
-    """Print a line for whoever reads the service's log."""
+    """Print a line to the service's log."""
     print(f"ngpd-fl: {words}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Leave quietly on SIGTERM, SIGINT and SIGHUP."""
+    """Leave the context silently on SIGTERM, SIGINT and SIGHUP."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        for each in ENDING:  # a second signal must not break off the stopping
+        for each in ENDING:  # a second signal must not interrupt the stopping
             signal.signal(each, signal.SIG_IGN)
         raise _Stopped
 
@@ -93,7 +93,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callable[[], None]) -> int:
-    """Run a program to its end and return its exit code; stop it where this is left otherwise."""
+    """Run a program to its end and return its exit code; stop it if an exception ends the wait."""
     supervisor = os.getpid()
     process = subprocess.Popen(
         command,
@@ -115,7 +115,7 @@ def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callabl
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program, by force if need be."""
+    """End a program, by force if necessary."""
     process.terminate()
     try:
         process.wait(_PATIENCE)
@@ -125,13 +125,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def die_with(parent: int, number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask the kernel, in a new process before it does anything else, for a signal when its parent has died."""
+    """Ask the kernel for a signal when the parent dies. A new process calls this before anything else."""
     if _prctl(_PR_SET_PDEATHSIG, number) and os.getppid() != parent:  # it has died already
         os._exit(1)
 
 
 def _end_orphans() -> None:
-    """Wait a little for what an ended program has left behind, and then end it by force."""
+    """Wait briefly for processes that an ended program has left behind, then end them by force."""
     deadline = time.monotonic() + _ORPHANS
     while left := _children():
         if time.monotonic() > deadline:
@@ -143,14 +143,14 @@ def _end_orphans() -> None:
 
 
 def _reap(pids: Iterable[int]) -> None:
-    """Let go of those that have ended: their parents went before them."""
+    """Reap processes that have ended after their parents."""
     for pid in pids:
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
 
 def _children() -> list[int]:
-    """Return the children of this process, as far as the system tells."""
+    """Return the children of this process; empty if the system does not list them."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:

@@ -1,7 +1,9 @@
-"""Warm start of a SuperNode's messages: ``python -m ngpd_fl.deploy.warm_start PROGRAM WORDS``.
+"""Warm start of the processes that handle a SuperNode's messages.
+
+Usage: ``python -m ngpd_fl.deploy.warm_start PROGRAM WORDS``.
 
 Flower starts a process for every message, which would import torch each time: seconds on a small computer. Here it
-starts ``warm_start_client.py`` instead, which asks this process to fork. The fork has the libraries and becomes
+starts ``warm_start_client.py`` instead, which asks this process to fork. The fork already has the libraries and becomes
 Flower's own program. The project's code still comes with the run. If this process does not answer, the client starts
 Flower's program as usual.
 """
@@ -69,7 +71,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _write_client(folder: Path) -> None:
-    """Write the program that Flower starts in place of its own, under the same name."""
+    """Write the program that Flower starts instead of its own, under the same name."""
     client = str(Path(warm_start_client.__file__))
     words = (sys.executable, "-IS", client, str(folder / "socket"), program(_CLIENT))
     script = folder / _CLIENT
@@ -78,12 +80,12 @@ def _write_client(folder: Path) -> None:
 
 
 def _answer(listener: socket.socket, folder: Path) -> None:
-    """Fork, and run Flower's program in the fork with the words that the client sends."""
+    """Fork, and run Flower's program in the fork with the arguments that the client sends."""
     with listener.accept()[0] as connection:
         connection.settimeout(_REQUEST_SECONDS)
         try:
             words = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-        except (OSError, ValueError):  # the client was killed, or was none
+        except (OSError, ValueError):  # the client was killed, or is no client
             return
     parent = os.getpid()
     if os.fork() == 0:
@@ -130,7 +132,7 @@ def _learned(folder: Path) -> list[str]:
 
 
 def _import(names: Iterable[str]) -> None:
-    """Import what is not imported yet; a module that fails fails again where it is needed, with an error there."""
+    """Import the modules that are not imported yet. A module that fails here raises its error where it is needed."""
     for name in names:
         if name not in sys.modules and (name in _NEEDED or not _is_ours(name)):
             with suppress(BaseException):

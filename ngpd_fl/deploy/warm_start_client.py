@@ -1,6 +1,6 @@
 """The program that Flower starts for a message: asks ``warm_start`` for a fork, or becomes Flower's own program.
 
-Run by its path, ``warm_start_client.py SOCKET PROGRAM WORDS``. Only the standard library is imported: it must be fast.
+It runs by its path, ``warm_start_client.py SOCKET PROGRAM WORDS``. It imports only the standard library, to be fast.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs whose nodes talk to each other directly, while Flower starts and watches them: what both sides must know."""
+"""Runs whose nodes talk to each other directly, while Flower starts and watches them: parts that both sides share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ngpd_fl.peer.run import check_for_peers
 from ngpd_fl.peer.transport import Peer, Peers
 
 _PORTS = range(20_000, 32_000)
-"""Where peers of a simulation listen: below what systems and Ray give out by themselves, so that a port stays free."""
+"""Ports for peers of a simulation: below those that systems and Ray assign themselves, so that a port stays free."""
 
 
 def check(config: Config, flower: FlowerConfig) -> None:
-    """Raise ``InputError`` where a run cannot go through Flower as it is to."""
+    """Raise ``InputError`` if a run cannot go through Flower with these settings."""
     if flower.data_plane == "direct":
         check_for_peers(config)
         everyone = peers_of(config, flower)
@@ -30,7 +30,7 @@ def check(config: Config, flower: FlowerConfig) -> None:
 
 
 def peers_of(config: Config, flower: FlowerConfig) -> Peers:
-    """Return who takes part; raise ``InputError`` where that is not said, or is not of this network."""
+    """Return the peers of the run; raise ``InputError`` if they are not given, or do not fit the network."""
     if flower.peers is None:
         raise InputError("peers: data-plane direct needs to know where the nodes are; name the peers file by --peers")
     everyone = Peers.of(flower.peers)
@@ -39,7 +39,7 @@ def peers_of(config: Config, flower: FlowerConfig) -> Peers:
 
 
 def peer_of(client: int, everyone: Peers, config: Config, flower: FlowerConfig) -> Peer:
-    """Return a client's peer; raise ``InputError`` where none has just its nodes."""
+    """Return a client's peer; raise ``InputError`` if no peer has exactly its nodes."""
     nodes = flower.hosted(client, config.topology.nodes)
     for peer in everyone.peers:
         if set(peer.nodes) == set(nodes):
@@ -51,7 +51,7 @@ def peer_of(client: int, everyone: Peers, config: Config, flower: FlowerConfig) 
 
 
 def loopback_peers(config: Config, flower: FlowerConfig) -> Peers:
-    """Return peers for a simulation on this machine, one for each client, at ports that are free."""
+    """Return peers for a simulation on this machine, one for each client, at free ports."""
     clients = flower.num_clients(config.topology.nodes)
     ports: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):

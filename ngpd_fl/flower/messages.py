@@ -1,4 +1,4 @@
-"""The records in Flower's messages between clients and server. Nothing here looks into a payload.
+"""The records in Flower's messages between clients and server. Nothing here reads a payload.
 
 The messages of nodes are two records. ``payload`` holds arrays by name: ``edge/FIELD/NUMBER`` is one value for a
 directed edge, and ``node/FIELD/NUMBER`` one that a node sends to all its neighbors. ``headers`` holds the
@@ -20,15 +20,15 @@ PAYLOAD, HEADERS, NOTE, FIGURES, MODELS = "payload", "headers", "note", "figures
 """Names of a message's records."""
 
 REFUSED = 1000
-"""Code of the error that a client answers with where it cannot take part; Flower's own codes are small."""
+"""Error code of a client's answer if it cannot take part; Flower's own codes are small."""
 
 
 class NodeMessages(NamedTuple):
-    """Messages of nodes, as Flower carries them.
+    """Messages of nodes in Flower's form.
 
     Attributes:
         payload: content by name.
-        headers: directed edge -> what its message says about the edge.
+        headers: directed edge -> header of its message.
     """
 
     payload: dict[str, Array]
@@ -52,10 +52,10 @@ def put(content: RecordDict, messages: NodeMessages) -> None:
 
 
 def get(content: RecordDict) -> NodeMessages:
-    """Return the messages of nodes in one of Flower's; empty where there are none.
+    """Return the messages of nodes in one of Flower's; empty if there are none.
 
     Raises:
-        ValueError: a header is not one.
+        ValueError: a header is malformed.
     """
     if PAYLOAD not in content.array_records:
         return NodeMessages({}, {})

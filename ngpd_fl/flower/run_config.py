@@ -1,4 +1,4 @@
-"""A run's configuration as Flower carries it: flat keys with plain values, where an empty string means unset."""
+"""A run's configuration in Flower's form: flat keys with plain values, where an empty string means unset."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config
 
 Plain = bool | int | float | str
-"""What a value may be in Flower's run configuration."""
+"""Type of a value in Flower's run configuration."""
 
 
 class FlowerConfig(Section):
-    """How a run goes through Flower; its keys stand beside those of ``Config``, with hyphens."""
+    """Settings of a run in Flower. Its keys are written with hyphens, beside those of ``Config``."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True)
 
@@ -91,7 +91,7 @@ def every_key() -> list[str]:
 
 
 def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
-    """Return what a run configuration stands for; raise ``InputError`` with one line where it cannot be used."""
+    """Return the parsed run configuration; raise ``InputError`` with one line if it cannot be used."""
     from ngpd_fl.config import Config
 
     given = {key: _value(key, value) for key, value in run_config.items() if value != ""}
@@ -100,7 +100,7 @@ def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
 
 
 def check_for_flower(config: Config) -> None:
-    """Raise ``InputError`` where a run is one that only a simulation can do: through Flower, time is what it takes."""
+    """Raise ``InputError`` if only a simulation can do the run: through Flower there is no virtual time."""
     if config.training.baseline is not None:
         raise InputError("training.baseline: through Flower nodes exchange with their neighbors; use ngpd-fl run")
     if config.training.mode != "synchronous":
@@ -119,7 +119,7 @@ def write(config: Config, flower: FlowerConfig) -> dict[str, Plain]:
 
 
 def _value(key: str, value: Plain) -> Any:
-    """Read a string as TOML (``"[64, 32]"``), as a list with commas (``"64,32"``), or else take it as it is."""
+    """Parse a string as TOML (``"[64, 32]"``) or as a list with commas (``"64,32"``), or else return it unchanged."""
     if not isinstance(value, str) or "\n" in value:  # as the content of a file
         return value
     try:
@@ -131,7 +131,7 @@ def _value(key: str, value: Plain) -> Any:
 
 
 def _flat(prefix: str, values: Mapping[str, Any], keys: list[str]) -> Iterator[tuple[str, Plain]]:
-    """Yield the values under ``keys``; one that is itself a mapping, or a list, as the TOML that stands for it."""
+    """Yield the values under ``keys``; a value that is itself a mapping or a list is written as TOML."""
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in keys):

@@ -1,4 +1,4 @@
-"""Records: what a run writes and how it is read again."""
+"""Records: writing and reading the files of a run."""
 
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, Refused
 from ngpd_fl.records.environment import describe_environment, differences

@@ -1,7 +1,7 @@
-"""What a run that is cut short goes on from: its whole state every few rounds, the last two of them.
+"""Checkpoints of a run: its whole state every few rounds, from which it can resume. The last two are kept.
 
-A checkpoint is two files. ``round-000010.safetensors`` holds the tensors, ``round-000010.json`` all that is no tensor
-and the checksums of both and of the evaluations so far. The JSON file is written last: without it there is no
+A checkpoint is two files. ``round-000010.safetensors`` holds the tensors. ``round-000010.json`` holds everything else,
+with the checksums of both and of the evaluations so far. The JSON file is written last: without it there is no
 checkpoint.
 """
 
@@ -28,11 +28,11 @@ _KEPT = 2
 _NAME = re.compile(r"round-(\d{6,})\.(?:json|safetensors)")
 
 _SPARSEST = 1024
-"""So many times the memory of its entries a tensor takes at most, with gaps between them."""
+"""Largest ratio of a tensor's memory, with the gaps between its entries, to the memory of the entries alone."""
 
 
 class Refused(Exception):
-    """A checkpoint is not what was written; the message is one line with its file."""
+    """A checkpoint differs from what was written; the message is one line that names its file."""
 
 
 class Checkpoint(NamedTuple):
@@ -42,7 +42,7 @@ class Checkpoint(NamedTuple):
         round: rounds done.
         tensors: by name, on the CPU.
         values: the rest, as JSON holds it.
-        recorded: length of ``metrics.jsonl`` by then, in bytes.
+        recorded: length of ``metrics.jsonl`` at that time, in bytes.
     """
 
     round: int
@@ -55,24 +55,24 @@ class Checkpoints:
     """The checkpoints of a run, in the folder ``checkpoints`` beside its records.
 
     Attributes:
-        path: that folder; it is made with the first file.
+        path: that folder; the first file creates it.
     """
 
     def __init__(self, run: Path) -> None:
-        """Take the run's folder; nothing is read or written yet."""
+        """Name the checkpoints of the run in folder ``run``; nothing is read or written yet."""
         self.path = run / "checkpoints"
         self._metrics = run / "metrics.jsonl"
 
     def plan(self, every: int) -> None:
-        """Note after how many rounds there is to be another one, for whoever resumes the run."""
+        """Record the rounds from one checkpoint to the next, for a later resume."""
         self.path.mkdir(exist_ok=True)
         write_text(self.path / "plan.json", json.dumps({"every": every}) + "\n")
 
     def planned(self) -> int | None:
-        """Return what ``plan`` noted; None where it was not called.
+        """Return the rounds that ``plan`` recorded; None if it was not called.
 
         Raises:
-            InputError: the note is damaged.
+            InputError: the record is damaged.
         """
         path = self.path / "plan.json"
         if not path.exists():
@@ -83,12 +83,12 @@ class Checkpoints:
             raise InputError(f"{error}; --checkpoint-every writes it again") from error
 
     def write(self, round: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Keep the state after ``round``; it is on disk when this returns, and those before the last one are gone.
+        """Write the state after ``round``. It is on disk when this returns; only the one before it is kept besides.
 
         Args:
             round: rounds done.
             tensors: by name.
-            values: the rest; JSON must be able to hold it, so keys are strings.
+            values: the rest, as JSON can hold it, so keys are strings.
         """
         self.path.mkdir(exist_ok=True)
         stem = self._stem(round)
@@ -109,17 +109,17 @@ class Checkpoints:
         self._keep([each for each in self.rounds() if each <= round][:_KEPT])
 
     def rounds(self) -> list[int]:
-        """Return the rounds of which there are files, the last first."""
+        """Return the rounds that have files, the last first."""
         names = (_NAME.fullmatch(path.name) for path in self.path.glob("round-*"))
         return sorted({int(name[1]) for name in names if name}, reverse=True)
 
     def read(self, round: int) -> Checkpoint:
-        """Return the state after ``round``, every tensor in memory of its own and with the strides that it had.
+        """Return the state after ``round``, every tensor in memory of its own and with its original strides.
 
-        Matrix products of the same numbers in another order of memory may differ in the last bit.
+        Matrix products of the same numbers in another memory order may differ in the last bit.
 
         Raises:
-            Refused: a file is missing, or is not what was written.
+            Refused: a file is missing, or differs from what was written.
         """
         stem = self._stem(round)
         notes, tensors = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
@@ -143,7 +143,7 @@ class Checkpoints:
         return Checkpoint(round, laid_out, content["values"], recorded)
 
     def candidates(self) -> Iterator[Checkpoint | Refused]:
-        """Yield what there is, the last first, or why it cannot be used."""
+        """Yield each checkpoint, the last first, or the error that makes it unusable."""
         for round in self.rounds():
             try:
                 yield self.read(round)
@@ -151,7 +151,7 @@ class Checkpoints:
                 yield refused
 
     def forget_after(self, round: int) -> None:
-        """Remove those of later rounds."""
+        """Remove the checkpoints of later rounds."""
         self._keep([each for each in self.rounds() if each <= round])
 
     def _keep(self, rounds: list[int]) -> None:
@@ -173,8 +173,8 @@ def _digest(path: Path, length: int | None = None) -> str:
 
 
 def _content(notes: Path) -> dict[str, Any]:
-    """Return what a checkpoint's notes say; raise ``Refused`` where they are not what was written."""
-    try:  # what the clock has ahead of it may be infinitely far away
+    """Return the content of a checkpoint's JSON file; raise ``Refused`` if it differs from what was written."""
+    try:  # not strict: the clock's next events may be infinitely far away
         found = read_record(notes, CheckpointNotes, strict=False)
         if found["sha256"] != hashlib.sha256(json.dumps(found["content"]).encode()).hexdigest():
             raise Refused(f"{notes} is damaged (its checksum does not fit)")
@@ -188,10 +188,10 @@ def _content(notes: Path) -> dict[str, Any]:
 
 
 def _laid_out(value: Tensor, stride: list[int]) -> Tensor:
-    """Return a copy with these strides. Along one of 0 all entries are the same and share their memory.
+    """Return a copy with these strides. Along a stride of 0 all entries are equal and share their memory.
 
     Raises:
-        ValueError: they are not those of such a tensor.
+        ValueError: no such tensor has these strides.
     """
     if len(stride) != value.ndim:
         raise ValueError(f"{len(stride)} for {value.ndim} dimensions")

@@ -1,4 +1,4 @@
-"""What a run's result depends on besides its configuration: versions, code, device, threads."""
+"""Environment of a run, on which its result depends besides its configuration: versions, code, device, threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words what of two environments differs that a result may depend on, e.g. ``torch 2.10.0 -> 2.11.0``."""
+    """Return the differences of two environments that may change a result, as text, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
     for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
         old, new = (

@@ -1,4 +1,4 @@
-"""What an evaluation finds, in the form in which it is recorded."""
+"""Results of an evaluation, in the form in which they are recorded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ngpd_fl.records.measure import Measure
 
 
 class Average(NamedTuple):
-    """What takes all nodes' parameters in one place.
+    """Results that need all nodes' parameters in one place.
 
     Attributes:
-        value: of the mean of all parameters; mean over nodes where each has images of its own to evaluate on.
-        groups: the same per group, ``[G]``; nan for one without images.
-        others: further measures of it by key.
+        value: the measure of the mean of all parameters; mean over nodes if each has its own images to evaluate on.
+        groups: the same per group, ``[G]``; nan for a group without images.
+        others: further measures of the averaged model by key.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
     """
 
@@ -29,18 +29,18 @@ class Average(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What the task's measure says; a group (a class, or a bin of targets) without images counts as nan.
+    """Values of the task's measure. A group (a class, or a bin of targets) without images has the value nan.
 
-    Models are evaluated on common images or, where data lie at their nodes, each on its node's own.
+    Models are evaluated on common images or, if data lie at their nodes, each on its node's own images.
 
     Attributes:
         measure: accuracy, or the error.
-        nodes: of each evaluated node's own model ("local accuracy"), ``[n]``.
-        own: the same, groups weighted by how often they occur among the node's training images, ``[n]``.
-        groups: per group, mean over those of these nodes whose model was evaluated on images of it, ``[G]``.
-        judges: per group, how many nodes these are, ``[G]``.
+        nodes: value of each evaluated node's own model ("local accuracy"), ``[n]``.
+        own: the same, with groups weighted by their frequency among the node's training images, ``[n]``.
+        groups: value per group, mean over the nodes whose model was evaluated on images of it, ``[G]``.
+        judges: number of these nodes per group, ``[G]``.
         others: further measures by key, of each node's own model, ``[n]``.
-        average: of the averaged model; None where the parameters never meet in one place.
+        average: results of the averaged model; None if the parameters never meet in one place.
     """
 
     measure: Measure
@@ -59,7 +59,7 @@ class Evaluation(NamedTuple):
 
     @classmethod
     def joined(cls, measure: Measure, parts: Sequence[Mapping[str, Sequence[float]]]) -> Evaluation:
-        """Return what several hosts found about their nodes, each as ``part`` says it, as one evaluation."""
+        """Return one evaluation from the parts of several hosts, each as ``part`` returns it."""
 
         def of_nodes(name: str) -> NDArray[np.float64]:
             return np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
@@ -80,11 +80,11 @@ class Evaluation(NamedTuple):
         )
 
     def record(self, places: Sequence[int] | None = None, num_nodes: int | None = None) -> dict[str, Any]:
-        """Return what ``Metrics`` holds of it.
+        """Return the fields of ``Metrics`` that this evaluation determines.
 
         Args:
-            places: the evaluated nodes' indices in the graph; none: all, in order.
-            num_nodes: N; the values of nodes that were not evaluated are nan. None: as many as were.
+            places: the evaluated nodes' indices in the graph. Defaults to all nodes, in order.
+            num_nodes: N; the values of nodes that were not evaluated are nan. Defaults to the number of evaluated ones.
         """
         key, group, average = self.measure.key, self.measure.group, self.average
 

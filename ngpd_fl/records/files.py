@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and a lock that ends with its process."""
+"""Files that are written completely or not at all, and a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from ngpd_fl.config import InputError
 _PARTIAL = ".partial-"
 
 _OLD = re.compile(rf"\.tmp\w{{6}}|.+{re.escape(_PARTIAL)}\d+")
-"""What killed writers of earlier versions left: safetensors' own temporary files, and ours."""
+"""Names of files that killed writers of earlier versions left: temporary files of safetensors, and of this project."""
 
 
 class StillGoing(InputError):
-    """What a folder holds is being written by another process."""
+    """Another process is writing the content of a folder."""
 
 
 @contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Yield a path to write a file or a folder to; in the end it takes the place of ``path``, or is removed.
+    """Yield a path to write a file or a folder to. In the end it replaces ``path``; after an error it is removed.
 
-    It lies in a folder of its own beside ``path``, and so do the temporary files that libraries make next to what they
-    write. That folder is locked while its writer lives: what killed writers have left is removed by the next one.
+    The yielded path lies in a temporary folder beside ``path``, together with the temporary files that libraries make
+    next to their output. That folder is locked while its writer runs. The next writer removes the folders of killed
+    writers.
 
     Args:
-        path: a file, or a folder that is empty or not there.
-        sync: whether all is on disk in the end, first the content, then the name.
+        path: a file, or a folder that is empty or does not exist.
+        sync: whether everything is on disk in the end, first the content, then the name.
     """
     remove_partial(path.parent)
     with _scratch(path) as folder:
@@ -52,13 +53,13 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
-    """Make a folder beside ``path`` that is locked and, in the end, removed."""
+    """Yield a new, locked folder beside ``path``, and remove it in the end."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}{_PARTIAL}", dir=path.parent))
         with ExitStack() as stack:
             with suppress(FileNotFoundError):
                 stack.enter_context(alone_in(folder))
-            if not folder.exists():  # it was taken for a dead writer's before it was locked
+            if not folder.exists():  # another writer removed it before it was locked
                 continue
             try:
                 yield folder
@@ -69,7 +70,7 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Have a folder locked for a while, against every process and thread that locks it as well."""
+    """Hold a lock on a folder, against every process and thread that also locks it."""
     held = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks
@@ -80,14 +81,15 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def remove_partial(folder: Path, *, is_ours: bool = False) -> None:
-    """Remove what writers left unfinished that were killed; what is still being written stays.
+    """Remove the unfinished files of killed writers; files that are still being written stay.
 
     Args:
-        folder: where they wrote.
-        is_ours: whether nobody else can be writing there, so that what earlier versions left is known to be dead.
+        folder: the folder that they wrote to.
+        is_ours: whether no other process can be writing there, so that unfinished files of earlier versions are
+            removed too.
     """
     for path in folder.glob(f".*{_PARTIAL}*/"):
-        with suppress(OSError):  # another one removes it, or the file system has no locks
+        with suppress(OSError):  # another process removes it, or the file system has no locks
             held = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,13 +111,13 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None, *, sync: bool = True
 ) -> None:
-    """Write tensors by name, wherever they are and however they lie in memory, as a ``.safetensors`` file."""
+    """Write tensors by name as a ``.safetensors`` file, on any device and in any memory layout."""
     with written_whole(path, sync=sync) as partial:
         save_file(apart(tensors), partial, metadata)
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors as ``safetensors`` takes them: contiguous, on the CPU, no two in the same memory."""
+    """Return the tensors as ``safetensors`` accepts them: contiguous, on the CPU, no two in the same memory."""
     found: dict[str, Tensor] = {}
     taken = set()
     for name, value in tensors.items():
@@ -127,14 +129,14 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def lock(path: Path, kind: str = "run") -> IO[bytes]:
-    """Return a file, opened and locked until it is closed or the process ends, however it does.
+    """Return a file, opened and locked until it is closed or the process ends in any way.
 
     Args:
-        path: of the file, which is there.
-        kind: what its folder holds, for the error.
+        path: path of the file, which exists.
+        kind: name of the content of its folder, for the error.
 
     Raises:
-        StillGoing: a process that still runs has it locked.
+        StillGoing: a running process has it locked.
     """
     file = path.open("r+b")
     with suppress(OSError):  # some network file systems have no locks
@@ -149,7 +151,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
 
 
 def _sync(path: Path) -> None:
-    """Return once a file, or the names in a folder, are on disk."""
+    """Write a file, or the names in a folder, to disk; return when that is done."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A run's folder on disk: what it holds, written so that nothing recorded is ever lost."""
+"""A run's folder on disk: its files, written so that nothing recorded is ever lost."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from ngpd_fl.records.tensors import read_tensors
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
 
 AVERAGE = "average"
-"""Name of the averaged model among the saved ones; the others are ``node0``, ``node1``, ..."""
+"""Name of the averaged model among the saved models; the others are ``node0``, ``node1``, ..."""
 
 _CUT_SHORT = ("interrupted", "failed")
-"""Status of a run that ended before it was over and knew it; one that was killed has no summary."""
+"""Status of a run that ended early and recorded that; a run that was killed has no summary."""
 
 
 class RunFolder:
     """One run's records.
 
-    ``config.toml`` the whole configuration, ``environment.json`` versions, device and threads, ``metrics.jsonl`` a line
-    per evaluation, ``summary.json`` the result, ``models.safetensors`` final parameters, ``label_counts.json`` each
-    node's training images per class, ``plots/`` pictures. On request the evaluations are in ``tensorboard/`` as well,
-    as event files, those of the virtual clock in ``events.jsonl``, and what an interrupted run goes on from is in
-    ``checkpoints/``.
+    The files are ``config.toml`` (the whole configuration), ``environment.json`` (versions, device and threads),
+    ``metrics.jsonl`` (a line per evaluation), ``summary.json`` (the result), ``models.safetensors`` (final parameters),
+    ``label_counts.json`` (each node's training images per class), and ``plots/`` (pictures). On request there are also
+    ``tensorboard/`` (the evaluations as event files), ``events.jsonl`` (the events of the virtual clock), and
+    ``checkpoints/`` (states from which an interrupted run resumes).
 
-    Whoever writes evaluations has ``config.toml`` locked.
+    The process that writes evaluations holds a lock on ``config.toml``.
 
     Attributes:
         path: the folder.
-        checkpoints: those in it.
+        checkpoints: the checkpoints in it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -62,17 +62,17 @@ class RunFolder:
         checkpoint_every: int | None = None,
         event_log: bool = False,
     ) -> RunFolder:
-        """Make the folder and write what is known before the run.
+        """Make the folder and write everything that is known before the run.
 
         Args:
-            path: the folder; it must be empty or not there.
+            path: the folder; it must be empty or not exist.
             config: the run's configuration.
-            environment: what its result depends on besides.
-            checkpoint_every: rounds from one checkpoint to the next, as far as there are to be any.
-            event_log: whether the events of the virtual clock are to be written.
+            environment: versions, device and threads, on which the result depends too.
+            checkpoint_every: rounds from one checkpoint to the next. Defaults to no checkpoints.
+            event_log: whether the events of the virtual clock will be written.
 
         Raises:
-            InputError: the folder holds something already, or cannot be made.
+            InputError: the folder is not empty, or cannot be made.
         """
         folder = cls(path)
         try:
@@ -94,17 +94,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
-        """Return the folder of an earlier run; raise ``InputError`` where ``path`` holds none."""
+        """Return the folder of an earlier run; raise ``InputError`` if ``path`` holds none."""
         if not cls.holds_run(Path(path)):
             raise InputError(f"{path}: not a run's folder (it should hold config.toml and environment.json)")
         return cls(path)
 
     @classmethod
     def reopen(cls, path: Path | str) -> RunFolder:
-        """Return the folder of a run that was cut short, locked, for the one who goes on with it.
+        """Return the folder of an interrupted run, locked, to resume the run.
 
         Raises:
-            InputError: there is no such run, it is still going or over, or its configuration was changed since.
+            InputError: there is no such run, it is still going or over, or its configuration has changed since.
         """
         folder = cls.open(path)
         try:
@@ -119,19 +119,19 @@ class RunFolder:
         return folder
 
     def stay(self) -> None:
-        """Mean the same folder from now on, whatever becomes the working folder."""
+        """Make the path absolute, so that it stays valid if the working folder changes."""
         self.path = self.path.absolute()
         self.checkpoints = Checkpoints(self.path)
         self._events = self.path / "events.jsonl"
 
     @staticmethod
     def holds_run(path: Path) -> bool:
-        """Return whether ``path`` is the folder of a run, be it finished or not."""
+        """Return whether ``path`` is the folder of a run, finished or not."""
         return (path / "config.toml").is_file() and (path / "environment.json").is_file()
 
     @property
     def way_on(self) -> str:
-        """How the run goes on, e.g. ``"`ngpd-fl resume DIR` goes on"``; empty where it is over, or cannot."""
+        """Hint for resuming the run, e.g. ``"`ngpd-fl resume DIR` goes on"``; empty if it is over or cannot resume."""
         try:
             lock(self.path / "config.toml").close()
             self._check_cut_short()
@@ -150,11 +150,11 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def rewind(self, checkpoint: Checkpoint | None, environment: Mapping[str, Any]) -> list[Metrics]:
-        """Drop what was recorded after a checkpoint (none: everything): the run records it again.
+        """Drop all records after a checkpoint; the run records them again.
 
         Args:
-            checkpoint: the state that the run goes on from.
-            environment: that in which it does; where it is another than before, that is recorded.
+            checkpoint: the state from which the run resumes. None drops all records.
+            environment: the present environment; its differences from the earlier one are recorded.
 
         Returns:
             The evaluations that remain.
@@ -175,13 +175,13 @@ class RunFolder:
         return self.metrics()
 
     def add_counts(self, label_counts: NDArray[np.int64]) -> None:
-        """Write how many training images of each class each node holds, ``[N, C]``: a line per node."""
+        """Write each node's number of training images per class, ``[N, C]``: a line per node."""
         rows = ",\n".join(json.dumps(row) for row in label_counts.tolist())
         write_text(self.path / "label_counts.json", f"[\n{rows}\n]\n")
 
     @property
     def event_files(self) -> Path:
-        """Folder of TensorBoard's event files, which is there only where they are written."""
+        """Folder of TensorBoard's event files, which exists only if they are written."""
         return self.path / "tensorboard"
 
     @property
@@ -207,14 +207,14 @@ class RunFolder:
             self._lock.close()
 
     def config(self, overrides: Mapping[str, Any] | None = None) -> Config:
-        """Return the run's configuration, with ``overrides`` by dotted keys over it."""
+        """Return the run's configuration, with ``overrides`` by dotted keys applied."""
         with naming_version(self.path):
             return recorded_config(self.path / "config.toml", overrides)
 
     def metrics(self) -> list[Metrics]:
-        """Return the evaluations in order, none where the first was not reached.
+        """Return the evaluations in order; empty before the first one.
 
-        A last line that was cut off by a crash is left out; raise ``InputError`` where another is damaged.
+        A last line that a crash cut off is left out; raise ``InputError`` if another line is damaged.
         """
         path = self.path / "metrics.jsonl"
         if not path.exists():
@@ -229,7 +229,7 @@ class RunFolder:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Return the result; raise ``InputError`` where the run has not ended or the file is damaged."""
+        """Return the result; raise ``InputError`` if the run has not ended or the file is damaged."""
         path = self.path / "summary.json"
         if not path.exists():
             raise InputError(f"{self.path}: the run has not ended (no summary.json)")
@@ -237,11 +237,11 @@ class RunFolder:
             return read_record(path, Summary, current_summary)
 
     def environment(self) -> dict[str, Any]:
-        """Return what the result depends on besides the configuration; raise ``InputError`` where it is damaged."""
+        """Return the content of ``environment.json``; raise ``InputError`` if it is damaged."""
         return read_record(self.path / "environment.json", Environment)
 
     def label_counts(self) -> NDArray[np.int64] | None:
-        """Return each node's training images per class, ``[N, C]``; None where the run did not record them."""
+        """Return each node's training images per class, ``[N, C]``; None if the run did not record them."""
         path = self.path / "label_counts.json"
         if not path.exists():
             return None
@@ -274,7 +274,7 @@ class RunFolder:
         return found[model]
 
     def _check_cut_short(self) -> None:
-        """Raise ``InputError`` where the run is over, or cannot go on as it began."""
+        """Raise ``InputError`` if the run is over, or cannot resume as it began."""
         path = self.path
         if (path / "summary.json").exists() and (status := self.summary().get("status")) not in _CUT_SHORT:
             raise InputError(f"{path}: the run is over ({status}); only one that was cut short can be resumed")
@@ -291,7 +291,7 @@ class RunFolder:
 
 
 def require_empty(path: Path) -> None:
-    """Raise ``InputError`` where a folder for new records holds something already."""
+    """Raise ``InputError`` if a folder for new records is not empty."""
     if not any(path.iterdir()):
         return
     way_on = RunFolder(path).way_on if RunFolder.holds_run(path) else ""

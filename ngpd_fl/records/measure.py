@@ -1,4 +1,4 @@
-"""What a run is evaluated by: accuracy where classes are learned, the error where real-valued targets are."""
+"""Measures of evaluation: accuracy for classes, the error for real-valued targets."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 
 class Measure(NamedTuple):
-    """A quantity, its direction, and how it is written.
+    """A quantity, its direction, and its notation.
 
     Attributes:
-        key: in records, e.g. ``mean_accuracy``.
-        name: in words, also as the beginning of a title.
-        short: over a column.
-        label: of an axis, with the unit.
-        group: what examples are grouped by: splits divide by it, and records have a value for each.
-        groups: more than one of them.
-        examples: what the training examples are called.
-        higher_is_better: whether it is.
-        factor: from the recorded number to the one that is shown.
-        form: of the number shown, as ``format`` takes it.
-        unit: what is written after it.
+        key: its key in records, e.g. in ``mean_accuracy``.
+        name: its name in text, also at the beginning of a title.
+        short: its name in the head of a column.
+        label: label of an axis, with the unit.
+        group: name of a group of examples: splits divide by it, and records have a value for each.
+        groups: the plural of ``group``.
+        examples: name of the training examples, in the plural.
+        higher_is_better: whether a higher value is better.
+        factor: factor from the recorded number to the displayed one.
+        form: format specification of the displayed number, for ``format``.
+        unit: text after the displayed number.
     """
 
     key: str
@@ -37,17 +37,17 @@ class Measure(NamedTuple):
 
     @property
     def worst(self) -> str:
-        """``"min"`` or ``"max"``, whichever is the worst."""
+        """Direction of the worst value: ``"min"`` or ``"max"``."""
         return "min" if self.higher_is_better else "max"
 
     def rank(self, value: float) -> float:
-        """Return a number that is the higher the better ``value`` is; one that is not finite is the worst of all."""
+        """Return a number that increases with the quality of ``value``; lowest for a value that is not finite."""
         if not math.isfinite(value):
             return -math.inf
         return value if self.higher_is_better else -value
 
     def text(self, value: float) -> str:
-        """Return an accuracy of 0.9234 as ``92.3 %``, an error of 54.148 as ``54.15``."""
+        """Return a value as text: an accuracy of 0.9234 as ``92.3 %``, an error of 54.148 as ``54.15``."""
         return f"{self.factor * value:{self.form}}{self.unit}" if math.isfinite(value) else "not finite"
 
 
@@ -55,4 +55,4 @@ ACCURACY = Measure("accuracy", "accuracy", "acc.", "accuracy (%)", "class", "cla
 """Share of examples whose class is recognized, in [0, 1]."""
 
 RMSE = Measure("rmse", "RMSE", "RMSE", "RMSE (unit of the targets)", "bin", "bins", "examples", False, 1, "#.4g", "")
-"""Root mean square error in the unit of the targets; of several targets the mean over them."""
+"""Root mean square error in the unit of the targets; the mean over the targets if there are several."""

@@ -1,4 +1,4 @@
-"""What an evaluation records: one line of ``metrics.jsonl``."""
+"""Records of evaluations: the lines of ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ngpd_fl.records.shapes import Amount, Count
 
 
 class Metrics(BaseModel):
-    """One evaluation, whatever is measured. A value that is not finite is recorded as null.
+    """One evaluation by any measure. A value that is not finite is recorded as null.
 
-    What is measured has fields named by ``measure.key``, as ``Accuracies`` and ``Errors`` have them; the properties
-    are for whoever treats both alike, with nan for null.
+    The subclasses ``Accuracies`` and ``Errors`` have the values of the measure in fields named after ``measure.key``.
+    The properties give these values for both subclasses alike, with nan for null.
 
     Attributes:
         round: rounds done; 0 is the common start.
         node_steps: local steps done, summed over the nodes.
         train_seconds: time spent in rounds so far; evaluation is not counted.
-        virtual_seconds: time on the virtual clock; null where the run has none.
-        joules: energy that all nodes have taken by then; null where it is not known of every one.
+        virtual_seconds: time on the virtual clock; null if the run has none.
+        joules: energy that all nodes have used so far; null if it is unknown for any node.
         bytes_sent: payload of all messages so far, lost ones included.
         train_loss: mean over nodes and local steps since the last evaluation.
-        trust_shrink: mean factor of the trust region since the last evaluation; 1 where nothing was shortened.
+        trust_shrink: mean factor of the trust region since the last evaluation; 1 if no step was shortened.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
     """
 
@@ -53,39 +53,39 @@ class Metrics(BaseModel):
 
     @model_validator(mode="after")
     def _lists_are_alike(self) -> Metrics:
-        """Let all lists by node have a value for each of the same nodes, and all others one for each group."""
+        """Require that all lists by node have the same length, and all lists by group too."""
         lists = [(self.measure.group in name.split("_"), len(value)) for name, value in self if isinstance(value, list)]
         if len(set(lists)) != len({of_groups for of_groups, _ in lists}):
             raise ValueError("its lists are not of the same nodes or groups")
         return self
 
     def reaches(self, accuracy: float | None) -> bool:
-        """Return whether the nodes' mean accuracy is at least ``accuracy``; False where none is given."""
+        """Return whether the nodes' mean accuracy is at least ``accuracy``; False if that is None."""
         return accuracy is not None and self.measure is ACCURACY and self.mean >= accuracy
 
     @property
     def mean(self) -> float:
-        """Of the nodes' own models."""
+        """Mean value of the nodes' own models."""
         return self._value("mean_")
 
     @property
     def worst(self) -> float:
-        """Of the worst node."""
+        """Value of the worst node."""
         return self._value(f"{self.measure.worst}_")
 
     @property
     def best(self) -> float:
-        """Of the best node."""
+        """Value of the best node."""
         return self._value("max_" if self.measure.worst == "min" else "min_")
 
     @property
     def mean_own(self) -> float:
-        """Of the nodes' own models on examples distributed as their own."""
+        """Mean value of the nodes' own models on examples distributed as their own."""
         return self._value("mean_own_")
 
     @property
     def averaged_model(self) -> float:
-        """Of the mean of all parameters."""
+        """Value of the mean of all parameters."""
         return self._value("averaged_model_")
 
     @property
@@ -95,7 +95,7 @@ class Metrics(BaseModel):
 
     @property
     def nodes(self) -> list[float]:
-        """Per node."""
+        """Value of each node."""
         return [_nan_if_null(value) for value in getattr(self, self.measure.key)]
 
     def _value(self, prefix: str) -> float:
@@ -103,18 +103,18 @@ class Metrics(BaseModel):
 
 
 class Accuracies(Metrics):
-    """One evaluation of networks that tell classes apart. Accuracies in [0, 1].
+    """One evaluation of classifiers. Accuracies are in [0, 1].
 
-    Models are evaluated on common images or, where the summary's ``evaluated_on`` is ``"own"``, each on its node's own.
+    Models are evaluated on common images or, if the summary's ``evaluated_on`` is ``"own"``, each on its node's own.
 
     Attributes:
         mean_accuracy: of the nodes' own models.
         min_accuracy: of the worst node.
         max_accuracy: of the best node.
         mean_own_accuracy: of the nodes' own models on images distributed as their own.
-        averaged_model_accuracy: of the mean of all parameters, mean over nodes where each judges on its own images;
-            null where the parameters never meet in one place.
-        accuracy: per node; null for one that did not answer.
+        averaged_model_accuracy: of the mean of all parameters, mean over nodes if each has its own images to evaluate
+            on; null if the parameters never meet in one place.
+        accuracy: per node; null for a node that did not answer.
         own_accuracy: per node.
         class_accuracy: per class, mean over the nodes that evaluate on images of it.
         averaged_model_class_accuracy: per class.
@@ -136,7 +136,7 @@ class Accuracies(Metrics):
 class Errors(Metrics):
     """One evaluation of networks that predict real-valued targets: root mean square errors, in the targets' unit.
 
-    Of several targets the mean over them is taken, of R2 too.
+    With several targets, errors and R2 are means over the targets.
 
     Attributes:
         mean_rmse: of the nodes' own models, evaluated as in ``Accuracies``.
@@ -170,19 +170,19 @@ class Errors(Metrics):
 
 
 METRICS: dict[Measure, type[Metrics]] = {kind.measure: kind for kind in (Accuracies, Errors)}
-"""What is measured -> what an evaluation records."""
+"""Classes of evaluations by measure."""
 
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in METRICS}
-"""By their keys."""
+"""Measures by key."""
 
 
 def parse_metrics(line: str) -> Metrics:
-    """Return the evaluation in a line of ``metrics.jsonl``; raise ``ValueError`` where it is damaged."""
+    """Return the evaluation in a line of ``metrics.jsonl``; raise ``ValueError`` if it is damaged."""
     return metrics_of(parse_json(line))
 
 
 def metrics_of(values: Any) -> Metrics:
-    """Return what a line of ``metrics.jsonl`` holds; raise ``ValueError`` where that is no evaluation."""
+    """Return an evaluation from the values of a line; raise ``ValueError`` if they are no evaluation."""
     kinds = [kind for kind in METRICS.values() if isinstance(values, dict) and kind.measure.key in values]
     if len(kinds) != 1:
         raise ValueError("not an evaluation")
@@ -194,7 +194,7 @@ def metrics_of(values: Any) -> Metrics:
 
 
 def null_if_not_finite(value: Any) -> Any:
-    """Return a value, or the entries of a list, as they are recorded."""
+    """Return a value, or a list, with None for numbers that are not finite, as it is recorded."""
     if isinstance(value, list):
         return [null_if_not_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""New folders for records: names that are free, and nothing left behind where nothing was recorded."""
+"""New folders for records, under free names. Folders without records are removed again."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records.folder import require_empty
 
 RUNS = Path("runs")
-"""The parent of folders that no name is given for."""
+"""Parent of the folders without a given name."""
 
 
 @contextmanager
 def new_folder(out: Path | None, name: str) -> Iterator[Path]:
-    """Make a folder for records, and in the end remove again what stayed empty.
+    """Make a folder for records, and in the end remove the new folders that stayed empty.
 
     Args:
-        out: the folder; it must be empty or not there. None: the first free one of ``runs/NAME-1``, ``-2``, ...
-        name: see ``out``.
+        out: the folder; it must be empty or not exist. None means the first free one of ``runs/NAME-1``, ``-2``, ...
+        name: the name to use if ``out`` is None.
 
     Raises:
-        InputError: the folder holds something, or cannot be made.
+        InputError: the folder is not empty, or cannot be made.
     """
     made: list[Path] = []
     try:
@@ -44,12 +44,12 @@ def new_folder(out: Path | None, name: str) -> Iterator[Path]:
 
 
 def plain(name: str) -> str:
-    """Return the name with a hyphen for the colon of an import path, which not every file system takes."""
+    """Return the name with hyphens instead of the colons of import paths, which not every file system accepts."""
     return name.replace(":", "-")
 
 
 def _make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those that it lies in, and note which were made, the outermost first."""
+    """Make a folder and its missing parents, and add the new ones to ``made``, the outermost first."""
     for path in (*reversed(folder.parents), folder):
         if not path.exists():
             path.mkdir()
@@ -57,7 +57,7 @@ def _make(folder: Path, made: list[Path]) -> None:
 
 
 def _first_free(name: str, made: list[Path]) -> Path:
-    """Make ``runs/NAME-1`` or the next that is free; of commands started at once each gets its own."""
+    """Make ``runs/NAME-1`` or the next free one. Commands that run at the same time get different folders."""
     for number in count(1):
         folder = RUNS / f"{name}-{number}"
         with suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""The recorder of a run: its counters and evaluations, whatever computes the nodes."""
+"""The recorder of a run: its counters and evaluations, for every way of computing the nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Progress(NamedTuple):
         rounds: rounds to do.
         node_steps: local steps done, summed over nodes.
         train_seconds: time spent in rounds so far.
-        metrics: this round's evaluation, if there was one.
+        metrics: this round's evaluation; None if there was none.
     """
 
     round: int
@@ -34,39 +34,41 @@ class Progress(NamedTuple):
 
 
 _ABSURD_LOSS = 1e6
-"""A mean training loss, in nats, from which no run comes back to something useful.
+"""A mean training loss, in nats, from which no run recovers.
 
-Cross-entropy grows with the parameters but its gradient does not, so that far too large a step size may leave
-parameters of 1e18 that are finite for ever.
+Cross-entropy grows with the parameters but its gradient does not. So a step size that is far too large may lead to
+parameters of 1e18 that remain finite.
 """
 
 _BEFORE = {"node_steps", "train_seconds", "virtual_seconds", "joules", "bytes_sent", "train_loss", "trust_shrink"}
-"""What the summary says by itself, or what belongs to the rounds before the last evaluation."""
+"""Fields that the summary has itself, or that describe the rounds before the last evaluation."""
 
 _COSTS = ("round", "bytes_sent", "train_seconds", "virtual_seconds", "joules")
-"""What it takes to reach a target."""
+"""Fields that measure the cost of reaching a target."""
 
 _GIVEN = {"config", "num_params", "unused_classes", "folder", "evaluated_on", "clock", "skew", "status", "metrics"}
-"""Attributes that are no counters."""
+"""Attributes that are not counters."""
 
 
 @dataclass
 class RunRecorder:
-    """Counters of a run on its way, and its records as far as there is a folder.
+    """Counters of a running run, and its records if it has a folder.
 
     Attributes:
-        config: what is run.
+        config: the run's configuration.
         num_params: P.
-        unused_classes: those that no node holds.
-        folder: for the evaluations; None: they are not recorded.
+        unused_classes: the classes that no node holds.
+        folder: folder of the evaluations; None if they are not recorded.
         evaluated_on: whether models are evaluated on ``"common"`` images or each on its node's ``"own"``.
-        clock: returns what the run has used by the virtual clock, ``virtual_seconds`` and ``joules`` among it; None: it
-            has no clock.
-        skew: measures of how the nodes' labels differ, and how that lies on the graph; None: not known here.
-        status: the run's end, once it is known.
+        clock: returns the usage by the virtual clock, including ``virtual_seconds`` and ``joules``; None if the run has
+            no clock.
+        skew: measures of the differences between the nodes' labels, and of their position on the graph; None if unknown
+            here.
+        status: the run's final status, once it is known.
+        metrics: the evaluations so far.
         round: rounds done.
         node_steps: local steps done, summed over nodes.
-        retries: layer and factor -> its ``width``, and how often its eigendecomposition failed and what was done then.
+        retries: layer and factor -> its ``width``, and counts of failed eigendecompositions by the remedy applied.
     """
 
     config: Config
@@ -90,7 +92,7 @@ class RunRecorder:
     def add_round(
         self, loss: float, shrink: float, *, round: int, node_steps: int, bytes_sent: int, seconds: float
     ) -> bool:
-        """Count a round; return whether training has left the numbers that mean anything (then it has diverged).
+        """Count a round; return whether training has diverged (its loss is nan or absurdly large).
 
         Args:
             loss: mean training loss of its local steps, in nats.
@@ -98,27 +100,27 @@ class RunRecorder:
             round: rounds done with it, or left out.
             node_steps: its local steps, summed over nodes.
             bytes_sent: its payload, lost messages included.
-            seconds: time that it took.
+            seconds: its duration.
         """
         self.round = round
         self.node_steps += node_steps
         self.train_seconds += seconds
         self.bytes_sent += bytes_sent
-        if not node_steps:  # by the clock, a round may be one in which nobody was there
+        if not node_steps:  # with a virtual clock, a round may have no node online
             return False
         self._losses.append(loss)
         self._shrinks.append(shrink)
         return not loss < _ABSURD_LOSS  # or it is nan
 
     def add_retries(self, retries: Any) -> None:
-        """Count eigendecompositions that failed at first; raise ``InputError`` where another host's counts are odd."""
+        """Count eigendecompositions that failed at first; raise ``InputError`` if the counts are malformed."""
         for factor, counts in checked_retries(retries).items():
             known = self.retries.setdefault(factor, {"width": counts["width"]})
             for how in counts.keys() - {"width"}:
                 known[how] = known.get(how, 0) + counts[how]
 
     def evaluation_is_due(self) -> bool:
-        """Return whether the models are to be evaluated after this round."""
+        """Return whether an evaluation is due after this round."""
         return self.round % self.config.evaluation.every == 0 or self.round == self.config.training.rounds
 
     def add_evaluation(self, measure: Measure, record: Mapping[str, Any]) -> Metrics:
@@ -142,22 +144,22 @@ class RunRecorder:
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """Return all counters, as JSON holds them; ``load`` takes them back. The evaluations are not among them."""
+        """Return all counters in JSON types, for ``load``. The evaluations are not included."""
         return {counter.name: getattr(self, counter.name) for counter in fields(self) if counter.name not in _GIVEN}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned; raise ``ValueError`` where that has other counters."""
+        """Restore the counters that ``state`` returned; raise ``ValueError`` if they are other counters."""
         if odd := sorted(state.keys() ^ self.state().keys()):
             raise ValueError(f"the counter {odd[0]} is {'not known' if odd[0] in state else 'missing'}")
         for name, value in state.items():
             setattr(self, name, value)
 
     def is_at_target(self) -> bool:
-        """Return whether the last evaluation reached the accuracy at which the run is to end."""
+        """Return whether the last evaluation reached the accuracy at which the run ends."""
         return bool(self.metrics) and self.metrics[-1].reaches(self.config.training.until_accuracy)
 
     def progress(self, metrics: Metrics | None) -> Progress:
-        """Return the progress so far, with this round's evaluation if there was one."""
+        """Return the progress so far, with this round's evaluation if there is one."""
         return Progress(self.round, self.config.training.rounds, self.node_steps, self.train_seconds, metrics)
 
     def summary(self) -> dict[str, Any]:
@@ -190,7 +192,7 @@ class RunRecorder:
         }
 
     def _target(self) -> dict[str, Any] | None:
-        """Return the accuracy at which the run was to end, if any, whether it was reached, and the cost until then."""
+        """Return the target accuracy, whether it was reached, and the cost until then; None without a target."""
         wanted = self.config.training.until_accuracy
         if wanted is None:
             return None
@@ -200,6 +202,6 @@ class RunRecorder:
 
 
 def _final(last: Metrics) -> dict[str, Any]:
-    """Return what the summary repeats of the last evaluation: the values that are single numbers."""
+    """Return the values of the last evaluation that the summary repeats: those that are single numbers."""
     values = last.model_dump(exclude=_BEFORE | {f"averaged_model_{last.measure.group}_{last.measure.key}"})
     return {name: value for name, value in values.items() if not isinstance(value, list)}

@@ -1,4 +1,4 @@
-"""From which of its checkpoints a run goes on."""
+"""Choice of the checkpoint from which a run resumes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ngpd_fl.records.folder import RunFolder
 def last_checkpoint(
     folder: RunFolder, environment: Mapping[str, Any], on_event: Callable[[str], None]
 ) -> Checkpoint | None:
-    """Return the last checkpoint that is what was written; None: the run begins again.
+    """Return the last checkpoint that is intact; None if the run begins again.
 
     Args:
-        folder: the run's.
-        environment: in which it goes on.
-        on_event: called with a line for each checkpoint that is damaged, where there is none, and for another
-            environment than before.
+        folder: the run's folder.
+        environment: the present environment.
+        on_event: called with a line for each damaged checkpoint, if there is no checkpoint, and if the environment has
+            changed.
     """
     if changes := differences(folder.environment(), environment):
         on_event(f"{folder.path}: not as when the run began, results may differ: {', '.join(changes)}")

@@ -9,13 +9,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ngpd_fl.config import InputError
 
 Retries = dict[str, dict[str, int]]
-"""Layer and factor -> how a decomposition that failed was done then -> times, and the factor's ``width``."""
+"""Layer and factor -> remedy of a failed decomposition -> number of times, and the factor's ``width``."""
 
 _FORM = TypeAdapter(Retries, config=ConfigDict(strict=True))
 
 
 def checked_retries(found: Any) -> Retries:
-    """Return what was recorded elsewhere; raise ``InputError`` where it is not of that form."""
+    """Return counts that another process recorded; raise ``InputError`` if they are malformed."""
     try:
         retries = _FORM.validate_python(found)
     except ValidationError as error:

@@ -28,7 +28,7 @@ def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a ``.parquet`` that was written; raise ``InputError`` where it is damaged."""
+    """Return the rows of a ``.parquet`` file; raise ``InputError`` if it is damaged."""
     try:
         rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -37,7 +37,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """Return a column of one type: of lists, or of words among numbers, it is text, as JSON has them."""
+    """Return a column of one type: text in JSON form if it holds lists, or numbers mixed with text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         values = [None if value is None else float(value) for value in values]

@@ -1,4 +1,4 @@
-"""What the JSON files of a run must look like to be worked with; further keys are let be."""
+"""Required shapes of a run's JSON files. Further keys are allowed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Age = Annotated[str, StringConstraints(pattern=r"^\d{1,18}$")]
 
 
 class Shape(BaseModel):
-    """Base of all: values are of their types and finite, and nothing is converted."""
+    """Base of all shapes: values have their types and are finite, and nothing is converted."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class ClockAccount(Shape):
-    """What a run has used by the virtual clock, as ``composition.clocked.account`` says it."""
+    """Usage of a run by the virtual clock, as ``composition.clocked.account`` returns it."""
 
     mode: str
     virtual_seconds: Amount
@@ -33,20 +33,20 @@ class ClockAccount(Shape):
 
 
 class PeerAccount(Shape):
-    """Which nodes a peer has hosted."""
+    """Nodes that a peer has hosted."""
 
     nodes: list[Count]
 
 
 class PeerLife(PeerAccount):
-    """``peer.json``: which nodes a peer hosts, how often it has been started, and the last start's number."""
+    """``peer.json``: the nodes that a peer hosts, how often it has been started, and the last start's number."""
 
     life: Count
     incarnation: Count
 
 
 class Target(Shape):
-    """The accuracy at which a run was to end."""
+    """The target accuracy of a run, and its cost."""
 
     mean_accuracy: float
     reached: bool
@@ -75,7 +75,7 @@ class Summary(Shape):
 
 
 class Resumption(Shape):
-    """Where a run went on in another environment."""
+    """A resumption of a run in another environment."""
 
     round: Count
     changes: list[str]
@@ -89,13 +89,13 @@ class Environment(Shape):
 
 
 class CheckpointPlan(Shape):
-    """``plan.json``: how many rounds lie between two checkpoints."""
+    """``plan.json``: the number of rounds from one checkpoint to the next."""
 
     every: int = Field(ge=1, lt=2**63)
 
 
 class CheckpointContent(Shape):
-    """All of a checkpoint that is no tensor, as ``Checkpoints.write`` makes it."""
+    """All of a checkpoint except its tensors, as ``Checkpoints.write`` makes it."""
 
     format: int
     round: Count
@@ -106,7 +106,7 @@ class CheckpointContent(Shape):
 
 
 class CheckpointNotes(Shape):
-    """A checkpoint's JSON file; the checksum comes first, since what it does not fit may be anything."""
+    """A checkpoint's JSON file. The checksum is checked first: content that does not match it may be anything."""
 
     sha256: str
     content: dict[str, Any]

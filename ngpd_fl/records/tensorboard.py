@@ -1,4 +1,4 @@
-"""A run's evaluations as event files, which TensorBoard draws while the run is still going."""
+"""A run's evaluations as event files, which TensorBoard plots while the run is still going."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ TAGS = {
     "class_accuracy": "classes/accuracy",
     "averaged_model_class_accuracy": "classes/averaged_model",
 }
-"""What is recorded under which name, by round: a number as a scalar, a list as a histogram. In regression the names of
-the errors are their own, under ``errors/``."""
+"""Tags of the recorded values, by round: a number as a scalar, a list as a histogram. In regression, errors keep their
+own names, under ``errors/``."""
 
 _BINS = 50
-"""Of a histogram, however many nodes there are: two percent each of 1, or of the largest error."""
+"""Number of bins of a histogram, for any number of nodes: each covers two percent of 1, or of the largest error."""
 
 
 class EventFiles:
     """Event files in a folder; an evaluation is in them when ``add`` returns.
 
-    Numbers are stored as 32-bit floats, as TensorBoard does; one that is missing or not finite leaves a gap.
+    Numbers are stored as 32-bit floats, as TensorBoard does. A missing value, or one that is not finite, leaves a gap.
     """
 
     def __init__(self, path: Path, since: int | None = None) -> None:
-        """Make the folder and a file in it; raise ``InputError`` where tensorboard is not installed.
+        """Make the folder and a file in it; raise ``InputError`` if tensorboard is not installed.
 
         Args:
             path: the folder.
-            since: a round; TensorBoard leaves out what earlier files hold of it and of later ones. None: nothing.
+            since: a round; TensorBoard ignores the values of this and later rounds in earlier files. Defaults to none
+                ignored.
         """
         self._writer: Any = require_tensorboard()(path, purge_step=since)
 
@@ -76,9 +77,9 @@ class EventFiles:
 
 
 def require_tensorboard() -> Any:
-    """Return torch's ``SummaryWriter``, which has no types; raise ``InputError`` where tensorboard is not installed.
+    """Return torch's ``SummaryWriter``, which has no types; raise ``InputError`` if tensorboard is not installed.
 
-    It is imported here and nowhere else: a run without event files does not need the package.
+    Only this function imports it: a run without event files does not need the package.
     """
     try:
         return import_module("torch.utils.tensorboard").SummaryWriter

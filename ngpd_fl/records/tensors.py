@@ -1,4 +1,4 @@
-"""Tensors as all of the project reads them, from ``.safetensors`` files that may be anybody's."""
+"""Safe reading of tensors from ``.safetensors`` files of any origin, for the whole project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ngpd_fl.config.reading import require_file
 
 
 class Saved(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
         tensors: by name, on the CPU.
@@ -25,10 +25,10 @@ class Saved(NamedTuple):
 
 
 def read_tensors(path: Path) -> Saved:
-    """Return a file's tensors; no code runs, and no more memory is taken than the file has bytes.
+    """Return a file's tensors. No code runs, and memory use is bounded by the size of the file.
 
     Raises:
-        InputError: it cannot be read; one line names it.
+        InputError: the file cannot be read; one line names it.
     """
     require_file(path)
     try:

@@ -10,17 +10,17 @@ from typing import Any
 from ngpd_fl.config import Config, InputError, read_json, read_toml, translated
 
 RECORDS = 2
-"""Version of what a run writes, in ``environment.json``. Version 0.1 wrote none; only ``resume`` needs the same one."""
+"""Version of a run's records, in ``environment.json``. ngpd-fl 0.1 wrote none; only ``resume`` needs an equal one."""
 
 _SUMMARY = {"judged_on": "evaluated_on"}
 _SKEW = {"between_neighbours": "between_neighbors", "of_neighbourhoods": "of_neighborhoods"}
 
 
 def recorded_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Return a run's configuration from its ``config.toml``, with ``overrides`` by dotted keys over it.
+    """Return a run's configuration from its ``config.toml``, with ``overrides`` by dotted keys applied.
 
     Raises:
-        InputError: it cannot be read, or has keys that no version knew; the line names the file.
+        InputError: the file cannot be read, or has keys that no version knew; the line names the file.
     """
     values = translated(read_toml(path))
     try:
@@ -30,7 +30,7 @@ def recorded_config(path: Path, overrides: Mapping[str, Any] | None = None) -> C
 
 
 def current_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a ``summary.json`` of any version under today's names."""
+    """Return the content of a ``summary.json`` of any version under current names."""
     current = {_SUMMARY.get(name, name): value for name, value in summary.items()}
     if isinstance(skew := current.get("skew"), Mapping):
         current["skew"] = {_SKEW.get(name, name): value for name, value in skew.items()}
@@ -41,7 +41,7 @@ def current_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def written_by(folder: Path) -> str | None:
-    """Return the version of ngpd-fl that began a run, from its folder; None where that is not known."""
+    """Return the version of ngpd-fl that began a run, from its folder; None if it is unknown."""
     try:
         version = read_json(folder / "environment.json")["packages"]["ngpd-fl"]
     except (InputError, KeyError, TypeError, IndexError):
@@ -51,7 +51,7 @@ def written_by(folder: Path) -> str | None:
 
 @contextmanager
 def naming_version(folder: Path) -> Iterator[None]:
-    """Let an error about records in ``folder`` name the version that wrote them as well."""
+    """Add the version that wrote the records in ``folder`` to errors about them."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: the one place where they are put together."""
+"""Training: the parts of a run, built from its configuration."""
 
 from ngpd_fl.training.engine_choice import make_clock, make_engine
 from ngpd_fl.training.job import Job, build_strategy, compose

@@ -34,7 +34,7 @@ def make_baseline(job: Job) -> BaselineEngine:
 
 
 def _factor_bytes(job: Job, start: Tensor) -> int:
-    """Return the bytes of one node's Kronecker factors; 0 where the strategy has none."""
+    """Return the bytes of one node's Kronecker factors; 0 if the strategy has none."""
     curvature = getattr(job.strategy, "curvature", None)
     if not isinstance(curvature, KFAC):
         return 0

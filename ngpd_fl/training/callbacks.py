@@ -1,4 +1,4 @@
-"""Callbacks: what is called at the steps of the training loop, and those that come with the project."""
+"""Callbacks for the steps of the training loop, and the callbacks of this project."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Something to do at the steps of a run; a subclass overrides the methods that it needs.
+    """Actions at the steps of a run. A subclass overrides the methods that it needs.
 
-    Of ``run``, ``run.config`` is the configuration, ``run.metrics`` the evaluations so far, ``run.engine.params()`` the
-    parameters of every node, ``[N, P]``; ``run.stop()`` ends the run before its next round. An exception ends it too,
-    as failed, after what was recorded has been completed.
+    ``run.config`` is the configuration, ``run.metrics`` the evaluations so far, and ``run.engine.params()`` the
+    parameters of every node, ``[N, P]``. ``run.stop()`` ends the run before its next round. An exception ends it too,
+    with the status failed, after the records have been completed.
     """
 
     def on_start(self, run: TrainingLoop) -> None:
@@ -27,14 +27,14 @@ class Callback:
         """Act after a round and its evaluation, and once before the first round."""
 
     def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
-        """Act after an evaluation, which is on disk by then where the run is recorded; the first is of the start."""
+        """Act after an evaluation, which is already on disk if the run is recorded; the first is of the start."""
 
     def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
-        """Act after the end, whatever it was; the records are complete by then."""
+        """Act after any end of the run; the records are already complete."""
 
 
 class ProgressReport(Callback):
-    """Passes the progress to a function: that of the start, then that of every round."""
+    """Passes the progress to a function: at the start, then after every round."""
 
     def __init__(self, report: Callable[[Progress], None]) -> None:
         """Report to a function."""

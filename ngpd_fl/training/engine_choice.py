@@ -1,4 +1,4 @@
-"""The engine of a run and, where it has one, its virtual clock."""
+"""The engine of a run and, if it has one, its virtual clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ngpd_fl.training.job import Job
 
 
 def make_clock(job: Job, on_round: Callable[[Sequence[Event]], None] = lambda events: None) -> VirtualClock | None:
-    """Return the run's clock, at its beginning; None where it has none.
+    """Return the run's clock, at its beginning; None if it has none.
 
     Args:
         job: the run.
@@ -44,7 +44,7 @@ def make_clock(job: Job, on_round: Callable[[Sequence[Event]], None] = lambda ev
 
 
 def make_engine(job: Job, clock: VirtualClock | None) -> Engine:
-    """Return the engine of the whole network, by the clock if there is one."""
+    """Return the engine of the whole network, which follows the clock if there is one."""
     if job.config.training.baseline is not None:
         return make_baseline(job)
     if clock is None:

@@ -1,4 +1,4 @@
-"""The parts of a run, put together from its configuration."""
+"""The parts of a run, built from its configuration."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Job:
         dataset: the images.
         counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
-        evaluated: the images of evaluation: a split for all nodes' models or, by the node's index, one for each.
+        evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.
         model: the network; its parameters are the nodes' common start.
-        objective: what the algorithm minimizes, with its curvature for one of second order.
+        objective: the function that the algorithm minimizes, with its curvature for a second-order algorithm.
         strategy: the algorithm.
         minibatches: batches and draws of every node.
         device: the torch device that computes.
-        devices: the nodes' devices by the virtual clock; empty where the run has no clock.
+        devices: the nodes' devices for the virtual clock; empty if the run has no clock.
     """
 
     config: Config
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def engine_settings(self) -> EngineSettings:
-        """The run as an engine computes it."""
+        """The settings of the run for an engine."""
         training = self.config.training
         return EngineSettings(
             self.strategy,
@@ -92,7 +92,7 @@ class Job:
 
     @property
     def skew(self) -> dict[str, float]:
-        """Measures, by name, of the differences between the nodes' labels, and of how these lie on the graph."""
+        """Measures, by name, of the differences between the nodes' labels, and of their position on the graph."""
         of_nodes = asdict(label_skew(self.counts))
         return (
             of_nodes | asdict(neighborhood_skew(self.counts, self.topology))
@@ -106,11 +106,11 @@ class Job:
         return "common" if isinstance(self.evaluated, Split) else "own"
 
     def take_retries(self) -> dict[str, dict[str, int]]:
-        """Return which decompositions of curvature failed at first since the last call; see ``Retries.take``."""
+        """Return the decompositions of curvature that failed at first since the last call; see ``Retries.take``."""
         return self.objective.retries.take() if isinstance(self.objective, KFAC) else {}
 
     def evaluate(self, params: Tensor, nodes: Sequence[int] | None = None, *, average: bool = True) -> Evaluation:
-        """Evaluate the parameters ``[n, P]`` of nodes, by default of all, and perhaps the mean of them."""
+        """Evaluate the parameters ``[n, P]`` of nodes and, if ``average``, their mean. Defaults to all nodes."""
         nodes = range(self.topology.num_nodes) if nodes is None else nodes
         evaluated = self.evaluated if isinstance(self.evaluated, Split) else [self.evaluated[node] for node in nodes]
         return evaluate(self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average)
@@ -121,10 +121,10 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
 
     Args:
         config: the whole run.
-        hosted: the nodes of this process, by default all. Where data lie at their nodes, only theirs are read.
+        hosted: the nodes of this process. Defaults to all nodes. If data lie at their nodes, only theirs are read.
 
     Raises:
-        InputError: something does not fit; one line says what.
+        InputError: parts do not fit together; one line names the problem.
     """
     device = pick_device(config)
     dtype = DTYPES[config.engine.dtype]
@@ -195,7 +195,7 @@ def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
 def build_objective(
     config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]
 ) -> SupervisedObjective | KFAC:
-    """Return the network's loss, -log p of the likelihood, with its curvature where the algorithm uses that."""
+    """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it."""
     decay, options = config.training.weight_decay, config.strategy
     if isinstance(options, NaturalGradientOptions):
         return KFAC(model, likelihood, input_shape, options, decay)

@@ -1,4 +1,4 @@
-"""The training loop of every run: in one process, of a peer, and on Flower's server."""
+"""The training loop of every run: in one process, in a peer, and on Flower's server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ngpd_fl.training.callbacks import Callback
 
 
 class Trainable(Protocol):
-    """The nodes of a run, wherever they are computed."""
+    """The nodes of a run, in this process or in others."""
 
     @property
     def engine(self) -> Any:
@@ -25,20 +25,20 @@ class Trainable(Protocol):
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for other processes in rounds; they are no training time."""
+        """Seconds spent waiting for other processes in rounds; they do not count as training time."""
 
     @property
     def is_over(self) -> bool:
-        """Whether no node is left that would do a round."""
+        """Whether no node is left to do a round."""
 
     def start(self) -> None:
-        """Get ready for the first round."""
+        """Prepare for the first round."""
 
     def run_round(self) -> RoundInfo:
         """Run a round."""
 
     def evaluate(self, is_last: bool) -> tuple[Measure, Mapping[str, Any]]:
-        """Evaluate the models, perhaps for the last time; return the measure, and what ``Evaluation.record`` does."""
+        """Evaluate the models; return the measure, and values as from ``Evaluation.record``."""
 
 
 class TrainingLoop:
@@ -48,7 +48,7 @@ class TrainingLoop:
         trainable: the nodes.
         recorder: counts rounds and records evaluations.
         callbacks: called in this order.
-        stop_status: status that the run was stopped with; None where it goes on.
+        stop_status: status with which the run was stopped; None if it continues.
     """
 
     def __init__(self, trainable: Trainable, recorder: RunRecorder, callbacks: Sequence[Callback] = ()) -> None:
@@ -83,7 +83,7 @@ class TrainingLoop:
         self.stop_status = status
 
     def train(self) -> None:
-        """Train to the end: all rounds, divergence, a stop, or no node that is left."""
+        """Train until all rounds are done, training diverges, the run is stopped, or no node is left."""
         recorder = self.recorder
         for callback in self.callbacks:
             callback.on_start(self)
@@ -96,11 +96,11 @@ class TrainingLoop:
             # 2. Run a round and count it.
             has_diverged = self._run_round()
 
-            # 3. Evaluate where it is due, and at the end.
+            # 3. Evaluate if it is due, and at the end.
             is_last = has_diverged or not self._has_rounds()
             metrics = self._evaluate(is_last) if is_last or recorder.evaluation_is_due() else None
 
-            # 4. See whether parameters or the loss left the numbers that mean anything.
+            # 4. Check whether the parameters or the loss have diverged.
             if has_diverged or (metrics is not None and metrics.has_average and metrics.consensus_distance is None):
                 recorder.status = "diverged"
 

@@ -50,8 +50,8 @@ class LocalNodes:
             job: the run's parts.
             engine: computes the nodes.
             folder: for the records; None: nothing is written.
-            clock: the virtual clock that the engine follows; None where the run has none.
-            skew: whether all nodes' labels are known here, to be compared.
+            clock: the virtual clock that the engine follows; None if the run has none.
+            skew: whether all nodes' labels are known here, so that they can be compared.
         """
         self.job = job
         self.engine = engine
@@ -79,14 +79,14 @@ class LocalNodes:
 
     @property
     def is_over(self) -> bool:
-        """Whether no node is left that would do a round."""
+        """Whether no node is left to do a round."""
         return self._clock is not None and self._clock.is_over
 
     def start(self) -> None:
-        """Get ready for the first round: there is nothing to do."""
+        """Prepare for the first round. Nothing to do."""
 
     def run_round(self) -> RoundInfo:
-        """Run a round; it is over on the device as well when this returns."""
+        """Run a round; the device has finished it when this returns."""
         with deferred() if self.waits_for_nobody else nullcontext():
             info: RoundInfo = self.engine.run_round()
             if self.job.device.type == "cuda":
@@ -101,7 +101,7 @@ class LocalNodes:
         return evaluation.measure, evaluation.record()
 
     def complete(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
-        """Train to the end, whatever it is, and complete the records, also where it is an exception.
+        """Train to the end and complete the records, also after an exception.
 
         Returns:
             The summary. Its status is ``"interrupted"`` after ``KeyboardInterrupt`` and ``"failed"`` after anything
@@ -140,11 +140,11 @@ class LocalNodes:
         self.folder.checkpoints.write(self.round, tensors, rest)
 
     def restore(self, environment: Mapping[str, Any], on_event: Callable[[str], None]) -> Checkpoint | None:
-        """Take up the state of the last checkpoint that can be read, and return it; None: there is none.
+        """Restore the state of the last readable checkpoint, and return it; None if there is none.
 
         Args:
-            environment: that in which the run goes on.
-            on_event: called with a line for whatever is not as it was.
+            environment: the present environment.
+            on_event: called with a line for each damaged checkpoint and each change.
 
         Raises:
             InputError: the checkpoint is of another network; nothing was changed in the folder.
@@ -178,18 +178,18 @@ class Checkpointing(Callback):
         self._begin = nodes.round
 
     def on_round(self, run: TrainingLoop, progress: Progress) -> None:
-        """Write a checkpoint where it is due, or where the run is interrupted; none of parameters that diverged."""
+        """Write a checkpoint if it is due, or if the run is interrupted; never after divergence."""
         is_due = progress.round > self._begin and progress.round % self._every == 0
         if (is_due or run.stop_status == "interrupted") and run.recorder.status != "diverged":
             self._nodes.write_checkpoint()
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return what a run's result depends on besides its configuration, its data included."""
+    """Return the environment on which a run's result depends besides its configuration, including its data."""
     return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
 
 
 def check_checkpoint_every(rounds: int | None) -> None:
-    """Raise ``InputError`` where checkpoints cannot be so many rounds apart; None: there are none."""
+    """Raise ``InputError`` if checkpoints cannot be ``rounds`` apart; None means no checkpoints."""
     if rounds is not None and rounds < 1:
         raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")

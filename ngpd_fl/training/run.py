@@ -60,15 +60,15 @@ def run(
         event_log: whether the virtual clock's events go into ``out/events.jsonl``, which ``devices.replay`` reads.
 
     Returns:
-        The result; ``summary["status"]`` is ``"finished"`` or, where parameters became nan or infinite or the loss
-        absurd, ``"diverged"``. A run that ended early because it reached ``training.until_accuracy``, or because a
-        callback stopped it, is finished too; ``summary["target"]`` says whether the accuracy was reached, and at what
-        cost.
+        The result; ``summary["status"]`` is ``"finished"`` or, if parameters became nan or infinite or the loss
+        absurdly large, ``"diverged"``. A run that ended early because it reached ``training.until_accuracy``, or
+        because a callback stopped it, is finished too; ``summary["target"]`` records whether the accuracy was reached,
+        and at what cost.
 
     Raises:
         InputError: the configuration cannot be run; nothing was written.
-        KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
-        Exception: whatever a callback raised, after what was recorded has been completed (status ``"failed"``).
+        KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
+        Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
     if tensorboard:
         require_tensorboard()
@@ -101,26 +101,24 @@ def resume(
     on_event: Callable[[str], None] = warnings.warn,
     trust_code: bool = False,
 ) -> Result:
-    """Go on with a run that was cut short, as if it never had been: the result is the same bit for bit.
+    """Resume an interrupted run; the result is bit for bit that of an uninterrupted run.
 
-    It goes on from the last checkpoint that is what was written, else from the beginning. What was recorded after that
-    is recorded again.
+    The run resumes from its last intact checkpoint, or else from the beginning. Later records are written again.
 
     Args:
         out: the run's folder.
         callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
-        on_event: called with a line for whatever is not as it should be: a damaged checkpoint, other code or data than
-            before.
+        on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Returns:
         The result, as ``run`` returns it, of all rounds.
 
     Raises:
-        InputError: there is no run in the folder that can go on; nothing was changed.
-        KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
-        Exception: whatever a callback raised, after what was recorded has been completed (status ``"failed"``).
+        InputError: the folder holds no run that can resume; nothing was changed.
+        KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
+        Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
     check_checkpoint_every(checkpoint_every)
     with closing(RunFolder.reopen(out)) as folder:
@@ -148,7 +146,7 @@ def _prepare(job: Job, folder: RunFolder | None, event_log: bool) -> LocalNodes:
 def _complete(
     nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None, event_files: TensorBoard | None
 ) -> Result:
-    """Train to the end with all callbacks in their order: a user's see an evaluation that is on disk already."""
+    """Train to the end with all callbacks in order: a user's callbacks see an evaluation that is already on disk."""
     callbacks: list[Callback] = [] if event_files is None else [event_files]
     callbacks += [*user, EarlyStop(nodes.recorder.is_at_target)]
     if checkpoint_every is not None:

@@ -1,9 +1,9 @@
 """The ClientApp: hosts some of the network's nodes and answers the server.
 
-``query`` who am I; ``train`` take in what the neighbors sent in the last round, take a round's local steps, and send;
-``evaluate`` take in the last round's messages and evaluate the models. Round numbers are checked: a message that comes
-twice or late changes nothing. ``train.peer`` is all there is where nodes talk to each other directly: see that their
-process runs, and tell what it has recorded.
+``query`` identifies the client. ``train`` reads the neighbors' messages of the last round, runs a round's local steps,
+and sends new messages. ``evaluate`` reads the last round's messages and evaluates the models. Round numbers are
+checked: a repeated or late message changes nothing. If nodes talk to each other directly, only ``train.peer`` is used:
+it keeps their process running and returns its records.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ working_folder_last()  # Ray has put it first
 
 
 class Refusal(Exception):
-    """A message that this client cannot follow as things are; the reason goes to the server."""
+    """A message that this client cannot follow in its present state; the reason goes to the server."""
 
 
 @app.query()
 def query(message: Message, context: Context) -> Message:
-    """Say which client this is, what code it runs, and what only the data and the network tell."""
+    """Return the client's number, its code version, and properties of its data and model."""
     client, job, flower = _self(context)
     nodes = flower.hosted(client, job.topology.num_nodes)
     note = {
@@ -61,7 +61,7 @@ def query(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Take in the messages of the last round, take this round's local steps, and return what leaves."""
+    """Read the messages of the last round, run this round's local steps, and return the outgoing messages."""
 
     def act(host: Host, number: int) -> RecordDict:
         if number <= host.worked:
@@ -77,7 +77,7 @@ def train(message: Message, context: Context) -> Message:
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """Take in the messages of the last round and return how good the models are, and the models if they are wanted."""
+    """Read the messages of the last round; return the evaluation of the models and, if requested, the models."""
 
     def act(host: Host, number: int) -> RecordDict:
         if number <= host.worked:  # a client that missed rounds is evaluated as it stands
@@ -95,7 +95,7 @@ def evaluate(message: Message, context: Context) -> Message:
 
 @app.train("peer")
 def tend(message: Message, context: Context) -> Message:
-    """See that the process runs that the nodes are in, and return what it has recorded since the server's last look."""
+    """Keep the process of the nodes running, and return its records since the server's last request."""
     asked = wire.noted(message.content)
     client, given, _, flower = _setting(context)
     keys = context.node_config.get("peer-keys")
@@ -116,7 +116,7 @@ def tend(message: Message, context: Context) -> Message:
 
 
 def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
-    """Fetch the client's state, act, keep the state, and reply; or say why not, with nothing changed."""
+    """Fetch the client's state, act, keep the state, and reply. A refusal gives the reason and changes nothing."""
     asked = wire.noted(message.content)
     client, job, flower = _self(context)
     keeper = Keeper(context, client, _state_dir(context, flower))
@@ -147,7 +147,7 @@ def _state_dir(context: Context, flower: run_config.FlowerConfig) -> Path | None
 
 
 def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
-    """Return which client this is, the parts of the run, and how it goes through Flower."""
+    """Return the client's number, the parts of the run, and its settings in Flower."""
     client, _, config, flower = _setting(context)
     torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
     apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
@@ -156,7 +156,7 @@ def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
 
 
 def _setting(context: Context) -> tuple[int, dict[str, run_config.Plain], Config, run_config.FlowerConfig]:
-    """Return which client this is, and the run's configuration as it is here: as it came, and read."""
+    """Return the client's number, and the run's configuration with local changes: its plain values, and parsed."""
     given = dict(context.run_config)
     if folder := context.node_config.get("data-dir"):
         given["data.data_dir"] = folder
@@ -175,5 +175,5 @@ def _read(given: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_
 
 @lru_cache(maxsize=64)  # clients that share their data share one, those with data of their own have one each
 def _job(toml: str, nodes: range | None) -> Job:
-    """Compose a run's parts once in a process: its clients share them, unless each has data of its own."""
+    """Compose a run's parts once per process: its clients share them, unless each has its own data."""
     return compose(Config(**parse_toml(toml)), nodes)

@@ -16,13 +16,13 @@ from strategies import StepInfo
 
 
 class Host:
-    """A group of nodes and where it is.
+    """A group of nodes and its progress.
 
     Attributes:
         job: the run.
         group: the nodes.
-        worked: the last round whose local steps were taken; -1: none.
-        read: the last round whose messages were taken in.
+        worked: the last round whose local steps were run; -1 if none.
+        read: the last round whose messages were read; -1 if none.
     """
 
     def __init__(self, job: Job, nodes: Sequence[int]) -> None:
@@ -32,16 +32,16 @@ class Host:
         self.worked = self.read = -1
 
     def catch_up(self, number: int, messages: NodeMessages) -> None:
-        """Take in the messages of the last round that was worked; ``messages`` are of round ``number``.
+        """Read the messages of the last round whose steps were run; ``messages`` are of round ``number``.
 
-        Where that is another one, those of the round in question never came: they are lost.
+        If these are different rounds, the messages of the former never arrived: they are lost.
         """
         if self.read < self.worked:
             self.group.read(self.worked, from_wire(messages) if number == self.worked else NOTHING)
             self.read = self.worked
 
     def work(self, number: int) -> tuple[StepInfo, NodeMessages]:
-        """Take the local steps of round ``number``; return what they gave and what leaves for nodes elsewhere."""
+        """Run the local steps of round ``number``; return their results and the messages for nodes elsewhere."""
         if self.worked < 0 < number:  # the round that would have estimated the curvature first was missed
             self.group.has_forgotten = True
         work = self.group.work(number)
@@ -63,7 +63,7 @@ class Host:
 
 
 def to_wire(messages: OutgoingMessages, per_edge: Sequence[str]) -> NodeMessages:
-    """Return messages as Flower carries them."""
+    """Return messages in Flower's form."""
     payload = {
         f"{'edge' if field in per_edge else 'node'}/{field}/{source}": Array(value.detach().numpy())
         for field, values in messages.payload.items()
@@ -73,7 +73,7 @@ def to_wire(messages: OutgoingMessages, per_edge: Sequence[str]) -> NodeMessages
 
 
 def from_wire(messages: NodeMessages) -> OutgoingMessages:
-    """Return messages from elsewhere as a group of nodes reads them."""
+    """Return messages from elsewhere in the form that a group of nodes reads."""
     payload: dict[str, dict[int, Tensor]] = {}
     for name, value in messages.payload.items():
         _, field, source = name.split("/")

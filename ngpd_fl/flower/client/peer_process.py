@@ -1,8 +1,8 @@
 """A client's nodes as a process of its own, which talks to its neighbors directly and outlives Flower's messages.
 
-``PeerProcess`` is that process as the client sees it who answers the server: started once, looked after from then on.
-All that the two know of each other lies in a folder. A lock that the process has from its first moment on tells that it
-runs; a lease, renewed with every message of the server, that it is wanted.
+``PeerProcess`` represents that process in the client, which answers the server: it starts the process and keeps it
+running. The two share information only in a folder. The process holds a lock there from its start, which shows that it
+runs. A lease, renewed with every message of the server, shows that the process is still needed.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from ngpd_fl.records.files import written_whole
 from ngpd_fl.training.callbacks import ProgressReport
 
 _ENDING = 20.0
-"""Seconds that a process has to end that is not wanted any more: a round may be under way."""
+"""Seconds that a process has to end when it is no longer needed: a round may be in progress."""
 
 _TELL = 0.5
-"""Seconds at least between two notes of the round that the process is in."""
+"""Shortest time between two progress reports of the process, in seconds."""
 
 _OVER = ("finished", "diverged")
 """Status of a run that needs no further process."""
 
 
 class Order(NamedTuple):
-    """What the process is told.
+    """Input of the process.
 
     Attributes:
-        given: the run's configuration, as Flower has it.
-        client: which client this is.
-        keys: folder with certificate and key; None: no TLS, which goes on one machine only.
-        run: tells this run from all others.
+        given: the run's configuration in Flower's form.
+        client: the client's number.
+        keys: folder with certificate and key; None for no TLS, which is possible on one machine only.
+        run: identifier of the run.
     """
 
     given: Mapping[str, Plain]
@@ -60,7 +60,7 @@ class Order(NamedTuple):
 
 
 class _Files:
-    """What lies where in the folder that both sides share."""
+    """Paths in the folder that both sides share."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,12 +73,12 @@ class _Files:
         self.error = folder / "error"
 
     def add_event(self, what: str) -> None:
-        """Note something that did not go as it should, with the round."""
+        """Record a problem, with the round."""
         with self.events.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"round": self.told()["round"], "what": what}) + "\n")
 
     def told(self) -> dict[str, Any]:
-        """Return where the process was when it last said so."""
+        """Return the last progress report of the process."""
         found: dict[str, Any] = {"round": 0, "node_steps": 0, "train_seconds": 0.0}
         with suppress(FileNotFoundError, ValueError):  # not yet, or a loss of power came before it was on disk
             found = json.loads(self.progress.read_text())
@@ -86,22 +86,22 @@ class _Files:
 
 
 class PeerProcess:
-    """The process of one client in one run, from outside."""
+    """The process of one client in one run, seen from outside."""
 
     def __init__(self, home: Path, is_kept: bool) -> None:
-        """Name its folder, and say whether that stays when the run has ended."""
+        """Name its folder ``home``, which stays after the end of the run if ``is_kept``."""
         self._home = home
         self._is_kept = is_kept
         self._files = _Files(home)
 
     @classmethod
     def of(cls, run_id: int, client: int, state_dir: Path | None) -> Self:
-        """Return a client's in Flower's run; without a ``state_dir`` its folder lies where the run's end removes it."""
+        """Return a client's process in Flower's run; without a ``state_dir``, the end of the run removes its folder."""
         home = state_dir / f"run-{run_id}" if state_dir else scratch(run_id)
         return cls(home / f"peer{client}", state_dir is not None)
 
     def tend(self, order: Order) -> bool:
-        """Renew the lease, and start the process where it does not run; return whether it had run before."""
+        """Renew the lease, and start the process if it does not run; return whether that was a restart."""
         files = self._files
         is_new = not files.order.exists()
         self._home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,11 +134,11 @@ class PeerProcess:
         return not is_new
 
     def news(self, round: int, events: int) -> dict[str, Any]:
-        """Return where it is and what it has recorded, in values that a message holds.
+        """Return its progress and new records, in values that a message can hold.
 
         Args:
             round: the last round whose evaluation is known.
-            events: how many of the events are known.
+            events: the number of events that are known.
         """
         files, is_running, told = self._files, self.is_running(), self._files.told()  # before what they speak of
         metrics = [each for each in RunFolder(files.records).metrics() if each.round > round]
@@ -151,27 +151,27 @@ class PeerProcess:
         }
 
     def models(self) -> dict[str, Any]:
-        """Return the nodes' parameters by node and name, as far as it has ended."""
+        """Return the nodes' parameters by node and name; empty if the process has not ended."""
         if self.is_running() or not (self._files.records / "models.safetensors").exists():
             return {}
         return RunFolder(self._files.records).models()
 
     def stop(self) -> None:
-        """Let it end, with a checkpoint where it has not come to its end yet."""
+        """Stop the process; it writes a checkpoint if its run is not over."""
         self._files.lease.unlink(missing_ok=True)
         deadline = time.monotonic() + _ENDING
         while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def clear(self) -> None:
-        """Remove what is not to stay."""
+        """Remove the folder, unless it is kept."""
         if not self._is_kept:
             shutil.rmtree(self._home, ignore_errors=True)
             with suppress(OSError):  # another client's lies there
                 self._home.parent.rmdir()
 
     def is_running(self) -> bool:
-        """Return whether the process is there."""
+        """Return whether the process is running."""
         if not self._files.lock.exists():
             return False
         with self._files.lock.open("rb") as lock:
@@ -182,7 +182,7 @@ class PeerProcess:
         return False
 
     def status(self) -> str:
-        """Return how it has ended; empty where it has not, or died."""
+        """Return its final status; empty if it has not ended, or died."""
         return str(self._summary().get("status", ""))
 
     def _summary(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class PeerProcess:
         return folder.summary() if (folder.path / "summary.json").exists() else {}
 
     def _stop_others(self) -> None:
-        """Stop this client's processes of earlier runs, whose server may have gone without a word."""
+        """Stop this client's processes of earlier runs, whose server may have ended without notice."""
         if self._is_kept:
             for home in self._home.parent.parent.glob(f"run-*/{self._home.name}"):
                 if home != self._home:
@@ -198,7 +198,7 @@ class PeerProcess:
 
 
 def main(folder: Path) -> None:
-    """Be the process: run the nodes as the order says, and leave the reason where that fails."""
+    """Run the nodes according to the order in ``folder``; write the reason of a failure there."""
     files = _Files(folder)
     try:
         _run(files, Order(**json.loads(files.order.read_text())))
@@ -236,13 +236,13 @@ def _run(files: _Files, order: Order) -> None:
             is_over=lambda: told.is_set() or is_silent(),
             on_event=files.add_event,
         )
-    if summary["status"] == "failed":  # another process would not mend that
+    if summary["status"] == "failed":  # a restart would not help
         skipped = summary["peer"]["rounds_skipped"]
         raise RuntimeError(f"{skipped} of {summary['rounds_planned']} rounds were left out to join the neighbors")
 
 
 def _watch(lease: Path, seconds: float) -> Callable[[], bool]:
-    """Return what says whether the lease is gone, or was not renewed for some seconds; clocks may be set meanwhile."""
+    """Return a check whether the lease is gone, or was not renewed for ``seconds``; robust to changes of the clock."""
     renewed, since = -1, time.monotonic()
 
     def is_silent() -> bool:

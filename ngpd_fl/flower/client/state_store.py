@@ -1,10 +1,10 @@
-"""Where a client's state is between two messages.
+"""Storage of a client's state between two messages.
 
-Parameters, duals and the state of links lie in Flower's ``context.state``, which travels with every message. Where all
-processes that may get the next message share a machine, that would be for nothing: then they lie in a scratch folder
-of this machine, and the context says which they are. Curvature is large and can be estimated again: it is in the
-scratch folder in any case. With a ``state_dir`` all of it is on disk as well, for a client that is restarted. A process
-that has the newest state already takes it as it is.
+Parameters, duals and the state of links lie in Flower's ``context.state``, which travels with every message. If all
+processes that may get the next message share a machine, this transfer is unnecessary: the state then lies in a scratch
+folder of this machine, and the context identifies it. Curvature is large and can be estimated again, so it is always in
+the scratch folder. With a ``state_dir``, everything is also on disk, for a client that is restarted. A process that
+already holds the newest state uses it directly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TENSORS, _WHERE = "tensors", "where"
 
 
 class StateLost(Exception):
-    """A client does not have the state that it had when it last answered."""
+    """A client no longer has the state of its last answer."""
 
 
 class _Newest(NamedTuple):
@@ -46,17 +46,23 @@ class _Newest(NamedTuple):
 
 
 _in_process: OrderedDict[tuple[int, int], _Newest] = OrderedDict()
-"""The clients whose last message this process had, the last one last."""
+"""Clients whose last message this process handled, the most recent last."""
 
 _UNKNOWN_MEMORY = 4 << 30
-"""What a machine is taken to have that does not tell."""
+"""Assumed memory, in bytes, of a machine that does not report it."""
 
 
 class Keeper:
     """Keeps the state of one client of one run."""
 
     def __init__(self, context: Context, client: int, state_dir: Path | None) -> None:
-        """Take Flower's context, which client this is, and the folder for its state."""
+        """Prepare the storage.
+
+        Args:
+            context: Flower's context of the run.
+            client: the client's number.
+            state_dir: folder for its state on disk; None for no copy there.
+        """
         self._context = context
         self._client = client
         self._key = (context.run_id, client)
@@ -64,14 +70,14 @@ class Keeper:
         self.lost_curvature = False
 
     def fetch(self, make: Callable[[], Host], known: int) -> Host:
-        """Return the client as it was when it last answered.
+        """Return the client in the state of its last answer.
 
         Args:
-            make: gives a client at the start.
-            known: the last round of which the server has its answer; -1: none.
+            make: returns a client at the start.
+            known: the last round whose answer the server has; -1 if none.
 
         Raises:
-            StateLost: what is there is older than that.
+            StateLost: the stored state is older than that.
         """
         newest = _in_process.pop(self._key, None)  # until it is kept again: it changes
         where = self._context.state.config_records.get(_WHERE)
@@ -102,7 +108,7 @@ class Keeper:
             )
         if curvature and host.worked >= 0 and not self._curvature_file(host.worked).exists():
             self._write(self._curvature_file(host.worked), curvature)
-        # What it came from stays, in case this is done again.
+        # The previous state stays, in case the message is repeated.
         needed = {self._state_file(token), self._state_file(str(before and before["token"]))}
         needed |= {self._curvature_file(host.worked), self._curvature_file(host.worked - 1)}
         self._remove(set(self._scratch_files()) - needed)
@@ -114,14 +120,14 @@ class Keeper:
         _forget_the_oldest()
 
     def clear(self) -> None:
-        """Remove what the run leaves on this machine, apart from the ``state_dir``."""
+        """Remove the run's files on this machine, except those in the ``state_dir``."""
         _in_process.pop(self._key, None)
         self._remove(self._scratch_files())
         with suppress(OSError):  # another client's lies there, or none ever did
             scratch(self._context.run_id).rmdir()
 
     def _read_checkpoint(self, host: Host, known: int) -> bool:
-        """Load the client from its ``state_dir``; return False where that holds nothing, or something older."""
+        """Load the client from its ``state_dir``; return False if that holds no state, or an older one."""
         if not self._checkpoint or not self._checkpoint.is_file():
             return False
         state, where = read_tensors(self._checkpoint)
@@ -132,7 +138,7 @@ class Keeper:
         return True
 
     def _read_state(self, token: str) -> dict[str, Tensor]:
-        """Return all but the curvature; empty where it is nowhere."""
+        """Return the state without the curvature; empty if it is not found."""
         there = self._context.state.array_records.get(_TENSORS)
         if there is None:
             return self._read(self._state_file(token))
@@ -148,12 +154,12 @@ class Keeper:
         return scratch(self._context.run_id) / f"client{self._client}-round{worked}.safetensors"
 
     def _write(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Put something where another process of this machine finds it."""
+        """Write tensors to a file for other processes of this machine."""
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_tensors(path, tensors, sync=False)
 
     def _read(self, path: Path) -> dict[str, Tensor]:
-        """Return what was put there; empty where it is not on this machine."""
+        """Return the tensors of such a file; empty if it is not on this machine."""
         try:
             return read_tensors(path).tensors if path.stat().st_uid == os.getuid() else {}
         except (OSError, InputError):
@@ -166,7 +172,7 @@ class Keeper:
 
 
 def scratch(run_id: int) -> Path:
-    """Return the folder of a run's curvature on this machine."""
+    """Return the scratch folder of a run on this machine."""
     return Path(tempfile.gettempdir()) / f"ngpd-fl-{os.getuid()}-{run_id}"
 
 
@@ -178,7 +184,7 @@ def _is_one_machine() -> bool:
 
 
 def _forget_the_oldest() -> None:
-    """Keep as many clients in this process as its part of a quarter of the memory holds: there is one for each core."""
+    """Drop the oldest clients beyond this process's share of a quarter of the memory; there is a process per core."""
     limit = (memory() or _UNKNOWN_MEMORY) // (4 * cores())
     while len(_in_process) > 1 and sum(newest.size for newest in _in_process.values()) > limit:
         _in_process.popitem(last=False)

@@ -53,28 +53,27 @@ def run_flower(
 
     Args:
         config: the whole run.
-        out: folder for the records; none: nothing is kept.
+        out: folder for the records. Defaults to none: nothing is kept.
         on_progress: called after each round.
-        on_event: called with a line for whatever does not go as it should, such as a client that fails, and while
-            clients are waited for.
-        link: a SuperLink that has been started; none: the run gets its own, which is stopped after it.
-        app: folder of another Flower app than that of this code.
+        on_event: called with a line for each problem, such as a client that fails, and during the wait for clients.
+        link: a SuperLink that has been started. Defaults to a new one, which is stopped after the run.
+        app: folder of a Flower app. Defaults to the app of this code.
         flower: the keys of ``FlowerConfig``, such as ``nodes_per_client``.
 
     Returns:
-        The result. The averaged model and the consensus distance are those of the end, and of no round before: during
-        the run the parameters are never in one place. Nodes whose parameters were not collected are nan in ``params``.
+        The result. The averaged model and the consensus distance exist only for the end: during the run the parameters
+        are never in one place. Nodes whose parameters were not collected are nan in ``params``.
 
     Raises:
         InputError: the configuration cannot be run; nothing was written.
-        RunFailed: it did not come to its end; what was recorded is kept.
-        KeyboardInterrupt: as it came, after what was recorded has been completed (status ``"interrupted"``).
+        RunFailed: the run was not completed; its records are kept.
+        KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
     """
     told = FlowerConfig(**flower)
     if told.data_plane == "direct" and told.peers is None and (link is None or link.simulates):
         told = told.model_copy(update={"peers": loopback_peers(config, told).to_toml()})
     check(config, told)
-    job = compose(config)  # what cannot be run is found out before anything is started
+    job = compose(config)  # fails before anything is started if the run is impossible
     with nullcontext(link) if link else SuperLink() as up:
         path = Path(tempfile.mkdtemp(dir=up.home) if out is None else out).absolute()
         _follow(up, config, told.model_copy(update={"out": path}), on_progress, on_event, app)
@@ -92,7 +91,7 @@ def _follow(
     on_event: Callable[[str], None] | None,
     app: Path | None,
 ) -> None:
-    """Submit the run and read what it says until it ends; raise ``RunFailed`` where that is not well."""
+    """Submit the run and read its output until it ends; raise ``RunFailed`` if it fails."""
     (link.home / "run.toml").write_text(tomli_w.dumps(write(config, flower)))
     where = app or write_app(Path(tempfile.mkdtemp(dir=link.home)))
     words = ["run", str(where), "own", "--stream", "-c", str(link.home / "run.toml")]
@@ -142,7 +141,7 @@ def _follow(
 
 
 def _federation(config: Config, flower: FlowerConfig) -> str:
-    """Return what a SuperLink that makes the clients itself is told about them."""
+    """Return the federation settings for a SuperLink that makes the clients itself."""
     words = f"num-supernodes={flower.num_clients(config.topology.nodes)} client-resources-num-cpus=1"
     if config.engine.device != "cpu" and torch.cuda.is_available():
         words += f" client-resources-num-gpus={torch.cuda.device_count() / (os.cpu_count() or 1):.4f}"
@@ -150,7 +149,7 @@ def _federation(config: Config, flower: FlowerConfig) -> str:
 
 
 def _details(link: Link, run_id: int) -> str:
-    """Wait until Flower has ended the run, whose log may have broken off before; return what it says about it."""
+    """Wait until Flower has ended the run, whose log may have stopped earlier; return Flower's status details."""
     while True:
         run = next((run for run in link.runs() if run["run-id"] == str(run_id)), None)
         if run is None:
@@ -161,13 +160,13 @@ def _details(link: Link, run_id: int) -> str:
 
 
 def _status(out: Path | None) -> str:
-    """Return how the run has ended by its summary; empty: it has left none."""
+    """Return the run's final status from its summary; empty if it has none."""
     assert out is not None
     return str(RunFolder(out).summary()["status"]) if (out / "summary.json").exists() else ""
 
 
 def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
-    """Return what a line of the server says, with the evaluation that it has recorded before."""
+    """Return the progress in a line of the server, with the evaluation of its round from the records."""
     round, rounds, steps = (int(found[group]) for group in (1, 2, 3))
     assert flower.out is not None
     recorded = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == round)

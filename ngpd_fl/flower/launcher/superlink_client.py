@@ -1,4 +1,4 @@
-"""The way to a SuperLink: Flower's command line, with settings and an environment of its own."""
+"""Access to a SuperLink through Flower's command line, with its own settings and environment."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ SETTINGS = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_worker_niceness": "0",
 }
-"""What keeps Flower and Ray from reaching outside and from installing what is installed, and clients from standing back
-behind everything else on the machine (Ray's default is a niceness of 15)."""
+"""Variables that stop Flower and Ray from contacting outside hosts and from installing packages, and that give clients
+normal priority (Ray's default is a niceness of 15)."""
 
 _PROXY = re.compile(r"(http|https|all|grpc)_proxy", re.IGNORECASE)
 _OTHER = re.compile(r"\s*(?!https?:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _EXEMPT = (("no_proxy", "NO_PROXY"), ("no_grpc_proxy", "NO_GRPC_PROXY"))
-"""Names of what says which hosts have no proxy; gRPC has its own, which goes before the other."""
+"""Names of the variables that list hosts without a proxy. gRPC has its own, which takes precedence."""
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Link:
-    """A SuperLink as those see it who submit runs: through the command ``flwr``, with a home for its settings.
+    """A SuperLink as seen by its users: through the command ``flwr``, with a home for its settings.
 
     Attributes:
         home: the ``FLWR_HOME``, removed in the end.
@@ -46,12 +46,12 @@ class Link:
     simulates = False
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Take environment variables for all that is started."""
+        """Make the home; ``environment`` holds further variables for all processes that are started."""
         self.home = Path(tempfile.mkdtemp(prefix="ngpd-fl-"))
         self.environment = environment_of(self.home, environment)
 
     def connect(self, address: str, authority: Path | None) -> None:
-        """Say where the SuperLink is, and whose signature its certificate bears; without one there is no TLS."""
+        """Set the SuperLink's address, and the authority that signed its certificate; without one there is no TLS."""
         settings: dict[str, Any] = {"address": address}
         settings |= {"root-certificates": str(authority.absolute())} if authority else {"insecure": True}
         content = {"superlink": {"default": "own", "own": settings}}
@@ -83,7 +83,7 @@ class Link:
         """Run a command of ``flwr`` that answers with JSON, and return the answer.
 
         Raises:
-            RuntimeError: it refused, or answered otherwise.
+            RuntimeError: the command failed, or its answer is not JSON.
         """
         output, _ = self.flwr(*words, "--format", "json").communicate()
         try:
@@ -113,18 +113,18 @@ def environment_of(home: Path, extra: Mapping[str, str] | None = None, direct: S
         direct: hosts that are reached without a proxy, besides this machine.
     """
     found = around_proxies({**os.environ, **SETTINGS, **(extra or {}), "FLWR_HOME": str(home)}, direct)
-    programs = str(Path(sys.executable).parent)  # where Flower's commands lie that start each other by name
+    programs = str(Path(sys.executable).parent)  # Flower's commands start each other by name
     return found | {"PATH": os.pathsep.join([programs, found.get("PATH", os.defpath)])}
 
 
 def around_proxies(environment: Mapping[str, str], direct: Sequence[str] = ()) -> dict[str, str]:
-    """Return an environment whose proxies are for other machines only: those that downloads need.
+    """Return an environment whose proxies apply only to other machines, for downloads.
 
     Args:
         environment: the variables, such as ``http_proxy``.
         direct: hosts that are reached without a proxy, besides this machine.
     """
-    # A proxy that is not HTTP's own, say socks5://, stops Flower's client even where it is not for this address.
+    # A proxy other than HTTP's, e.g. socks5://, stops Flower's client even if it does not apply to this address.
     found = {name: value for name, value in environment.items() if not (_PROXY.fullmatch(name) and _OTHER.match(value))}
     for names in _EXEMPT:
         values = [found[name] for name in names if name in found]
@@ -135,6 +135,6 @@ def around_proxies(environment: Mapping[str, str], direct: Sequence[str] = ()) -
 
 
 def program(name: str) -> str:
-    """Return a program of this interpreter's environment."""
+    """Return the path of a program in this interpreter's environment, or its name if it is not there."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else name

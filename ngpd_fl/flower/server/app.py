@@ -1,4 +1,4 @@
-"""The ServerApp: reads the configuration, lets the clients exchange, and records the run."""
+"""The ServerApp: reads the configuration, runs the exchange of the clients, and records the run."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ app = ServerApp()
 
 
 _RECORDS_SECONDS = 5.0
-"""Time that Flower's process waits for the records when it is told to end."""
+"""Seconds that Flower's process waits for the records when it is asked to end."""
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the whole network and leave its records, also where Flower is told to end before the run is over."""
+    """Run the whole network and complete its records, also if Flower is asked to end before the run is over."""
     told, done, here = threading.Event(), threading.Event(), threading.get_ident()
 
     def end() -> None:
@@ -49,7 +49,7 @@ def main(grid: Grid, context: Context) -> None:
         _run(grid, context, told)
     finally:
         done.set()
-        shutil.rmtree(scratch(context.run_id), ignore_errors=True)  # where clients failed before they could
+        shutil.rmtree(scratch(context.run_id), ignore_errors=True)  # in case clients failed to do so
 
 
 def _run(grid: Grid, context: Context, told: threading.Event) -> None:
@@ -87,7 +87,7 @@ def _run(grid: Grid, context: Context, told: threading.Event) -> None:
 
 
 def _finish(folder: RunFolder, recorder: RunRecorder, exchange: PeerExchange | DirectExchange) -> None:
-    """Write how the run ended, also where Flower's signal comes while it is written."""
+    """Write the result of the run, also if Flower's signal arrives during the writing."""
     end = recorder.summary() | {"flower": exchange.account()}, _models(exchange.models)
     try:
         folder.finish(*end)
@@ -103,7 +103,7 @@ def _environment(clients: Clients) -> dict[str, Any]:
 
 
 def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:
-    """Return the collected models by name, as the records take them."""
+    """Return the collected models by name, in the form of the records."""
     models: dict[str, dict[str, Tensor]] = {}
     for name, array in collected.items():
         model, _, parameter = name.partition("/")
@@ -112,7 +112,7 @@ def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:
 
 
 def _print(progress: Progress) -> None:
-    """Print the progress in one line, which ``launch`` reads again."""
+    """Print the progress in one line, which the launcher parses."""
     words = [f"round {progress.round}/{progress.rounds}", f"{progress.node_steps} node-steps"]
     words.append(f"{progress.train_seconds:.3f} s")
     if progress.metrics is not None:

@@ -1,4 +1,4 @@
-"""The clients as the server sees them: who they are, who is busy, and what went wrong with whom."""
+"""The server's view of the clients: their identities, pending messages, and problems."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 from ngpd_fl.flower import messages as wire
 
 _POLL = 0.02
-"""Seconds between two looks for answers."""
+"""Seconds between two polls for answers."""
 
 _SETTLED = 3.0
-"""Seconds after which no further client is expected where all are made at once."""
+"""Seconds after which no further client is expected if all are made at once."""
 
 _REMIND = 15.0
-"""Seconds between two lines that say who is still waited for."""
+"""Seconds between two lines that report the wait for clients."""
 
 _DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
-"""What an error says whose message went to a process of Ray's that is gone, and which one."""
+"""Text of the error for a message to a process of Ray's that is gone, with the id of the process."""
 
 
 _ALIKE = ("dataset.toml", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
-"""What every client must answer alike to the first query."""
+"""Keys of the first query's answer that must be equal for all clients."""
 
 
 _RAISED = re.compile(r"ClientAppException occurred\. Message: (.*?)'>$", re.DOTALL)
-"""What an error says whose client raised an exception."""
+"""Text of the error for a client that raised an exception."""
 
 
 class Unfit(ValueError):
@@ -45,12 +45,12 @@ class Interrupted(RuntimeError):
 
 
 class Event(NamedTuple):
-    """Something that did not go as it should.
+    """A problem with a client.
 
     Attributes:
-        round: in which round; -1: before the first.
-        client: with which client.
-        what: in words; said once for as long as it lasts.
+        round: its round; -1 for before the first.
+        client: the client.
+        what: description, recorded once for as long as the problem lasts.
     """
 
     round: int
@@ -59,7 +59,7 @@ class Event(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A message that is not answered yet: to whom, in which round, and in which exchange of messages."""
+    """A pending message: its client, its round, and its exchange of messages."""
 
     client: int
     round: int
@@ -70,12 +70,18 @@ class Clients:
     """All clients of a run, by their numbers 0, 1, ...
 
     Attributes:
-        notes: what each answered to the first query.
-        events: what went wrong so far.
+        notes: the answer of each client to the first query.
+        events: the problems so far.
     """
 
     def __init__(self, grid: Grid, code: str, told: threading.Event) -> None:
-        """Take Flower's grid, the fingerprint of the server's code, and what is set when the run is to end at once."""
+        """Prepare for clients that are not known yet.
+
+        Args:
+            grid: Flower's grid.
+            code: the fingerprint of the server's code.
+            told: set when the run must end at once.
+        """
         self._grid = grid
         self._told = told
         self._code = code
@@ -88,10 +94,10 @@ class Clients:
         self.events: list[Event] = []
 
     def meet(self, count: int, timeout: float, *, simulated: bool = False) -> None:
-        """Wait until ``count`` clients are there, and ask who they are.
+        """Wait until ``count`` clients are connected, and query their identities.
 
         Args:
-            count: how many there must be.
+            count: the required number of clients.
             timeout: seconds to wait for them, and for their answers.
             simulated: whether they are all made at once, so that no further one comes later.
 
@@ -122,7 +128,7 @@ class Clients:
         self._compare()
 
     def _gather(self, count: int, timeout: float, simulated: bool) -> list[int]:
-        """Wait until ``count`` clients are there, and say meanwhile how many are; return Flower's ids of them."""
+        """Wait until ``count`` clients are connected, reporting their number meanwhile; return Flower's ids of them."""
         began = changed = said = time.monotonic()
         there = -1
         while len(node_ids := list(self._grid.get_node_ids())) < count:
@@ -141,12 +147,12 @@ class Clients:
         return node_ids
 
     def label_counts(self) -> NDArray[np.int64]:
-        """Return how many training images of each group each node holds, ``[N, G]``, as the clients say it."""
+        """Return each node's number of training images per group, ``[N, G]``, as the clients report it."""
         notes = [self.notes[client] for client in sorted(self.notes)]
         return np.concatenate([np.reshape(note["label-counts"], (-1, note["groups"])) for note in notes])
 
     def _compare(self) -> None:
-        """Raise ``Unfit`` where two clients do not know alike what all must."""
+        """Raise ``Unfit`` if two clients differ in a property that all must share."""
         first = min(self.notes)
         for client, note in sorted(self.notes.items()):
             for key in _ALIKE:
@@ -215,12 +221,12 @@ class Clients:
         return answers, unheard
 
     def wait(self, seconds: float) -> None:
-        """Wait; raise ``Interrupted`` where the run is to end at once."""
+        """Wait; raise ``Interrupted`` if the run must end at once."""
         if self._told.wait(seconds):
             raise Interrupted("Flower was told to end")
 
     def _pull(self) -> list[tuple[_Asked, Message]]:
-        """Return the answers that have come, each with what it answers; a second one to the same message is none."""
+        """Return new answers, each with its pending message; a second answer to the same message is ignored."""
         replies = self._grid.pull_messages(list(self._open)) if self._open else []
         found = []
         for reply in replies:
@@ -235,7 +241,7 @@ class Clients:
             self.note(asked.round, asked.client, how)
 
     def note(self, round: int, client: int, what: str) -> None:
-        """Remember and print something that did not go as it should; once, until the client has answered again."""
+        """Record and print a problem; once, until the client has answered again."""
         if self._said.get(client) == what:
             return
         self._said[client] = what

@@ -1,7 +1,7 @@
 """Direct exchange: the server's side of a run whose nodes talk to each other.
 
-No message of the algorithm comes here. Each client has a process that goes through all rounds with its neighbors; this
-side sees now and then that it runs, and puts together what the clients have recorded.
+No message of the algorithm passes through the server. Each client has a process that runs all rounds with its
+neighbors. The server regularly checks that the processes run, and merges the clients' records.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ KIND = "train.peer"
 """Flower's type of the only message there is."""
 
 _LOOK = 2.0
-"""Seconds at least between two looks, of which each is a message to every client."""
+"""Shortest time between two checks, in seconds. A check sends a message to every client."""
 
 _PATIENCE = 30.0
-"""Seconds that a look takes at most: the other clients' processes must hear of the server meanwhile."""
+"""Longest duration of a check, in seconds: the other clients' leases must be renewed in time."""
 
 _STARTS = 3
-"""How often a process is started that dies before it has come further than before."""
+"""Number of restarts allowed for a process that dies without progress."""
 
 
 @dataclass
 class _Told(Account):
-    """What a client has told of its nodes.
+    """Reports of a client about its nodes.
 
     Attributes:
-        round: rounds that they have done.
+        round: rounds that the nodes have done.
         node_steps: local steps that they have done.
-        train_seconds: that they took.
-        events: how many of its events are known.
-        starts: how often its process was started again since it came further.
-        heard: when it answered last, by ``time.monotonic()``.
-        is_over: whether it has ended, however.
-        error: why it failed; empty where it did not.
+        train_seconds: seconds that these took.
+        events: number of the client's events that are known.
+        starts: number of restarts of its process since its last progress.
+        heard: time of its last answer, by ``time.monotonic()``.
+        is_over: whether it has ended in any way.
+        error: reason of its failure; empty if it did not fail.
     """
 
     round: int = 0
@@ -61,12 +61,12 @@ class _Told(Account):
 
     @property
     def recorded(self) -> int:
-        """The last round whose evaluation it has told; -1: none."""
+        """The last round whose evaluation it has reported; -1 if none."""
         return max(self.metrics, default=-1)
 
 
 class DirectExchange:
-    """Looks after the clients of one run.
+    """Supervises the clients of one run.
 
     Attributes:
         models: the nodes' final parameters by name, as far as they were collected.
@@ -100,17 +100,17 @@ class DirectExchange:
         self.has_ended = False
 
     def go(self) -> None:
-        """Look after the clients until all have ended, one has diverged, or none is there any more.
+        """Supervise the clients until all have ended, one has diverged, or none is left.
 
         Raises:
-            RuntimeError: no client came to its end.
+            RuntimeError: no client completed its run.
         """
         while not self._all_ended():
             began = time.monotonic()
             self._look(min(_PATIENCE, self._flower.round_timeout / 4))
             self._record()
             if not self._all_ended():
-                self._clients.wait(max(_LOOK, time.monotonic() - began))  # whoever looks slowly looks less often
+                self._clients.wait(max(_LOOK, time.monotonic() - began))  # slow checks are less frequent
         self._conclude()
         self._look(self._flower.round_timeout, last=True)
         self._record()
@@ -120,7 +120,7 @@ class DirectExchange:
             raise RuntimeError(f"no client came to its end: {reasons[-1] if reasons else 'no reason'}")
 
     def account(self) -> dict[str, Any]:
-        """Return what the summary says beside the recorder's: clients, their messages, and what went wrong."""
+        """Return the summary's values besides the recorder's: clients, their messages, and problems."""
         return {
             "data_plane": "direct",
             "clients": len(self._told),
@@ -130,7 +130,7 @@ class DirectExchange:
         }
 
     def _conclude(self) -> None:
-        """Find out from the clients how the run has ended."""
+        """Determine the run's final status from the clients' summaries."""
         found = {each.summary.get("status") for each in self._told}
         self.has_ended = bool(found & {"finished", "diverged"})
         self._recorder.status = "diverged" if "diverged" in found else "finished"
@@ -143,7 +143,7 @@ class DirectExchange:
         return told.is_over or time.monotonic() > told.heard + self._flower.round_timeout
 
     def _look(self, patience: float, last: bool = False) -> None:
-        """Ask each client what is new, and note it; see that its process runs, or, in the end, that it stops."""
+        """Request and record each client's news; keep its process running or, in the end, stop it."""
         contents = {}
         for client, told in enumerate(self._told):
             note = {

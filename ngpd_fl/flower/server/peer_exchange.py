@@ -1,8 +1,8 @@
 """Peer exchange: the server's side of a network without a server.
 
-In every round each client computes its nodes, and what they send to nodes of other clients goes along the edges of the
-graph, through the hands of this process: it moves opaque arrays from parcel to parcel, drops the messages that are
-lost, counts, and asks now and then how good the models are. It has no model, and nothing is averaged here.
+In every round each client computes its nodes. Their messages to nodes of other clients follow the edges of the graph
+and pass through this process: it moves opaque arrays from parcel to parcel, drops lost messages, counts, and regularly
+requests evaluations of the models. It has no model, and averages nothing.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ class PeerExchange:
             self._collect(self._ask(MessageType.EVALUATE, self.round, last=True, collect=self._flower.collect))
 
     def start(self) -> None:
-        """Get ready for the first round: the clients have been met."""
+        """Prepare for the first round. Nothing to do: the clients have been met."""
 
     def account(self) -> dict[str, Any]:
-        """Return what the summary says beside the recorder's: clients, bytes per edge, and what went wrong."""
+        """Return the summary's values besides the recorder's: clients, bytes per edge, and problems."""
         return {
             "clients": len(self._hosted),
             "nodes_per_client": self._flower.nodes_per_client,
@@ -106,7 +106,7 @@ class PeerExchange:
         }
 
     def run_round(self) -> RoundInfo:
-        """Let every client compute its nodes, and route what they send."""
+        """Let every client compute its nodes, and route their messages."""
         config, number = self._recorder.config, self.round
         answers = self._ask(MessageType.TRAIN, number)
         if config.strategy.needs.reliable and (silent := set(range(len(self._hosted))) - answers.keys()):
@@ -165,7 +165,7 @@ class PeerExchange:
             contents[client] = RecordDict({wire.NOTE: wire.note(note)})
             if fresh:
                 wire.put(contents[client], self._mail.get(client, wire.NodeMessages({}, {})))
-        from ngpd_fl.config import parse_json  # not before: this brings PyTorch along
+        from ngpd_fl.config import parse_json  # here, since it imports PyTorch
 
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)
         for client, answer in answers.items():

@@ -1,6 +1,6 @@
 """Routing: the messages of a round, moved from the clients of their senders to those of their receivers.
 
-Contents are opaque: an array goes from one record into others as it is, and no arithmetic is done on it.
+Contents are opaque: an array passes unchanged from one record into others, without any arithmetic.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Router:
     """Knows the clients at which each directed edge begins and ends."""
 
     def __init__(self, edges: NDArray[np.int64], home: Sequence[int]) -> None:
-        """Note the ends of all directed edges.
+        """Store the ends of all directed edges.
 
         Args:
-            edges: the graph's, ``[E, 2]``, i < j in each row.
+            edges: the edges of the graph, ``[E, 2]``, i < j in each row.
             home: each node's client.
         """
         self.sender = senders(edges).tolist()
@@ -29,10 +29,10 @@ class Router:
         self._home = home
 
     def route(self, sent: Mapping[int, NodeMessages], delivered: NDArray[np.bool_]) -> dict[int, NodeMessages]:
-        """Return what arrives, by client.
+        """Return the messages that arrive, by client.
 
         Args:
-            sent: what came from the clients that took part, by client.
+            sent: messages from the participating clients, by client.
             delivered: directed edges whose message is not lost, bool ``[2 E]``.
 
         Raises:
