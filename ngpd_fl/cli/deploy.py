@@ -118,5 +118,5 @@ def run(
 
     settings = given.load()
     own = {} if peers is None else {"peers": Peers.read(peers).to_toml()}
-    with connect(SuperLinkFolder.open(folder), port) as link:
-        train_with_flower(settings, out, quiet, {"link": link, **given.flower, **own})
+    with connect(SuperLinkFolder.open(folder), port) as client:
+        train_with_flower(settings, out, quiet, {"superlink": client, **given.flower, **own})

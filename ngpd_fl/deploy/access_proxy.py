@@ -16,7 +16,7 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from ngpd_fl.deploy.door import Connections, Door, is_this_machine, raise_limit
+from ngpd_fl.deploy.listener import Connections, Listener, is_this_machine, raise_limit
 
 OPEN = "/v1/fleet/"
 """Path of the requests of SuperNodes, which carry keys. Other paths are for runs, registrations, and own processes."""
@@ -30,7 +30,7 @@ _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Gate:
+class AccessProxy:
     """ASGI middleware that limits the size of requests, and answers only this machine outside the SuperNodes' path."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Gate:
         """Guard an application.
 
         Args:
-            app: the application behind the gate.
+            app: the application behind the proxy.
             connections: notified of each connection that has shown a key. Defaults to new ones.
             shows_key: whether a request shows a known key. Defaults to ``shows_key_of_node``.
         """
@@ -113,21 +113,21 @@ def shows_key_of_node(scope: _Scope) -> bool:
 
 
 def main(host: str) -> None:
-    """Run Flower's SuperLink behind the gate, listening at ``host``."""
+    """Run Flower's SuperLink behind the proxy, listening at ``host``."""
     import uvicorn
     from flwr.superlink import extensions
     from flwr.superlink.cli import flower_superlink
     from starlette.middleware import Middleware
 
     connections = Connections(nodes=raise_limit())
-    ours = (Middleware(Gate, connections=connections), *extensions.get_middleware())
+    ours = (Middleware(AccessProxy, connections=connections), *extensions.get_middleware())
     extensions.get_middleware = lambda: ours  # Flower's own place for middleware, outermost first
 
     def serve(app: Any, port: int, **settings: Any) -> None:
         """Replace ``uvicorn.run``, which accepts no socket."""
         server = uvicorn.Server(uvicorn.Config(app, port=port, loop="asyncio", **settings))  # uvloop skips accept()
         try:
-            server.run(sockets=list(Door.at(host, port, connections)))
+            server.run(sockets=list(Listener.at(host, port, connections)))
         except OSError as error:
             sys.exit(f"ngpd-fl: {error}")
 

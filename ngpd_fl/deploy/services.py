@@ -15,7 +15,7 @@ from ngpd_fl.core.address import Address, check_host
 from ngpd_fl.deploy import bad_input
 from ngpd_fl.deploy.folders import NodeFolder, SuperLinkFolder
 from ngpd_fl.deploy.supervisor import keep_running, say
-from ngpd_fl.flower.launcher.superlink_client import Link, environment_of, program
+from ngpd_fl.flower.launcher.superlink_client import SuperLinkClient, environment_of, program
 
 NODE_PORT = 9094
 """Port at which node 0's SuperNode serves its own processes, on its own machine; node 1's has the next, and so on."""
@@ -60,12 +60,12 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
     command += ["--ssl-certfile", str(files.certificate), "--ssl-keyfile", str(files.key)]
     command += ["--ssl-ca-certfile", str(files.authority)]
     command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
-    with connect(files, port) as link:
+    with connect(files, port) as superlink:
         keep_running(
             "superlink",
             command,
             environment_of(_home(folder / "state"), _QUICK),
-            attend=lambda: Registrar(link, files, f"127.0.0.1:{port}").tend,
+            attend=lambda: Registrar(superlink, files, f"127.0.0.1:{port}").tend,
         )
 
 
@@ -118,11 +118,11 @@ def serve_supernode(
     keep_running(f"node{files.number}", command, environment, hindrance=lambda: refusal(superlink, files.authority))
 
 
-def connect(files: SuperLinkFolder, port: int) -> Link:
+def connect(files: SuperLinkFolder, port: int) -> SuperLinkClient:
     """Return a connection to this machine's SuperLink, for runs and registrations."""
-    link = Link()
-    link.connect(f"127.0.0.1:{port}", files.authority)
-    return link
+    superlink = SuperLinkClient()
+    superlink.connect(f"127.0.0.1:{port}", files.authority)
+    return superlink
 
 
 def refusal(address: str, authority: Path) -> str | None:
@@ -144,16 +144,22 @@ def refusal(address: str, authority: Path) -> str | None:
 class Registrar:
     """Registers the nodes whose public keys lie in the SuperLink's folder, and no others, also while it runs."""
 
-    def __init__(self, link: Link, files: SuperLinkFolder, address: str, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        superlink: SuperLinkClient,
+        files: SuperLinkFolder,
+        address: str,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         """Start without registered nodes.
 
         Args:
-            link: connection to a SuperLink that has just been started.
+            superlink: connection to a SuperLink that has just been started.
             files: the SuperLink's folder.
             address: the address at which it will answer.
             clock: the time in seconds.
         """
-        self._link = link
+        self._superlink = superlink
         self._files = files
         self._address = address
         self._clock = clock
@@ -174,10 +180,10 @@ class Registrar:
             return
         try:
             for name in wanted.keys() - self._admitted.keys():
-                answer = self._link.ask("supernode", "register", str(wanted[name]), "own", "--name", name)
+                answer = self._superlink.ask("supernode", "register", str(wanted[name]), "own", "--name", name)
                 self._admitted[name] = str(answer["node-id"])
             for name in self._admitted.keys() - wanted.keys():
-                self._link.ask("supernode", "unregister", self._admitted[name], "own")
+                self._superlink.ask("supernode", "unregister", self._admitted[name], "own")
                 del self._admitted[name]
             say(f"superlink takes {len(wanted)} nodes: {', '.join(wanted) or 'none'}")
         except RuntimeError as error:

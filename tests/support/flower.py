@@ -17,7 +17,7 @@ from ngpd_fl.config import build_topology
 from ngpd_fl.data import unused_classes
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client import app as client_app
-from ngpd_fl.flower.client import state_store as keeper
+from ngpd_fl.flower.client import state_store
 from ngpd_fl.flower.direct import loopback_peers
 from ngpd_fl.flower.run_config import FlowerConfig, write
 from ngpd_fl.flower.server.clients import Clients
@@ -76,7 +76,7 @@ class FakeGrid:
         self.asked.append((kind, number, client))
         happens = self.fault(kind, number, client)
         if self.forgetful or happens == "restarts":
-            keeper._in_process.clear()
+            state_store._in_process.clear()
         if happens == "restarts":
             self.contexts[node_id] = self.new_context(node_id)
         context = copy.deepcopy(self.contexts[node_id])
@@ -131,7 +131,7 @@ class FakeRun:
         return self
 
     def events(self) -> list[tuple[int, int, str]]:
-        return [tuple(event) for event in self.clients.events]
+        return [(event.round, event.client, event.what) for event in self.clients.events]
 
     def params(self, model: Any) -> Any:
         """The collected models as ``[N, P]``; nan for what is missing."""

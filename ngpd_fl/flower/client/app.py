@@ -24,9 +24,9 @@ from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Split
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower import run_config
-from ngpd_fl.flower.client.node_host import Host
+from ngpd_fl.flower.client.node_host import NodeHost
 from ngpd_fl.flower.client.peer_process import Order, PeerProcess
-from ngpd_fl.flower.client.state_store import Keeper, StateLost
+from ngpd_fl.flower.client.state_store import StateLost, StateStore
 from ngpd_fl.training import Job, compose
 
 app = ClientApp()
@@ -63,7 +63,7 @@ def query(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Read the messages of the last round, run this round's local steps, and return the outgoing messages."""
 
-    def act(host: Host, number: int) -> RecordDict:
+    def act(host: NodeHost, number: int) -> RecordDict:
         if number <= host.worked:
             raise Refusal(f"round {number} again: round {host.worked} is done here")
         host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
@@ -79,7 +79,7 @@ def train(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Read the messages of the last round; return the evaluation of the models and, if requested, the models."""
 
-    def act(host: Host, number: int) -> RecordDict:
+    def act(host: NodeHost, number: int) -> RecordDict:
         if number <= host.worked:  # a client that missed rounds is evaluated as it stands
             raise Refusal(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
         host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
@@ -115,14 +115,14 @@ def tend(message: Message, context: Context) -> Message:
     return Message(content, reply_to=message)
 
 
-def _answer(message: Message, context: Context, act: Callable[[Host, int], RecordDict]) -> Message:
+def _answer(message: Message, context: Context, act: Callable[[NodeHost, int], RecordDict]) -> Message:
     """Fetch the client's state, act, keep the state, and reply. A refusal gives the reason and changes nothing."""
     asked = wire.noted(message.content)
     client, job, flower = _self(context)
-    keeper = Keeper(context, client, _state_dir(context, flower))
+    store = StateStore(context, client, _state_dir(context, flower))
     nodes = flower.hosted(client, job.topology.num_nodes)
     try:
-        host = keeper.fetch(lambda: Host(job, nodes), asked["known"])
+        host = store.load(lambda: NodeHost(job, nodes), asked["known"])
         content = act(host, asked["round"])
     except (Refusal, StateLost) as error:
         return Message(Error(wire.REFUSED, str(error)), reply_to=message)
@@ -132,12 +132,12 @@ def _answer(message: Message, context: Context, act: Callable[[Host, int], Recor
         "read": host.read,
         "bytes-per-message": host.group.bytes_per_message,
         "retries": json.dumps(job.take_retries()),
-        "lost-curvature": keeper.lost_curvature and host.worked == asked["round"],
+        "lost-curvature": store.lost_curvature and host.worked == asked["round"],
     }
     content[wire.NOTE] = wire.note(note)
-    keeper.keep(host)
+    store.save(host)
     if asked["last"]:
-        keeper.clear()
+        store.clear()
     return Message(content, reply_to=message)
 
 

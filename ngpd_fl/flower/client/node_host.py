@@ -15,7 +15,7 @@ from ngpd_fl.training import Job
 from strategies import StepInfo
 
 
-class Host:
+class NodeHost:
     """A group of nodes and its progress.
 
     Attributes:

@@ -27,7 +27,7 @@ from torch import Tensor
 from ngpd_fl.config import InputError
 from ngpd_fl.core.machine import cores, memory
 from ngpd_fl.engines import is_curvature
-from ngpd_fl.flower.client.node_host import Host
+from ngpd_fl.flower.client.node_host import NodeHost
 from ngpd_fl.records import write_tensors
 from ngpd_fl.records.files import remove_partial
 from ngpd_fl.records.tensors import read_tensors
@@ -41,7 +41,7 @@ class StateLost(Exception):
 
 class _Newest(NamedTuple):
     token: str
-    host: Host
+    host: NodeHost
     size: int
 
 
@@ -52,7 +52,7 @@ _UNKNOWN_MEMORY = 4 << 30
 """Assumed memory, in bytes, of a machine that does not report it."""
 
 
-class Keeper:
+class StateStore:
     """Keeps the state of one client of one run."""
 
     def __init__(self, context: Context, client: int, state_dir: Path | None) -> None:
@@ -69,7 +69,7 @@ class Keeper:
         self._checkpoint = state_dir and state_dir / f"run-{context.run_id}" / f"client{client}.safetensors"
         self.lost_curvature = False
 
-    def fetch(self, make: Callable[[], Host], known: int) -> Host:
+    def load(self, make: Callable[[], NodeHost], known: int) -> NodeHost:
         """Return the client in the state of its last answer.
 
         Args:
@@ -94,7 +94,7 @@ class Keeper:
             raise StateLost(f"its state of round {known} is lost ({there}); it stays out")
         return host
 
-    def keep(self, host: Host) -> None:
+    def save(self, host: NodeHost) -> None:
         """Store the client's state."""
         token, state = secrets.token_hex(8), host.group.state()
         before = self._context.state.config_records.get(_WHERE)
@@ -126,7 +126,7 @@ class Keeper:
         with suppress(OSError):  # another client's lies there, or none ever did
             scratch(self._context.run_id).rmdir()
 
-    def _read_checkpoint(self, host: Host, known: int) -> bool:
+    def _read_checkpoint(self, host: NodeHost, known: int) -> bool:
         """Load the client from its ``state_dir``; return False if that holds no state, or an older one."""
         if not self._checkpoint or not self._checkpoint.is_file():
             return False

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,14 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.core.signals import finishing
 from ngpd_fl.evaluation.saved_models import add_average
 from ngpd_fl.flower.direct import check, loopback_peers
+from ngpd_fl.flower.events import FailureEvent, RoundEvent, read_event
 from ngpd_fl.flower.launcher.app_bundle import write_app
 from ngpd_fl.flower.launcher.superlink import SuperLink
-from ngpd_fl.flower.launcher.superlink_client import Link
+from ngpd_fl.flower.launcher.superlink_client import SuperLinkClient
 from ngpd_fl.flower.run_config import FlowerConfig, write
 from ngpd_fl.records import Progress, RunFolder
 from ngpd_fl.training import compose
 from ngpd_fl.training.run import Result
-
-_PROGRESS = re.compile(r"round (\d+)/(\d+)  (\d+) node-steps  ([\d.]+) s")
-_EVENT = re.compile(r"round \d+: client \d+ .*|waiting for clients: .*")
-_ERROR = re.compile(r"ngpd-fl: error: (.*)")
-_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception): .+")
-_STARTED = re.compile(r"Successfully started run (\d+)")
-_NOISE = re.compile(r"\x1b\[\d*m")
 
 
 class RunFailed(RuntimeError):
@@ -45,7 +37,7 @@ def run_flower(
     on_progress: Callable[[Progress], None] | None = None,
     *,
     on_event: Callable[[str], None] | None = None,
-    link: Link | None = None,
+    superlink: SuperLinkClient | None = None,
     app: Path | None = None,
     **flower: Any,
 ) -> Result:
@@ -56,7 +48,7 @@ def run_flower(
         out: folder for the records. Defaults to none: nothing is kept.
         on_progress: called after each round.
         on_event: called with a line for each problem, such as a client that fails, and during the wait for clients.
-        link: a SuperLink that has been started. Defaults to a new one, which is stopped after the run.
+        superlink: a SuperLink that has been started. Defaults to a new one, which is stopped after the run.
         app: folder of a Flower app. Defaults to the app of this code.
         flower: the keys of ``FlowerConfig``, such as ``nodes_per_client``.
 
@@ -69,14 +61,14 @@ def run_flower(
         RunFailed: the run was not completed; its records are kept.
         KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
     """
-    told = FlowerConfig(**flower)
-    if told.data_plane == "direct" and told.peers is None and (link is None or link.simulates):
-        told = told.model_copy(update={"peers": loopback_peers(config, told).to_toml()})
-    check(config, told)
+    settings = FlowerConfig(**flower)
+    if settings.data_plane == "direct" and settings.peers is None and (superlink is None or superlink.simulates):
+        settings = settings.model_copy(update={"peers": loopback_peers(config, settings).to_toml()})
+    check(config, settings)
     job = compose(config)  # fails before anything is started if the run is impossible
-    with nullcontext(link) if link else SuperLink() as up:
-        path = Path(tempfile.mkdtemp(dir=up.home) if out is None else out).absolute()
-        _follow(up, config, told.model_copy(update={"out": path}), on_progress, on_event, app)
+    with nullcontext(superlink) if superlink else SuperLink() as client:
+        path = Path(tempfile.mkdtemp(dir=client.home) if out is None else out).absolute()
+        _follow(client, config, settings.model_copy(update={"out": path}), on_progress, on_event, app)
         with finishing():
             folder = RunFolder.open(path)
             params, summary = add_average(folder, job.model, job.topology.num_nodes, job.evaluate)
@@ -84,60 +76,50 @@ def run_flower(
 
 
 def _follow(
-    link: Link,
+    superlink: SuperLinkClient,
     config: Config,
     flower: FlowerConfig,
     on_progress: Callable[[Progress], None] | None,
     on_event: Callable[[str], None] | None,
     app: Path | None,
 ) -> None:
-    """Submit the run and read its output until it ends; raise ``RunFailed`` if it fails."""
-    (link.home / "run.toml").write_text(tomli_w.dumps(write(config, flower)))
-    where = app or write_app(Path(tempfile.mkdtemp(dir=link.home)))
-    words = ["run", str(where), "own", "--stream", "-c", str(link.home / "run.toml")]
-    if link.simulates:
-        words += ["--federation-config", _federation(config, flower)]
-    stream = link.flwr(*words)
-    assert stream.stdout is not None
-    said: deque[str] = deque(maxlen=20)
-    error = run_id = cause = None
+    """Submit the run and follow its events until it ends; raise ``RunFailed`` if it fails."""
+    run_id = _submit(superlink, config, flower, app)
+    failure: FailureEvent | None = None
     try:
-        for line in stream.stdout:
-            text = _NOISE.sub("", line).strip()
-            if found := _PROGRESS.match(text):
-                if on_progress is not None:
-                    on_progress(_progress(found, flower))
-            elif _EVENT.match(text):
-                if on_event is not None:
-                    on_event(text)
-            elif found := _ERROR.match(text):
-                error = error or found[1]
-            elif found := _STARTED.search(text):
-                run_id = int(found[1])
-            elif text:
-                cause = text if _EXCEPTION.fullmatch(text) else cause
-                said.append(text)
-        stream.wait()
+        with closing(superlink.log_of(run_id)) as lines:
+            for event in filter(None, map(read_event, lines)):
+                if isinstance(event, FailureEvent):
+                    failure = failure or event
+                elif isinstance(event, RoundEvent):
+                    if on_progress is not None:
+                        on_progress(_progress(event, flower))
+                elif on_event is not None:
+                    on_event(event.text)
     except KeyboardInterrupt:
-        if run_id is None or _status(flower.out) not in ("finished", "diverged"):  # else it was over already
-            if run_id is not None:
-                link.stop(run_id)
+        if _status(flower.out) not in ("finished", "diverged"):  # else it was over already
+            superlink.stop(run_id)
             raise
-    finally:
-        stream.kill()
-        stream.wait()
-        stream.stdout.close()
-    if error is not None:
-        raise InputError(error)
-    if run_id is None:
-        raise RunFailed(f"Flower did not take the run: {' '.join(said)}")
-    if _status(flower.out) in (
-        "",
-        "failed",
-    ):  # not Flower's status, which is "failed" as well after a missed heartbeat at the end
-        details = _details(link, run_id)
+    if failure is not None and failure.is_input:
+        raise InputError(failure.message)
+    # Flower's own status does not count: it is "failed" as well after a missed heartbeat at the end.
+    if _status(flower.out) in ("", "failed"):
+        details = _details(superlink, run_id)  # the run may write its summary until Flower has ended it
         if _status(flower.out) in ("", "failed"):
-            raise RunFailed(cause or details)
+            raise RunFailed(failure.message if failure else details)
+
+
+def _submit(superlink: SuperLinkClient, config: Config, flower: FlowerConfig, app: Path | None) -> int:
+    """Submit the run; return Flower's id of it."""
+    (superlink.home / "run.toml").write_text(tomli_w.dumps(write(config, flower)))
+    app = app or write_app(Path(tempfile.mkdtemp(dir=superlink.home)))
+    words = ["run", str(app), "own", "-c", str(superlink.home / "run.toml")]
+    if superlink.simulates:
+        words += ["--federation-config", _federation(config, flower)]
+    try:
+        return int(superlink.ask(*words)["run-id"])
+    except RuntimeError as error:
+        raise RunFailed(f"Flower did not take the run: {error}") from error
 
 
 def _federation(config: Config, flower: FlowerConfig) -> str:
@@ -148,10 +130,10 @@ def _federation(config: Config, flower: FlowerConfig) -> str:
     return words
 
 
-def _details(link: Link, run_id: int) -> str:
+def _details(superlink: SuperLinkClient, run_id: int) -> str:
     """Wait until Flower has ended the run, whose log may have stopped earlier; return Flower's status details."""
     while True:
-        run = next((run for run in link.runs() if run["run-id"] == str(run_id)), None)
+        run = next((run for run in superlink.runs() if run["run-id"] == str(run_id)), None)
         if run is None:
             return "Flower does not know the run any more"
         if str(run["status"]).startswith("finished"):
@@ -165,9 +147,8 @@ def _status(out: Path | None) -> str:
     return str(RunFolder(out).summary()["status"]) if (out / "summary.json").exists() else ""
 
 
-def _progress(found: re.Match[str], flower: FlowerConfig) -> Progress:
-    """Return the progress in a line of the server, with the evaluation of its round from the records."""
-    round, rounds, steps = (int(found[group]) for group in (1, 2, 3))
+def _progress(event: RoundEvent, flower: FlowerConfig) -> Progress:
+    """Return the progress of an event, with the evaluation of its round from the records."""
     assert flower.out is not None
-    recorded = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == round)
-    return Progress(round, rounds, steps, float(found[4]), next(recorded, None))
+    evaluations = (metrics for metrics in RunFolder(flower.out).metrics() if metrics.round == event.round)
+    return Progress(event.round, event.rounds, event.node_steps, event.seconds, next(evaluations, None))

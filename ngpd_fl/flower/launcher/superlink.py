@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from ngpd_fl.flower.launcher import process_group
-from ngpd_fl.flower.launcher.superlink_client import Link, program
+from ngpd_fl.flower.launcher.superlink_client import SuperLinkClient, program
 
 _START_SECONDS = 120.0
 
@@ -26,7 +26,7 @@ _RAY_CHARACTERS = 40
 """Longest path of a folder for Ray: socket paths have at most 107 characters, and Ray's own part takes most."""
 
 
-class SuperLink(Link):
+class SuperLink(SuperLinkClient):
     """A local SuperLink in simulation mode; a context manager."""
 
     simulates = True

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,7 +35,7 @@ _EXEMPT = (("no_proxy", "NO_PROXY"), ("no_grpc_proxy", "NO_GRPC_PROXY"))
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
-class Link:
+class SuperLinkClient:
     """A SuperLink as seen by its users: through the command ``flwr``, with a home for its settings.
 
     Attributes:
@@ -93,6 +93,19 @@ class Link:
         if not found.get("success", True):
             raise RuntimeError(f"flwr {' '.join(words[:2])}: {' '.join(str(found['error-message']).split())}")
         return found
+
+    def log_of(self, run_id: int) -> Generator[str]:
+        """Yield the lines of a run's log from its start, until the run ends."""
+        stream = self.flwr("log", str(run_id), "own", "--stream")
+        assert stream.stdout is not None
+        try:
+            for line in stream.stdout:
+                yield line.strip()
+            stream.wait()
+        finally:
+            stream.kill()
+            stream.wait()
+            stream.stdout.close()
 
     def stop(self, run_id: int) -> None:
         """End a run before its time."""

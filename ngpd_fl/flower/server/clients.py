@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from ngpd_fl.flower import messages as wire
+from ngpd_fl.flower.events import ClientEvent, WaitingEvent, emit
+from ngpd_fl.flower.server.flower_errors import dead_process, shortened_reason
 
 _POLL = 0.02
 """Seconds between two polls for answers."""
@@ -24,16 +25,8 @@ _SETTLED = 3.0
 _REMIND = 15.0
 """Seconds between two lines that report the wait for clients."""
 
-_DEAD = re.compile(r"Actor(?:Died|Unavailable)Error.*?actor_id: (\w+)", re.DOTALL)
-"""Text of the error for a message to a process of Ray's that is gone, with the id of the process."""
-
-
 _ALIKE = ("dataset.toml", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
 """Keys of the first query's answer that must be equal for all clients."""
-
-
-_RAISED = re.compile(r"ClientAppException occurred\. Message: (.*?)'>$", re.DOTALL)
-"""Text of the error for a client that raised an exception."""
 
 
 class Unfit(ValueError):
@@ -42,20 +35,6 @@ class Unfit(ValueError):
 
 class Interrupted(RuntimeError):
     """The run is to end before its time."""
-
-
-class Event(NamedTuple):
-    """A problem with a client.
-
-    Attributes:
-        round: its round; -1 for before the first.
-        client: the client.
-        what: description, recorded once for as long as the problem lasts.
-    """
-
-    round: int
-    client: int
-    what: str
 
 
 class _Asked(NamedTuple):
@@ -91,7 +70,7 @@ class Clients:
         self._dead: set[str] = set()
         self._said: dict[int, str] = {}
         self.notes: dict[int, Mapping[str, Any]] = {}
-        self.events: list[Event] = []
+        self.events: list[ClientEvent] = []
 
     def meet(self, count: int, timeout: float, *, simulated: bool = False) -> None:
         """Wait until ``count`` clients are connected, and query their identities.
@@ -142,7 +121,7 @@ class Clients:
                 )
             if not simulated and (is_news or now > said + _REMIND):
                 said = now
-                print(f"waiting for clients: {there} of {count} are there", flush=True)
+                emit(WaitingEvent(connected=there, expected=count))
             self.wait(0.1)
         return node_ids
 
@@ -206,14 +185,14 @@ class Clients:
                     self._note_late([(asked, reply)])
                 elif reply.has_error():
                     reason = reply.error.reason or f"error {reply.error.code}"
-                    dead = _DEAD.search(reason)
-                    if dead and dead[1] in self._dead:
+                    dead = dead_process(reason)
+                    if dead in self._dead:
                         unheard.append(asked.client)
                     elif dead:
-                        self._dead.add(dead[1])
+                        self._dead.add(dead)
                         self.note(round, asked.client, "died with its process; Flower's simulation starts no other")
                     else:
-                        self.note(round, asked.client, _short(reason))
+                        self.note(round, asked.client, shortened_reason(reason))
                 else:
                     self._said.pop(asked.client, None)
                     answers[asked.client] = reply.content
@@ -241,20 +220,13 @@ class Clients:
             self.note(asked.round, asked.client, how)
 
     def note(self, round: int, client: int, what: str) -> None:
-        """Record and print a problem; once, until the client has answered again."""
+        """Record and report a problem; once, until the client has answered again."""
         if self._said.get(client) == what:
             return
         self._said[client] = what
-        self.events.append(Event(round, client, what))
-        print(f"round {round + 1}: client {client} {what}", flush=True)
+        self.events.append(ClientEvent(round=round, client=client, what=what))
+        emit(self.events[-1])
 
 
 def _shown(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _short(reason: str) -> str:
-    """Return an error's reason as one line of bounded length, without the stack that Ray and Flower put around it."""
-    raised = _RAISED.search(reason)
-    text = " ".join((raised[1] if raised else reason).split())
-    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -126,7 +126,7 @@ class DirectExchange:
             "clients": len(self._told),
             "nodes_per_client": self._flower.nodes_per_client,
             "peers": [each.summary.get("peer", {"nodes": each.nodes}) for each in self._told],
-            "events": [event._asdict() for event in self._clients.events],
+            "events": [event.record() for event in self._clients.events],
         }
 
     def _conclude(self) -> None:

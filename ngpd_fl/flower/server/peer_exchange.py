@@ -102,7 +102,7 @@ class PeerExchange:
                 [*edge, *self._sent[2 * number : 2 * number + 2]]
                 for number, edge in enumerate(self._topology.edges.tolist())
             ],
-            "events": [event._asdict() for event in self._clients.events],
+            "events": [event.record() for event in self._clients.events],
         }
 
     def run_round(self) -> RoundInfo:

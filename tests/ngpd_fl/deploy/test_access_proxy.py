@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from ngpd_fl.deploy.access_proxy import LARGEST, LARGEST_UNKNOWN, Gate
+from ngpd_fl.deploy.access_proxy import LARGEST, LARGEST_UNKNOWN, AccessProxy
 from ngpd_fl.deploy.authority import new_key
 
 ACTIVATE = "/v1/fleet/activate-node"
@@ -30,7 +30,7 @@ ACTIVATE = "/v1/fleet/activate-node"
 def ask(
     path: str, client: tuple[str, int] | None, headers: dict[str, str] | None = None, *, known: bool = False
 ) -> int:
-    """Send the head of a request through the gate and return the status; the application behind says 200."""
+    """Send the head of a request through the proxy and return the status; the application behind says 200."""
     sent: list[dict[str, Any]] = []
 
     async def behind(scope: Any, receive: Any, send: Any) -> None:
@@ -44,7 +44,7 @@ def ask(
 
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {"type": "http", "path": path, "client": client, "headers": pairs}
-    asyncio.run(Gate(behind, shows_key=lambda _: known)(scope, receive, send))
+    asyncio.run(AccessProxy(behind, shows_key=lambda _: known)(scope, receive, send))
     return int(sent[0]["status"])
 
 
@@ -93,8 +93,8 @@ def test_only_nodes_may_say_much_and_nobody_too_much(headers: dict[str, str], kn
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    """Flower's own application behind the gate."""
-    monkeypatch.setattr(extensions, "get_middleware", lambda: (Middleware(Gate),))
+    """Flower's own application behind the proxy."""
+    monkeypatch.setattr(extensions, "get_middleware", lambda: (Middleware(AccessProxy),))
     return create_app()
 
 

@@ -66,7 +66,7 @@ def test_a_superlink_is_trusted_or_there_is_a_reason(made: Path, address: str, t
     )
 
 
-class FakeLink:
+class FakeSuperLinkClient:
     """Remembers what it is asked, and refuses the keys that it is told to."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class FakeLink:
 
 
 def test_the_registrar_follows_the_folder(made: Path, address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    link: Any = FakeLink()
+    link: Any = FakeSuperLinkClient()
     now = 0.0
     files = SuperLinkFolder.open(made / "superlink")
     registrar = Registrar(link, files, address, lambda: now)
@@ -106,7 +106,7 @@ def test_the_registrar_follows_the_folder(made: Path, address: str, capsys: pyte
 
 
 def test_nobody_is_registered_before_the_superlink_answers(made: Path) -> None:
-    link: Any = FakeLink()
+    link: Any = FakeSuperLinkClient()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     Registrar(link, SuperLinkFolder.open(made / "superlink"), f"127.0.0.1:{port}").tend()
@@ -114,7 +114,7 @@ def test_nobody_is_registered_before_the_superlink_answers(made: Path) -> None:
 
 
 def test_it_is_said_where_a_superlink_does_not_answer(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    link: Any = FakeLink()
+    link: Any = FakeSuperLinkClient()
     now = 0.0
     with socket.create_server(("127.0.0.1", 0)) as free:
         where = f"127.0.0.1:{free.getsockname()[1]}"

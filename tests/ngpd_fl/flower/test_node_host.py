@@ -11,7 +11,7 @@ from flwr.app import RecordDict
 from ngpd_fl import Config
 from ngpd_fl.engines import NodeGroup, SynchronousEngine
 from ngpd_fl.flower import messages as wire
-from ngpd_fl.flower.client.node_host import Host, from_wire, to_wire
+from ngpd_fl.flower.client.node_host import NodeHost, from_wire, to_wire
 from ngpd_fl.training import compose
 from strategies import parse_strategy
 from tests.support.quadratic import make_quadratic, quadratic_settings
@@ -22,7 +22,7 @@ def test_nodes_that_have_missed_the_first_rounds_estimate_their_curvature_all_th
     """A first round 3 is none that estimates it by the schedule: without, the step is force times lr / damping."""
     rare = {"name": "ngpd", "factor_every": 1000, "basis_every": 1000}
     config = Config(topology={"name": "path", "nodes": 2}, model="softmax", strategy=rare, training={"local_steps": 1})
-    late = Host(compose(config), [0])
+    late = NodeHost(compose(config), [0])
     late.work(3)
     factors = {name: value for name, value in late.group.state().items() if name.endswith("_factor")}
     assert factors and all(value.any() for value in factors.values())

@@ -16,7 +16,8 @@ from ngpd_fl import Config, run
 from ngpd_fl.core.message_loss import traffic
 from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.flower import messages as wire
-from ngpd_fl.flower.client import state_store as keeper
+from ngpd_fl.flower.client import state_store
+from ngpd_fl.flower.events import WaitingEvent, read_event
 from ngpd_fl.flower.server.clients import Unfit
 from ngpd_fl.training import Job, compose
 from tests.support.flower import FakeRun
@@ -44,7 +45,7 @@ def config(strategy: Any = "dsgd", schedule: str = "static", **sections: Any) ->
 def test_clients_follow_the_engine(
     strategy: Any, schedule: str, nodes_per_client: int, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "_is_one_machine", lambda: state == "scratch")
+    monkeypatch.setattr(state_store, "_is_one_machine", lambda: state == "scratch")
     settings = config(strategy, schedule)
     expected = run(settings)
     fake = FakeRun(settings, forgetful=state != "process", nodes_per_client=nodes_per_client).go()
@@ -100,7 +101,7 @@ def test_a_client_that_fails_in_some_rounds_is_one_that_is_away(
 
     The message that it fails on has brought the neighbors' of the round before, unless an evaluation had.
     """
-    monkeypatch.setattr(keeper, "_is_one_machine", lambda: state == "scratch")
+    monkeypatch.setattr(state_store, "_is_one_machine", lambda: state == "scratch")
     settings = config(strategy, evaluation={"every": every})
     away = {1: [2], 3: [2, 4]}
     deaf = {number - 1: nodes for number, nodes in away.items()} if every > 1 else {}
@@ -295,8 +296,8 @@ def test_a_client_imports_nothing_that_it_does_not_need() -> None:
         "assert not [name for name in heavy if name in sys.modules], sys.modules.keys()\n"
         "from ngpd_fl.training import compose\n"
         "from ngpd_fl.config import Config\n"
-        "from ngpd_fl.flower.client.node_host import Host\n"
-        "Host(compose(Config(strategy='ngpd')), [0, 1]).work(0)\n"
+        "from ngpd_fl.flower.client.node_host import NodeHost\n"
+        "NodeHost(compose(Config(strategy='ngpd')), [0, 1]).work(0)\n"
         "assert 'torch._dynamo' not in sys.modules, 'torch.func.grad and vjp load the compiler, which takes seconds'"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -331,7 +332,7 @@ def test_it_is_said_who_is_waited_for(capsys: pytest.CaptureFixture[str]) -> Non
     threading.Timer(0.5, lambda: fake.grid.client_of.update(away[:1])).start()
     threading.Timer(1.0, lambda: fake.grid.client_of.update(away[1:])).start()
     fake.clients.meet(6, 60.0)
-    assert capsys.readouterr().out.splitlines() == [
-        "waiting for clients: 4 of 6 are there",
-        "waiting for clients: 5 of 6 are there",
+    assert list(map(read_event, capsys.readouterr().out.splitlines())) == [
+        WaitingEvent(connected=4, expected=6),
+        WaitingEvent(connected=5, expected=6),
     ]

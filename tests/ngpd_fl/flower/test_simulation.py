@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from ngpd_fl import Config, InputError, RunFolder, run, run_flower
+from ngpd_fl.flower.events import Event, FailureEvent, RoundEvent, read_event
 from ngpd_fl.flower.launcher.app_bundle import write_app
 from ngpd_fl.flower.launcher.run import RunFailed
 from ngpd_fl.flower.launcher.superlink import SuperLink
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
-def link() -> Iterator[SuperLink]:
+def superlink() -> Iterator[SuperLink]:
     with SuperLink() as started:
         yield started
 
@@ -54,12 +55,17 @@ ALL = [
     [pytest.param(*each, marks=[pytest.mark.slow] * (each != ("ngpd", "matching", 1))) for each in ALL],
 )
 def test_simulation_follows_the_in_process_engine(
-    strategy: str, schedule: str, nodes_per_client: int, link: SuperLink, tmp_path: Path
+    strategy: str, schedule: str, nodes_per_client: int, superlink: SuperLink, tmp_path: Path
 ) -> None:
     settings = config(strategy, schedule, network={"message_loss": 0.1})
     seen = []
     found = run_flower(
-        settings, tmp_path / "out", seen.append, link=link, nodes_per_client=nodes_per_client, on_event=pytest.fail
+        settings,
+        tmp_path / "out",
+        seen.append,
+        superlink=superlink,
+        nodes_per_client=nodes_per_client,
+        on_event=pytest.fail,
     )
     expected = run(settings)
     torch.testing.assert_close(found.params, expected.params, rtol=0, atol=1e-9)
@@ -79,9 +85,9 @@ def test_simulation_follows_the_in_process_engine(
 
 
 @pytest.mark.slow
-def test_nodes_that_talk_directly_follow_the_in_process_engine(link: SuperLink, tmp_path: Path) -> None:
+def test_nodes_that_talk_directly_follow_the_in_process_engine(superlink: SuperLink, tmp_path: Path) -> None:
     settings = config("ngpd", "matching", topology={"name": "ring", "nodes": 4, "schedule": "matching"})
-    found = run_flower(settings, tmp_path / "out", link=link, data_plane="direct", on_event=pytest.fail)
+    found = run_flower(settings, tmp_path / "out", superlink=superlink, data_plane="direct", on_event=pytest.fail)
     expected = run(settings)
     torch.testing.assert_close(found.params, expected.params, rtol=0, atol=1e-9)
     for ours, theirs in zip(found.metrics, expected.metrics, strict=True):
@@ -91,7 +97,7 @@ def test_nodes_that_talk_directly_follow_the_in_process_engine(link: SuperLink, 
         key: pytest.approx(value, rel=1e-9) for key, value in expected.summary["final"].items()
     }
     assert all(peer["wire_bytes"]["sent"] > 0 for peer in found.summary["flower"]["peers"])
-    assert not [words for words in family(link.home).values() if "peer_process" in words]
+    assert not [words for words in family(superlink.home).values() if "peer_process" in words]
 
 
 FAULTS = """
@@ -110,11 +116,11 @@ def fault(message, context, call):
 """
 
 
-def test_a_run_goes_on_where_clients_raise_and_processes_die(link: SuperLink, tmp_path: Path) -> None:
+def test_a_run_goes_on_where_clients_raise_and_processes_die(superlink: SuperLink, tmp_path: Path) -> None:
     settings = config("dsgd", training={"rounds": 6, "local_steps": 2}, evaluation={"every": 3})
     told: list[str] = []
     app = faulty_app(tmp_path / "app", FAULTS)
-    found = run_flower(settings, tmp_path / "out", link=link, app=app, on_event=told.append)
+    found = run_flower(settings, tmp_path / "out", superlink=superlink, app=app, on_event=told.append)
     events = {(each["round"], each["client"]): each["what"] for each in found.summary["flower"]["events"]}
     assert events[1, 2] == "out of memory, say" and (2, 2) not in events, "said once, until it answers"
     assert "died with its process" in events[3, 5]
@@ -125,45 +131,54 @@ def test_a_run_goes_on_where_clients_raise_and_processes_die(link: SuperLink, tm
 
 
 @pytest.mark.slow
-def test_flwr_run_from_the_root_needs_no_installation(link: SuperLink, tmp_path: Path) -> None:
+def test_flwr_run_from_the_root_needs_no_installation(superlink: SuperLink, tmp_path: Path) -> None:
     """Also what is wrong is said in one line, and more clients are asked for where there are too few."""
 
-    def flwr(clients: int, words: str) -> str:
+    def flwr(clients: int, words: str) -> Event:
+        """Return the last event of a run."""
         federation = f"num-supernodes={clients} client-resources-num-cpus=1"
-        return link.flwr(
+        output, _ = superlink.flwr(
             "run", str(ROOT), "own", "--stream", "--federation-config", federation, "-c", words
-        ).communicate()[0]
+        ).communicate()
+        events = list(filter(None, map(read_event, output.splitlines())))
+        assert events, output
+        return events[-1]
 
     settings = config("dsgd")
     words = (
         "strategy.name='dsgd' training.rounds=5 training.local_steps=2 engine.dtype='float64' engine.device='cpu' "
         f"nodes-per-client=4 out='{tmp_path / 'out'}'"
     )
-    assert "round 5/5" in flwr(2, words)
-    assert link.runs()[0]["status"] == "finished:completed"
+    last = flwr(2, words)
+    assert isinstance(last, RoundEvent) and (last.round, last.rounds, last.node_steps) == (5, 5, 80)
+    assert superlink.runs()[0]["status"] == "finished:completed"
     saved, expected = RunFolder.open(tmp_path / "out").models(), run(settings)
     for node, params in enumerate(expected.params):
         torch.testing.assert_close(expected.model.flatten(saved[f"node{node}"]), params, rtol=0, atol=1e-9)
-    assert "ngpd-fl: error: training.rounds: input should be greater" in flwr(2, "training.rounds=0")
-    assert 'ngpd-fl: error: 2 of 8 clients are there: run with --federation-config "num-supernodes=8"' in flwr(2, "")
-    assert link.runs()[0]["status"] == "finished:failed"
+    for words, message in (
+        ("training.rounds=0", "training.rounds: input should be greater"),
+        ("", '2 of 8 clients are there: run with --federation-config "num-supernodes=8"'),
+    ):
+        last = flwr(2, words)
+        assert isinstance(last, FailureEvent) and last.is_input and last.message.startswith(message)
+    assert superlink.runs()[0]["status"] == "finished:failed"
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_so(link: SuperLink, tmp_path: Path) -> None:
+def test_a_run_that_fails_says_so(superlink: SuperLink, tmp_path: Path) -> None:
     source = "def fault(message, context, call):\n    raise ValueError('nobody can')\n"
     with pytest.raises(RunFailed, match="no client answered in round 1: nobody can"):
-        run_flower(config("dsgd"), tmp_path / "out", link=link, app=faulty_app(tmp_path / "app", source))
+        run_flower(config("dsgd"), tmp_path / "out", superlink=superlink, app=faulty_app(tmp_path / "app", source))
     assert RunFolder.open(tmp_path / "out").summary()["status"] == "failed"
 
 
 @pytest.mark.slow
-def test_a_client_that_runs_other_code_is_found_out(link: SuperLink, tmp_path: Path) -> None:
+def test_a_client_that_runs_other_code_is_found_out(superlink: SuperLink, tmp_path: Path) -> None:
     app = write_app(tmp_path / "app")
     server = app / "ngpd_fl" / "flower" / "server" / "app.py"
     server.write_text(server.read_text().replace("wire.code_version()", '"own"'))
     with pytest.raises(InputError, match=r"client \d runs other code \(\w+\) than the server \(own\)"):
-        run_flower(config("dsgd"), tmp_path / "out", link=link, app=app)
+        run_flower(config("dsgd"), tmp_path / "out", superlink=superlink, app=app)
     assert not (tmp_path / "out").exists()
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from ngpd_fl import Config
-from ngpd_fl.flower.client import state_store as keeper
+from ngpd_fl.flower.client import state_store
 from tests.support.flower import FakeRun
 
 SETTINGS = Config(
@@ -27,7 +27,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     alive: list[bool] = []
     nodes = lambda: [{"Alive": each} for each in alive]  # noqa: E731
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: bool(alive), nodes=nodes))
-    monkeypatch.setattr(keeper, "_is_one_machine", keeper._is_one_machine.__wrapped__)
+    monkeypatch.setattr(state_store, "_is_one_machine", state_store._is_one_machine.__wrapped__)
     return alive
 
 
@@ -38,7 +38,7 @@ def test_the_state_travels_only_where_it_has_to(machines: list[bool], alive: lis
     machines += alive
     fake = FakeRun(SETTINGS).go()
     states = [context.state for context in fake.grid.contexts.values()]
-    assert [keeper._TENSORS in state for state in states] == [travels] * 4
+    assert [state_store._TENSORS in state for state in states] == [travels] * 4
 
 
 def test_the_context_suffices_on_another_machine(machines: list[bool], tmp_path: Path) -> None:
@@ -84,15 +84,15 @@ def test_the_scratch_folder_does_not_grow(alone: bool, machines: list[bool], tmp
 def test_a_process_keeps_the_last_clients_within_its_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """With memory for two of four; the others are read again, and nothing else changes."""
     expected = FakeRun(SETTINGS).go()
-    keeper._in_process.clear()
+    state_store._in_process.clear()
     held: list[list[int]] = []
 
     def fault(kind: str, number: int, client: int) -> None:
-        held.append([other for _, other in keeper._in_process])
-        size = max((newest.size for newest in keeper._in_process.values()), default=1)
-        monkeypatch.setattr(keeper, "memory", lambda: 4 * 3 * 2 * size)
+        held.append([other for _, other in state_store._in_process])
+        size = max((newest.size for newest in state_store._in_process.values()), default=1)
+        monkeypatch.setattr(state_store, "memory", lambda: 4 * 3 * 2 * size)
 
-    monkeypatch.setattr(keeper, "cores", lambda: 3)
+    monkeypatch.setattr(state_store, "cores", lambda: 3)
     fake = FakeRun(SETTINGS, fault).go()
     assert held[-8:-5] == [[2, 3], [3, 0], [0, 1]]  # the last round; with the last evaluation they are let go
     assert fake.recorder.metrics[-1].accuracy == expected.recorder.metrics[-1].accuracy

@@ -68,7 +68,7 @@ class Connections:
             _end(self._pools[False].pop(where))
 
 
-class Door(socket.socket):
+class Listener(socket.socket):
     """A listening socket that registers each connection with ``Connections``."""
 
     def __init__(self, family: int, place: Any, connections: Connections) -> None:
@@ -101,15 +101,15 @@ class Door(socket.socket):
         places = {place: family for family, _, _, _, place in found}
         if not {place[0] for place in places} & {"0.0.0.0", "::", "127.0.0.1"}:
             places[("127.0.0.1", port)] = socket.AF_INET
-        doors: list[Self] = []
+        listeners: list[Self] = []
         try:
             for place, family in places.items():
-                doors.append(cls(family, place, connections))
+                listeners.append(cls(family, place, connections))
         except OSError as error:
-            for door in doors:
-                door.close()
+            for listener in listeners:
+                listener.close()
             raise OSError(f"cannot listen at {place[0]}, port {port}: {error.strerror}") from error
-        return doors
+        return listeners
 
 
 def is_this_machine(host: str) -> bool:

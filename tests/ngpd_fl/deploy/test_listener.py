@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from ngpd_fl.deploy.door import Connections, Door
+from ngpd_fl.deploy.listener import Connections, Listener
 from tests.support.deployment import free_port, own_address
 
 elsewhere = pytest.mark.skipif(own_address() == "127.0.0.1", reason="this machine has no address but loopback")
@@ -20,8 +20,8 @@ async def serving(connections: Connections) -> AsyncIterator[int]:
     """A server at this machine's outward address; yields its port."""
     port = free_port()
     servers = [
-        await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=door)
-        for door in Door.at(own_address(), port, connections)
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener)
+        for listener in Listener.at(own_address(), port, connections)
     ]
     try:
         yield port
@@ -117,19 +117,19 @@ def test_a_flood_displaces_itself_and_nobody_else() -> None:
 def test_this_machine_finds_it_on_loopback_wherever_it_listens(host: str) -> None:
     port = free_port()
     try:
-        doors = Door.at(host, port, Connections())
+        listeners = Listener.at(host, port, Connections())
     except OSError as error:
         assert ":" in host, error  # a machine without IPv6
         pytest.skip("no IPv6 here")
-    for door in doors:
-        door.listen()
+    for listener in listeners:
+        listener.listen()
     socket.create_connection(("127.0.0.1", port), 5).close()
-    for door in doors:
-        door.close()
+    for listener in listeners:
+        listener.close()
 
 
 def test_an_address_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"cannot listen at 127.0.0.1, port {port}: Address already in use"):
-            Door.at("127.0.0.1", port, Connections())
+            Listener.at("127.0.0.1", port, Connections())
