@@ -1,7 +1,7 @@
 """The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
 
-In a round a group of nodes takes local steps, sends a frame over every edge that is active, and reads what has come.
-``training.mode`` sets who waits for whom:
+In a round the group of nodes takes its local steps, sends a frame over every active edge, and applies the messages that
+have come. ``training.mode`` decides who waits for whom:
 
     synchronous, neighbor-synchronous
                          a node waits for its neighbors' messages of its own round, up to its timeout. A message that
