@@ -107,7 +107,7 @@ class NeighborSynchronous(Timeline):
         self._let_read(node)
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
-        """Return the message of the round, or the newest before it; the newest of all if its sender gave up on it.
+        """Return the message of the round, or the newest before it; the newest of all if the sender gave up waiting.
 
         Without giving up, a sender is at most one message ahead. One that it wrote after it had taken in our message of
         this round is left for later: headers report earlier messages only.

@@ -38,7 +38,7 @@ class Trainable(Protocol):
         """Run a round."""
 
     def evaluate(self, is_last: bool) -> tuple[Measure, Mapping[str, Any]]:
-        """Evaluate the models; return the measure, and values as from ``Evaluation.record``."""
+        """Evaluate the models (``is_last`` at the end); return the measure, and values as in ``Evaluation.record``."""
 
 
 class TrainingLoop:

@@ -34,7 +34,7 @@ class LocalNodes:
     Attributes:
         job: the run's parts.
         engine: computes the nodes.
-        folder: for the records; None: nothing is written.
+        folder: folder for the records; None if nothing is written.
         recorder: the run's counters.
         waits_for_nobody: whether a round waits for no other process, so that signals can be held back until its end.
     """
@@ -49,7 +49,7 @@ class LocalNodes:
         Args:
             job: the run's parts.
             engine: computes the nodes.
-            folder: for the records; None: nothing is written.
+            folder: folder for the records; None if nothing is written.
             clock: the virtual clock that the engine follows; None if the run has none.
             skew: whether all nodes' labels are known here, so that they can be compared.
         """
