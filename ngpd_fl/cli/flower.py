@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from ngpd_fl.cli.training import train
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
+    from ngpd_fl.records import Progress
+    from ngpd_fl.training.run import Result
 
 flower = typer.Typer(no_args_is_help=True)
 
@@ -40,10 +42,10 @@ def run(given: flags.Given, out: flags.Out = None, quiet: flags.Quiet = False) -
 def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: Mapping[str, Any]) -> None:
     """Train through Flower and record it; ``options`` go to ``run_flower``."""
 
-    def runner(*words: Any) -> Any:
+    def runner(config: Config, folder: Path, report: Callable[[Progress], None]) -> Result:
         from ngpd_fl.flower.launcher.run import run_flower
 
-        return run_flower(*words, **options, on_event=lambda line: print(line, file=sys.stderr, flush=True))
+        return run_flower(config, folder, report, **options, on_event=_print_event)
 
     from ngpd_fl.records.new_folder import new_folder
 
@@ -53,3 +55,7 @@ def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: 
         finally:  # also of a run that did not come to its end
             if not quiet and any(folder.iterdir()):
                 print_run(folder)
+
+
+def _print_event(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,8 @@ from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.training import train
 
 if TYPE_CHECKING:
+    from ngpd_fl.config import Config
+    from ngpd_fl.records import Progress
     from ngpd_fl.training.run import Result
 
 
@@ -29,10 +32,13 @@ def resume(
     """
     from ngpd_fl.records import RunFolder
 
-    def runner(config: Any, folder: Path, callbacks: Any) -> Result:
+    def runner(config: Config, folder: Path, report: Callable[[Progress], None]) -> Result:
+        from ngpd_fl.training.callbacks import ProgressReport
         from ngpd_fl.training.run import resume as go_on
 
-        return go_on(folder, callbacks, checkpoint_every=checkpoint_every, on_event=_warn, trust_code=trust_code)
+        return go_on(
+            folder, [ProgressReport(report)], checkpoint_every=checkpoint_every, on_event=_warn, trust_code=trust_code
+        )
 
     ended = None
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ngpd_fl.training.run import Result
 
 
-Runner = Callable[..., "Result"]
+Runner = Callable[["Config", Path, Callable[["Progress"], None]], "Result"]
 
 
 def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = None, **recording: Any) -> None:
@@ -27,7 +27,8 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         config: the whole run.
         folder: for its records.
         quiet: whether no progress is shown.
-        runner: what runs it instead of ``ngpd_fl.run``, from the same three arguments.
+        runner: runs it from the configuration, the folder and a function that is called with the progress. Defaults
+            to ``ngpd_fl.run``.
         recording: what else ``ngpd_fl.run`` is to write, by its arguments.
 
     Raises:
@@ -50,7 +51,10 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
                 done = progress.round
                 report(progress)
 
-            result = (runner or run)(config, folder, [ProgressReport(on_progress)], **recording)
+            if runner is None:
+                result = run(config, folder, [ProgressReport(on_progress)], **recording)
+            else:
+                result = runner(config, folder, on_progress)
     except InputError:
         raise
     except KeyboardInterrupt as error:

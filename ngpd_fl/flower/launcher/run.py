@@ -88,13 +88,13 @@ def _follow(
     failure: FailureEvent | None = None
     try:
         with closing(superlink.log_of(run_id)) as lines:
-            for event in filter(None, map(read_event, lines)):
+            for event in map(read_event, lines):
                 if isinstance(event, FailureEvent):
                     failure = failure or event
                 elif isinstance(event, RoundEvent):
                     if on_progress is not None:
                         on_progress(_progress(event, flower))
-                elif on_event is not None:
+                elif event is not None and on_event is not None:
                     on_event(event.text)
     except KeyboardInterrupt:
         if _status(flower.out) not in ("finished", "diverged"):  # else it was over already
