@@ -97,7 +97,7 @@ def test_a_field_of_another_type_is_found_when_the_log_is_read(log: Path, field:
 
 @pytest.mark.parametrize("kind", ["work", "read"])
 def test_an_event_that_cannot_come_there_is_found_when_the_log_is_read(log: Path, kind: str) -> None:
-    """What sends a message twice, or takes one in that is not on its way any more."""
+    """Event logs that send a message twice, or apply one that is no longer on its way."""
     lines = log.read_text().splitlines(keepends=True)
     place = next(number for number, line in enumerate(lines) if f'"{kind}"' in line)
     log.write_text("".join([*lines[: place + 1], lines[place], *lines[place + 1 :]]))

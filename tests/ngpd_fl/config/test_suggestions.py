@@ -1,4 +1,4 @@
-"""What a typo leads to: one short error, which names what is closest and all that is allowed."""
+"""Errors after a typo: one short line that names the closest word and all that is allowed."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def alone() -> dict[tuple[str, int], Result]:
 
 
 def state() -> list[Any]:
-    """What a process has once."""
+    """Return the settings and generators that a process has once."""
     values: list[Any] = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]  # type: ignore[index]
     values += [torch.get_num_threads(), torch.get_default_dtype(), list(warnings.filters), os.getcwd()]
     return [*values, torch.is_grad_enabled(), torch.get_default_device()]

@@ -27,7 +27,7 @@ SIZE = 200
 
 
 def units(size: int, spread: float, seed: int = 0) -> Tensor:
-    """What inputs are multiplied by that differ by many orders of magnitude, ``[size]``."""
+    """Return factors on inputs over many orders of magnitude, ``[size]``."""
     return torch.exp(spread * torch.randn(size, generator=torch.Generator().manual_seed(seed))).clamp(1e-18, 1e18)
 
 
