@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ngpd_fl.config import InputError, conforming, read_record
-from ngpd_fl.records.files import apart, remove_partial, write_text, written_whole
+from ngpd_fl.records.files import remove_partial, save_tensors, write_text, written_whole
 from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
 from ngpd_fl.records.tensors import read_tensors
 
@@ -93,7 +92,7 @@ class Checkpoints:
         self.path.mkdir(exist_ok=True)
         stem = self._stem(round)
         with written_whole(stem.with_suffix(".safetensors")) as partial:
-            save_file(apart(tensors), partial)
+            save_tensors(tensors, partial)
             tensors_digest = _digest(partial)
         content = {
             "format": _FORMAT,

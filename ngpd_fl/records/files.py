@@ -113,10 +113,22 @@ def write_tensors(
 ) -> None:
     """Write tensors by name as a ``.safetensors`` file, on any device and in any memory layout."""
     with written_whole(path, sync=sync) as partial:
-        save_file(apart(tensors), partial, metadata)
+        save_tensors(tensors, partial, metadata)
 
 
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file in place, with the permissions of other files: the library's are its owner's only.
+
+    Raises:
+        FileExistsError: there is such a file.
+    """
+    path.touch(exist_ok=False)
+    permissions = path.stat().st_mode  # as the umask has it
+    save_file(_apart(tensors), path, metadata)
+    path.chmod(permissions)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as ``safetensors`` accepts them: contiguous, on the CPU, no two in the same memory."""
     found: dict[str, Tensor] = {}
     taken = set()
