@@ -306,6 +306,19 @@ def test_a_checkpoint_whose_values_cannot_be_is_refused(
     assert RunFolder(cut).summary()["status"] == "interrupted"
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "config.toml"])
+def test_no_file_elsewhere_is_changed_by_way_of_a_link(name: str, cut: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes((cut / name).read_bytes() if (cut / name).exists() else b"mine\n")
+    before = precious.read_bytes()
+    shutil.rmtree(cut / "checkpoints")  # the run begins again, with empty records
+    (cut / name).unlink(missing_ok=True)
+    (cut / name).symlink_to(precious)
+    with pytest.raises(InputError, match=f"{name}: is a link to another file, which would be changed"):
+        resume(cut)
+    assert precious.read_bytes() == before
+
+
 def test_checkpoints_need_a_folder() -> None:
     with pytest.raises(InputError, match="checkpoint_every: needs a folder for the records; name it by out"):
         run(Config(), checkpoint_every=1)
