@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from ngpd_fl.clock import VirtualClock
-from ngpd_fl.config import InputError
+from ngpd_fl.config import InputError, parse_json
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import RoundInfo
@@ -154,7 +154,7 @@ class LocalNodes:
         checkpoint = last_checkpoint(self.folder, environment, on_event)
         if checkpoint is not None:
             try:
-                require_alike(checkpoint.values, json.loads(json.dumps(self._state()[1])))
+                require_alike(checkpoint.values, parse_json(json.dumps(self._state()[1]), strict=False))
                 self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
                 self.recorder.load(checkpoint.values["recorder"])
                 if self._clock is not None:
