@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -112,26 +113,27 @@ def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp
 
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
+            began = time.monotonic()
             thread = threading.Thread(target=pour)
             thread.start()
             try:
-                end = time.monotonic() + 4
-                while time.monotonic() < end:
+                while engine.round < 60:
                     engine.run_round()
             finally:
                 over.set()
                 thread.join()
-    assert engine.waited < 2.6, "the pause before each wait in vain is twice the last"
-    assert engine.round > 30
+    in_vain = sum("did not send its message" in event for event in crowd.events)
+    waits = 1 + (time.monotonic() - began) / 0.5
+    assert in_vain <= math.log2(waits) + 1, "the pause before each wait in vain is twice the last"
 
 
 def test_a_neighbor_that_was_waited_for_in_vain_is_waited_for_again_when_it_is_back(tmp_path: Path) -> None:
-    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 0.5), rounds=100_000)
+    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 60), rounds=100_000)
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
             for _ in range(3):
                 engine.run_round()
-            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 0.1
+            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 30
             liar.say(Kind.HELLO)
             until(lambda: not engine.inbox.gone)
             for wanted in (engine.round, engine.round + 1):
