@@ -14,6 +14,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
 from ngpd_fl.peer.run import check_for_peers, run_id
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
+from ngpd_fl.peer.transport.memory import MemoryTransport
 from ngpd_fl.records import RunFolder
 from ngpd_fl.training import compose
 from tests.support.peers import Crowd
@@ -151,6 +152,25 @@ def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest
     crowd.start(0).join(60)
     assert crowd.events[0] == "waits for its neighbors (nodes 1, 2), at most 1.2 s"
     assert sum("waits for" in event for event in crowd.events) == 1
+
+
+def test_no_frame_may_be_longer_than_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    bounds: list[int | None] = []
+
+    class Measured(MemoryTransport):
+        def start(self, receive: Any, kept: int = 1, largest: int | None = None) -> None:
+            bounds.append(largest)
+            super().start(receive, kept, largest)
+
+        def send(self, edge: int, frame: Any) -> None:
+            sent.append(sum(memoryview(piece).nbytes for piece in frame))
+            super().send(edge, frame)
+
+    monkeypatch.setattr("ngpd_fl.peer.transport.memory.MemoryTransport", Measured)
+    here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 1, "local_steps": 1})
+    Crowd(here, tmp_path, network=MemoryNetwork()).run()
+    assert bounds == [max(sent)] * 2
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_what_is_no_frame_is_refused(place: Place) -> None:
     transport.start(shelf)
     try:
         assert Attacker(place.ports[0], context).put("/edge/1", bytes(101)) == TOO_LARGE
-        for size in ("-1", "x", "1" * 30):
+        for size in ("-1", "x", "1" * 30, "1" * 5000):
             assert Attacker(place.ports[0], context).put("/edge/1", **{"Content-Length": size}) == TOO_LARGE
         for request in (
             b"GET /edge/1 HTTP/1.1\r\n\r\n",
@@ -183,7 +183,7 @@ def test_what_is_no_frame_is_refused(place: Place) -> None:
         half.connection.close()
         assert Attacker(place.ports[0], context).put("/edge/1", bytes(100)) == 204
         assert shelf.wait(1) == [(1, bytes(100))]
-        assert transport.counts().refused == 8
+        assert transport.counts().refused == 9
         with pytest.raises(ValueError, match="edge 0: 101 bytes are more than 100"):
             transport.send(0, [bytes(50), bytes(51)])
     finally:
@@ -279,7 +279,15 @@ def test_a_newer_connection_takes_the_place_of_a_neighbors_older_one(place: Plac
         assert len(shelf.frames) == 3
 
 
-def test_connections_that_say_nothing_are_bounded(place: Place) -> None:
+def test_a_connection_that_says_nothing_ends(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener._HANDSHAKE", 0.2)
+    with place.running(0), socket.create_connection(("127.0.0.1", place.ports[0]), timeout=60) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_connections_that_say_nothing_are_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener._HANDSHAKE", 600.0)
+    monkeypatch.setattr("ngpd_fl.peer.transport.server._SHARE", 1)  # however few files there may be
     with place.running(0, 1) as (transports, shelves), honest_exchange(transports, shelves), ExitStack() as stack:
         shelves[0].wait(1)
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", place.ports[0]))) for _ in range(200)]
@@ -412,6 +420,38 @@ def test_a_transfer_without_progress_is_cut(place: Place, pause: float, monkeypa
                 ended = True
         assert ended and time.monotonic() < began + 15
         assert len(shelf.frames) == 2
+
+
+def test_a_slow_frame_of_many_pieces_arrives(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece has the time: all together take longer, on a clock that is set by hand."""
+
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener.time", clock)
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener._PIECE", 10)
+    with place.running(0) as (_, (shelf,)):
+        attacker = Attacker(place.ports[0], place.credentials(1).client_context())
+        attacker.connection.sock.sendall(b"PUT /edge/1 HTTP/1.1\r\nContent-Length: 50\r\n\r\n")
+        for _ in range(5):
+            time.sleep(0.1)  # the piece before was read
+            clock.now += 50.0
+            attacker.connection.sock.sendall(bytes(10))
+        assert shelf.wait(1) == [(1, bytes(50))]
+
+
+def test_a_neighbor_that_does_not_answer_is_called_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngpd_fl.peer.transport.sender._PROGRESS", 0.2)
+    with socket.create_server(("127.0.0.1", place.ports[1])), ExitStack() as stack:
+        sender = place.transport(0, Insecure("node0"))
+        sender.start(Shelf())
+        stack.callback(sender.close)
+        sender.send(0, [b"frame"])
+        until(lambda: sender.counts().retried >= 2)
 
 
 def test_what_answers_a_frame_is_not_kept(place: Place) -> None:
