@@ -61,7 +61,7 @@ def crowd_of(graph: str, nodes: int, tmp_path: Path, timeouts: NodeTimeouts, rou
 @pytest.mark.parametrize("met", [False, True])
 def test_a_round_that_one_neighbor_claims_is_not_joined(graph: str, nodes: int, met: bool, tmp_path: Path) -> None:
     """Neither at the start, when nothing is known of it, nor after it has kept step."""
-    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 1.0), rounds=200)
+    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 5.0), rounds=200)
     with closing(Liar(crowd, nodes - 1)) as liar:
         threads = [crowd.start(number) for number in range(nodes - 1)]
         until(lambda: {edge for edge, _ in liar.heard.frames} == {edge ^ 1 for edge in liar.edges}, 60)
