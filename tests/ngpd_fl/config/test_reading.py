@@ -23,10 +23,12 @@ from ngpd_fl.config import (
     parse_toml,
     read_json,
     read_json_lines,
+    read_record,
     read_toml,
 )
 from ngpd_fl.devices import read_table
 from ngpd_fl.flower.run_config import FlowerConfig, read, write
+from ngpd_fl.records.shapes import Summary
 from ngpd_fl.records.tensors import read_tensors
 
 BOM = b"\xef\xbb\xbf"
@@ -185,7 +187,10 @@ def test_values_through_flower_are_read_alike() -> None:
             read({"model.hidden": text})
 
 
-@pytest.mark.parametrize("read_file", [read_json, lambda path: list(read_json_lines(path)), read_tensors])
+@pytest.mark.parametrize(
+    "read_file",
+    [read_json, lambda path: read_record(path, Summary), lambda path: list(read_json_lines(path)), read_tensors],
+)
 def test_what_could_be_read_for_ever_is_refused(read_file: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/zero")
