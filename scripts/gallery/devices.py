@@ -17,10 +17,7 @@ def gallery() -> str:
     ]
     figures = table(
         ["class", *(f"`{key}`" for key in keys)],
-        (
-            [f"`{name}`", *(_value(device_class, key) for key in keys)]
-            for name, device_class in classes.items()
-        ),
+        ([f"`{name}`", *(_value(device_class, key) for key in keys)] for name, device_class in classes.items()),
     )
     sources = "\n".join(f"* `{name}`: {device_class.source}" for name, device_class in classes.items())
     return f"**All figures of the included classes**\n\n{figures}\n\n{sources}"
