@@ -68,7 +68,7 @@ class PeerEngine:
     Attributes:
         round: rounds done or left out.
         nodes: the nodes, as ``NodeGroup.nodes`` orders them.
-        life: number of this start of the process' state, from 1.
+        starts: how often the process has been started, this time included.
         incarnation: number of this incarnation in frames.
         inbox: what comes.
         lost: messages that did not come in time.
@@ -101,7 +101,7 @@ class PeerEngine:
             on_event: called with a line for every irregularity.
         """
         self.round = 0
-        self.life = self.incarnation = 1
+        self.starts = self.incarnation = 1
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
@@ -136,7 +136,7 @@ class PeerEngine:
         began, told = time.monotonic(), False
         until = began + timeout
         while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
-            self._settle_lives()
+            self._settle_incarnations()
             self._tell(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
             silent = everyone - self.inbox.heard()
@@ -150,7 +150,7 @@ class PeerEngine:
 
     def run_round(self) -> RoundInfo:
         """Run K local steps at every node, send, read what has come, and return the result of the round."""
-        self._settle_lives()
+        self._settle_incarnations()
         self._claims.begin_round()
         if self._waits_for_all:
             self._join_the_neighbors()
@@ -195,19 +195,19 @@ class PeerEngine:
         self._group.load(tensors)
         self.round, self.skipped = values["round"], values["skipped"]
         self._claims.load(values["claims"])
-        self._known = {edge: life for edge, life in values["known"]}
-        seen = {edge: (life, sequence) for edge, life, sequence in values["seen"]}
+        self._known = {edge: incarnation for edge, incarnation in values["known"]}
+        seen = {edge: (incarnation, sequence) for edge, incarnation, sequence in values["seen"]}
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds, seen)
 
-    def begin_life(self, number: int, incarnation: int | None = None) -> None:
+    def begin_incarnation(self, starts: int, incarnation: int | None = None) -> None:
         """Note that this is a later incarnation than the first; call after ``load``, if there was something to load.
 
         Args:
-            number: which start this is.
+            starts: how often the process has been started, this time included.
             incarnation: number of this incarnation in frames. Defaults to the same.
         """
-        self.life = number
-        self.incarnation = number if incarnation is None else incarnation
+        self.starts = starts
+        self.incarnation = starts if incarnation is None else incarnation
         self._group.reset()
 
     def _join_the_neighbors(self) -> None:
@@ -241,12 +241,12 @@ class PeerEngine:
         """Return this incarnation's number as sent to the sender of an edge that leads here."""
         return self._raised.get(edge, self.incarnation)
 
-    def _settle_lives(self) -> None:
+    def _settle_incarnations(self) -> None:
         """Notify refused senders of the reason, and adopt a higher number where this end was refused."""
-        for edge, life in self.inbox.take_outdated().items():
+        for edge, incarnation in self.inbox.take_outdated().items():
             self._send(Kind.HELLO, reverse(edge))
-            if self._outdated.get(edge) != life:
-                self._outdated[edge] = life
+            if self._outdated.get(edge) != incarnation:
+                self._outdated[edge] = incarnation
                 self.on_event(
                     f"node {self._group.incoming[edge]} is refused: a later start of it is known (were its records lost"
                     " and its clock set back?); it is told"
@@ -284,12 +284,14 @@ class PeerEngine:
             self._doubted -= met
         frames = {edge: frame for edge, frame in frames.items() if self._group.arrives(frame.head.header.round, edge)}
         reset = [edge for edge, frame in frames.items() if self._is_reset(edge, frame.head)]
-        self._known |= {edge: frame.head.life for edge, frame in frames.items()}
+        self._known |= {edge: frame.head.incarnation for edge, frame in frames.items()}
         self._group.reset(reset)
         headers, payload = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
             header = head.header
-            headers[edge] = header if head.heard == self._number(edge) else header._replace(newest=-1, bitmap=0)
+            headers[edge] = (
+                header if head.receiver_incarnation == self._number(edge) else header._replace(newest=-1, bitmap=0)
+            )
             self.ages[max(0, number - header.round)] += 1
             for name, value in fields.items():
                 source = edge if name in self._per_edge else self._group.incoming[edge]
@@ -301,7 +303,9 @@ class PeerEngine:
         found = {}
         for edge, frame in frames.items():
             head = frame.head
-            if head.heard == self._number(edge) and head.header.newest >= self._group.sent(reverse(edge)):
+            if head.receiver_incarnation == self._number(edge) and head.header.newest >= self._group.sent(
+                reverse(edge)
+            ):
                 self.inbox.refused["header"] += 1
                 self.inbox.give_up([edge], self._timeouts.round)
             else:
@@ -312,16 +316,16 @@ class PeerEngine:
     def _is_reset(self, edge: int, head: Head) -> bool:
         """Return whether an end of an edge has gone back: its sender, or this process, if it knew another one."""
         if edge in self._known:
-            return head.life != self._known[edge]
-        return head.heard not in (0, self._number(edge))
+            return head.incarnation != self._known[edge]
+        return head.receiver_incarnation not in (0, self._number(edge))
 
     def _frame(self, edge: int, header: EdgeHeader, messages: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._group.outgoing[edge]]
             for name, values in messages.payload.items()
         }
-        life, heard = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
-        return self._codec.write(Head(Kind.MESSAGE, edge, header, life, heard), fields)
+        incarnation, receiver_incarnation = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
+        return self._codec.write(Head(Kind.MESSAGE, edge, header, incarnation, receiver_incarnation), fields)
 
     def _tell(self, kind: Kind) -> None:
         for edge in self._group.outgoing:
@@ -329,9 +333,12 @@ class PeerEngine:
 
     def _send(self, kind: Kind, edge: int) -> None:
         """Send a frame without a message."""
-        life, (heard, _) = self._number(reverse(edge)), self.inbox.seen.get(reverse(edge), (0, -1))
+        incarnation, (receiver_incarnation, _) = (
+            self._number(reverse(edge)),
+            self.inbox.seen.get(reverse(edge), (0, -1)),
+        )
         header = EdgeHeader(0, -1, 0, min(self.round, self._rounds - 1))
-        head = Head(kind, edge, header, life, heard)
+        head = Head(kind, edge, header, incarnation, receiver_incarnation)
         self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], timeout: float) -> str:

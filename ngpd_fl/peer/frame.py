@@ -62,17 +62,17 @@ class Head(NamedTuple):
         kind: what it is for.
         edge: directed edge.
         header: of the message; ``sequence`` counts the messages of this incarnation. Other frames have a round alone.
-        life: number of its sender's incarnation, the start of its process (``incarnation.py``). One that was
-            killed may go back to an earlier state.
-        heard: in a message the incarnation of the receiver that ``header`` is about, in other frames the
+        incarnation: that of its sender, the start of its process (``incarnation.py``). One that was killed may go back
+            to an earlier state.
+        receiver_incarnation: in a message the incarnation of the receiver that ``header`` is about, in other frames the
             latest that is known; 0 if there is none.
     """
 
     kind: Kind
     edge: int
     header: EdgeHeader
-    life: int = 1
-    heard: int = 0
+    incarnation: int = 1
+    receiver_incarnation: int = 0
 
     def is_consistent(self) -> bool:
         """Return whether the numbers fit each other: a round has one message, and only what was sent is applied."""
@@ -113,9 +113,20 @@ class Codec:
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
         """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
-        kind, edge, (sequence, newest, bitmap, round), life, heard = head
+        kind, edge, (sequence, newest, bitmap, round), incarnation, receiver_incarnation = head
         packed = _HEAD.pack(
-            _MAGIC, VERSION, kind, len(fields or ()), self._run, edge, round, sequence, newest, bitmap, life, heard
+            _MAGIC,
+            VERSION,
+            kind,
+            len(fields or ()),
+            self._run,
+            edge,
+            round,
+            sequence,
+            newest,
+            bitmap,
+            incarnation,
+            receiver_incarnation,
         )
         pieces: list[bytes | memoryview] = [packed]
         if fields:
@@ -132,7 +143,7 @@ class Codec:
         if len(frame) < HEADER_BYTES:
             raise Refusal("format")
         magic, version, kind, fields, run, edge_of_frame, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
-        round, sequence, newest, bitmap, life, heard = numbers
+        round, sequence, newest, bitmap, incarnation, receiver_incarnation = numbers
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
             raise Refusal("format")
@@ -144,7 +155,7 @@ class Codec:
             raise Refusal("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
             raise Refusal("checksum")
-        head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), life, heard)
+        head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), incarnation, receiver_incarnation)
         return Frame(head, self._fields(frame[HEADER_BYTES:]))
 
     def _fields(self, content: memoryview) -> dict[str, Tensor]:

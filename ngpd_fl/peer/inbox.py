@@ -159,27 +159,27 @@ class Inbox:
 
     def _take(self, edge: int, frame: Frame) -> None:
         head = frame.head
-        life, sequence = self.seen.get(edge, (0, -1))
-        if head.header.round >= self._rounds or not is_credible(head.life, life):
+        incarnation, sequence = self.seen.get(edge, (0, -1))
+        if head.header.round >= self._rounds or not is_credible(head.incarnation, incarnation):
             raise Refusal("header")
-        if head.life < life:
-            self.outdated[edge] = life
+        if head.incarnation < incarnation:
+            self.outdated[edge] = incarnation
             raise Refusal("replayed")
-        if head.kind is Kind.MESSAGE and (head.life, head.header.sequence) <= (life, sequence):
+        if head.kind is Kind.MESSAGE and (head.incarnation, head.header.sequence) <= (incarnation, sequence):
             raise Refusal("replayed")
         if not head.is_consistent():
             raise Refusal("header")
         self._heard.add(edge)
-        self.named[edge] = max(head.heard, self.named.get(edge, 0))
+        self.named[edge] = max(head.receiver_incarnation, self.named.get(edge, 0))
         if head.kind is Kind.BYE:
             self.gone.add(edge)
             return
         if time.monotonic() >= self._closed_until.get(edge, 0.0):
             self.gone.discard(edge)
         if head.kind is Kind.MESSAGE:
-            self.seen[edge] = head.life, head.header.sequence
+            self.seen[edge] = head.incarnation, head.header.sequence
             messages = self._messages[edge]
-            if head.life > life:  # what it wrote in an earlier incarnation is over
+            if head.incarnation > incarnation:  # what it wrote in an earlier incarnation is over
                 messages.clear()
             messages.append(frame)
             if len(messages) > _KEPT:

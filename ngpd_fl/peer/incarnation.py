@@ -2,7 +2,7 @@
 
 It is the time of the start in microseconds, or one more than the last that is known, whichever is more. So it grows
 where the records are lost or come from a backup, and where the clock went back. If both happen to a peer, its neighbors
-know a higher one and report it (``Head.heard``), and it takes one above that.
+know a higher one and report it (``Head.receiver_incarnation``), and it takes one above that.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class PeerCollector(Collector):
         engine, recorder, inbox, counts = self._engine, self._recorder, self._engine.inbox, self._engine.counts()
         yield _gauge("round", "round that the nodes are in", engine.round)
         yield _gauge("rounds_planned", "rounds of the run", recorder.config.training.rounds)
-        yield _gauge("life", "how often this peer has been started", engine.life)
+        yield _gauge("starts", "how often this peer has been started", engine.starts)
         yield _gauge("neighbors_gone", "edges whose other end is not waited for", len(inbox.gone))
         yield _count("node_steps", "local steps", recorder.node_steps)
         yield _count("train_seconds", "time spent in rounds, without waiting", recorder.train_seconds)

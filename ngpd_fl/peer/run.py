@@ -16,7 +16,8 @@ from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts, PeerEngine
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.transport import Transport
 from ngpd_fl.records import Measure, RunFolder, write_text
-from ngpd_fl.records.shapes import PeerLife
+from ngpd_fl.records.shapes import PeerStart
+from ngpd_fl.records.versions import current_peer
 from ngpd_fl.training import compose
 from ngpd_fl.training.callbacks import Callback, EarlyStop
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
@@ -89,7 +90,7 @@ def run_peer(
             if is_new:
                 folder.add_counts(job.counts)
                 engine.incarnation = next_incarnation()
-                write_self(out, nodes, engine.life, engine.incarnation)
+                write_self(out, nodes, engine.starts, engine.incarnation)
             else:
                 _go_back(own, folder, environment, note)
             stop = EarlyStop(is_over, status="interrupted")
@@ -166,7 +167,7 @@ def account(engine: PeerEngine) -> dict[str, Any]:
     counts = engine.counts()
     return {
         "nodes": engine.nodes,
-        "life": engine.life,
+        "starts": engine.starts,
         "incarnation": engine.incarnation,
         "rounds_skipped": engine.skipped,
         "messages_taken": dict(sorted(engine.ages.items())),
@@ -190,17 +191,17 @@ def _reopen(out: Path, config: Config) -> RunFolder:
 def _go_back(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
     """Go on from the last checkpoint that can be read, in a new incarnation."""
     engine = own.engine
-    nodes, life, incarnation = read_self(folder.path)
+    nodes, starts, incarnation = read_self(folder.path)
     if nodes != sorted(engine.nodes):
         raise InputError(f"out: {folder.path} holds the records of other nodes ({', '.join(map(str, nodes))})")
-    life, incarnation = life + 1, next_incarnation(incarnation)
-    write_self(folder.path, nodes, life, incarnation)
+    starts, incarnation = starts + 1, next_incarnation(incarnation)
+    write_self(folder.path, nodes, starts, incarnation)
     checkpoint = own.restore(environment, on_event)
     with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this start may record otherwise, or leave out
         recorded = folder.path / "metrics.jsonl"  # not there where the one before ended before its first evaluation
         file.write(recorded.read_bytes()[checkpoint.recorded if checkpoint else 0 :] if recorded.exists() else b"")
     own.recorder.metrics = folder.rewind(checkpoint, environment)
-    engine.begin_life(life, incarnation)
+    engine.begin_incarnation(starts, incarnation)
 
 
 def is_mostly_skipped(skipped: float, rounds: int) -> bool:
@@ -208,9 +209,9 @@ def is_mostly_skipped(skipped: float, rounds: int) -> bool:
     return 2 * skipped > rounds
 
 
-def write_self(out: Path, nodes: Sequence[int], life: int, incarnation: int) -> None:
+def write_self(out: Path, nodes: Sequence[int], starts: int, incarnation: int) -> None:
     """Note in a peer's folder which nodes it hosts, how often it has been started, and the last start's number."""
-    noted = {"nodes": sorted(nodes), "life": life, "incarnation": incarnation}
+    noted = {"nodes": sorted(nodes), "starts": starts, "incarnation": incarnation}
     write_text(out / "peer.json", json.dumps(noted) + "\n")
 
 
@@ -219,7 +220,7 @@ def read_self(out: Path) -> tuple[list[int], int, int]:
     path = out / "peer.json"
     if not path.exists():
         raise InputError(f"{out}: not a peer's folder (it should hold peer.json)")
-    found = read_record(path, PeerLife)
+    found = read_record(path, PeerStart, current_peer)
     if not is_credible(found["incarnation"]):
         raise InputError(f"{path}: damaged (incarnation {found['incarnation']})")
-    return found["nodes"], found["life"], found["incarnation"]
+    return found["nodes"], found["starts"], found["incarnation"]

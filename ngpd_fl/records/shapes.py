@@ -38,10 +38,10 @@ class PeerAccount(Shape):
     nodes: list[Count]
 
 
-class PeerLife(PeerAccount):
+class PeerStart(PeerAccount):
     """``peer.json``: the nodes that a peer hosts, how often it has been started, and the last start's number."""
 
-    life: Count
+    starts: Count
     incarnation: Count
 
 

@@ -75,7 +75,7 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
     fake.go()
     assert fake.recorder.status == "finished" and fake.recorder.round == 600
     assert any(client == 1 and "its process died and is started again" in what for _, client, what in fake.events())
-    assert [peer["life"] for peer in fake.exchange.account()["peers"]] == [1, 2]
+    assert [peer["starts"] for peer in fake.exchange.account()["peers"]] == [1, 2]
     assert fake.params(run(settings.model_copy(update={"training": config().training})).model).isfinite().all()
     assert family(tmp_path) == {}
 

@@ -17,7 +17,9 @@ from ngpd_fl.peer.frame import REASONS, Codec, Head, Kind, Refusal
 from ngpd_fl.peer.inbox import Inbox
 
 RUN = b"0123456789abcdef"
-HEAD = Head(Kind.MESSAGE, 3, EdgeHeader(sequence=5, newest=4, bitmap=0b1011, round=7), life=2, heard=1)
+HEAD = Head(
+    Kind.MESSAGE, 3, EdgeHeader(sequence=5, newest=4, bitmap=0b1011, round=7), incarnation=2, receiver_incarnation=1
+)
 
 
 class Message(NamedTuple):
@@ -125,8 +127,8 @@ def inbox(**options: Any) -> Inbox:
     return Inbox(Codec(RUN, LIKE), [3, 5], rounds=10, **options)
 
 
-def give(box: Inbox, round: int, sequence: int, life: int = 1, edge: int = 3, kind: Kind = Kind.MESSAGE) -> None:
-    head = Head(kind, edge, EdgeHeader(sequence, -1, 0, round), life)
+def give(box: Inbox, round: int, sequence: int, incarnation: int = 1, edge: int = 3, kind: Kind = Kind.MESSAGE) -> None:
+    head = Head(kind, edge, EdgeHeader(sequence, -1, 0, round), incarnation)
     frame = Codec(RUN, LIKE).write(head, fields() if kind is Kind.MESSAGE else None)
     box.receive(edge, memoryview(b"".join(frame)))
 
@@ -137,11 +139,11 @@ def test_nothing_comes_twice_or_from_a_life_that_is_over() -> None:
     give(box, 0, 0)
     give(box, 1, 0)
     assert box.refused == {"replayed": 2}
-    give(box, 1, 1, life=2)  # a new life counts from 0 again, and what the old one wrote is over
-    give(box, 2, 5, life=1)
-    give(box, 2, 5, life=1, kind=Kind.BYE)
-    give(box, 4, 1, life=2, edge=5)
-    give(box, 4, 2, life=2, edge=5)
+    give(box, 1, 1, incarnation=2)  # a new incarnation counts from 0 again, and what the old one wrote is over
+    give(box, 2, 5, incarnation=1)
+    give(box, 2, 5, incarnation=1, kind=Kind.BYE)
+    give(box, 4, 1, incarnation=2, edge=5)
+    give(box, 4, 2, incarnation=2, edge=5)
     assert box.refused == {"replayed": 5} and not box.gone
     assert {edge: frame.head.header.round for edge, frame in box.take_newest().items()} == {3: 1, 5: 4}
     assert box.seen == {3: (2, 1), 5: (2, 2)}
@@ -150,7 +152,7 @@ def test_nothing_comes_twice_or_from_a_life_that_is_over() -> None:
 def test_rounds_that_cannot_be_are_refused() -> None:
     box = inbox()
     give(box, 10, 0)
-    give(box, 3, 0, life=0)
+    give(box, 3, 0, incarnation=0)
     give(box, 3, 0, edge=4)
     assert box.refused == {"header": 2, "edge": 1} and not box.take_newest()
 

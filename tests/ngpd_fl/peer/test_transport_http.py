@@ -352,18 +352,18 @@ def _node1(place: Place, pipe: Connection) -> None:
 def test_a_neighbor_that_was_killed_is_taken_back_within_a_second(place: Place) -> None:
     fork = multiprocessing.get_context("fork")
     with place.running(0) as ((sender,), (shelf,)):
-        for life in range(2):
+        for start in range(2):
             ours, theirs = fork.Pipe()
             child = fork.Process(target=_node1, args=(place, theirs), daemon=True)
             child.start()
             try:
                 up, _ = ours.recv()
-                if life == 0:
+                if start == 0:
                     sender.send(0, [b"first"])
                 came, frame = ours.recv()
-                assert frame == (b"while away" if life else b"first")
+                assert frame == (b"while away" if start else b"first")
                 assert came - up < 1
-                assert shelf.wait(life + 1)[life] == (1, b"%d" % child.pid)
+                assert shelf.wait(start + 1)[start] == (1, b"%d" % child.pid)
             finally:
                 os.kill(child.pid or 0, signal.SIGKILL)
                 child.join()
