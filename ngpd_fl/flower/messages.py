@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from ngpd_fl.core.code_version import code_version as code_version
 from ngpd_fl.core.directed_edges import EdgeHeader
 
-PAYLOAD, HEADERS, NOTE, FIGURES, MODELS = "payload", "headers", "note", "figures", "models"
+PAYLOAD, HEADERS, CONFIG, METRICS, MODELS = "payload", "headers", "config", "metrics", "models"
 """Names of a message's records."""
 
 REFUSED = 1000
@@ -35,23 +35,23 @@ class NodeMessages(NamedTuple):
     headers: dict[int, EdgeHeader]
 
 
-def note(values: Mapping[str, Any]) -> ConfigRecord:
-    """Return the record of a message's subject."""
+def config_record(values: Mapping[str, Any]) -> ConfigRecord:
+    """Return the record of a message's plain values."""
     return ConfigRecord(dict(values))
 
 
-def noted(content: RecordDict) -> dict[str, Any]:
-    """Return the subject of a message."""
-    return dict(content.config_records[NOTE])
+def config_of(content: RecordDict) -> dict[str, Any]:
+    """Return a message's plain values."""
+    return dict(content.config_records[CONFIG])
 
 
-def put(content: RecordDict, messages: NodeMessages) -> None:
+def write_messages(content: RecordDict, messages: NodeMessages) -> None:
     """Write messages of nodes into one of Flower's."""
     content[PAYLOAD] = ArrayRecord(messages.payload)
     content[HEADERS] = ConfigRecord({str(edge): list(header) for edge, header in messages.headers.items()})
 
 
-def get(content: RecordDict) -> NodeMessages:
+def read_messages(content: RecordDict) -> NodeMessages:
     """Return the messages of nodes in one of Flower's; empty if there are none.
 
     Raises:

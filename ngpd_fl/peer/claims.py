@@ -42,9 +42,9 @@ class _Meeting(NamedTuple):
 class Claims:
     """Judges the rounds that neighboring processes, known by their names, claim."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, timeout: float) -> None:
         """Set the seconds that a neighbor waits for a message before it goes on alone."""
-        self._patience = patience
+        self._timeout = timeout
         self._duration: float | None = None  # of a round, in seconds
         self._kept_at: float | None = None  # by the wall clock: when the state was written that this goes on from
         self._began: float | None = None
@@ -72,7 +72,7 @@ class Claims:
 
     def meet(self, names: Iterable[str], round: int) -> None:
         """Note that messages of these neighbors came in the round that they are of."""
-        self._met |= dict.fromkeys(names, _Meeting(round + 1, time.monotonic() + self._patience))
+        self._met |= dict.fromkeys(names, _Meeting(round + 1, time.monotonic() + self._timeout))
 
     def believed(self, claims: Mapping[str, int], round: int) -> int:
         """Return the latest round that can be accepted of what neighbors claim; 0 if there is none.
@@ -99,6 +99,6 @@ class Claims:
         """Return the latest round that a neighbor can have been in when its claim came."""
         met = self._met.get(name, self._start)
         alone = max(0.0, self._came[name].time - met.time)
-        keeps_step = any(each.round >= round - _LEEWAY for other, each in self._met.items() if other != name)
+        keeps_step = any(meeting.round >= round - _LEEWAY for other, meeting in self._met.items() if other != name)
         pace = 0.0 if self._duration is None else 1 / max(self._duration, 1e-9)
         return met.round + (_APART if keeps_step else _FASTER) * pace * alone

@@ -128,20 +128,20 @@ class PeerEngine:
 
     def start(self) -> None:
         """Open the transport and wait for the neighbors, where rounds are behind it only as long as for a round."""
-        kept = 2 if self._waits_for_all else 1
-        self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
+        queue_length = 2 if self._waits_for_all else 1
+        self._transport.start(self.inbox.receive, queue_length=queue_length, largest=self._codec.message_bytes)
         self._claims.start(self.round)
         everyone = set(self._group.incoming)
         timeout = self._timeouts.start if self.round == 0 else self._timeouts.round
-        began, told = time.monotonic(), False
+        began, is_reported = time.monotonic(), False
         until = began + timeout
-        while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
+        while (missing := everyone - self.inbox.heard_edges()) and time.monotonic() < until and not self._is_over():
             self._settle_incarnations()
             self._tell(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
-            silent = everyone - self.inbox.heard()
-            if silent and not told and time.monotonic() - began > _SILENCE:
-                told = True
+            silent = everyone - self.inbox.heard_edges()
+            if silent and not is_reported and time.monotonic() - began > _SILENCE:
+                is_reported = True
                 self.on_event(self._awaited(silent, timeout))
         if missing and not self._is_over():
             self._note_gone(sorted(missing), "has not been heard", timeout)
@@ -181,7 +181,7 @@ class PeerEngine:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that the rounds to come depend on: tensors by name, and the rest as JSON values."""
-        seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
+        seen = [[edge, *newest] for edge, newest in sorted(self.inbox.seen.items())]
         return self._group.state(), {
             "round": self.round,
             "skipped": self.skipped,
@@ -268,12 +268,12 @@ class PeerEngine:
         awaited = self._group.awaits(number)
         missing = self.inbox.wait(awaited, number, began + self._timeouts.round, self._is_over)
         self.waited += time.monotonic() - began
-        found = self.inbox.take_round(number)
+        frames = self.inbox.take_round(number)
         if missing:
             self._claims.waited_in_vain()
         self._note_gone(missing, f"did not send its message of round {number}", self._timeouts.round)
-        self.lost += len(set(awaited) - found.keys())
-        return found
+        self.lost += len(set(awaited) - frames.keys())
+        return frames
 
     def _take(self, number: int, frames: Mapping[int, Frame]) -> int:
         """Read messages; return the payload in bytes of what was sent in the round."""
@@ -300,7 +300,7 @@ class PeerEngine:
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
         """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
-        found = {}
+        possible = {}
         for edge, frame in frames.items():
             head = frame.head
             if head.receiver_incarnation == self._number(edge) and head.header.newest >= self._group.sent(
@@ -309,9 +309,9 @@ class PeerEngine:
                 self.inbox.refused["header"] += 1
                 self.inbox.give_up([edge], self._timeouts.round)
             else:
-                found[edge] = frame
-        self.inbox.trust(found)
-        return found
+                possible[edge] = frame
+        self.inbox.trust(possible)
+        return possible
 
     def _is_reset(self, edge: int, head: Head) -> bool:
         """Return whether an end of an edge has gone back: its sender, or this process, if it knew another one."""

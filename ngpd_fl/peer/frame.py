@@ -40,7 +40,7 @@ came over another edge, its arrays are of another shape or type, they hold nan o
 (or a later one) was there before."""
 
 
-class Refusal(Exception):
+class InvalidFrame(Exception):
     """A frame cannot be accepted; the exception's text is one of ``REASONS``."""
 
 
@@ -138,23 +138,23 @@ class Codec:
         """Return the frame that came over a directed edge.
 
         Raises:
-            Refusal: it is not as it must be.
+            InvalidFrame: it is not as it must be.
         """
         if len(frame) < HEADER_BYTES:
-            raise Refusal("format")
+            raise InvalidFrame("format")
         magic, version, kind, fields, run, edge_of_frame, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
         round, sequence, newest, bitmap, incarnation, receiver_incarnation = numbers
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
-            raise Refusal("format")
+            raise InvalidFrame("format")
         if run != self._run:
-            raise Refusal("run")
+            raise InvalidFrame("run")
         if edge_of_frame != edge:
-            raise Refusal("edge")
+            raise InvalidFrame("edge")
         if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
-            raise Refusal("shape")
+            raise InvalidFrame("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
-            raise Refusal("checksum")
+            raise InvalidFrame("checksum")
         head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), incarnation, receiver_incarnation)
         return Frame(head, self._fields(frame[HEADER_BYTES:]))
 
@@ -163,16 +163,16 @@ class Codec:
         if not content:
             return {}
         if content[: len(self._shapes)] != self._shapes:
-            raise Refusal("shape")
-        found, at = {}, len(self._shapes)
+            raise InvalidFrame("shape")
+        fields, at = {}, len(self._shapes)
         for name, like in self._like.items():
             value = torch.empty(like.shape, dtype=self._wire[name])
             _bytes(value)[:] = content[at : at + self._sizes[name]]
             if value.numel() and not torch.stack(torch.aminmax(value)).isfinite().all():  # nan is both
-                raise Refusal("not finite")
-            found[name] = value.to(like.dtype)
+                raise InvalidFrame("not finite")
+            fields[name] = value.to(like.dtype)
             at += self._sizes[name]
-        return found
+        return fields
 
 
 def _shape(shape: Sequence[int], dtype: torch.dtype) -> bytes:

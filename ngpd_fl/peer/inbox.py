@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from ngpd_fl.peer.frame import Codec, Frame, Kind, Refusal
+from ngpd_fl.peer.frame import Codec, Frame, InvalidFrame, Kind
 from ngpd_fl.peer.incarnation import is_credible
 
 _KEPT = 2
@@ -51,26 +51,26 @@ class Inbox:
         self._codec = codec
         self._rounds = rounds
         self._messages: dict[int, deque[Frame]] = {edge: deque() for edge in edges}
-        self._heard: set[int] = set()
+        self._heard_edges: set[int] = set()
         self._change = threading.Condition()
 
     def receive(self, edge: int, data: memoryview) -> None:
         """Accept a frame that came over a directed edge, or refuse it and count it."""
         try:
             if edge not in self._messages:
-                raise Refusal("edge")
+                raise InvalidFrame("edge")
             frame = self._codec.read(edge, data)
             with self._change:
                 self._take(edge, frame)
                 self._change.notify_all()
-        except Refusal as refusal:
+        except InvalidFrame as refusal:
             with self._change:
                 self.refused[str(refusal)] += 1
 
-    def heard(self) -> set[int]:
+    def heard_edges(self) -> set[int]:
         """Return the directed edges over which anything has come in this incarnation."""
         with self._change:
-            return set(self._heard)
+            return set(self._heard_edges)
 
     def give_up(self, edges: Iterable[int], seconds: float) -> None:
         """Stop waiting for the senders of these directed edges, since they cost ``seconds`` and sent nothing of use."""
@@ -88,8 +88,8 @@ class Inbox:
     def take_outdated(self) -> dict[int, int]:
         """Return ``outdated``, and begin it anew."""
         with self._change:
-            found, self.outdated = self.outdated, {}
-            return found
+            outdated, self.outdated = self.outdated, {}
+            return outdated
 
     def wait(self, edges: Iterable[int], round: int, until: float, is_over: Callable[[], bool]) -> list[int]:
         """Wait until each of ``edges`` has a message of a round or a later one, or its sender is gone.
@@ -109,8 +109,8 @@ class Inbox:
 
         with self._change:
             began = time.monotonic()
-            while (left := until - time.monotonic()) > 0 and missing() and not is_over():
-                self._change.wait(min(left, _LOOK))
+            while (remaining := until - time.monotonic()) > 0 and missing() and not is_over():
+                self._change.wait(min(remaining, _LOOK))
             given_up = missing() if not is_over() else []
             self._give_up(given_up, time.monotonic() - began)
             return given_up
@@ -128,24 +128,24 @@ class Inbox:
     def take_round(self, round: int) -> dict[int, Frame]:
         """Remove and return the messages of a round, by directed edge. Earlier ones are dropped, later ones stay."""
         with self._change:
-            found = {}
+            frames = {}
             for edge, messages in self._messages.items():
                 while messages and messages[0].head.header.round <= round:
                     message = messages.popleft()
                     if message.head.header.round == round:
-                        found[edge] = message
+                        frames[edge] = message
                     else:
                         self.late += 1
-            return found
+            return frames
 
     def take_newest(self) -> dict[int, Frame]:
         """Remove and return the newest message of each directed edge; older ones are dropped."""
         with self._change:
-            found = {edge: messages[-1] for edge, messages in self._messages.items() if messages}
-            self.replaced += sum(len(messages) for messages in self._messages.values()) - len(found)
+            frames = {edge: messages[-1] for edge, messages in self._messages.items() if messages}
+            self.replaced += sum(len(messages) for messages in self._messages.values()) - len(frames)
             for messages in self._messages.values():
                 messages.clear()
-            return found
+            return frames
 
     def _give_up(self, edges: Iterable[int], seconds: float) -> None:
         now = time.monotonic()
@@ -161,15 +161,15 @@ class Inbox:
         head = frame.head
         incarnation, sequence = self.seen.get(edge, (0, -1))
         if head.header.round >= self._rounds or not is_credible(head.incarnation, incarnation):
-            raise Refusal("header")
+            raise InvalidFrame("header")
         if head.incarnation < incarnation:
             self.outdated[edge] = incarnation
-            raise Refusal("replayed")
+            raise InvalidFrame("replayed")
         if head.kind is Kind.MESSAGE and (head.incarnation, head.header.sequence) <= (incarnation, sequence):
-            raise Refusal("replayed")
+            raise InvalidFrame("replayed")
         if not head.is_consistent():
-            raise Refusal("header")
-        self._heard.add(edge)
+            raise InvalidFrame("header")
+        self._heard_edges.add(edge)
         self.named[edge] = max(head.receiver_incarnation, self.named.get(edge, 0))
         if head.kind is Kind.BYE:
             self.gone.add(edge)

@@ -68,9 +68,9 @@ def gather(
     environment = parts[0].folder.environment()
     folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key != "data"})
     counts = [part.folder.label_counts() for part in parts]
-    if all(each is not None for each in counts):
+    if all(table is not None for table in counts):
         joined = np.zeros_like(counts[0])
-        if {each.shape for each in counts if each is not None} != {(config.topology.nodes, joined.shape[1])}:
+        if {table.shape for table in counts if table is not None} != {(config.topology.nodes, joined.shape[1])}:
             raise InputError(f"{parts[0].folder.path}: label_counts.json is of another run than those of the others")
         for part, of_part in zip(parts, counts, strict=True):
             joined[part.nodes] = of_part[part.nodes]  # type: ignore[index]
@@ -97,12 +97,12 @@ def _check_together(parts: Sequence[Part]) -> None:
     run = run_id(parts[0].folder.config())
     hosts: dict[int, Path] = {}
     nodes = parts[0].folder.config().topology.nodes
-    first = next((each for part in parts for each in part.metrics.values()), None)
+    first = next((metrics for part in parts for metrics in part.metrics.values()), None)
     for part in parts:
         path = part.folder.path
         if unknown := sorted(set(part.nodes) - set(range(nodes))):
             raise InputError(f"{path}: node {unknown[0]} is not in the topology; allowed: 0 to {nodes - 1}")
-        if first is not None and not all(_alike(each, first, nodes) for each in part.metrics.values()):
+        if first is not None and not all(_alike(metrics, first, nodes) for metrics in part.metrics.values()):
             raise InputError(f"{path}: its evaluations are of another network")
         if run_id(part.folder.config()) != run:
             raise InputError(f"{path}: is of another run than {parts[0].folder.path} (their config.toml differ)")
@@ -116,7 +116,9 @@ def _check_together(parts: Sequence[Part]) -> None:
 
 def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
     """Return whether two evaluations are of the same measure and groups, and this one of so many nodes."""
-    of_groups = [len(getattr(each, f"{other.measure.group}_{other.measure.key}", ())) for each in (metrics, other)]
+    of_groups = [
+        len(getattr(evaluation, f"{other.measure.group}_{other.measure.key}", ())) for evaluation in (metrics, other)
+    ]
     return metrics.measure is other.measure and len(metrics.nodes) == nodes and of_groups[0] == of_groups[1]
 
 
@@ -126,16 +128,16 @@ def _status(parts: Sequence[Part]) -> str:
     A peer that came to the end, but left out most rounds, has failed. The network has, where all nodes together have
     left out most of theirs.
     """
-    found, skipped, nodes = set(), 0, 0
+    statuses, skipped, nodes = set(), 0, 0
     for part in parts:
         summary, of_part = part.summary, part.summary.get("peer", {}).get("rounds_skipped", 0)
         planned = summary.get("rounds_planned", 0)
         skipped, nodes = skipped + of_part * len(part.nodes), nodes + len(part.nodes)
         is_at_end = summary.get("rounds") == planned and is_mostly_skipped(of_part, planned)
-        found.add("finished" if is_at_end else summary.get("status", "interrupted"))
+        statuses.add("finished" if is_at_end else summary.get("status", "interrupted"))
     if is_mostly_skipped(skipped / nodes, parts[0].folder.config().training.rounds):
-        found.add("failed")
-    return next(status for status in ("diverged", "failed", "interrupted", "finished") if status in found)
+        statuses.add("failed")
+    return next(status for status in ("diverged", "failed", "interrupted", "finished") if status in statuses)
 
 
 def _first(parts: Sequence[Part], key: str) -> Any:

@@ -26,7 +26,7 @@ class Account:
 
     def latest(self, round: int) -> Metrics | None:
         """Return the last evaluation until a round; None: there is none yet."""
-        return self.metrics.get(max((each for each in self.metrics if each <= round), default=-1))
+        return self.metrics.get(max((evaluated for evaluated in self.metrics if evaluated <= round), default=-1))
 
 
 def join(accounts: Sequence[Account], round: int, recorder: RunRecorder) -> Metrics:
@@ -43,15 +43,15 @@ def join(accounts: Sequence[Account], round: int, recorder: RunRecorder) -> Metr
 def add_up(accounts: Sequence[Account], recorder: RunRecorder) -> None:
     """Count what all peers have done, by their results or, where they have none yet, by their last evaluations."""
     for name in ("node_steps", "bytes_sent", "train_seconds", "evaluation_seconds"):
-        values = [each.summary.get(name, getattr(each.latest(recorder.round), name, 0)) for each in accounts]
+        values = [account.summary.get(name, getattr(account.latest(recorder.round), name, 0)) for account in accounts]
         setattr(recorder, name, max(values) if name.endswith("seconds") else sum(values))
     recorder.retries = {}
-    for each in accounts:
-        recorder.add_retries(each.summary.get("decomposition_retries", {}))
+    for account in accounts:
+        recorder.add_retries(account.summary.get("decomposition_retries", {}))
 
 
 def _joined(accounts: Sequence[Account], round: int, num_nodes: int) -> Metrics:
-    here = [(each.nodes, each.metrics[round]) for each in accounts if round in each.metrics]
+    here = [(account.nodes, account.metrics[round]) for account in accounts if round in account.metrics]
     measure = here[0][1].measure
     key, per_node = measure.key, [len(nodes) for nodes, _ in here]
     values: dict[str, Any] = {
@@ -62,24 +62,24 @@ def _joined(accounts: Sequence[Account], round: int, num_nodes: int) -> Metrics:
         "consensus_distance": None,
     }
     for name in ("node_steps", "bytes_sent"):
-        values[name] = sum(getattr(each.latest(round), name, 0) for each in accounts)
+        values[name] = sum(getattr(account.latest(round), name, 0) for account in accounts)
     for name, described in METRICS[measure].model_fields.items():
         if name in values:
             continue
-        found = [getattr(metrics, name) for _, metrics in here]
+        recorded = [getattr(metrics, name) for _, metrics in here]
         if name.startswith("averaged_model"):
             values[name] = None
         elif name == f"{measure.group}_{key}":
-            values[name] = [_mean(list(column), per_node) for column in zip(*found, strict=True)]
-        elif isinstance(found[0], list):
+            values[name] = [_mean(list(column), per_node) for column in zip(*recorded, strict=True)]
+        elif isinstance(recorded[0], list):
             values[name] = [math.nan] * num_nodes
-            for (nodes, _), of_part in zip(here, found, strict=True):
+            for (nodes, _), of_part in zip(here, recorded, strict=True):
                 for node in nodes:
                     values[name][node] = of_part[node]
         elif name.startswith("mean_"):
-            values[name] = _mean(found, per_node)
+            values[name] = _mean(recorded, per_node)
         elif name.startswith(("min_", "max_")):
-            known = [value for value in found if value is not None]
+            known = [value for value in recorded if value is not None]
             values[name] = (min if name.startswith("min_") else max)(known, default=math.nan)
         elif described.is_required():
             raise AssertionError(name)

@@ -211,8 +211,8 @@ def is_mostly_skipped(skipped: float, rounds: int) -> bool:
 
 def write_self(out: Path, nodes: Sequence[int], starts: int, incarnation: int) -> None:
     """Note in a peer's folder which nodes it hosts, how often it has been started, and the last start's number."""
-    noted = {"nodes": sorted(nodes), "starts": starts, "incarnation": incarnation}
-    write_text(out / "peer.json", json.dumps(noted) + "\n")
+    record = {"nodes": sorted(nodes), "starts": starts, "incarnation": incarnation}
+    write_text(out / "peer.json", json.dumps(record) + "\n")
 
 
 def read_self(out: Path) -> tuple[list[int], int, int]:
@@ -220,7 +220,7 @@ def read_self(out: Path) -> tuple[list[int], int, int]:
     path = out / "peer.json"
     if not path.exists():
         raise InputError(f"{out}: not a peer's folder (it should hold peer.json)")
-    found = read_record(path, PeerStart, current_peer)
-    if not is_credible(found["incarnation"]):
-        raise InputError(f"{path}: damaged (incarnation {found['incarnation']})")
-    return found["nodes"], found["starts"], found["incarnation"]
+    record = read_record(path, PeerStart, current_peer)
+    if not is_credible(record["incarnation"]):
+        raise InputError(f"{path}: damaged (incarnation {record['incarnation']})")
+    return record["nodes"], record["starts"], record["incarnation"]

@@ -1,6 +1,6 @@
 """Records: writing and reading the files of a run."""
 
-from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, Refused
+from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, DamagedCheckpoint
 from ngpd_fl.records.environment import describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
 from ngpd_fl.records.files import write_tensors, write_text
@@ -28,7 +28,7 @@ __all__ = [
     "Measure",
     "Metrics",
     "Progress",
-    "Refused",
+    "DamagedCheckpoint",
     "RunFolder",
     "RunRecorder",
     "checked_retries",

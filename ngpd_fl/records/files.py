@@ -44,8 +44,8 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
         partial = folder / path.name
         yield partial
         if sync:
-            for each in (partial, *partial.rglob("*")):
-                _sync(each)
+            for content in (partial, *partial.rglob("*")):
+                _sync(content)
         partial.replace(path)
     if sync:
         _sync(path.parent)
@@ -118,14 +118,14 @@ def write_tensors(
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as ``safetensors`` accepts them: contiguous, on the CPU, no two in the same memory."""
-    found: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     taken = set()
     for name, value in tensors.items():
         whole = value.detach().cpu().contiguous()
         where = whole.untyped_storage().data_ptr()
-        found[name] = whole.clone() if where in taken else whole
+        separate[name] = whole.clone() if where in taken else whole
         taken.add(where)
-    return found
+    return separate
 
 
 def lock(path: Path, kind: str = "run") -> IO[bytes]:

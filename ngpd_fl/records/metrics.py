@@ -186,11 +186,11 @@ def metrics_of(values: Any) -> Metrics:
     kinds = [kind for kind in METRICS.values() if isinstance(values, dict) and kind.measure.key in values]
     if len(kinds) != 1:
         raise ValueError("not an evaluation")
-    [found] = kinds
+    [kind] = kinds
     try:
-        return found.model_validate(values, strict=True)
+        return kind.model_validate(values, strict=True)
     except ValidationError as error:
-        raise ValueError(one_line(error, found)) from error
+        raise ValueError(one_line(error, kind)) from error
 
 
 def null_if_not_finite(value: Any) -> Any:

@@ -116,8 +116,8 @@ class RunRecorder:
         """Count eigendecompositions that failed at first; raise ``InputError`` if the counts are malformed."""
         for factor, counts in checked_retries(retries).items():
             known = self.retries.setdefault(factor, {"width": counts["width"]})
-            for how in counts.keys() - {"width"}:
-                known[how] = known.get(how, 0) + counts[how]
+            for remedy in counts.keys() - {"width"}:
+                known[remedy] = known.get(remedy, 0) + counts[remedy]
 
     def evaluation_is_due(self) -> bool:
         """Return whether an evaluation is due after this round."""

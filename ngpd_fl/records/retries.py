@@ -14,10 +14,10 @@ Retries = dict[str, dict[str, int]]
 _FORM = TypeAdapter(Retries, config=ConfigDict(strict=True))
 
 
-def checked_retries(found: Any) -> Retries:
+def checked_retries(counts: Any) -> Retries:
     """Return counts that another process recorded; raise ``InputError`` if they are malformed."""
     try:
-        retries = _FORM.validate_python(found)
+        retries = _FORM.validate_python(counts)
     except ValidationError as error:
         raise InputError("decomposition_retries: damaged (not a table of counts)") from error
     if not all("width" in counts for counts in retries.values()):

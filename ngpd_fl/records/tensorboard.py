@@ -59,7 +59,7 @@ class EventFiles:
         for name in type(metrics).model_fields.keys() - {"round"}:
             value, tag = getattr(metrics, name), TAGS.get(name, f"errors/{name}")
             if isinstance(value, list):
-                self._add_histogram(tag, [each for each in value if each is not None], metrics)
+                self._add_histogram(tag, [number for number in value if number is not None], metrics)
             elif value is not None:
                 self._writer.add_scalar(tag, value, metrics.round)
         self._writer.flush()

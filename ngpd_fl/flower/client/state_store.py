@@ -104,7 +104,7 @@ class StateStore:
             self._write(self._state_file(token), small)
         else:
             self._context.state[_TENSORS] = ArrayRecord(
-                {name: Array(each.cpu().numpy()) for name, each in small.items()}
+                {name: Array(value.cpu().numpy()) for name, value in small.items()}
             )
         if curvature and host.worked >= 0 and not self._curvature_file(host.worked).exists():
             self._write(self._curvature_file(host.worked), curvature)

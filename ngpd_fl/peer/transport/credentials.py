@@ -46,12 +46,12 @@ class Credentials(NamedTuple):
                 can read the key.
         """
         if name is None:
-            found = sorted(path.stem for path in folder.glob("*.crt") if path.stem != "ca")
-            if len(found) != 1:
+            names = sorted(path.stem for path in folder.glob("*.crt") if path.stem != "ca")
+            if len(names) != 1:
                 raise InputError(
-                    f"{folder}: should hold one certificate beside ca.crt (got {', '.join(found) or 'none'})"
+                    f"{folder}: should hold one certificate beside ca.crt (got {', '.join(names) or 'none'})"
                 )
-            name = found[0]
+            name = names[0]
         credentials = cls(name, folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key")
         try:
             credentials._check()

@@ -17,7 +17,7 @@ from ngpd_fl.peer.transport.listener import Listener
 from ngpd_fl.peer.transport.peers import Peers
 from ngpd_fl.peer.transport.sender import Sender
 
-_PATIENCE = 1.0
+_TIMEOUT = 1.0
 """Seconds that what is queued has to leave at the end."""
 
 
@@ -60,7 +60,7 @@ class HttpTransport:
         self._receive: Receive | None = None
         self._listener: Listener | None = None
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
         """Begin; raise ``InputError`` where the address is taken or not this machine's."""
         self._receive = receive
         self._largest = self._largest if largest is None else largest
@@ -70,7 +70,7 @@ class HttpTransport:
         except OSError as error:
             raise InputError(f"{self._listens_at}: cannot listen there ({error.strerror or error})") from error
         for sender in self._senders.values():
-            sender.outbox.keep(kept)
+            sender.outbox.keep(queue_length)
             sender.start()
 
     def send(self, edge: int, frame: Frame) -> None:
@@ -96,7 +96,7 @@ class HttpTransport:
 
     def close(self) -> None:
         """Stop."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         for sender in self._senders.values():
             sender.outbox.finish(max(0.0, end - time.monotonic()))
         for sender in self._senders.values():

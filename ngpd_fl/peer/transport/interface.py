@@ -58,15 +58,15 @@ class Transport(Protocol):
         """The edges with an end in the process."""
         ...
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
         """Begin to listen and to connect, and go on connecting until closed.
 
         Args:
             receive: called with each frame that comes from the peer that hosts the edge's sender, from a thread of
                 the transport's (on an edge inside the process: from that of ``send``). It must be quick and must not
                 raise; the frame is its own to keep.
-            kept: frames of an edge that wait at most. Where nodes keep step, neighbors may be one round apart and need
-                two.
+            queue_length: frames of an edge that wait at most. Where nodes keep step, neighbors may be one round apart
+                and need two.
             largest: bytes of a frame at most; more is neither sent nor taken. None: as many as the transport allows.
         """
         ...

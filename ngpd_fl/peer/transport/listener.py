@@ -30,7 +30,7 @@ _PIECE = 1 << 18
 _PROGRESS = 60.0
 """Bytes of a frame, and seconds that they have to come in: as ``sender.py`` has to send them."""
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 """Seconds that a connection has to end when it is asked to."""
 
 
@@ -204,4 +204,4 @@ def _number(text: str) -> int | None:
 def _end(line: _Line) -> None:
     shut(line.socket)
     if line.thread is not threading.current_thread():
-        line.thread.join(_PATIENCE)
+        line.thread.join(_TIMEOUT)

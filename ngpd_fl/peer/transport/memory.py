@@ -74,7 +74,9 @@ class MemoryNetwork:
     def leave(self, transport: MemoryTransport) -> None:
         """Deliver nothing more to a transport; the thread ends with the last."""
         with self._change:
-            self._receivers = {edge: each for edge, each in self._receivers.items() if each is not transport}
+            self._receivers = {
+                edge: receiver for edge, receiver in self._receivers.items() if receiver is not transport
+            }
             self._change.notify()
 
     def _deliver(self) -> None:
@@ -106,7 +108,7 @@ class MemoryTransport:
         self._receiving = threading.RLock()
         self._tally = Tally()
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
         """Begin to receive."""
         self._receive = receive
         self._network.join(self)

@@ -13,7 +13,7 @@ class Outbox:
 
     def __init__(self) -> None:
         """Begin empty, with room for one frame for each edge."""
-        self._kept = 1
+        self._length = 1
         self._waiting: dict[int, deque[Frame]] = {}
         self._sending = False
         self._closed = False
@@ -21,7 +21,7 @@ class Outbox:
 
     def keep(self, count: int) -> None:
         """Make room for so many frames for each edge."""
-        self._kept = count
+        self._length = count
 
     def put(self, edge: int, frame: Frame) -> bool:
         """Queue a frame, and return whether it replaced an older one; after ``close`` it is dropped."""
@@ -30,7 +30,7 @@ class Outbox:
                 return False
             frames = self._waiting.setdefault(edge, deque())
             frames.append(frame)
-            replaced = len(frames) > self._kept
+            replaced = len(frames) > self._length
             if replaced:
                 frames.popleft()
             self._change.notify_all()
@@ -59,7 +59,7 @@ class Outbox:
         """Let a frame that did not get through wait again, unless newer ones take the room; return whether it waits."""
         with self._change:
             frames = self._waiting.setdefault(edge, deque())
-            has_room = len(frames) < self._kept
+            has_room = len(frames) < self._length
             if has_room:
                 frames.appendleft(frame)
             return has_room

@@ -104,7 +104,7 @@ class Peers(Section):
         for peer in self.peers:
             if peer.name == name:
                 return peer
-        names = [str(each.name) for each in self.peers]
+        names = [str(peer.name) for peer in self.peers]
         raise InputError(f"peer {name}: is not in the peers file; {choices(name, names)}")
 
     def require_nodes(self, number: int) -> None:

@@ -36,10 +36,10 @@ class BoundedServer(socketserver.ThreadingTCPServer):
             most: connections to keep, fewer where the process may open few files.
         """
         try:
-            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            addresses = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except UnicodeError as error:
             raise OSError(f"{address.host!r} is no host name") from error
-        self.address_family, _, _, _, where = found[0]
+        self.address_family, _, _, _, where = addresses[0]
         self._most = max(1, min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE))
         self._unknown: dict[socket.socket, None] = {}  # the oldest first
         self._unknown_lock = threading.Lock()

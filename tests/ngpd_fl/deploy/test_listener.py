@@ -56,7 +56,7 @@ class Line:
 @elsewhere
 def test_whoever_is_silent_makes_room_and_is_ended_in_time() -> None:
     async def check() -> None:
-        connections = Connections(strangers=3, nodes=2, patience=3.0)
+        connections = Connections(strangers=3, nodes=2, timeout=3.0)
         async with serving(connections) as port:
             lines = [await Line.to(own_address(), port) for _ in range(5)]
             assert [await line.has_ended() for line in lines] == [True, True, False, False, False]

@@ -43,7 +43,7 @@ def keep_step(held: Claims, clock: Clock, rounds: int) -> int:
 
 
 def test_one_neighbor_is_believed_as_far_as_it_can_have_come(clock: Clock) -> None:
-    held = Claims(patience=10)
+    held = Claims(timeout=10)
     held.start(0)
     assert (held.believed({"a": 10}, 0), held.believed({"a": 11}, 0)) == (10, 0)
     now = keep_step(held, clock, 20)
@@ -58,7 +58,7 @@ def test_one_neighbor_is_believed_as_far_as_it_can_have_come(clock: Clock) -> No
 
 
 def test_one_neighbor_alone_takes_nobody_away_from_others_that_keep_step(clock: Clock) -> None:
-    held = Claims(patience=10)
+    held = Claims(timeout=10)
     now = keep_step(held, clock, 20)
     for _ in range(26):
         held.begin_round()
@@ -69,7 +69,7 @@ def test_one_neighbor_alone_takes_nobody_away_from_others_that_keep_step(clock: 
 
 
 def test_two_neighbors_are_believed(clock: Clock) -> None:
-    held = Claims(patience=10)
+    held = Claims(timeout=10)
     keep_step(held, clock, 5)
     assert held.believed({"a": 5000, "b": 4000}, 5) == 4000
     assert held.believed({"a": 5000, "b": 4000, "c": 4500}, 5) == 4500
@@ -77,23 +77,23 @@ def test_two_neighbors_are_believed(clock: Clock) -> None:
 
 
 def test_a_life_knows_how_long_it_was_away(clock: Clock) -> None:
-    held = Claims(patience=10)
+    held = Claims(timeout=10)
     keep_step(held, clock, 40)
     kept = held.state()
     clock.wall += 100
-    later = Claims(patience=10)
+    later = Claims(timeout=10)
     later.load(kept)
     later.start(40)
     assert (later.believed({"a": 40 + 10 + 800}, 40), later.believed({"a": 40 + 10 + 801}, 40)) == (850, 0)
     clock.wall -= 1e8  # the clock has gone back: nothing is known of the time
-    later = Claims(patience=10)
+    later = Claims(timeout=10)
     later.load(kept)
     later.start(40)
     assert (later.believed({"a": 50}, 40), later.believed({"a": 51}, 40)) == (50, 0)
 
 
 def test_rounds_that_waited_in_vain_say_nothing_of_the_pace(clock: Clock) -> None:
-    held = Claims(patience=0)
+    held = Claims(timeout=0)
     now = keep_step(held, clock, 20)
     held.waited_in_vain()
     clock.pass_by(1000)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import EdgeHeader
-from ngpd_fl.peer.frame import REASONS, Codec, Head, Kind, Refusal
+from ngpd_fl.peer.frame import REASONS, Codec, Head, InvalidFrame, Kind
 from ngpd_fl.peer.inbox import Inbox
 
 RUN = b"0123456789abcdef"
@@ -49,7 +49,7 @@ def sealed(frame: bytearray) -> bytearray:
 
 
 def refusal(frame: bytes | bytearray, edge: int = 3, codec: Codec | None = None) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InvalidFrame) as refused:
         (codec or Codec(RUN, LIKE)).read(edge, memoryview(frame))
     assert str(refused.value) in REASONS
     return str(refused.value)
@@ -177,7 +177,7 @@ def test_who_is_gone_is_not_waited_for_until_heard() -> None:
     assert box.wait([3], 1, 0.0, lambda: False) == [3] and box.gone == {3, 5}
     assert box.wait([3, 5], 1, never, lambda: False) == []
     give(box, 0, 0, kind=Kind.HELLO)
-    assert box.gone == {5} and box.heard() == {3, 5}
+    assert box.gone == {5} and box.heard_edges() == {3, 5}
     assert box.wait([3], 1, never, lambda: True) == [] and box.gone == {5}
 
 
@@ -201,7 +201,7 @@ def test_no_mutated_frame_is_taken() -> None:
             frame = sealed(frame)
             try:
                 found = codec.read(3, memoryview(frame))
-            except Refusal as refused:
+            except InvalidFrame as refused:
                 reasons[str(refused)] += 1
             else:
                 taken += 1
@@ -209,7 +209,7 @@ def test_no_mutated_frame_is_taken() -> None:
                 assert [value.shape for value in found.fields.values()] == [value.shape for value in LIKE]
         else:
             box.receive(3, memoryview(frame))
-    assert not box.take_newest() and not box.seen and not box.gone and not box.heard()
+    assert not box.take_newest() and not box.seen and not box.gone and not box.heard_edges()
     assert sum(box.refused.values()) > 0.49 * MUTATIONS
     assert set(reasons) == {"format", "run", "edge", "shape", "not finite"} and 0 < taken < 0.4 * MUTATIONS
 

@@ -54,7 +54,7 @@ class End:
     def __init__(self, air: Air) -> None:
         self.air = air
 
-    def start(self, receive: Any, kept: int = 1) -> None:
+    def start(self, receive: Any, queue_length: int = 1) -> None:
         pass
 
     def send(self, edge: int, frame: Sequence[bytes | memoryview]) -> None:

@@ -26,7 +26,7 @@ from ngpd_fl.models.saved import load_start
 from ngpd_fl.peer.merge import Part
 from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
-from ngpd_fl.records import ACCURACY, Refused, RunFolder, differences
+from ngpd_fl.records import ACCURACY, DamagedCheckpoint, RunFolder, differences
 from ngpd_fl.report import read_run
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
@@ -96,7 +96,7 @@ def checkpoint(folder: Path) -> None:
         pass
     try:
         RunFolder(folder).checkpoints.read(2)
-    except Refused as refused:
+    except DamagedCheckpoint as refused:
         raise InputError(str(refused)) from refused
 
 
