@@ -171,6 +171,10 @@ class PeerEngine:
             self._tell(Kind.BYE)
         self._transport.close()
 
+    def usage(self) -> dict[str, Any]:
+        """Return nothing: there is no virtual clock."""
+        return {}
+
     def counts(self) -> Counts:
         """Return what the transport has done."""
         return self._transport.counts()

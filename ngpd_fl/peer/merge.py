@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,32 @@ from torch import Tensor
 
 from ngpd_fl.config import InputError, require_trust
 from ngpd_fl.evaluation.saved_models import add_average
-from ngpd_fl.peer.merged_metrics import Account, add_up, join
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
-from ngpd_fl.records import Metrics, RunFolder, RunRecorder
+from ngpd_fl.records import METRICS, Metrics, RunFolder, RunRecorder
 from ngpd_fl.training import compose
 
 
 @dataclass
-class Part(Account):
+class PeerRecords:
+    """The records of one peer so far.
+
+    Attributes:
+        nodes: those that it hosts.
+        metrics: its evaluations by round.
+        summary: its result; empty where it has not ended.
+    """
+
+    nodes: list[int]
+    metrics: dict[int, Metrics] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def latest(self, round: int) -> Metrics | None:
+        """Return the last evaluation until a round; None: there is none yet."""
+        return self.metrics.get(max((evaluated for evaluated in self.metrics if evaluated <= round), default=-1))
+
+
+@dataclass
+class PeerFolder(PeerRecords):
     """One peer's records.
 
     Attributes:
@@ -31,7 +50,7 @@ class Part(Account):
     models: dict[str, dict[str, Tensor]] = field(kw_only=True)
 
     @classmethod
-    def open(cls, path: Path) -> Part:
+    def open(cls, path: Path) -> PeerFolder:
         """Read a peer's folder; raise ``InputError`` where it is none."""
         folder = RunFolder.open(path)
         nodes, *_ = read_self(path)
@@ -61,7 +80,7 @@ def gather(
     Raises:
         InputError: the folders are not those of one run's peers, or nothing was recorded yet.
     """
-    parts = [Part.open(path) for path in paths]
+    parts = [PeerFolder.open(path) for path in paths]
     _check_together(parts)
     config = parts[0].folder.config(overrides)
     require_trust(config, parts[0].folder.path, trust_code)
@@ -78,9 +97,9 @@ def gather(
     recorder = RunRecorder(config, _first(parts, "parameters"), _first(parts, "unused_classes") or [], folder)
     recorder.evaluated_on = _first(parts, "evaluated_on") or "common"
     for round in sorted({round for part in parts for round in part.metrics}):
-        join(parts, round, recorder)
+        merge_round(parts, round, recorder)
     recorder.status = _status(parts)
-    add_up(parts, recorder)
+    merge_totals(parts, recorder)
     models = {name: model for part in parts for name, model in part.models.items()}
     summary = recorder.summary() | {"peers": [part.summary.get("peer", {"nodes": part.nodes}) for part in parts]}
     folder.finish(summary, models)
@@ -93,7 +112,7 @@ def gather(
     return add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
 
 
-def _check_together(parts: Sequence[Part]) -> None:
+def _check_together(parts: Sequence[PeerFolder]) -> None:
     run = run_id(parts[0].folder.config())
     hosts: dict[int, Path] = {}
     nodes = parts[0].folder.config().topology.nodes
@@ -122,7 +141,7 @@ def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
     return metrics.measure is other.measure and len(metrics.nodes) == nodes and of_groups[0] == of_groups[1]
 
 
-def _status(parts: Sequence[Part]) -> str:
+def _status(parts: Sequence[PeerFolder]) -> str:
     """Return the worst of the peers' statuses; one that was away for most rounds spoils the run of others only as far.
 
     A peer that came to the end, but left out most rounds, has failed. The network has, where all nodes together have
@@ -140,5 +159,68 @@ def _status(parts: Sequence[Part]) -> str:
     return next(status for status in ("diverged", "failed", "interrupted", "finished") if status in statuses)
 
 
-def _first(parts: Sequence[Part], key: str) -> Any:
+def _first(parts: Sequence[PeerFolder], key: str) -> Any:
     return next((part.summary[key] for part in parts if key in part.summary), 0)
+
+
+def merge_round(peers: Sequence[PeerRecords], round: int, recorder: RunRecorder) -> Metrics:
+    """Record a round's evaluation of all nodes that were evaluated in it, and return it; others are null."""
+    metrics = _merged(peers, round, recorder.config.topology.nodes)
+    recorder.round, recorder.node_steps, recorder.bytes_sent = round, metrics.node_steps, metrics.bytes_sent
+    recorder.train_seconds = metrics.train_seconds
+    recorder.metrics.append(metrics)
+    if recorder.folder is not None:
+        recorder.folder.add(metrics)
+    return metrics
+
+
+def merge_totals(peers: Sequence[PeerRecords], recorder: RunRecorder) -> None:
+    """Count what all peers have done, by their results or, where they have none yet, by their last evaluations."""
+    for name in ("node_steps", "bytes_sent", "train_seconds", "evaluation_seconds"):
+        values = [peer.summary.get(name, getattr(peer.latest(recorder.round), name, 0)) for peer in peers]
+        setattr(recorder, name, max(values) if name.endswith("seconds") else sum(values))
+    recorder.retries = {}
+    for peer in peers:
+        recorder.add_retries(peer.summary.get("decomposition_retries", {}))
+
+
+def _merged(peers: Sequence[PeerRecords], round: int, num_nodes: int) -> Metrics:
+    here = [(peer.nodes, peer.metrics[round]) for peer in peers if round in peer.metrics]
+    measure = here[0][1].measure
+    key, per_node = measure.key, [len(nodes) for nodes, _ in here]
+    values: dict[str, Any] = {
+        "round": round,
+        "train_seconds": max(metrics.train_seconds for _, metrics in here),
+        "train_loss": _mean([metrics.train_loss for _, metrics in here], per_node),
+        "trust_shrink": _mean([metrics.trust_shrink for _, metrics in here], per_node),
+        "consensus_distance": None,
+    }
+    for name in ("node_steps", "bytes_sent"):
+        values[name] = sum(getattr(peer.latest(round), name, 0) for peer in peers)
+    for name, described in METRICS[measure].model_fields.items():
+        if name in values:
+            continue
+        recorded = [getattr(metrics, name) for _, metrics in here]
+        if name.startswith("averaged_model"):
+            values[name] = None
+        elif name == f"{measure.group}_{key}":
+            values[name] = [_mean(list(column), per_node) for column in zip(*recorded, strict=True)]
+        elif isinstance(recorded[0], list):
+            values[name] = [math.nan] * num_nodes
+            for (nodes, _), of_part in zip(here, recorded, strict=True):
+                for node in nodes:
+                    values[name][node] = of_part[node]
+        elif name.startswith("mean_"):
+            values[name] = _mean(recorded, per_node)
+        elif name.startswith(("min_", "max_")):
+            known = [value for value in recorded if value is not None]
+            values[name] = (min if name.startswith("min_") else max)(known, default=math.nan)
+        elif described.is_required():
+            raise AssertionError(name)
+    return METRICS[measure](**values)
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float:
+    """Return the weighted mean of the values that are known."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else math.nan

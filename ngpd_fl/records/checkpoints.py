@@ -19,9 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ngpd_fl.config import InputError, conforming, read_record
-from ngpd_fl.records.files import apart, remove_partial, write_text, written_whole
+from ngpd_fl.records.files import apart, read_tensors, remove_partial, write_text, written_whole
 from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
-from ngpd_fl.records.tensors import read_tensors
 
 _FORMAT = 2
 _KEPT = 2

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.records.measure import Measure
+from ngpd_fl.records.metrics import Measure
 
 
 class Average(NamedTuple):

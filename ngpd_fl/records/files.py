@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and a lock that ends with its process."""
+"""Files that are written completely or not at all, tensors in them, and a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ngpd_fl.config import InputError
+from ngpd_fl.config.reading import require_file
 
 _PARTIAL = ".partial-"
 
@@ -157,3 +159,30 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Saved(NamedTuple):
+    """Content of a file.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        metadata: texts by name.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_tensors(path: Path) -> Saved:
+    """Return a file's tensors. No code runs, and memory use is bounded by the size of the file.
+
+    Raises:
+        InputError: the file cannot be read; one line names it.
+    """
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            return Saved(tensors, file.metadata() or {})
+    except Exception as error:  # a damaged header can fail anywhere in the library, and in torch
+        raise InputError(f"{path}: cannot be read as a .safetensors file ({error})") from error

@@ -17,10 +17,9 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import StillGoing, alone_in, lock, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import StillGoing, alone_in, lock, read_tensors, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
-from ngpd_fl.records.tensors import read_tensors
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
 
 AVERAGE = "average"

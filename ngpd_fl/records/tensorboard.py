@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.measure import ACCURACY
-from ngpd_fl.records.metrics import Metrics
+from ngpd_fl.records.metrics import ACCURACY, Metrics
 
 TAGS = {
     "mean_accuracy": "accuracy/mean",

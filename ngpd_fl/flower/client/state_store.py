@@ -29,8 +29,7 @@ from ngpd_fl.core.machine import cores, memory
 from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.client.node_host import NodeHost
 from ngpd_fl.records import write_tensors
-from ngpd_fl.records.files import remove_partial
-from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.files import read_tensors, remove_partial
 
 _TENSORS, _WHERE = "tensors", "where"
 

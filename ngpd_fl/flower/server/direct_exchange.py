@@ -18,7 +18,7 @@ from flwr.app import Array, RecordDict
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.run_config import FlowerConfig
 from ngpd_fl.flower.server.clients import Clients
-from ngpd_fl.peer.merged_metrics import Account, add_up, join
+from ngpd_fl.peer.merge import PeerRecords, merge_round, merge_totals
 from ngpd_fl.records import Progress, RunRecorder
 from ngpd_fl.records.metrics import parse_metrics
 
@@ -36,7 +36,7 @@ _STARTS = 3
 
 
 @dataclass
-class _ClientReport(Account):
+class _ClientReport(PeerRecords):
     """Reports of a client about its nodes.
 
     Attributes:
@@ -187,10 +187,10 @@ class DirectExchange:
         complete = min((report.recorded for report in waited_for), default=recorder.config.training.rounds)
         for round in sorted({round for report in self._reports for round in report.metrics}):
             if self._recorded < round <= complete:
-                self._report(recorder.progress(join(self._reports, round, recorder)))
+                self._report(recorder.progress(merge_round(self._reports, round, recorder)))
                 self._recorded = self._reported = round
         recorder.round = max(self._recorded, min((report.round for report in waited_for), default=0), 0)
-        add_up(self._reports, recorder)
+        merge_totals(self._reports, recorder)
         recorder.node_steps = sum(report.summary.get("node_steps", report.node_steps) for report in self._reports)
         recorder.train_seconds = max(
             report.summary.get("train_seconds", report.train_seconds) for report in self._reports

@@ -10,9 +10,8 @@ import time
 
 from ngpd_fl.config import InputError
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
-from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
+from ngpd_fl.peer.transport.interface import Counts, Frame, Receive, Routes, Tally
 from ngpd_fl.peer.transport.listener import Listener
 from ngpd_fl.peer.transport.peers import Peers
 from ngpd_fl.peer.transport.sender import Sender

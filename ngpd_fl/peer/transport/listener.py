@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Tally
-from ngpd_fl.peer.transport.interface import Receive
+from ngpd_fl.peer.transport.interface import Receive, Tally
 from ngpd_fl.peer.transport.sender import shut, watch
 from ngpd_fl.peer.transport.server import BoundedServer
 

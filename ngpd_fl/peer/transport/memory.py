@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ngpd_fl.peer.transport.counts import Counts, Tally
-from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
+from ngpd_fl.peer.transport.interface import Counts, Frame, Receive, Routes, Tally
 
 Rule = Callable[[int, int], Sequence[float]]
 """Takes an edge and how many frames it has had before; returns the seconds until each copy arrives.
