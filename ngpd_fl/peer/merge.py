@@ -1,4 +1,4 @@
-"""The records of all peers of a run, put together into one folder that reads like any other run's."""
+"""Merge of the records of a run's peers into one folder, in the form of any other run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class PeerRecords:
     """The records of one peer so far.
 
     Attributes:
-        nodes: those that it hosts.
-        metrics: its evaluations by round.
-        summary: its result; empty where it has not ended.
+        nodes: the nodes that it hosts.
+        metrics: its evaluations, by round.
+        summary: its summary; empty if it has not ended.
     """
 
     nodes: list[int]
@@ -33,17 +33,17 @@ class PeerRecords:
     summary: dict[str, Any] = field(default_factory=dict)
 
     def latest(self, round: int) -> Metrics | None:
-        """Return the last evaluation until a round; None: there is none yet."""
+        """Return the last evaluation up to a round; None if there is none yet."""
         return self.metrics.get(max((evaluated for evaluated in self.metrics if evaluated <= round), default=-1))
 
 
 @dataclass
 class PeerFolder(PeerRecords):
-    """One peer's records.
+    """The records of one peer in its folder.
 
     Attributes:
-        folder: where they are.
-        models: its nodes' models by name; empty where it has not ended.
+        folder: the folder.
+        models: the models of its nodes by name; empty if it has not ended.
     """
 
     folder: RunFolder = field(kw_only=True)
@@ -51,7 +51,7 @@ class PeerFolder(PeerRecords):
 
     @classmethod
     def open(cls, path: Path) -> PeerFolder:
-        """Read a peer's folder; raise ``InputError`` where it is none."""
+        """Read a peer's folder; raise ``InputError`` if it is not one."""
         folder = RunFolder.open(path)
         nodes, *_ = read_self(path)
         has_ended = (path / "summary.json").exists()
@@ -63,22 +63,22 @@ class PeerFolder(PeerRecords):
 def gather(
     paths: Sequence[Path], out: Path, overrides: dict[str, Any] | None = None, *, trust_code: bool = False
 ) -> dict[str, Any]:
-    """Put the records of a run's peers together.
+    """Merge the records of a run's peers.
 
-    An evaluation holds the nodes that were evaluated in that round; others, away or in other rounds, are null. The
-    averaged model is evaluated at the end, where every node's model and the data are there.
+    An evaluation has the values of the nodes that were evaluated in its round; the values of other nodes are null. The
+    averaged model is evaluated only at the end, and only if every node's model and the data are available.
 
     Args:
-        paths: the peers' folders. Those of peers that have not ended, or never will, count as far as they go.
-        out: folder for the run's records; it must be empty or not there.
-        overrides: keys of the configuration that are otherwise here, such as ``data.data_dir``.
+        paths: the peers' folders. Peers that have not ended count as far as they went.
+        out: folder for the run's records; it must be empty or not exist.
+        overrides: keys of the configuration that differ on this machine, such as ``data.data_dir``.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Returns:
         The summary.
 
     Raises:
-        InputError: the folders are not those of one run's peers, or nothing was recorded yet.
+        InputError: the folders are not those of the peers of one run, or nothing was recorded yet.
     """
     parts = [PeerFolder.open(path) for path in paths]
     _check_together(parts)
@@ -134,7 +134,7 @@ def _check_together(parts: Sequence[PeerFolder]) -> None:
 
 
 def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
-    """Return whether two evaluations are of the same measure and groups, and this one of so many nodes."""
+    """Return whether two evaluations have the same measure and groups, and the first has this number of nodes."""
     of_groups = [
         len(getattr(evaluation, f"{other.measure.group}_{other.measure.key}", ())) for evaluation in (metrics, other)
     ]
@@ -142,10 +142,10 @@ def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
 
 
 def _status(parts: Sequence[PeerFolder]) -> str:
-    """Return the worst of the peers' statuses; one that was away for most rounds spoils the run of others only as far.
+    """Return the worst status of the peers.
 
-    A peer that came to the end, but left out most rounds, has failed. The network has, where all nodes together have
-    left out most of theirs.
+    A peer that reached the end but skipped most rounds has failed. The whole run has failed only if all nodes together
+    skipped most of their rounds.
     """
     statuses, skipped, nodes = set(), 0, 0
     for part in parts:
@@ -164,7 +164,7 @@ def _first(parts: Sequence[PeerFolder], key: str) -> Any:
 
 
 def merge_round(peers: Sequence[PeerRecords], round: int, recorder: RunRecorder) -> Metrics:
-    """Record a round's evaluation of all nodes that were evaluated in it, and return it; others are null."""
+    """Merge and record the evaluations of a round; the values of nodes that were not evaluated are null."""
     metrics = _merged(peers, round, recorder.config.topology.nodes)
     recorder.round, recorder.node_steps, recorder.bytes_sent = round, metrics.node_steps, metrics.bytes_sent
     recorder.train_seconds = metrics.train_seconds
@@ -175,7 +175,7 @@ def merge_round(peers: Sequence[PeerRecords], round: int, recorder: RunRecorder)
 
 
 def merge_totals(peers: Sequence[PeerRecords], recorder: RunRecorder) -> None:
-    """Count what all peers have done, by their results or, where they have none yet, by their last evaluations."""
+    """Set the counters to those of all peers, from their summaries or else their last evaluations."""
     for name in ("node_steps", "bytes_sent", "train_seconds", "evaluation_seconds"):
         values = [peer.summary.get(name, getattr(peer.latest(recorder.round), name, 0)) for peer in peers]
         setattr(recorder, name, max(values) if name.endswith("seconds") else sum(values))
@@ -221,6 +221,6 @@ def _merged(peers: Sequence[PeerRecords], round: int, num_nodes: int) -> Metrics
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float:
-    """Return the weighted mean of the values that are known."""
+    """Return the weighted mean of the known values."""
     known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
     return sum(value * weight for value, weight in known) / sum(weight for _, weight in known) if known else math.nan
