@@ -12,8 +12,8 @@ from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.sender import shut
 
 _SHARE = 8
-"""Untrusted connections take at most one in so many of the files that the process may open. The rest is for checkpoints,
-data, and connections to neighbors."""
+"""Untrusted connections take at most one in so many of the files that the process may open. The rest is for
+checkpoints, data, and connections to neighbors."""
 
 
 class BoundedServer(socketserver.ThreadingTCPServer):
