@@ -1,4 +1,4 @@
-"""Runs whose nodes talk to each other directly, while Flower starts and watches them: parts that both sides share."""
+"""Direct runs, whose nodes exchange messages directly under Flower's supervision: parts for client and server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records in Flower's messages between clients and server. Nothing here reads a payload.
+"""Records in Flower's messages between clients and server. No function here reads a payload.
 
 The messages of nodes are two records. ``payload`` holds arrays by name: ``edge/FIELD/NUMBER`` is one value for a
 directed edge, and ``node/FIELD/NUMBER`` one that a node sends to all its neighbors. ``headers`` holds the

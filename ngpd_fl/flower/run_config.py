@@ -44,8 +44,8 @@ class FlowerConfig(Section):
     round_timeout: float = Field(
         600.0,
         gt=0,
-        description="seconds that the server waits for answers; who is later is left out of the round. With data-plane "
-        "direct: of silence after which a client counts as gone, and its nodes stop",
+        description="seconds that the server waits for answers; a client that answers later is left out of the round. "
+        "With data-plane direct: seconds of silence after which a client counts as gone, and its nodes stop",
         json_schema_extra={"flag": "--round-timeout"},
     )
     register_timeout: float = Field(
@@ -53,7 +53,7 @@ class FlowerConfig(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="folder where a client keeps its state, so that it comes back after a restart; unset: none",
+        description="folder where a client keeps its state, so that it survives a restart; unset: none",
         json_schema_extra={"flag": "--state-dir"},
     )
     collect: bool = Field(True, description="gather every node's final parameters into the records")

@@ -1,4 +1,4 @@
-"""Metrics: the lines of ``metrics.jsonl``, and the measures that they are of."""
+"""Metrics of an evaluation, as in the lines of ``metrics.jsonl``, and their measures: accuracy or error."""
 
 from __future__ import annotations
 

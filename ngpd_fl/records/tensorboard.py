@@ -1,4 +1,4 @@
-"""A run's evaluations as event files, which TensorBoard plots while the run is still going."""
+"""TensorBoard's event files of a run's evaluations, which can be plotted during the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine of a run, that of a baseline included, and its virtual clock if it has one."""
+"""Construction of a run's engine, including those of baselines, and of its virtual clock."""
 
 from __future__ import annotations
 

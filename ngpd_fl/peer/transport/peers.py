@@ -33,9 +33,9 @@ class Peer(Section):
     nodes: tuple[Annotated[int, Field(ge=0)], ...] = Field(description="the nodes that it hosts")
     address: str = Field(description="HOST:PORT under which its neighbors reach it")
     listen: str | None = Field(
-        None, description="HOST:PORT at which it listens, where that is not its address: 0.0.0.0:7447"
+        None, description="HOST:PORT at which it listens if that differs from its address, e.g. 0.0.0.0:7447"
     )
-    name: str = Field("", description="that of its certificate; unset: node and the number of its first node")
+    name: str = Field("", description="name in its certificate; unset: node and the number of its first node")
 
     @field_validator("address", "listen")
     @classmethod

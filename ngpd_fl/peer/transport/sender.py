@@ -125,9 +125,7 @@ def watch(sock: socket.socket) -> None:
 def shut(sock: socket.socket) -> None:
     """End a connection on which another thread waits."""
     try:
-        socket.socket.shutdown(
-            sock, socket.SHUT_RDWR
-        )  # TLS's own would remove state of the other thread
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would remove state of the other thread
     except OSError:  # it has ended already
         pass
 
