@@ -51,7 +51,7 @@ def evaluate(
         nodes=scores.values,
         own=task.value(own),
         groups=_mean(scores.groups),
-        judges=(scores.sizes > 0).sum(0),
+        nodes_per_group=(scores.sizes > 0).sum(0),
         others=scores.others,
         average=_average(model, params, splits, task) if average else None,
     )

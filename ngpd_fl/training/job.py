@@ -1,4 +1,4 @@
-"""The parts of a run, built from its configuration."""
+"""A job: the parts of a run, built from its configuration."""
 
 from __future__ import annotations
 
