@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "studies" / "results"

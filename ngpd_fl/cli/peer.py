@@ -159,7 +159,7 @@ def gather(
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
     from ngpd_fl.records.new_folder import new_folder
-    from ngpd_fl.report import write_plots
+    from ngpd_fl.report.pictures import write_plots
 
     with new_folder(out, "gathered") as folder:
         own = {} if data_dir is None else {"data.data_dir": data_dir}

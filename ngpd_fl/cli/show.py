@@ -30,7 +30,7 @@ def show(
         show_study(directory, trust_code)
         return
     if plots:
-        from ngpd_fl.report import write_plots
+        from ngpd_fl.report.pictures import write_plots
 
         write_plots(directory, trust_code=trust_code)
     (print_run if RunFolder.holds_run(directory) else print_comparison)(directory)

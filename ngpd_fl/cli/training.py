@@ -37,7 +37,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.config.errors import cause
-    from ngpd_fl.report import write_plots
+    from ngpd_fl.report.pictures import write_plots
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run

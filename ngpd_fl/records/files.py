@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
-
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import IO, TYPE_CHECKING
 
 from ngpd_fl.config import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PARTIAL = ".partial-"
 
@@ -112,11 +112,13 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None, *, sync: bool = True
 ) -> None:
     """Write tensors by name as a ``.safetensors`` file, on any device and in any memory layout."""
+    from safetensors.torch import save_file  # it loads torch, which reading a run's figures does not need
+
     with written_whole(path, sync=sync) as partial:
-        save_file(apart(tensors), partial, metadata)
+        save_file(_apart(tensors), partial, metadata)
 
 
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as ``safetensors`` accepts them: contiguous, on the CPU, no two in the same memory."""
     found: dict[str, Tensor] = {}
     taken = set()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from safetensors import safe_open
-from torch import Tensor
 
 from ngpd_fl.config import InputError
 from ngpd_fl.config.reading import require_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Saved(NamedTuple):
