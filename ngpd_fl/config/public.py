@@ -1,9 +1,8 @@
 """The public names of ``ngpd_fl.config``."""
 
-from ngpd_fl.config.config import Config, parse_assignments, put_over
+from ngpd_fl.config.config import Config, build_topology, parse_assignments, put_over
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
-from ngpd_fl.config.graph import build_topology
 from ngpd_fl.config.listing import all_fields, all_keys
 from ngpd_fl.config.partitions import (
     ClassesPartition,

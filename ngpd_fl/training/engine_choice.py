@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ngpd_fl.clock import Event, Replay, Timeline, Usage, VirtualClock, make_timeline
-from ngpd_fl.devices import DeviceConditions, DeviceCosts, relative_cost
+from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from ngpd_fl.engines import Engine, EventEngine, SynchronousEngine, message_bytes
 from ngpd_fl.faults import FaultyConditions, Tampering
 from ngpd_fl.training.baseline import make_baseline
@@ -25,14 +25,7 @@ def make_clock(job: Job, on_round: Callable[[Sequence[Event]], None] = lambda ev
     config, topology, training = job.config, job.topology, job.config.training
     if not config.has_clock:
         return None
-    costs = DeviceCosts(
-        job.devices,
-        topology,
-        message_bytes=sum(message_bytes(job.strategy, job.model.start()).values()),
-        local_steps=training.local_steps,
-        relative_cost=relative_cost(config),
-        seed=config.seed,
-    )
+    costs = DeviceCosts(job.devices, topology, config, sum(message_bytes(job.strategy, job.model.start()).values()))
     events: Timeline | Replay
     if config.devices.replay is not None:
         events = Replay(config.devices.replay, topology.num_nodes, len(topology.edges))
