@@ -10,9 +10,9 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.show import print_comparison
-from ngpd_fl.cli.training import train
+from ngpd_fl.cli.train import train
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import stopping
 

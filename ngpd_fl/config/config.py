@@ -27,7 +27,6 @@ from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.installed import Registered, names, register
 from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
-from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.renamed import require_current
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
@@ -41,6 +40,7 @@ from ngpd_fl.config.sections import (
     SeedConfig,
     TrainingConfig,
 )
+from ngpd_fl.config.text_files import parse_value, read_toml
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
 from topologies import TOPOLOGIES, EdgesOptions, Topology, TopologyOptions, parse_topology
 

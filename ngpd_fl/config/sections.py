@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ngpd_fl.config.errors import choices
-from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.import_paths import is_import_path
 from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
@@ -24,7 +24,7 @@ DATASETS = {
         ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"), "ngpd_fl.data.vision_sets:read_vision_set"
     ),
     "image-folder": "ngpd_fl.data.image_folder:read_image_folder",
-    NODE_FOLDERS: "ngpd_fl.data.loading:refuse",
+    NODE_FOLDERS: "ngpd_fl.data.load:refuse",
 }
 """Name of a data set -> its reader, imported where it is used. A new one is a file in ``data`` and a line here."""
 

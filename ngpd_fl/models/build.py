@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness

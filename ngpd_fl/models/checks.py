@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.models.functional import FlatModel
 
 

@@ -75,8 +75,8 @@ class ResidualBlock(nn.Module):
         if self.stride == 1:
             return inputs
         before = self.new_channels // 2
-        kept = inputs[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, before, self.new_channels - before))
+        halved = inputs[:, :, :: self.stride, :: self.stride]
+        return F.pad(halved, (0, 0, 0, 0, before, self.new_channels - before))
 
 
 def _convolution(channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:

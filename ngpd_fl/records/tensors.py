@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from safetensors import safe_open
 
 from ngpd_fl.config import InputError
-from ngpd_fl.config.reading import require_file
+from ngpd_fl.config.text_files import require_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data import Dataset, load_dataset
-from ngpd_fl.data.loading import _say_that_inputs_merge
+from ngpd_fl.data.load import _say_that_inputs_merge
 from ngpd_fl.training import compose
 
 WriteModule = Callable[[str], str]

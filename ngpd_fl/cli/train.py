@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import finishing
 
