@@ -107,10 +107,10 @@ class Config(SeedConfig):
     def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write the keys of ``devices.slow`` as texts: labels, where the graph has them."""
         values: dict[str, Any] = handler(self)
-        slow, names = self.devices.slow, self.topology.node_names
+        slow, names = self.devices.slow, self.topology.node_names if self.topology.has_labels else ()
         if slow and values.get("devices", {}).get("slow"):
             values["devices"]["slow"] = {
-                names[node] if node < len(names) else node: factor for node, factor in slow.items()
+                names[node] if node < len(names) else str(node): factor for node, factor in slow.items()
             }
         return values
 

@@ -34,7 +34,7 @@ def import_object(path: str, key: str) -> Any:
     try:
         with own_randomness(0):  # a module that seeds or draws as it is imported does so the first time only
             imported = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process
         raise InputError(f"{key}: {path!r} cannot be imported ({reason(error)})") from error
     if not hasattr(imported, name):
         where = getattr(imported, "__file__", None) or f"Python's own {module}"
@@ -48,7 +48,7 @@ def working_folder_last() -> None:
     sys.path[:] = [*(path for path in sys.path if path != here), here]
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return an exception as one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -305,4 +305,4 @@ class EngineConfig(Section):
     chunk_size: int | None = Field(
         None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"
     )
-    threads: int = Field(1, ge=1, description="CPU threads of torch; more pay for large networks only")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of torch; more pay for large networks only")

@@ -35,7 +35,19 @@ _TOO_DEEP, _TOO_LONG = f"nested deeper than {DEEPEST} levels", "a whole number h
 _BOMS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 """Byte-order marks of encodings other than UTF-8, the longest first."""
 
-_STRING, _BETWEEN_KEYS = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'"), re.compile(r"[,{}\[\]=\n]")
+_NOT_KEYS = re.compile(
+    r"""
+    \#[^\n]*+
+    | \"{3}(?:[^"\\]++|\\.?|"(?!""))*+(?:"{3,5}|\Z)
+    | '{3}(?:[^']++|'(?!''))*+(?:'{3,5}|\Z)
+    | "(?:[^"\\\n]++|\\[^\n]?)*+"?
+    | '[^'\n]*+'?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""Comments and strings of TOML, which may hold what looks like keys; the parser stops at those that do not end."""
+
+_BETWEEN_KEYS = re.compile(r"[,{}\[\]=\n]")
 
 
 def decoded(content: bytes) -> str:
@@ -54,7 +66,7 @@ def decoded(content: bytes) -> str:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the content of TOML; raise ``ValueError`` in words where it is not valid, or nested too deep."""
-    keys = _BETWEEN_KEYS.split(_STRING.sub("", text))
+    keys = _BETWEEN_KEYS.split(_NOT_KEYS.sub("", text))
     if any(key.count(".") > DEEPEST for key in keys):  # the parser would need time for them as their square
         raise ValueError(f"a key has more than {DEEPEST} parts")
     try:

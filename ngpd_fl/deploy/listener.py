@@ -77,7 +77,7 @@ class Listener(socket.socket):
         self._connections = connections
         self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place[0] != "::"))  # "::" is every address
+            self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is every address
         try:
             self.bind(place)
         except OSError:

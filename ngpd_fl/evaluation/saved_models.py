@@ -86,8 +86,7 @@ def evaluate_saved(
         InputError: the models are damaged or belong to another run, the data cannot be read, or the models do not fit
             the data.
     """
-    config = folder.config()
-    require_trust(config, folder.path, trust_code)
+    config = require_trust(folder.config(), folder.path, trust_code)
     data_config = _data_config(config.data, dataset, data_dir)
     engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
     with own_settings(engine.threads):

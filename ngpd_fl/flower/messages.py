@@ -8,7 +8,7 @@ those of the graph, never Flower's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -43,6 +43,25 @@ def note(values: Mapping[str, Any]) -> ConfigRecord:
 def noted(content: RecordDict) -> dict[str, Any]:
     """Return the subject of a message."""
     return dict(content.config_records[NOTE])
+
+
+def models(content: RecordDict, nodes: Iterable[int]) -> dict[str, Array]:
+    """Return the parameters of a client's own nodes, by node and name; others are not its to send.
+
+    Raises:
+        ValueError: an array cannot be read.
+    """
+    own = {f"node{node}" for node in nodes}
+    sent = content.array_records.get(MODELS, {}).items()
+    found = {name: array for name, array in sent if name.partition("/")[0] in own}
+    for name, array in found.items():
+        try:
+            is_real = array.numpy().dtype.kind in "biuf"
+        except Exception as error:  # NumPy's reader fails in many ways on what is no array
+            raise ValueError(f"{name} cannot be read") from error
+        if not is_real:
+            raise ValueError(f"{name} is of type {array.numpy().dtype}")
+    return found
 
 
 def put(content: RecordDict, messages: NodeMessages) -> None:

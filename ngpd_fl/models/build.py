@@ -79,7 +79,7 @@ def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Modul
     factory = own_object(path, "models", "model.name")
     try:
         module = factory(tuple(input_shape), num_classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"model.name: {path}(input_shape={tuple(input_shape)}, num_classes={num_classes}) failed ({reason(error)})"
         ) from error

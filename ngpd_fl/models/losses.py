@@ -50,7 +50,7 @@ def _custom(path: str, num_outputs: int, real_valued: bool) -> Likelihood:
     try:
         with own_randomness(0):
             likelihood: Likelihood = factory(num_outputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"model.loss: {path}(num_outputs={num_outputs}) failed ({reason(error)})") from error
     if missing := [method for method in _METHODS if not callable(getattr(likelihood, method, None))]:
         raise InputError(

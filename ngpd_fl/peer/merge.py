@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ngpd_fl.config import InputError, require_trust
 from ngpd_fl.evaluation.saved_models import add_average
-from ngpd_fl.peer.merged_metrics import Account, add_up, join
+from ngpd_fl.peer.merged_metrics import Account, add_up, are_alike, join
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
-from ngpd_fl.records import Metrics, RunFolder, RunRecorder
+from ngpd_fl.records import RunFolder, RunRecorder
 from ngpd_fl.training import compose
 
 
@@ -64,7 +64,7 @@ def gather(
     parts = [Part.open(path) for path in paths]
     _check_together(parts)
     config = parts[0].folder.config(overrides)
-    require_trust(config, parts[0].folder.path, trust_code)
+    trusted = require_trust(config, parts[0].folder.path, trust_code)
     environment = parts[0].folder.environment()
     folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key != "data"})
     counts = [part.folder.label_counts() for part in parts]
@@ -87,7 +87,7 @@ def gather(
     if len(models) < config.topology.nodes:
         return summary
     try:
-        job = compose(config)
+        job = compose(trusted)
     except InputError:  # the data are at the nodes
         return summary
     return add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
@@ -102,7 +102,7 @@ def _check_together(parts: Sequence[Part]) -> None:
         path = part.folder.path
         if unknown := sorted(set(part.nodes) - set(range(nodes))):
             raise InputError(f"{path}: node {unknown[0]} is not in the topology; allowed: 0 to {nodes - 1}")
-        if first is not None and not all(_alike(each, first, nodes) for each in part.metrics.values()):
+        if first is not None and not all(are_alike(each, first, nodes) for each in part.metrics.values()):
             raise InputError(f"{path}: its evaluations are of another network")
         if run_id(part.folder.config()) != run:
             raise InputError(f"{path}: is of another run than {parts[0].folder.path} (their config.toml differ)")
@@ -112,12 +112,6 @@ def _check_together(parts: Sequence[Part]) -> None:
             hosts[node] = path
     if not any(part.metrics for part in parts):
         raise InputError(f"{parts[0].folder.path}: nothing was recorded yet")
-
-
-def _alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
-    """Return whether two evaluations are of the same measure and groups, and this one of so many nodes."""
-    of_groups = [len(getattr(each, f"{other.measure.group}_{other.measure.key}", ())) for each in (metrics, other)]
-    return metrics.measure is other.measure and len(metrics.nodes) == nodes and of_groups[0] == of_groups[1]
 
 
 def _status(parts: Sequence[Part]) -> str:

@@ -50,6 +50,12 @@ def add_up(accounts: Sequence[Account], recorder: RunRecorder) -> None:
         recorder.add_retries(each.summary.get("decomposition_retries", {}))
 
 
+def are_alike(metrics: Metrics, other: Metrics, nodes: int) -> bool:
+    """Return whether two evaluations are of the same measure and groups, and this one of so many nodes."""
+    of_groups = [len(getattr(each, f"{other.measure.group}_{other.measure.key}", ())) for each in (metrics, other)]
+    return metrics.measure is other.measure and len(metrics.nodes) == nodes and of_groups[0] == of_groups[1]
+
+
 def _joined(accounts: Sequence[Account], round: int, num_nodes: int) -> Metrics:
     here = [(each.nodes, each.metrics[round]) for each in accounts if round in each.metrics]
     measure = here[0][1].measure

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -159,6 +159,22 @@ class Checkpoints:
 
     def _stem(self, round: int) -> Path:
         return self.path / f"round-{round:06}"
+
+
+def require_alike(given: Any, own: Any, where: str = "values") -> None:
+    """Raise ``ValueError`` where JSON values have other types than a run's own values at the same places.
+
+    Numbers are alike, and anything is like None. What only one of the two has is left to the code that uses it.
+    """
+    kinds = (int, float) if type(own) in (int, float) else (type(own),)
+    if own is not None and type(given) not in kinds:
+        raise ValueError(f"{where} should be of type {type(own).__name__}, is of type {type(given).__name__}")
+    if isinstance(own, dict):
+        places: Iterable[Any] = own.keys() & given.keys()
+    else:
+        places = range(min(len(own), len(given))) if isinstance(own, list) else ()
+    for place in places:
+        require_alike(given[place], own[place], f"{where}.{place}")
 
 
 def _digest(path: Path, length: int | None = None) -> str:

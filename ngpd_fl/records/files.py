@@ -112,10 +112,22 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None, *, sync: bool = True
 ) -> None:
     """Write tensors by name as a ``.safetensors`` file, on any device and in any memory layout."""
+    with written_whole(path, sync=sync) as partial:
+        save_tensors(tensors, partial, metadata)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file in place, with the permissions of other files: the library's are its owner's only.
+
+    Raises:
+        FileExistsError: there is such a file.
+    """
     from safetensors.torch import save_file  # it loads torch, which reading a run's figures does not need
 
-    with written_whole(path, sync=sync) as partial:
-        save_file(_apart(tensors), partial, metadata)
+    path.touch(exist_ok=False)
+    permissions = path.stat().st_mode  # as the umask has it
+    save_file(_apart(tensors), path, metadata)
+    path.chmod(permissions)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -32,6 +32,10 @@ _CUT_SHORT = ("interrupted", "failed")
 """Status of a run that ended early and recorded that; a run that was killed has no summary."""
 
 
+_WRITTEN_IN_PLACE = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.jsonl")
+"""Files that are opened to be changed; all others are replaced."""
+
+
 class RunFolder:
     """One run's records.
 
@@ -109,6 +113,11 @@ class RunFolder:
             InputError: there is no such run, it is still going or over, or its configuration has changed since.
         """
         folder = cls.open(path)
+        for name in _WRITTEN_IN_PLACE:
+            if (link := folder.path / name).is_symlink():
+                raise InputError(
+                    f"{link}: is a link to another file, which would be changed; put the file itself there"
+                )
         try:
             folder._lock = lock(folder.path / "config.toml")
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from ngpd_fl.clock import VirtualClock
-from ngpd_fl.config import InputError
+from ngpd_fl.config import InputError, parse_json
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import RoundInfo
@@ -23,6 +24,7 @@ from ngpd_fl.records import (
     describe_environment,
     last_checkpoint,
 )
+from ngpd_fl.records.checkpoints import require_alike
 from ngpd_fl.training.callbacks import Callback
 from ngpd_fl.training.job import Job
 from ngpd_fl.training.loop import TrainingLoop
@@ -135,8 +137,7 @@ class LocalNodes:
     def write_checkpoint(self) -> None:
         """Write the whole state, from which the run can go on."""
         assert self.folder is not None
-        tensors, values = self.engine.state()
-        rest = {"engine": values, "recorder": self.recorder.state(), "clock": self._clock and self._clock.state()}
+        tensors, rest = self._state()
         self.folder.checkpoints.write(self.round, tensors, rest)
 
     def restore(self, environment: Mapping[str, Any], on_event: Callable[[str], None]) -> Checkpoint | None:
@@ -153,14 +154,23 @@ class LocalNodes:
         checkpoint = last_checkpoint(self.folder, environment, on_event)
         if checkpoint is not None:
             try:
+                require_alike(checkpoint.values, parse_json(json.dumps(self._state()[1]), strict=False))
                 self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
                 self.recorder.load(checkpoint.values["recorder"])
                 if self._clock is not None:
                     self._clock.load(checkpoint.values["clock"])
+                if self.round != checkpoint.round:
+                    raise ValueError(f"its state is of round {self.round}")
             except Exception as error:  # values of other types than the run's can fail anywhere
                 words = f"the checkpoint of round {checkpoint.round} does not fit this run: {error}"
                 raise InputError(words) from error
         return checkpoint
+
+    def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return the content of a checkpoint: tensors by name, and the rest as JSON values."""
+        tensors, values = self.engine.state()
+        clock = self._clock and self._clock.state()
+        return tensors, {"engine": values, "recorder": self.recorder.state(), "clock": clock}
 
 
 class Checkpointing(Callback):

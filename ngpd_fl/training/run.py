@@ -123,7 +123,7 @@ def resume(
     check_checkpoint_every(checkpoint_every)
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
-        require_trust(config, folder.path, trust_code)
+        config = require_trust(config, folder.path, trust_code)
         with own_settings(config.engine.threads):
             job = compose(config)
             nodes = _prepare(job, folder, folder.has_events)

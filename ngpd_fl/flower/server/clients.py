@@ -175,11 +175,8 @@ class Clients:
         deadline = time.monotonic() + timeout
         answers: dict[int, RecordDict] = {}
         unheard = []
-        while open := [asked for asked in self._open.values() if asked.exchange == self._exchanges]:
-            if time.monotonic() > deadline:
-                for asked in open:
-                    self.note(round, asked.client, "did not answer in time")
-                break
+        while self._awaited():
+            is_late = time.monotonic() > deadline  # checked first: answers that are there by now count
             for asked, reply in self._pull():
                 if asked.exchange != self._exchanges:
                     self._note_late([(asked, reply)])
@@ -196,8 +193,16 @@ class Clients:
                 else:
                     self._said.pop(asked.client, None)
                     answers[asked.client] = reply.content
+            if is_late:
+                for asked in self._awaited():
+                    self.note(round, asked.client, "did not answer in time")
+                break
             self.wait(_POLL)
         return answers, unheard
+
+    def _awaited(self) -> list[_Asked]:
+        """Return the pending messages of the present exchange."""
+        return [asked for asked in self._open.values() if asked.exchange == self._exchanges]
 
     def wait(self, seconds: float) -> None:
         """Wait; raise ``Interrupted`` if the run must end at once."""

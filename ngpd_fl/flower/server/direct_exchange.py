@@ -6,7 +6,6 @@ neighbors. The server regularly checks that the processes run, and merges the cl
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,12 +14,14 @@ from typing import Any
 
 from flwr.app import Array, RecordDict
 
+from ngpd_fl.config import conforming, parse_json
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.run_config import FlowerConfig
 from ngpd_fl.flower.server.clients import Clients
-from ngpd_fl.peer.merged_metrics import Account, add_up, join
+from ngpd_fl.peer.merged_metrics import Account, add_up, are_alike, join
 from ngpd_fl.records import Progress, RunRecorder
 from ngpd_fl.records.metrics import parse_metrics
+from ngpd_fl.records.shapes import Amount, Count, Shape, Summary
 
 KIND = "train.peer"
 """Flower's type of the only message there is."""
@@ -33,6 +34,26 @@ _PATIENCE = 30.0
 
 _STARTS = 3
 """Number of restarts allowed for a process that dies without progress."""
+
+
+class _News(Shape):
+    """A client's answer, as ``PeerProcess.news`` makes it."""
+
+    round: Count
+    node_steps: Count
+    train_seconds: Amount
+    metrics: str
+    events: str
+    summary: str
+    error: str
+    restarted: bool
+
+
+class _Event(Shape):
+    """A line of a client's events."""
+
+    round: Count
+    what: str
 
 
 @dataclass
@@ -155,24 +176,35 @@ class DirectExchange:
             }
             contents[client] = RecordDict({wire.NOTE: wire.note(note)})
         for client, answer in self._clients.ask(KIND, contents, self._recorder.round, patience).items():
-            self.models.update(answer.array_records.get(wire.MODELS, {}))
-            self._note(client, wire.noted(answer))
+            told = self._told[client]
+            told.heard = time.monotonic()
+            try:
+                self._note(client, told, conforming(wire.noted(answer), _News))
+                self.models.update(wire.models(answer, told.nodes))
+            except ValueError as error:
+                told.error, told.is_over = told.error or f"its records do not fit the run ({error})", True
+                self._clients.note(told.round, client, told.error)
 
-    def _note(self, client: int, news: dict[str, Any]) -> None:
-        told = self._told[client]
-        told.heard = time.monotonic()
+    def _note(self, client: int, told: _Told, news: dict[str, Any]) -> None:
+        """Take in a client's news; raise ``ValueError`` if its records are not of this run."""
+        metrics = {each.round: each for each in map(parse_metrics, news["metrics"].splitlines())}
+        first = next((each for account in self._told for each in account.metrics.values()), None)
+        nodes = self._recorder.config.topology.nodes
+        if not all(are_alike(each, first or each, nodes) for each in metrics.values()):
+            raise ValueError("its evaluations are of another network")
+        summary = parse_json(news["summary"])
+        told.summary = conforming(summary, Summary) if summary else {}
+        told.metrics |= metrics
         for line in news["events"].splitlines():
             told.events += 1
             with suppress(ValueError):  # cut off by a loss of power
-                event = json.loads(line)
+                event = conforming(parse_json(line), _Event)
                 self._clients.note(event["round"], client, event["what"])
         if news["round"] > told.round:
             told.starts = 0
         told.starts += news["restarted"]
         told.round = max(told.round, news["round"])
         told.node_steps, told.train_seconds = news["node_steps"], news["train_seconds"]
-        told.metrics |= {each.round: each for each in map(parse_metrics, news["metrics"].splitlines())}
-        told.summary = json.loads(news["summary"])
         if news["error"] and not told.error:
             told.error = news["error"]
             self._clients.note(told.round, client, f"failed: {told.error}")

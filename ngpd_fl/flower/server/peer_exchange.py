@@ -143,8 +143,11 @@ class PeerExchange:
         return self._measure, Evaluation.joined(self._measure, parts).record(places, self._topology.num_nodes)
 
     def _collect(self, answers: dict[int, RecordDict]) -> None:
-        for answer in answers.values():
-            self.models.update(answer.array_records.get(wire.MODELS, {}))
+        for client, answer in answers.items():
+            try:
+                self.models.update(wire.models(answer, self._hosted[client]))
+            except ValueError as error:
+                self._clients.note(self.round, client, f"its models are not kept ({error})")
 
     def _ask(self, kind: str, number: int, *, last: bool = False, collect: bool = False) -> dict[int, RecordDict]:
         """Send each client its part of a round, with the messages of the round before, and return the answers.

@@ -78,8 +78,8 @@ def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[t
     counts = RunFolder(folder).label_counts()
     is_whole = counts is not None and len(counts) == outcome.config.topology.nodes
     if counts is None or not is_whole or outcome.last is None:  # before an evaluation the measure is not known
-        require_trust(outcome.config, folder, trust_code)
-        yield "partition", partition_figure(outcome.config, *count_labels(outcome.config))
+        trusted = require_trust(outcome.config, folder, trust_code)
+        yield "partition", partition_figure(outcome.config, *count_labels(trusted))
     else:
         yield "partition", partition_figure(outcome.config, counts, outcome.measure)
 

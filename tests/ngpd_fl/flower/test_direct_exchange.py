@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,11 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from flwr.app import Array, ArrayRecord, RecordDict
 
 from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli import main
+from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client.peer_process import Order, PeerProcess
 from ngpd_fl.flower.direct import check, loopback_peers
 from ngpd_fl.flower.run_config import FlowerConfig, write
@@ -56,6 +60,54 @@ def test_a_direct_run_is_the_relayed_one(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("scratch-*")) and family(tmp_path) == {}
     kinds = {kind for kind, *_ in direct.grid.asked}
     assert kinds == {"query", "train.peer"}
+
+
+def fitting(metrics: str) -> dict[str, Any]:
+    return {
+        "round": 1, "node_steps": 1, "train_seconds": 0.5, "metrics": metrics, "events": "", "summary": "{}",
+        "error": "", "restarted": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("news", "models", "said"),
+    [
+        ({"round": -1}, {}, "round"),
+        ({"train_seconds": "long"}, {}, "train_seconds"),
+        ({"summary": '{"status": 3}'}, {}, "status"),
+        ({"summary": "[" * 100_000}, {}, "nested deeper"),
+        ({"metrics": "{}"}, {}, "not an evaluation"),
+        ({"metrics": "few nodes"}, {}, "its evaluations are of another network"),
+        ({}, {"node2/weight": Array("float32", (10**9,), "numpy.ndarray", b"x" * 50)}, "node2/weight cannot be read"),
+        ({}, {"node3/weight": Array(np.array(["text"]))}, "node3/weight is of type <U4"),
+    ],
+)
+def test_a_client_whose_records_cannot_be_of_this_run_fails_alone(
+    news: dict[str, Any], models: dict[str, Array], said: str
+) -> None:
+    """The first client's records fit; the second one's are as it likes. No process runs."""
+    settings = config()
+    lines = [each.model_dump_json() for each in run(settings).metrics]
+    if "metrics" in news and news["metrics"] == "few nodes":
+        few = run(config(topology={"name": "path", "nodes": 2})).metrics
+        news = {"metrics": few[-1].model_dump_json()}
+    fake = FakeRun(settings, data_plane="direct", nodes_per_client=2)
+    ends = {"summary": json.dumps({"status": "finished", "rounds": 6})}
+
+    def ask(kind: str, contents: Any, round: int, timeout: float) -> dict[int, RecordDict]:
+        answers = {
+            0: RecordDict({wire.NOTE: wire.note(fitting("\n".join(lines)) | ends)}),
+            1: RecordDict({wire.NOTE: wire.note(fitting("") | news)}),
+        }
+        answers[1][wire.MODELS] = ArrayRecord({"node0/weight": Array(np.zeros(1)), **models})
+        return answers
+
+    fake.clients.ask = ask  # type: ignore[method-assign]
+    fake.go()
+    assert fake.recorder.status == "finished" and [each.round for each in fake.recorder.metrics] == [0, 2, 4, 6]
+    (event,) = fake.events()
+    assert event[1] == 1 and "do not fit the run" in event[2] and said in event[2]
+    assert not fake.exchange.models  # nor those of nodes that are another client's
 
 
 @pytest.mark.slow

@@ -90,6 +90,8 @@ def test_a_life_knows_how_long_it_was_away(clock: Clock) -> None:
     later.load(kept)
     later.start(40)
     assert (later.believed({"a": 50}, 40), later.believed({"a": 51}, 40)) == (50, 0)
+    clock.pass_by(1)
+    assert (later.believed({"a": 58}, 40), later.believed({"a": 59}, 40)) == (58, 0), "from here on it is"
 
 
 def test_rounds_that_waited_in_vain_say_nothing_of_the_pace(clock: Clock) -> None:

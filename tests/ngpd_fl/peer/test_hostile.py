@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def crowd_of(graph: str, nodes: int, tmp_path: Path, timeouts: NodeTimeouts, rou
 @pytest.mark.parametrize("met", [False, True])
 def test_a_round_that_one_neighbor_claims_is_not_joined(graph: str, nodes: int, met: bool, tmp_path: Path) -> None:
     """Neither at the start, when nothing is known of it, nor after it has kept step."""
-    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 1.0), rounds=200)
+    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 5.0), rounds=200)
     with closing(Liar(crowd, nodes - 1)) as liar:
         threads = [crowd.start(number) for number in range(nodes - 1)]
         until(lambda: {edge for edge, _ in liar.heard.frames} == {edge ^ 1 for edge in liar.edges}, 60)
@@ -112,26 +113,27 @@ def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp
 
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
+            began = time.monotonic()
             thread = threading.Thread(target=pour)
             thread.start()
             try:
-                end = time.monotonic() + 4
-                while time.monotonic() < end:
+                while engine.round < 60:
                     engine.run_round()
             finally:
                 over.set()
                 thread.join()
-    assert engine.waited < 2.6, "the pause before each wait in vain is twice the last"
-    assert engine.round > 30
+    in_vain = sum("did not send its message" in event for event in crowd.events)
+    waits = 1 + (time.monotonic() - began) / 0.5
+    assert in_vain <= math.log2(waits) + 1, "the pause before each wait in vain is twice the last"
 
 
 def test_a_neighbor_that_was_waited_for_in_vain_is_waited_for_again_when_it_is_back(tmp_path: Path) -> None:
-    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 0.5), rounds=100_000)
+    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 60), rounds=100_000)
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
             for _ in range(3):
                 engine.run_round()
-            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 0.1
+            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 30
             liar.say(Kind.HELLO)
             until(lambda: not engine.inbox.gone)
             for wanted in (engine.round, engine.round + 1):
@@ -190,12 +192,12 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
 
 @pytest.mark.parametrize(("skipped", "status"), [(3, "failed"), (2, "finished")])
 def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, status: str, tmp_path: Path) -> None:
-    here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 5, "local_steps": 1})
+    here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 4, "local_steps": 1})
     crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0, 0))
     crowd.start(0, on_start=lambda engine, recorder: setattr(engine, "skipped", skipped)).join()
     assert crowd.summaries[0]["status"] == status and crowd.summaries[0]["peer"]["rounds_skipped"] == skipped
     noted = (crowd.folder(0) / "peer_events.jsonl").read_text()
-    assert ("3 of 5 rounds were left out" in noted) == (status == "failed")
+    assert ("3 of 4 rounds were left out" in noted) == (status == "failed")
 
 
 def test_skipped_rounds_are_those_of_all_lives(tmp_path: Path) -> None:

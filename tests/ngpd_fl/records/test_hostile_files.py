@@ -158,7 +158,7 @@ READERS = {
     ),
     "cache": Reader(
         "cache.safetensors",
-        lambda folder: cached_tensors([folder / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2)}),
+        lambda folder: cached_tensors([folder / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2)}, bool),
         tensors_mutated,
     ),
     "certificate": Reader("node0/node0.crt", lambda folder: Credentials.open(folder / "node0")),
@@ -207,7 +207,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     save_file(torch.nn.Linear(3, 2).state_dict(), home / "start.safetensors")
-    cached_tensors([home / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2), "b": torch.ones(3, 4)})
+    cached_tensors([home / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2), "b": torch.ones(3, 4)}, bool)
     make_peer_keys(home, Peers.read(home / "peers.toml"), 30)
     return home
 
