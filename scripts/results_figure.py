@@ -12,7 +12,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "studies" / "results"

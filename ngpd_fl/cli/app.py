@@ -14,7 +14,7 @@ from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
 from ngpd_fl.cli.deploy import deploy
 from ngpd_fl.cli.doctor import doctor
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower

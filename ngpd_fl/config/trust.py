@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ngpd_fl.config.config import Config
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.import_paths import is_import_path
 
 _TORCHVISION = "torchvision:"
 """Prefix of torchvision's networks, whose names are no import paths."""

@@ -7,7 +7,7 @@ import logging
 import torch
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness

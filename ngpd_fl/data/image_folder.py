@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
 from ngpd_fl.data.task import column_statistics

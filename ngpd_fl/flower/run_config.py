@@ -12,8 +12,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
-from ngpd_fl.config.reading import expanded, parse_value
 from ngpd_fl.config.sections import DevicesConfig, Section
+from ngpd_fl.config.text_files import expanded, parse_value
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import import_object, is_import_path, reason
+from ngpd_fl.config.import_paths import import_object, is_import_path, reason
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.reading import expanded
+from ngpd_fl.config.text_files import expanded
 from ngpd_fl.records import AVERAGE
 from ngpd_fl.records.files import read_tensors
 

@@ -12,14 +12,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ngpd_fl.config import InputError, conforming, read_record
-from ngpd_fl.records.files import read_tensors, remove_partial, save_tensors, write_text, written_whole
+from ngpd_fl.records.files import read_tensors, remove_partial, write_tensors, write_text
 from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FORMAT = 2
 _KEPT = 2
@@ -90,13 +90,11 @@ class Checkpoints:
         """
         self.path.mkdir(exist_ok=True)
         stem = self._stem(round)
-        with written_whole(stem.with_suffix(".safetensors")) as partial:
-            save_tensors(tensors, partial)
-            tensors_digest = _digest(partial)
+        write_tensors(stem.with_suffix(".safetensors"), tensors)
         content = {
             "format": _FORMAT,
             "round": round,
-            "tensors": tensors_digest,
+            "tensors": _digest(stem.with_suffix(".safetensors")),
             "strides": {name: value.stride() for name, value in tensors.items()},
             "metrics": [self._metrics.stat().st_size, _digest(self._metrics)],
             "values": values,
@@ -213,5 +211,5 @@ def _laid_out(value: Tensor, stride: list[int]) -> Tensor:
     if extent > max(value.numel(), 1) * _SPARSEST:
         raise ValueError("they leave too much room")
     once = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in stride)]
-    copy = torch.empty_strided(once.shape, stride, dtype=value.dtype)
+    copy = once.new_empty_strided(once.shape, stride)
     return copy.copy_(once).expand(value.shape)

@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
-
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from ngpd_fl.config import InputError
-from ngpd_fl.config.reading import require_file
+from ngpd_fl.config.text_files import require_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PARTIAL = ".partial-"
 
@@ -124,6 +123,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
     Raises:
         FileExistsError: there is such a file.
     """
+    from safetensors.torch import save_file  # it loads torch, which reading a run's figures does not need
+
     path.touch(exist_ok=False)
     permissions = path.stat().st_mode  # as the umask has it
     save_file(_apart(tensors), path, metadata)
@@ -191,6 +192,8 @@ def read_tensors(path: Path) -> Saved:
     Raises:
         InputError: the file cannot be read; one line names it.
     """
+    from safetensors import safe_open
+
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:

@@ -7,11 +7,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
@@ -21,6 +20,9 @@ from ngpd_fl.records.files import StillGoing, alone_in, lock, read_tensors, remo
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AVERAGE = "average"
 """Name of the averaged model among the saved models; the others are ``node0``, ``node1``, ..."""

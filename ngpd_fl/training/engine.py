@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.clock import Replay, Timeline, Usage, VirtualClock, make_timeline
 from ngpd_fl.curvature import KFAC
-from ngpd_fl.devices import DeviceConditions, DeviceCosts, relative_cost
+from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from ngpd_fl.engines import (
     BaselineEngine,
     Engine,
@@ -31,14 +31,7 @@ def make_clock(job: Job) -> VirtualClock | None:
     config, topology, training = job.config, job.topology, job.config.training
     if not config.has_clock:
         return None
-    costs = DeviceCosts(
-        job.devices,
-        topology,
-        message_bytes=sum(message_bytes(job.strategy, job.model.start()).values()),
-        local_steps=training.local_steps,
-        relative_cost=relative_cost(config),
-        seed=config.seed,
-    )
+    costs = DeviceCosts(job.devices, topology, config, sum(message_bytes(job.strategy, job.model.start()).values()))
     events: Timeline | Replay
     if config.devices.replay is not None:
         events = Replay(config.devices.replay, topology.num_nodes, len(topology.edges))

@@ -21,8 +21,8 @@ from ngpd_fl.peer.merge import gather
 from ngpd_fl.peer.run import write_self
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.folder import _fingerprint
-from ngpd_fl.report import write_plots
 from ngpd_fl.report.page import write_page
+from ngpd_fl.report.pictures import write_plots
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep import SweepPlan
 from ngpd_fl.sweep.workers import RunTask, run_tasks

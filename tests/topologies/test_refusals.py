@@ -1,4 +1,4 @@
-"""What is refused, and with which words."""
+"""Refusals of bad options, word for word."""
 
 import re
 

@@ -19,7 +19,7 @@ from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 
 from ngpd_fl.config import Config, InputError, parse_toml
-from ngpd_fl.config.importing import working_folder_last
+from ngpd_fl.config.import_paths import working_folder_last
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.data import Split
 from ngpd_fl.flower import messages as wire

@@ -1,4 +1,4 @@
-"""What events add up to, counted by hand."""
+"""Usage, summed from events and counted by hand."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import build_topology
-from ngpd_fl.report.graph import graph_figure
-from ngpd_fl.report.partition import partition_figure
+from ngpd_fl.report.pictures.graph import graph_figure
+from ngpd_fl.report.pictures.partition import partition_figure
 from topologies import TopologyOptions
 
 ROOMS = nx.Graph([("kitchen", "hall"), ("hall", "attic"), ("attic", "kitchen"), ("attic", "cellar")])

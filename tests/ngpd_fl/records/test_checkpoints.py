@@ -83,7 +83,7 @@ def test_a_write_that_fails_midway_leaves_those_before(
 
         return step
 
-    monkeypatch.setattr("ngpd_fl.records.files.save_file", failing(save_file))
+    monkeypatch.setattr("safetensors.torch.save_file", failing(save_file))
     monkeypatch.setattr("ngpd_fl.records.files._sync", failing(files._sync))
     monkeypatch.setattr(Path, "replace", failing(Path.replace))
     monkeypatch.setattr(Path, "write_text", failing(Path.write_text))

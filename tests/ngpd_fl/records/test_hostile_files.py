@@ -31,9 +31,9 @@ from ngpd_fl.report import read_run
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
-from ngpd_fl.report.plots import all_events
+from ngpd_fl.report.pictures.plots import all_events
+from ngpd_fl.report.pictures.timeline import read_courses
 from ngpd_fl.report.table import line_by_line, side_by_side
-from ngpd_fl.report.timeline import read_courses
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.study.runs import RunStore
 from ngpd_fl.sweep import SweepPlan, ranked, read_trials, run_sweep

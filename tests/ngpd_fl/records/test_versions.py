@@ -10,8 +10,8 @@ import pytest
 
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, translated
-from ngpd_fl.config.reading import read_toml
 from ngpd_fl.config.renamed import KEYS, VALUES
+from ngpd_fl.config.text_files import read_toml
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.versions import written_by

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
-from ngpd_fl.data import divide
 from ngpd_fl.records import ACCURACY, Measure
+from ngpd_fl.report.pictures.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
 from ngpd_fl.report.setting import partition_words
-from ngpd_fl.report.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
 
 _CELLS = 300
 """Most cells that show their counts."""
@@ -27,6 +24,8 @@ def count_labels(config: Config) -> tuple[NDArray[np.int64], Measure]:
 
     The data are read and divided as in a run, without training.
     """
+    from ngpd_fl.data import divide  # it loads torch, which drawing does not need
+
     division = divide(config)
     return division.counts, division.dataset.task.measure
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +17,8 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.layout import Points, edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.pictures.style import FAINT, INK, PALETTE, dress, new_figure, short_name
 from ngpd_fl.report.setting import graph_words
-from ngpd_fl.report.style import FAINT, INK, PALETTE, dress, new_figure, short_name
 from topologies import Topology
 
 _WIDTH, _INNER = 6.0, 4.8

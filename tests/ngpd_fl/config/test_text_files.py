@@ -218,7 +218,7 @@ def test_a_file_or_a_line_that_is_too_large(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.truncate(64 << 20)
-    monkeypatch.setattr("ngpd_fl.config.reading.LARGEST", 1 << 20)
+    monkeypatch.setattr("ngpd_fl.config.text_files.LARGEST", 1 << 20)
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="is larger than 1 MiB"):

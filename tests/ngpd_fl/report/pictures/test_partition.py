@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ngpd_fl.config import Config
-from ngpd_fl.report.partition import count_labels, partition_figure
+from ngpd_fl.report.pictures.partition import count_labels, partition_figure
 from ngpd_fl.training import compose
 
 

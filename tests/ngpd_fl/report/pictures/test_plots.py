@@ -11,11 +11,11 @@ import matplotlib
 import pytest
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.report import write_plots
+from ngpd_fl.report.pictures import write_plots
 from ngpd_fl.training.run import run
 
 CURVES = {"accuracy_rounds.png", "accuracy_bytes.png", "accuracy_seconds.png", "consensus.png"}
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -54,7 +54,7 @@ def test_settings_of_matplotlib_change_nothing(named: str, tmp_path: Path) -> No
     run(short(model="softmax"), tmp_path / "run")
     expected = {path.name: path.read_bytes() for path in write_plots(tmp_path / "run")}
     (tmp_path / "matplotlibrc").write_text(UGLY)
-    code = "import os, sys; from ngpd_fl.report import write_plots; write_plots('run')\n"
+    code = "import os, sys; from ngpd_fl.report.pictures import write_plots; write_plots('run')\n"
     code += "import matplotlib; assert matplotlib.rcParams['font.size'] == 17\n"
     code += f"assert os.environ['MPLBACKEND'] == {named!r} and matplotlib.rcParams._get_backend_or_none() != 'agg'\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": named}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,13 +10,13 @@ from matplotlib.figure import Figure
 from ngpd_fl.clock import Event, Replay
 from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
-from ngpd_fl.report.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
-from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.outcome import Outcome, read_outcomes
-from ngpd_fl.report.partition import count_labels, partition_figure
-from ngpd_fl.report.staleness import staleness_figure
-from ngpd_fl.report.style import drawing, save
-from ngpd_fl.report.timeline import read_courses, timeline_figure
+from ngpd_fl.report.pictures.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
+from ngpd_fl.report.pictures.graph import graph_figure
+from ngpd_fl.report.pictures.partition import count_labels, partition_figure
+from ngpd_fl.report.pictures.staleness import staleness_figure
+from ngpd_fl.report.pictures.style import drawing, save
+from ngpd_fl.report.pictures.timeline import read_courses, timeline_figure
 
 
 def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:

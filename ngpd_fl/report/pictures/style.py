@@ -6,12 +6,11 @@ settings of matplotlib do not change them.
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.new_folder import RUNS, plain
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito, "Color universal design", 2008: strongest first, without yellow, which is too pale for lines."""
@@ -71,6 +71,22 @@ def dress(axes: Axes, title: str, subtitle: str = "") -> None:
     axes.xaxis.label.set(color=INK, fontsize=10.5)
     axes.yaxis.label.set(color=INK, fontsize=10.5)
     axes.set_axisbelow(True)
+
+
+def picture_path(out: Path | None, name: str) -> Path:
+    """Return where a picture goes; raise ``InputError`` where ``out`` is taken or no kind of picture.
+
+    Args:
+        out: the file. Defaults to the first free one of ``runs/NAME-1.png``, ``-2``, ...
+        name: see ``out``.
+    """
+    if out is None:
+        return next(path for number in count(1) if not (path := RUNS / f"{plain(name)}-{number}.png").exists())
+    if out.suffix not in FORMATS:
+        raise InputError(f"out: {out} is no picture; its name may end in {', '.join(FORMATS)}")
+    if out.exists():
+        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
+    return out
 
 
 def save(figure: Figure, path: Path) -> Path:

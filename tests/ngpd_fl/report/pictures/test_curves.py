@@ -10,8 +10,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.curves import BYTES, ROUNDS, SECONDS, CostAxis, consensus_figure, measure_figure
-from ngpd_fl.report.style import PALETTE
+from ngpd_fl.report.pictures.curves import BYTES, ROUNDS, SECONDS, CostAxis, consensus_figure, measure_figure
+from ngpd_fl.report.pictures.style import PALETTE
 
 MakeOutcome = Callable[..., Outcome]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
+from ngpd_fl.report.pictures.style import LIGHT, PALETTE, dress, new_figure, short_name
 from ngpd_fl.report.setting import setting_words
-from ngpd_fl.report.style import LIGHT, PALETTE, dress, new_figure, short_name
 
 _NODES = 24
 """Most nodes with a bar; of more nodes, the slowest, the fastest and some in between have one."""

@@ -28,7 +28,7 @@ class Ended(Exception):
 
 
 def complain(error: Exception) -> int:
-    """Say in one line on stderr what went wrong, and return the exit code."""
+    """Print the error as one line on stderr, and return the exit code."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     if isinstance(error, Ended):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ngpd_fl.config import Config
+from ngpd_fl.report.pictures.style import INK, LIGHT, PALETTE, dress, new_figure
 from ngpd_fl.report.setting import setting_words
-from ngpd_fl.report.style import INK, LIGHT, PALETTE, dress, new_figure
 from ngpd_fl.report.table import mean_age
 
 _BARS = 40

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,8 +13,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ngpd_fl.records import ACCURACY, Metrics
 from ngpd_fl.report.outcome import Outcome
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure
 from ngpd_fl.report.setting import common_words
-from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure
 
 
 class CostAxis(NamedTuple):

@@ -5,25 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import cache
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.sections import NODE_FOLDERS, DataConfig
+from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
-from ngpd_fl.data.image_folder import read_image_folder
-from ngpd_fl.data.scikit_sets import read_diabetes, read_digits
 from ngpd_fl.data.task import Classification, Regression, Task
 from ngpd_fl.data.validation import hold_out
-from ngpd_fl.data.vision_sets import VISION_SETS, read_vision_set
-
-
-def _refuse(config: DataConfig) -> RawDataset:
-    """Data that lie at their nodes are read by ``read_node_folders``."""
-    raise InputError(f"data.dataset: {config.dataset} lies at its nodes; only a run of these nodes can read it")
-
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +24,6 @@ _AT_ONCE = 1024
 
 _MERGED = 1e-3
 """Of the range of a feature: an error of rounding above which its values count as merged."""
-
-READERS = {
-    "diabetes": read_diabetes,
-    "digits": read_digits,
-    "image-folder": read_image_folder,
-    NODE_FOLDERS: _refuse,
-    **dict.fromkeys(VISION_SETS, read_vision_set),
-}
 
 
 def load_dataset(
@@ -86,7 +70,14 @@ def load_dataset(
 
 def read_raw(config: DataConfig) -> RawDataset:
     """Return the data set as it lies on disk; ``load_dataset`` says what this raises."""
-    return READERS.get(config.dataset, read_custom)(config)  # a name that is none of ours is an import path
+    reader = DATASETS.get(config.dataset)
+    raw: RawDataset = (read_custom if reader is None else resolve_name(reader))(config)
+    return raw
+
+
+def refuse(config: DataConfig) -> RawDataset:
+    """Raise ``InputError``: data that lie at their nodes are read by ``read_node_folders``."""
+    raise InputError(f"data.dataset: {config.dataset} lies at its nodes; only a run of these nodes can read it")
 
 
 def learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:

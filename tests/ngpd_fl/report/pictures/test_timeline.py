@@ -6,8 +6,8 @@ import pytest
 
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
-from ngpd_fl.report.staleness import staleness_figure
-from ngpd_fl.report.timeline import Course, chosen, read_courses, timeline_figure
+from ngpd_fl.report.pictures.staleness import staleness_figure
+from ngpd_fl.report.pictures.timeline import Course, chosen, read_courses, timeline_figure
 
 EVENTS: list[Event] = [
     Work(2.0, 0, 0, 0.0, False, ()),

@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection, PatchCollection
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.records import ACCURACY, RMSE, Measure
-from ngpd_fl.report.graph import graph_figure
 from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.pictures.graph import graph_figure
 from topologies import TOPOLOGIES
 
 NEEDS = {
