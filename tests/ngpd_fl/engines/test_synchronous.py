@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import EngineSettings, SynchronousEngine
+from ngpd_fl.engines import EngineSettings, SynchronousEngine, default_chunk_size
 from strategies import DSGD, DSGDOptions, NGPDOptions, Phase, make_strategy
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import QuadraticObjective, make_quadratic, quadratic_engine, quadratic_strategy, run_rounds
@@ -128,14 +128,19 @@ def test_a_cpu_computes_as_many_nodes_at_once_as_stay_in_its_cache() -> None:
         sizes.append(len(nodes))
         return problem.minibatches(nodes, steps, phase)
 
-    def run(params: int, chunk_size: int | None) -> list[int]:
+    def run(params: int, chunk_size: int | None, one_by_one: bool = False) -> list[int]:
         sizes.clear()
         start = torch.zeros(params, dtype=torch.float64)
         strategy = make_strategy(DSGDOptions(), QuadraticObjective())
-        engine = SynchronousEngine(EngineSettings(strategy, topology, minibatches, start, 1, 1, chunk_size=chunk_size))
+        settings = EngineSettings(
+            strategy, topology, minibatches, start, 1, 1, chunk_size=chunk_size, one_by_one=one_by_one
+        )
+        engine = SynchronousEngine(settings)
         with contextlib.suppress(RuntimeError):  # the problem has 3 parameters only
             engine.run_round()
         return sizes
 
-    assert run(3, None) == [8] and run(3, 2) == [2, 2, 2, 2]
-    assert run((8 << 20) // 8 // 3, None) == [3] and run(8 << 20, None) == [1]  # the first block, which then fails
+    assert run(3, None) == [8] and run(3, 2) == [2, 2, 2, 2] and run(3, None, one_by_one=True) == [1] * 8
+    # The first block, which then fails: as small as pays, and never larger than the cache.
+    assert run((2 << 20) // 8 // 3, None) == [3] and run(8 << 20, None) == [1]
+    assert default_chunk_size(torch.zeros(100, dtype=torch.float64), 10**6, one_by_one=True) == (8 << 20) // 800
