@@ -5,7 +5,6 @@ from ngpd_fl.engines.baseline import BaselineEngine, PooledMinibatches, all_redu
 from ngpd_fl.engines.engine import Engine, EngineSettings, RoundInfo, check_topology, default_chunk_size
 from ngpd_fl.engines.event_driven import EventEngine
 from ngpd_fl.engines.example import example_payload, message_bytes
-from ngpd_fl.engines.lr_schedule import lr_scale
 from ngpd_fl.engines.minibatches import DataMinibatches, Minibatches
 from ngpd_fl.engines.node_group import NOTHING, NodeGroup, OutgoingMessages
 from ngpd_fl.engines.states import is_curvature
@@ -31,6 +30,5 @@ __all__ = [
     "example_payload",
     "fedavg_bytes",
     "is_curvature",
-    "lr_scale",
     "message_bytes",
 ]

@@ -26,7 +26,7 @@ from ngpd_fl.engines.example import example_message, message_bytes
 from ngpd_fl.engines.messages import InFlightMessages, Key
 from ngpd_fl.engines.minibatches import draw
 from ngpd_fl.engines.node_group import REFRESH
-from ngpd_fl.engines.round_views import RoundViews
+from ngpd_fl.engines.round_graphs import RoundViews
 from ngpd_fl.engines.states import Rows, Selection, Stack, StateFunction, from_tensors, rows_of, to_tensors
 from ngpd_fl.faults import Tampering
 from strategies import Phase, Step, StepInfo

@@ -19,7 +19,7 @@ from ngpd_fl.core.workers import Workers
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Regression, Split, divide, label_skew, neighborhood_skew, skew_features
 from ngpd_fl.devices import Device, draw_devices
-from ngpd_fl.engines import DataMinibatches, EngineSettings, PooledMinibatches, check_topology, lr_scale
+from ngpd_fl.engines import DataMinibatches, EngineSettings, PooledMinibatches, check_topology
 from ngpd_fl.evaluation import evaluate
 from ngpd_fl.faults import check_faults
 from ngpd_fl.models import (
@@ -32,6 +32,7 @@ from ngpd_fl.models import (
     pick_device,
 )
 from ngpd_fl.records import Evaluation
+from ngpd_fl.training.lr_schedule import lr_scale
 from strategies import Strategy, make_strategy
 from strategies.parts.natural_gradient import NaturalGradientOptions
 from topologies import Topology

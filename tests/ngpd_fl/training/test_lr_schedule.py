@@ -9,7 +9,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from ngpd_fl.config import Config, TrainingConfig
-from ngpd_fl.engines import lr_scale
+from ngpd_fl.training.lr_schedule import lr_scale
 from ngpd_fl.training.run import run
 
 ROUNDS, LOCAL_STEPS = 12, 5
