@@ -87,7 +87,7 @@ class NodeGroup:
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
         self._estimate = over_nodes(strategy.estimate)
         self.outgoing, self.incoming = self._edges_elsewhere()
-        self._written: tuple[Round, list[Message]] | None = None
+        self._written: tuple[Round, list[RoundView], list[Message]] | None = None
         self.bytes_per_message = sum(message_bytes(strategy, start).values())
         self.has_forgotten = False
 
@@ -117,7 +117,7 @@ class NodeGroup:
             return outbox
 
         views = [self._edges.view(round, block) for block in self._blocks]
-        self._written = (round, self.settings.workers.map(write, self._blocks, self._states, views))
+        self._written = (round, views, self.settings.workers.map(write, self._blocks, self._states, views))
         sending = {edge: node for edge, node in self.outgoing.items() if round.sent[edge]}
         payload = self._messages.payload(list(sending), sorted(set(sending.values())))
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
@@ -137,7 +137,7 @@ class NodeGroup:
         if self._written is None or self._written[0].number != number:
             self.write(number)
         assert self._written is not None
-        round, outboxes = self._written
+        round, views, outboxes = self._written
         unknown = [edge for edge in come.headers if edge not in self.incoming]
         if unknown:
             raise ValueError(f"a message over directed edge {unknown[0]}, which does not end here")
@@ -146,8 +146,8 @@ class NodeGroup:
             delivered = round.delivered.copy()
             delivered[list(self.incoming)] = False
             round = self._edges.receive(round._replace(delivered=delivered), come.headers)
+            views = [self._edges.view(round, block) for block in self._blocks]
 
-        views = [self._edges.view(round, block) for block in self._blocks]
         headers = [self._edges.headers(round, block) for block in self._blocks]
 
         def read(index: int) -> None:  # each replaces its own state at once: memory for two of all is not needed
