@@ -16,7 +16,7 @@ work. Tiles are those that do not overlap; each counts for as many as it stands 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -28,10 +28,14 @@ _LEAST_TILES = 4
 """Tiles in a row or a column of a small image, which then overlap."""
 
 
-class Moment(NamedTuple):
-    """``weight`` times the sum of v v^T over the rows v of ``vectors [M, d]``."""
+_PIECE_BYTES = 2 << 20
+"""Patches gathered at once on a CPU: more drop out of its caches before they are multiplied."""
 
-    vectors: Tensor
+
+class Moment(NamedTuple):
+    """``weight`` times the sum of v v^T over the rows v of all ``pieces``, ``[M, d]`` each."""
+
+    pieces: Iterable[Tensor]
     weight: float
 
 
@@ -95,25 +99,31 @@ def layer_moments(
     size = inputs.shape[0]
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
         of_examples = [torch.cat(norm_gradients(layer, inputs, gradient), dim=1) for gradient in gradients]
-        return (Moment(torch.cat(of_examples), 1 / size),)
+        return (Moment(of_examples, 1 / size),)
     given = [output_vectors(layer, gradient) for gradient in gradients]
-    outputs = Moment(given[0] if len(given) == 1 else torch.cat(given), 1 / given[0].shape[0])
-    if not isinstance(layer, nn.Conv2d) or patches == "all":
-        return Moment(layer_inputs(layer, inputs), 1 / size), outputs
+    outputs = Moment(given, 1 / given[0].shape[0])
+    if not isinstance(layer, nn.Conv2d):
+        return Moment([layer_inputs(layer, inputs)], 1 / size), outputs
     every = _patches(layer, inputs)
-    taken = _tiles(layer, every)
+    taken = _tiles(layer, every) if patches == "tiles" else every
     stands_for = prod(every.shape[2:4]) / prod(taken.shape[2:4])
-    return Moment(_patch_vectors(layer, taken), stands_for / size), outputs
+    bytes_each = prod(taken.shape[1:]) * taken.element_size()
+    at_once = max(1, _PIECE_BYTES // bytes_each) if inputs.device.type == "cpu" else size
+    return Moment((_patch_vectors(layer, piece) for piece in taken.split(at_once)), stands_for / size), outputs
 
 
 def average_moment(running: Tensor, moment: Moment, decay: float, share: float | Tensor) -> Tensor:
     """Return decay * running + share * moment, or, for ``running [d]`` instead of ``[d, d]``, its diagonal."""
-    vectors, weight = moment
-    if running.dim() == 1:
-        return decay * running + share * weight * vectors.square().sum(0)
-    if isinstance(share, Tensor):
-        return torch.addmm(running, vectors.t(), share * weight * vectors, beta=decay)
-    return torch.addmm(running, vectors.t(), vectors, beta=decay, alpha=share * weight)
+    scale = share * moment.weight
+    for vectors in moment.pieces:
+        if running.dim() == 1:
+            running = decay * running + scale * vectors.square().sum(0)
+        elif isinstance(scale, Tensor):
+            running = torch.addmm(running, vectors.t(), scale * vectors, beta=decay)
+        else:
+            running = torch.addmm(running, vectors.t(), vectors, beta=decay, alpha=scale)
+        decay = 1.0
+    return running
 
 
 def parameter_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:

@@ -128,10 +128,10 @@ class KFAC:
             for factor, width in zip(("output", "input"), matrix_shape(layer), strict=True)
         }
         (name, factor), width = max(widths.items(), key=lambda item: item[1], default=(("", ""), 0))
-        if width >= _WIDE and not 0 < self.options.rank < width:
+        if width >= _WIDE and not 0 < 2 * self.options.rank <= width:
             logger.warning(
                 "layer %r: its %s factor is %d wide; each eigendecomposition of it takes long and may fail in float32; "
-                "set strategy.rank, e.g. to 200",
+                "set strategy.rank, e.g. to 64",
                 *(name, factor, width),
             )
 

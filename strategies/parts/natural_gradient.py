@@ -46,7 +46,10 @@ class NaturalGradientOptions(StrategyOptions):
         "though at least 4 in a row) or all",
     )
     rank: int = Field(
-        0, ge=0, description="eigenvectors kept of each of a layer's factors, the rest share their mean value; 0: all"
+        64,
+        ge=0,
+        description="eigenvectors kept of each of a layer's factors that is at least twice as wide, the rest share "
+        "their mean value; 0: all",
     )
 
     second_order: ClassVar[bool] = True
