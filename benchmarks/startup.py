@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 REPEATS = 5
-HEAVY = ("torch", "flwr", "matplotlib", "sklearn", "torchvision", "pandas", "ray", "optuna", "plotly", "pyarrow")
+HEAVY = tuple("torch flwr matplotlib scipy.stats sklearn torchvision pandas ray optuna plotly pyarrow".split())
 COMMANDS = (
     ("--help",),
     ("run", "--help"),

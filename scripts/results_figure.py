@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
-from ngpd_fl.report.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure, save
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "studies" / "results"
 LOSSES = ("0 %", "1 %", "10 %")
 LABELED = {"NGPD": PALETTE[0], "RelaySGD": PALETTE[1], "gradient tracking": PALETTE[2], "D2": PALETTE[3]}
 """Color of the algorithms whose lines have a name of their own; the others are gray."""
+
+BESIDE: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+"""Place of a label: to the right of its point."""
 
 Row = dict[str, str]
 
@@ -42,7 +46,7 @@ def draw(skew: list[Row], loss: list[Row]) -> None:
         is_ours = row["strategy"] == "NGPD"
         color = PALETTE[0] if is_ours else "#8c8c8c"
         left.errorbar(mean, place, xerr=deviation, color=color, marker="o", ms=7 if is_ours else 5, lw=1.6, capsize=2.5)
-        left.text(mean + deviation + 0.7, place, f"{mean:.1f}", va="center", fontsize=9, color=color)
+        left.annotate(f"{mean:.1f}", (mean + deviation, place), fontsize=9, color=color, **BESIDE)
     left.set_yticks(range(len(skew)), [row["strategy"] for row in reversed(skew)])
     left.set_xlim(60, 100)
     left.set_xlabel("test accuracy of the nodes' models, %")
@@ -55,10 +59,10 @@ def draw(skew: list[Row], loss: list[Row]) -> None:
         style = {"color": color, "lw": 2.4 if name in LABELED else 1.4, "marker": "o", "ms": 4, "capsize": 2}
         right.errorbar(range(len(LOSSES)), means, deviations, zorder=3 if name in LABELED else 2, **style)
         if name in LABELED:
-            right.annotate(name, (2, means[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=color)
-    right.annotate("gray: QG-DSGDm-N, ECL, DSGD", (0.4, 83), color=FAINT, fontsize=9)
+            right.annotate(name, (2, means[-1]), color=color, **BESIDE)
+    right.annotate("gray: QG-DSGDm-N,\nECL, DSGD", (1, 88), color=FAINT, fontsize=9, ha="center", va="top")
     right.set_xticks(range(len(LOSSES)), LOSSES)
-    right.set_xlim(-0.15, 2.95)
+    right.set_xlim(-0.15, 3.1)
     right.set_ylim(0, 100)
     right.set_xlabel("share of messages lost")
     right.set_ylabel("test accuracy, %")

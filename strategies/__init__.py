@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Load all public names with the first: the command line reads a module or two, for help without torch or scipy."""
+    """Load all public names with the first: help reads a module or two."""
     public = import_module("strategies.public")
     if name not in public.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RENAMED = {"wire": "message_dtype"}
+"""Old name of an option -> its name."""
 
 
 class BaseStrategyOptions(BaseModel):
@@ -15,3 +20,11 @@ class BaseStrategyOptions(BaseModel):
         json_schema_extra={"flag": "--strategy"},
     )
     lr: float = Field(0.05, gt=0, description="mu, the step size", json_schema_extra={"flag": "--lr"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, values: Any) -> Any:
+        for old, new in RENAMED.items():
+            if isinstance(values, dict) and old in values:
+                raise ValueError(f"{old}: renamed to {new}")
+        return values

@@ -31,10 +31,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
 
 from strategies.base import BaseStrategyOptions
 from strategies.compression.options import AnyCompression
+from strategies.lazy_torch import Tensor
 
 State = Any
 """The memory of a node between calls: a (nested) NamedTuple whose leaves are tensors, so that engines can stack it.

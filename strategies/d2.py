@@ -22,10 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
 from strategies.parts.unconstrained import Unconstrained
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
-from torch import Tensor
 
 from strategies.contract import Objective, Spec, View
+from strategies.lazy_torch import Tensor
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange
 from strategies.parts.heavy_ball import HeavyBallStep, start_velocity
 

@@ -20,11 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from strategies.compression.options import RandomK
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,

@@ -14,11 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange
 from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
 

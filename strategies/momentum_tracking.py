@@ -18,11 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import CompressibleGossipOptions
 from strategies.parts.heavy_ball import accelerated
 from strategies.parts.tracking import Tracker, TrackingExchange, start_tracker, tracked_step

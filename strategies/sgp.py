@@ -22,11 +22,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, State, Step, StepInfo, StrategyOptions, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import weighted_sum
 from strategies.parts.heavy_ball import accelerated, start_velocity
 from strategies.parts.unconstrained import Unconstrained

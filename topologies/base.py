@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+NodeCount = Annotated[int, Field(ge=2, le=100_000)]
+"""A number of nodes, bounded since configurations of any origin are read, and their graphs drawn."""
 
 
 class BaseTopologyOptions(BaseModel):
@@ -14,4 +19,4 @@ class BaseTopologyOptions(BaseModel):
         description="the graph, e.g. ring, torus, star, complete, random-regular; `ngpd-fl keys topology` lists all",
         json_schema_extra={"flag": "--topology"},
     )
-    nodes: int = Field(8, ge=2, description="N, the number of nodes", json_schema_extra={"flag": "--nodes"})
+    nodes: NodeCount = Field(8, description="N, the number of nodes", json_schema_extra={"flag": "--nodes"})

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 import networkx as nx
 from pydantic import Field, model_validator
 
+from topologies.base import NodeCount
 from topologies.graphs import graph_of
 from topologies.options import TopologyOptions
 
@@ -50,6 +51,11 @@ class CirculantOptions(TopologyOptions):
                 f"{divisor} divides them all, so the graph is not connected (got {given})"
             )
         return self
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return 2 * len(self.offsets)
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the circulant graph."""
@@ -104,7 +110,7 @@ class HypercubeOptions(TopologyOptions):
     """Nodes whose indices differ in one binary digit are neighbors: log2(N) each, and as many steps across."""
 
     name: Literal["hypercube"] = "hypercube"
-    nodes: int = Field(8, ge=2, description="N, the number of nodes, a power of two")
+    nodes: NodeCount = Field(8, description="N, the number of nodes, a power of two")
 
     @model_validator(mode="after")
     def _power_of_two(self) -> Self:
@@ -122,6 +128,11 @@ class CompleteOptions(TopologyOptions):
     """Every node is a neighbor of every other."""
 
     name: Literal["complete"] = "complete"
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return self.nodes - 1
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the complete graph."""
@@ -170,7 +181,7 @@ class BarbellOptions(TopologyOptions):
     """
 
     name: Literal["barbell"] = "barbell"
-    nodes: int = Field(8, ge=2, description="N, the number of nodes, even")
+    nodes: NodeCount = Field(8, description="N, the number of nodes, even")
     bridge: int = Field(1, ge=1, description="edges between the clusters, at most nodes / 2")
 
     @model_validator(mode="after")
@@ -180,6 +191,11 @@ class BarbellOptions(TopologyOptions):
         if self.bridge > self.nodes // 2:
             raise ValueError(f"bridge: must be at most nodes / 2 = {self.nodes // 2} (got {self.bridge})")
         return self
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return self.nodes / 2
 
     def graph(self, seed: int) -> nx.Graph:
         """Return the two clusters and their bridge, whose edges join N/2 - 1 - e to N/2 + e."""

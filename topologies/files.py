@@ -15,6 +15,7 @@ from typing import Any, Literal
 import networkx as nx
 from pydantic import Field, model_validator
 
+from topologies.base import NodeCount
 from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
 from topologies.options import LabelledOptions
 
@@ -34,7 +35,7 @@ class FileOptions(LabelledOptions):
     """
 
     name: Literal["file"] = "file"
-    nodes: int = Field(8, ge=2, description="N, the number of nodes; unset: as many as the file has")
+    nodes: NodeCount = Field(8, description="N, the number of nodes; unset: as many as the file has")
     path: Path = Field(description="the file, seen from the current folder where it is not absolute")
     fingerprint: str = Field("", description="of the graph that the file must hold; unset: filled in from the file")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import networkx as nx
 from pydantic import Field, model_validator
 
+from topologies.base import NodeCount
 from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
 from topologies.options import LabelledOptions
 from topologies.topology import Topology
@@ -21,7 +22,7 @@ class EdgesOptions(LabelledOptions):
     """An explicit list of edges."""
 
     name: Literal["edges"] = "edges"
-    nodes: int = Field(ge=2, description="N, the number of nodes")
+    nodes: NodeCount = Field(description="N, the number of nodes")
     edges: tuple[Edge, ...] = Field(description="pairs of node indices from 0 to nodes - 1, e.g. [[0, 1], [1, 2]]")
 
     @model_validator(mode="after")
@@ -56,7 +57,7 @@ class SequenceOptions(LabelledOptions):
     """
 
     name: Literal["sequence"] = "sequence"
-    nodes: int = Field(ge=2, description="N, the number of nodes")
+    nodes: NodeCount = Field(description="N, the number of nodes")
     graphs: tuple[tuple[Edge, ...], ...] = Field(
         min_length=1, description="edge lists, one per graph, e.g. [[[0, 1]], [[1, 2], [2, 0]]]"
     )

@@ -13,6 +13,9 @@ from topologies.schedules import AnySchedule, StaticSchedule
 from topologies.topology import Topology
 from topologies.weights import WeightsName
 
+_EDGES = 5_000_000
+"""Edges of a graph at most, as for the number of nodes; networkx needs some hundred bytes for each."""
+
 
 class TopologyOptions(BaseTopologyOptions):
     """Base of every family's options: the one place where its parameters are documented and checked."""
@@ -38,6 +41,18 @@ class TopologyOptions(BaseTopologyOptions):
         if weights not in allowed:
             raise ValueError(f"must be one of {', '.join(allowed)} (got {weights!r})")
         return weights
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        edges = self.nodes * min(self.mean_degree, self.nodes - 1) / 2
+        if edges > _EDGES:
+            raise ValueError(f"nodes: would have about {edges:,.0f} edges; allowed: {_EDGES:,} (got {self.nodes})")
+        return self
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average; 2 stands for all families where they are few whatever the options."""
+        return 2
 
     @property
     def has_labels(self) -> bool:

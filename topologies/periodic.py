@@ -5,6 +5,7 @@ Their edges carry the weights that make the rounds of one period, together, an e
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from itertools import chain
 from typing import ClassVar, Literal, Self
@@ -12,6 +13,7 @@ from typing import ClassVar, Literal, Self
 import networkx as nx
 from pydantic import Field, model_validator
 
+from topologies.base import NodeCount
 from topologies.families import powers_below
 from topologies.finite_time import Edges, base_graph, fewest_factors, hyper_hypercube, simple_base_graph
 from topologies.graphs import graph_of
@@ -30,6 +32,11 @@ class PeriodicOptions(TopologyOptions):
         description="mixing weights W_ij: own (the family's, which its promises are about), metropolis, max-degree or "
         "uniform",
     )
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average, at most."""
+        return getattr(self, "max_degree", 2) * 2 * math.log2(self.nodes)
 
     @abstractmethod
     def rounds(self) -> list[Edges]:
@@ -80,7 +87,7 @@ class HyperHypercubeOptions(PeriodicOptions):
     """
 
     name: Literal["hyper-hypercube"] = "hyper-hypercube"
-    nodes: int = Field(8, ge=2, description="N, the number of nodes, without a prime factor above max_degree + 1")
+    nodes: NodeCount = Field(8, description="N, the number of nodes, without a prime factor above max_degree + 1")
     max_degree: int = Field(1, ge=1, description="k, the most neighbors of a node in a round")
 
     @model_validator(mode="after")

@@ -26,6 +26,11 @@ class ErdosRenyiOptions(TopologyOptions):
     name: Literal["erdos-renyi"] = "erdos-renyi"
     probability: float = Field(0.5, gt=0, le=1, description="probability of an edge; well above log(nodes) / nodes")
 
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return self.probability * (self.nodes - 1)
+
     def graph(self, seed: int) -> nx.Graph:
         """Return the first connected graph of the draws; raise ``ValueError`` where there is none."""
         threshold = math.log(self.nodes) / self.nodes
@@ -41,6 +46,11 @@ class RandomRegularOptions(TopologyOptions):
 
     name: Literal["random-regular"] = "random-regular"
     degree: int = Field(3, ge=1, description="neighbors of a node; below nodes, and nodes * degree must be even")
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return self.degree
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
@@ -75,6 +85,11 @@ class WattsStrogatzOptions(TopologyOptions):
     neighbors: int = Field(4, ge=2, multiple_of=2, description="neighbors on the ring, an even number below nodes")
     probability: float = Field(0.1, ge=0, le=1, description="probability that an edge is led elsewhere")
 
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return self.neighbors
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.neighbors >= self.nodes:
@@ -100,6 +115,11 @@ class BarabasiAlbertOptions(TopologyOptions):
 
     name: Literal["barabasi-albert"] = "barabasi-albert"
     attachments: int = Field(2, ge=1, description="edges that a new node brings, fewer than nodes; 1: a tree")
+
+    @property
+    def mean_degree(self) -> float:
+        """Neighbors that a node has on average."""
+        return 2 * self.attachments
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

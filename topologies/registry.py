@@ -2,76 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
-from topologies.directed import (
-    DirectedEdgesOptions,
-    DirectedExponentialOptions,
-    DirectedOnePeerExponentialOptions,
-    DirectedRingOptions,
-)
-from topologies.families import (
-    BarbellOptions,
-    CirculantOptions,
-    CompleteOptions,
-    ExponentialOptions,
-    HypercubeOptions,
-    PathOptions,
-    RingOptions,
-    StarOptions,
-    TorusOptions,
-    TreeOptions,
-)
-from topologies.files import FileOptions
-from topologies.given import EdgesOptions, SequenceOptions
+import topologies.directed as directed
+import topologies.families as families
+import topologies.files as files
+import topologies.given as given
+import topologies.periodic as periodic
+import topologies.random_families as random_families
 from topologies.options import TopologyOptions
-from topologies.periodic import (
-    BaseGraphOptions,
-    HyperHypercubeOptions,
-    OnePeerExponentialOptions,
-    SimpleBaseGraphOptions,
-)
-from topologies.random_families import (
-    BarabasiAlbertOptions,
-    ErdosRenyiOptions,
-    RandomRegularOptions,
-    RandomTreeOptions,
-    WattsStrogatzOptions,
-)
 
-TOPOLOGIES: dict[str, type[TopologyOptions]] = {
-    family.model_fields["name"].default: family
-    for family in (
-        RingOptions,
-        CirculantOptions,
-        ExponentialOptions,
-        TorusOptions,
-        HypercubeOptions,
-        CompleteOptions,
-        StarOptions,
-        PathOptions,
-        TreeOptions,
-        BarbellOptions,
-        ErdosRenyiOptions,
-        RandomRegularOptions,
-        WattsStrogatzOptions,
-        BarabasiAlbertOptions,
-        RandomTreeOptions,
-        OnePeerExponentialOptions,
-        HyperHypercubeOptions,
-        SimpleBaseGraphOptions,
-        BaseGraphOptions,
-        DirectedRingOptions,
-        DirectedExponentialOptions,
-        DirectedOnePeerExponentialOptions,
-        DirectedEdgesOptions,
-        EdgesOptions,
-        SequenceOptions,
-        FileOptions,
-    )
+
+def _families_of(module: ModuleType) -> Iterator[tuple[str, type[TopologyOptions]]]:
+    """Yield the families that a module defines: its options classes that have a name."""
+    for options in vars(module).values():
+        if isinstance(options, type) and issubclass(options, TopologyOptions) and options.__module__ == module.__name__:
+            name = options.model_fields["name"].default
+            if isinstance(name, str):
+                yield name, options
+
+
+TOPOLOGIES = {
+    name: options
+    for module in (families, random_families, periodic, directed, given, files)
+    for name, options in _families_of(module)
 }
-"""The families by name. Add a family of your own by its name here."""
+"""The families by name. A class with a name in one of these modules is one."""
 
 
 def parse_topology(value: str | Mapping[str, Any]) -> TopologyOptions:

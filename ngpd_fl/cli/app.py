@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
 from ngpd_fl.cli.deploy import deploy
 from ngpd_fl.cli.doctor import doctor
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
@@ -28,7 +29,7 @@ from ngpd_fl.cli.show import show
 from ngpd_fl.cli.study import study
 from ngpd_fl.cli.sweep import sweep
 from ngpd_fl.cli.topology import topology
-from ngpd_fl.core.signals import terminated_like_interrupted
+from ngpd_fl.core.signals import last_of_process, terminated_like_interrupted
 
 app = typer.Typer()
 _RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)
@@ -75,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
     collections = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *collections[1:])
     try:
-        with lasting_output() as errors:
+        with nullcontext() if words is not None else last_of_process(), lasting_output() as errors:
             code = _run(list(sys.argv[1:] if words is None else words))
     finally:
         gc.set_threshold(*collections)

@@ -10,9 +10,9 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.show import print_comparison
-from ngpd_fl.cli.training import train
+from ngpd_fl.cli.train import train
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -111,7 +111,8 @@ def _compose_all(configs: Mapping[str, Config]) -> None:
 
 def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorboard: bool) -> list[str]:
     """Train with one algorithm after the other; return those that failed or diverged, which stops no other."""
-    from ngpd_fl.report import write_comparison, write_plots
+    from ngpd_fl.report import write_comparison
+    from ngpd_fl.report.pictures import write_plots
 
     unfinished = []
     for name, config in configs.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ngpd_fl.cli.ending import FAILED, Ended
+from ngpd_fl.cli.errors import FAILED, Ended
 
 if TYPE_CHECKING:
     from ngpd_fl.profiling.doctor import Finding

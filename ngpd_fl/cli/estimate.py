@@ -24,7 +24,7 @@ _ALMOST = 0.8
 
 @flags.with_config_flags()
 def estimate(given: flags.Given) -> None:
-    """Say what a run will take in memory, messages and time, before it is run; flags are those of run.
+    """Estimate the memory, messages and time of a run before it is run; flags are those of run.
 
     It takes some seconds: rounds of a part of the network are timed. Nothing is written.
     """

@@ -10,7 +10,6 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_lines, results
-from ngpd_fl.cli.folders import picture_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,12 +38,12 @@ def partition(given: flags.Given, export: Export = None, out: flags.Picture = No
     With --export, write each node's images into a folder of its own, to be copied to devices.
     """
     settings = given.load()
-    path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
 
-    from ngpd_fl.report.partition import count_labels, partition_figure
+    from ngpd_fl.report.pictures.partition import count_labels, partition_figure
+    from ngpd_fl.report.pictures.style import drawing, picture_path, save
     from ngpd_fl.report.setting import partition_words
-    from ngpd_fl.report.style import drawing, save
 
+    path = picture_path(out, f"{settings.data.dataset}-{settings.partition.name}-{settings.topology.nodes}")
     counts, measure = count_labels(settings)
     exported = []
     if export is not None:

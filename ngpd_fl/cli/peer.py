@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import stopping
+
+if TYPE_CHECKING:
+    from ngpd_fl.peer.transport import Credentials, Insecure
 
 _IDENTITY = "Identity"
 
@@ -88,27 +91,18 @@ def peer(
     Start it on every machine. SIGTERM and Ctrl-C stop it with a checkpoint; started again, it goes on, after a crash
     as well, and joins its neighbors in their round.
     """
-    from ngpd_fl.config import Config, InputError, build_topology, parse_assignments
+    from ngpd_fl.config import Config, build_topology, parse_assignments
     from ngpd_fl.peer.engine import NodeTimeouts
     from ngpd_fl.peer.prometheus import MetricsServer
     from ngpd_fl.peer.run import run_peer
-    from ngpd_fl.peer.transport import Address, Credentials, HttpTransport, Insecure, Peers, Routes
+    from ngpd_fl.peer.transport import Address, HttpTransport, Peers, Routes
     from ngpd_fl.training.callbacks import ProgressReport
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
     settings = Config.load(config, own | parse_assignments(assignments or ()))
     everyone = Peers.read(peers)
     everyone.require_nodes(settings.topology.nodes)
-    if insecure or force_insecure:
-        if keys is not None:
-            raise InputError("keys: no TLS is wanted; give either --keys or --insecure")
-        if name is None:
-            raise InputError("name: say by --name which of the peers this is")
-        identity: Credentials | Insecure = Insecure(name, forced=force_insecure)
-    elif keys is None:
-        raise InputError("keys: needed (`ngpd-fl deploy keys` makes them); --insecure is for a single machine")
-    else:
-        identity = Credentials.open(keys, name)
+    identity = _identity(keys, name, insecure=insecure or force_insecure, forced=force_insecure)
     own_peer = everyone[identity.name]
     routes = Routes.of(own_peer.name, everyone.hosts, build_topology(settings).edges)
     transport = HttpTransport(identity, everyone, routes)
@@ -145,6 +139,22 @@ def peer(
         raise Ended(f"{own_peer.name} {summary['status']} in round {done}; records are kept in {out}", FAILED)
 
 
+def _identity(keys: Path | None, name: str | None, *, insecure: bool, forced: bool) -> Credentials | Insecure:
+    """Return this peer's identity: its certificate or, without TLS, its name."""
+    from ngpd_fl.config import InputError
+    from ngpd_fl.peer.transport import Credentials, Insecure
+
+    if insecure:
+        if keys is not None:
+            raise InputError("keys: no TLS is wanted; give either --keys or --insecure")
+        if name is None:
+            raise InputError("name: say by --name which of the peers this is")
+        return Insecure(name, forced=forced)
+    if keys is None:
+        raise InputError("keys: needed (`ngpd-fl deploy keys` makes them); --insecure is for a single machine")
+    return Credentials.open(keys, name)
+
+
 def gather(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="the peers' folders")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the whole run's records, new or empty")],
@@ -159,7 +169,7 @@ def gather(
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
     from ngpd_fl.records.new_folder import new_folder
-    from ngpd_fl.report import write_plots
+    from ngpd_fl.report.pictures import write_plots
 
     with new_folder(out, "gathered") as folder:
         own = {} if data_dir is None else {"data.data_dir": data_dir}

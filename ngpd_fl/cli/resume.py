@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.ending import Ended
+from ngpd_fl.cli.errors import Ended
 from ngpd_fl.cli.show import print_run
-from ngpd_fl.cli.training import train
+from ngpd_fl.cli.train import train
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.show import print_run
-from ngpd_fl.cli.training import train
+from ngpd_fl.cli.train import train
 
 
 @flags.with_config_flags()

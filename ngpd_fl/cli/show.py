@@ -30,7 +30,7 @@ def show(
         show_study(directory, trust_code)
         return
     if plots:
-        from ngpd_fl.report import write_plots
+        from ngpd_fl.report.pictures import write_plots
 
         write_plots(directory, trust_code=trust_code)
     (print_run if RunFolder.holds_run(directory) else print_comparison)(directory)
@@ -68,7 +68,7 @@ def print_comparison(folder: Path) -> None:
 
 
 def _foot(folder: Path) -> str:
-    """Say where the records are, how event files among them are looked at, and how a run that is not over goes on."""
+    """Return hints: the folder of the records, the command that shows event files, the one that resumes a run."""
     from ngpd_fl.records import RunFolder
 
     runs = [folder] if RunFolder.holds_run(folder) else sorted(folder.iterdir())

@@ -13,7 +13,7 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_table
-from ngpd_fl.cli.ending import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 
 if TYPE_CHECKING:
     from ngpd_fl.study import StudyPlan, StudyProgress

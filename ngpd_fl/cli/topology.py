@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_lines
-from ngpd_fl.cli.folders import picture_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +21,13 @@ _ROUNDS = 100
 def topology(given: flags.Given, out: flags.Picture = None) -> None:
     """Draw a graph and print its measures."""
     settings = given.load()
-    path = picture_path(out, f"{settings.topology.name}-{settings.topology.nodes}")
 
     from ngpd_fl.config import build_topology
-    from ngpd_fl.report.graph import graph_figure
+    from ngpd_fl.report.pictures.graph import graph_figure
+    from ngpd_fl.report.pictures.style import drawing, picture_path, save
     from ngpd_fl.report.setting import graph_words
-    from ngpd_fl.report.style import drawing, save
 
+    path = picture_path(out, f"{settings.topology.name}-{settings.topology.nodes}")
     graph = build_topology(settings)
     with drawing():
         save(graph_figure(settings, graph), path)

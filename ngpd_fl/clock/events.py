@@ -131,3 +131,19 @@ def from_json(values: Any) -> Event:
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"not an event ({where}: {first['msg'][0].lower()}{first['msg'][1:]})") from error
     return event
+
+
+class TimedMessage(NamedTuple):
+    """A message that is on its way or has come.
+
+    Attributes:
+        sequence: messages sent over its edge before.
+        round: its sender's round.
+        reads: rounds that its receiver had ended when it was sent.
+        answers: the newest message that its sender had taken in from its receiver; -1: none.
+    """
+
+    sequence: int
+    round: int
+    reads: int
+    answers: int

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
-from ngpd_fl.clock.events import Event, Notice
-from ngpd_fl.clock.message import TimedMessage
+from ngpd_fl.clock.events import Event, Notice, TimedMessage
 from ngpd_fl.clock.timeline import Doing, Timeline
 from ngpd_fl.core.directed_edges import reverse
 from topologies import Topology

@@ -16,8 +16,7 @@ from heapq import heappop, heappush
 from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
-from ngpd_fl.clock.events import Drop, Event, Notice, Read, Taken, Work
-from ngpd_fl.clock.message import TimedMessage
+from ngpd_fl.clock.events import Drop, Event, Notice, Read, Taken, TimedMessage, Work
 from ngpd_fl.core.directed_edges import receivers, reverse
 from topologies import Topology
 

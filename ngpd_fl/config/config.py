@@ -27,7 +27,6 @@ from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.installed import Registered, names, register
 from ngpd_fl.config.node_names import by_number
 from ngpd_fl.config.partitions import ClassesPartition, PartitionConfig
-from ngpd_fl.config.reading import parse_value, read_toml
 from ngpd_fl.config.renamed import require_current
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
@@ -41,8 +40,9 @@ from ngpd_fl.config.sections import (
     SeedConfig,
     TrainingConfig,
 )
+from ngpd_fl.config.text_files import parse_value, read_toml
 from strategies import STRATEGIES, StrategyOptions, parse_strategy
-from topologies import TOPOLOGIES, EdgesOptions, TopologyOptions, parse_topology
+from topologies import TOPOLOGIES, EdgesOptions, Topology, TopologyOptions, parse_topology
 
 _KINDS: dict[str, Registered] = {"strategy": "strategies", "topology": "topologies"}
 
@@ -107,10 +107,10 @@ class Config(SeedConfig):
     def _slow_nodes_by_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write the keys of ``devices.slow`` as texts: labels, where the graph has them."""
         values: dict[str, Any] = handler(self)
-        slow, names = self.devices.slow, self.topology.node_names
+        slow, names = self.devices.slow, self.topology.node_names if self.topology.has_labels else ()
         if slow and values.get("devices", {}).get("slow"):
             values["devices"]["slow"] = {
-                names[node] if node < len(names) else node: factor for node, factor in slow.items()
+                names[node] if node < len(names) else str(node): factor for node, factor in slow.items()
             }
         return values
 
@@ -164,6 +164,14 @@ class Config(SeedConfig):
     def to_toml(self) -> str:
         """Return the whole resolved configuration as TOML; ``load`` gives it back unchanged."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def build_topology(config: Config) -> Topology:
+    """Return the graph; raise ``InputError`` where a random one cannot be drawn."""
+    try:
+        return config.topology.build(config.seed)
+    except ValueError as error:
+        raise InputError(f"topology.{error}") from error
 
 
 def put_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

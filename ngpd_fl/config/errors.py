@@ -44,8 +44,8 @@ def cause(error: Exception) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    kept = (length - 3) // 3
-    return text if len(text) <= length else f"{text[: length - 3 - kept]}...{text[-kept:]}"
+    end = (length - 3) // 3
+    return text if len(text) <= length else f"{text[: length - 3 - end]}...{text[-end:]}"
 
 
 def suggestion(given: object, names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import import_object, is_import_path
+from ngpd_fl.config.import_paths import import_object, is_import_path
 
 Registered = Literal["strategies", "topologies"]
 Kind = Registered | Literal["datasets", "models"]

@@ -23,7 +23,8 @@ def by_number(section: str, values: Any, topology: TopologyOptions) -> Any:
     """
     if not isinstance(values, Mapping):
         return values
-    numbers = {name: node for node, name in enumerate(topology.node_names)}
+    names = topology.node_names if topology.has_labels else ()
+    numbers = {name: node for node, name in enumerate(names)}
     if section == "devices":
         slow = values.get("slow")
         if not isinstance(slow, Mapping):
@@ -55,8 +56,10 @@ def _number(key: str, given: Any, numbers: Mapping[str, int]) -> Any:
         return [_number(key, name, numbers) for name in given]
     if not isinstance(given, str):
         return given
-    if given in numbers or given.isdecimal():
-        return numbers.get(given, given)
+    if given in numbers:
+        return numbers[given]
+    if given.isdecimal() and len(given) < 20:
+        return int(given)
     if all(name.isdecimal() for name in numbers):
         return given  # as wrong as it would be without labels
     known = ", ".join(list(numbers)[:10]) + ", ..." * (len(numbers) > 10)

@@ -1,10 +1,9 @@
 """The public names of ``ngpd_fl.config``."""
 
-from ngpd_fl.config.config import Config, parse_assignments, put_over
+from ngpd_fl.config.config import Config, build_topology, parse_assignments, put_over
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
-from ngpd_fl.config.graph import build_topology
-from ngpd_fl.config.listing import all_fields, all_keys
+from ngpd_fl.config.keys import all_fields, all_keys
 from ngpd_fl.config.partitions import (
     ClassesPartition,
     DirichletPartition,
@@ -14,18 +13,6 @@ from ngpd_fl.config.partitions import (
     PathologicalPartition,
     QuantityPartition,
     ShardsPartition,
-)
-from ngpd_fl.config.reading import (
-    conforming,
-    expanded,
-    parse_json,
-    parse_toml,
-    parse_value,
-    read_json,
-    read_json_lines,
-    read_record,
-    read_text,
-    read_toml,
 )
 from ngpd_fl.config.renamed import require_current, translated, translated_plan
 from ngpd_fl.config.sections import (
@@ -38,6 +25,18 @@ from ngpd_fl.config.sections import (
     NetworkConfig,
     Section,
     TrainingConfig,
+)
+from ngpd_fl.config.text_files import (
+    conforming,
+    expanded,
+    parse_json,
+    parse_toml,
+    parse_value,
+    read_json,
+    read_json_lines,
+    read_record,
+    read_text,
+    read_toml,
 )
 from ngpd_fl.config.trust import require_trust
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ngpd_fl.config.errors import InputError
+from strategies.base import RENAMED
 
 KEYS = {
     "faults.garbage": "faults.corrupt",
     "faults.lie": "faults.byzantine",
-    "strategy.wire": "strategy.message_dtype",
+    **{f"strategy.{old}": f"strategy.{new}" for old, new in RENAMED.items()},
     "topology.neighbours": "topology.neighbors",
     "training.patience": "training.timeout_seconds",
     "training.reference": "training.baseline",

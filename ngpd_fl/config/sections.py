@@ -11,20 +11,35 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ngpd_fl.config.errors import choices
-from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.import_paths import is_import_path
 from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
 """The data set whose nodes each have a folder of their own."""
 
-DATASETS = ("digits", "diabetes", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "image-folder", NODE_FOLDERS)
-"""Names of the data sets."""
+DATASETS = {
+    "digits": "ngpd_fl.data.scikit_sets:read_digits",
+    "diabetes": "ngpd_fl.data.scikit_sets:read_diabetes",
+    **dict.fromkeys(
+        ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"), "ngpd_fl.data.vision_sets:read_vision_set"
+    ),
+    "image-folder": "ngpd_fl.data.image_folder:read_image_folder",
+    NODE_FOLDERS: "ngpd_fl.data.load:refuse",
+}
+"""Name of a data set -> its reader, imported where it is used. A new one is a file in ``data`` and a line here."""
 
 BUNDLED = ("digits", "diabetes")
 """Data sets that come with scikit-learn."""
 
-MODELS = ("softmax", "mlp", "lenet", "resnet8", "resnet20", "resnet32")
-"""Names of the networks."""
+MODELS = {
+    "softmax": "ngpd_fl.models.mlp:softmax",
+    "mlp": "ngpd_fl.models.mlp:mlp",
+    "lenet": "ngpd_fl.models.lenet:lenet",
+    "resnet8": "ngpd_fl.models.resnet:resnet8",
+    "resnet20": "ngpd_fl.models.resnet:resnet20",
+    "resnet32": "ngpd_fl.models.resnet:resnet32",
+}
+"""Name of a network -> its builder, imported where it is used. A new one is a file in ``models`` and a line here."""
 
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
 """The sections that a ``name`` rules, and which one is meant where none is given."""
@@ -56,9 +71,8 @@ class DataConfig(Section):
 
     dataset: str = Field(
         "digits",
-        description="digits (8x8), diabetes (regression), mnist, fashion-mnist, cifar10, cifar100, svhn, image-folder "
-        "(images in train/ and test/), node-folders (each node's own data in node0, node1, ...), or "
-        "package.module:factory of your own",
+        description=f"{', '.join(DATASETS)} (each node's own data in node0, node1, ...), or package.module:factory of "
+        "your own",
         json_schema_extra={"flag": "--dataset"},
     )
     data_dir: Path | None = Field(
@@ -114,8 +128,8 @@ class ModelConfig(Section):
 
     name: str = Field(
         "mlp",
-        description="softmax, mlp, lenet, resnet8, resnet20, resnet32 (with GroupNorm), torchvision:NAME (e.g. "
-        "torchvision:resnet18: GroupNorm for BatchNorm, no dropout), or package.module:factory of your own",
+        description=f"{', '.join(MODELS)} (with GroupNorm), torchvision:NAME (e.g. torchvision:resnet18: GroupNorm for "
+        "BatchNorm, no dropout), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
@@ -291,4 +305,12 @@ class EngineConfig(Section):
     chunk_size: int | None = Field(
         None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"
     )
-    threads: int = Field(1, ge=1, description="CPU threads of torch; more pay for large networks only")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="threads that compute nodes side by side, 1 to 1024; auto: one for each core"
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads within an operation; more pay where a process computes one large network only",
+    )

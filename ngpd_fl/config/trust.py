@@ -6,17 +6,18 @@ from pathlib import Path
 
 from ngpd_fl.config.config import Config
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import is_import_path
+from ngpd_fl.config.import_paths import is_import_path
 
 _TORCHVISION = "torchvision:"
 """Prefix of torchvision's networks, whose names are no import paths."""
 
 
-def require_trust(config: Config, where: Path, trust_code: bool) -> None:
-    """Raise ``InputError`` where a recorded configuration names code that the user has not trusted.
+def require_trust(config: Config, where: Path, trust_code: bool) -> Config:
+    """Return a recorded configuration as it may be used; raise ``InputError`` if it names code that is not trusted.
 
     The author of a folder chooses the code that its configuration names. A configuration that users give themselves,
     as a file or by keys, is their own. Files that it names are only read, and none of their formats holds code.
+    Without trust nothing is downloaded into a folder that the configuration names.
 
     Args:
         config: the recorded configuration.
@@ -34,3 +35,6 @@ def require_trust(config: Config, where: Path, trust_code: bool) -> None:
             f"{where}: its configuration names code that would be run ({', '.join(code)}); if you trust it, "
             "allow it by --trust-code (in Python trust_code=True)"
         )
+    return (
+        config if trust_code else config.model_copy(update={"data": config.data.model_copy(update={"download": False})})
+    )

@@ -84,6 +84,26 @@ def terminated_like_interrupted() -> Iterator[None]:
 
 
 @contextmanager
+def last_of_process() -> Iterator[None]:
+    """Let a process end by itself once the context closes: SIGTERM and SIGHUP are ignored from then on.
+
+    Python frees libraries such as torch for half a second after all is done. A signal in that time would replace the
+    exit code.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+    for number in numbers:  # not ignored yet: programs that are started inside would inherit that
+        signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
 def stopping() -> Iterator[threading.Event]:
     """Set a flag on Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C or SIGTERM raises ``KeyboardInterrupt``."""
     stop = threading.Event()

@@ -109,7 +109,8 @@ def layer_moments(
     stands_for = prod(every.shape[2:4]) / prod(taken.shape[2:4])
     bytes_each = prod(taken.shape[1:]) * taken.element_size()
     at_once = max(1, _PIECE_BYTES // bytes_each) if inputs.device.type == "cpu" else size
-    return Moment((_patch_vectors(layer, piece) for piece in taken.split(at_once)), stands_for / size), outputs
+    pieces = (_patch_vectors(layer, taken[first : first + at_once]) for first in range(0, size, at_once))
+    return Moment(pieces, stands_for / size), outputs
 
 
 def average_moment(running: Tensor, moment: Moment, decay: float, share: float | Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.core.batching import call_stacked, over_nodes
+from ngpd_fl.core.trace import refuse_trace
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.curvature.eigen import Retries
@@ -175,15 +176,18 @@ class KFAC:
         running = [average for block in blocks.values() for average in block.averages]
         stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
         averages: Sequence[Tensor]
+        traced = self.objective.dense_layers is not None and self.objective.is_traceable
         if self.objective.dense_layers is None and params.device.type != "cpu":
+            if not self.objective.is_traceable:
+                refuse_trace()
             loss, gradient = self.objective.gradient(params, batch)
             averages = self._average(*given, *running)
         elif used == len(draws):
-            loss, gradient, *averages = call_stacked(partial(stacked, True), *given, *running)
+            loss, gradient, *averages = call_stacked(partial(stacked, True), *given, *running, traced=traced)
             gradient = self.objective.with_decay(gradient, params)
         else:
             loss, gradient = self.objective.gradient(params, batch)
-            averages = call_stacked(partial(stacked, False), *given, *running)
+            averages = call_stacked(partial(stacked, False), *given, *running, traced=traced)
         fresh = iter(averages)
         blocks = {
             name: block.with_averages(tuple(islice(fresh, len(block.averages)))) for name, block in blocks.items()

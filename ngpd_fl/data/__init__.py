@@ -4,7 +4,7 @@ from ngpd_fl.data.augmentation import Moves, draw_moves, move
 from ngpd_fl.data.dataset import Dataset, Partition, Split, fingerprint
 from ngpd_fl.data.export import export_nodes
 from ngpd_fl.data.feature_skew import skew_features
-from ngpd_fl.data.loading import load_dataset
+from ngpd_fl.data.load import load_dataset
 from ngpd_fl.data.partition import divide, partition_labels
 from ngpd_fl.data.sampler import BatchSampler
 from ngpd_fl.data.skew import (

@@ -7,7 +7,7 @@ import logging
 import torch
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
@@ -39,7 +39,7 @@ def read_custom(config: DataConfig) -> RawDataset:
     try:
         with own_randomness(0):
             returned = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process
         raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
     if not isinstance(returned, tuple | list) or len(returned) != len(PARTS):
         given = f"{len(returned)} values" if isinstance(returned, tuple | list) else type(returned).__name__

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 
 from ngpd_fl.config.errors import InputError, one_line
-from ngpd_fl.config.reading import read_toml
 from ngpd_fl.config.sections import Section
+from ngpd_fl.config.text_files import read_toml
 from ngpd_fl.data.task import Classification, Regression, Task
 
 FILE = "dataset.toml"

@@ -11,7 +11,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.description import FILE, Description, Targets
-from ngpd_fl.data.loading import learned, read_raw
+from ngpd_fl.data.load import learned, read_raw
 from ngpd_fl.data.partition import deal
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out

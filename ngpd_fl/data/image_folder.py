@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
 from ngpd_fl.data.task import column_statistics
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WHITE = 255
+
+_TYPES = [{torch.uint8}, {torch.float32}, {torch.float64}]
+"""Types of the pixels; all images of a folder have one."""
 
 Result = TypeVar("Result")
 
@@ -69,10 +72,18 @@ def read_images(root: Path, listings: Mapping[str, Any], size: int) -> dict[str,
         InputError: an image cannot be read, is refused, or has no white where others have one.
     """
     samples = [path for listing in listings.values() for path, _ in listing.samples]
+    sizes = {name: len(listing.samples) for name, listing in listings.items()}
+
+    def fits(images: dict[str, Tensor]) -> bool:
+        shapes = {name: tuple(values.shape) for name, values in images.items()}
+        types = {values.dtype for values in images.values()}
+        return shapes == {name: (count, 3, size, size) for name, count in sizes.items()} and types in _TYPES
+
     return cached_tensors(
         _cache_paths(root, size),
         _fingerprint(root, size, samples),
-        lambda: _decode(root, samples, {name: len(listing.samples) for name, listing in listings.items()}, size),
+        lambda: _decode(root, samples, sizes, size),
+        fits,
     )
 
 

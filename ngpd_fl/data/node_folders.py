@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.reading import expanded
+from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.dataset import Dataset, Partition, Split
 from ngpd_fl.data.description import Description
 from ngpd_fl.data.image_folder import WHITE, list_classes, read_images
-from ngpd_fl.data.loading import check_shape, normalized
+from ngpd_fl.data.load import check_shape, normalized
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision import one_line

@@ -32,7 +32,7 @@ from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
 from ngpd_fl.data.dataset import Partition
-from ngpd_fl.data.loading import load_dataset
+from ngpd_fl.data.load import load_dataset
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
 from ngpd_fl.data.skew import label_counts

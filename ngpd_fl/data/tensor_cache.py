@@ -12,14 +12,16 @@ from torch import Tensor
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records import write_tensors
-from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.files import read_tensors
 
 logger = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
 
 
-def cached_tensors(paths: Sequence[Path], fingerprint: str, make: Callable[[], Tensors]) -> Tensors:
+def cached_tensors(
+    paths: Sequence[Path], fingerprint: str, make: Callable[[], Tensors], fits: Callable[[Tensors], bool]
+) -> Tensors:
     """Return what ``make`` returns, from a file of an earlier call where there is one.
 
     A file that is damaged or that was made from something else is replaced. Where no file can be written, the tensors
@@ -29,10 +31,11 @@ def cached_tensors(paths: Sequence[Path], fingerprint: str, make: Callable[[], T
         paths: where the file may lie; it is written to the first that allows it.
         fingerprint: what the tensors are made from; another fingerprint makes the file stale.
         make: makes the tensors.
+        fits: whether tensors of a file can be what ``make`` makes, by their names, shapes and types.
     """
     for path in paths:
         tensors = _read(path, fingerprint)
-        if tensors is not None:
+        if tensors is not None and fits(tensors):
             return tensors
     tensors = make()
     if not any(_write(path, fingerprint, tensors) for path in paths):

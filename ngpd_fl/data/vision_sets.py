@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.reading import expanded
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.vision import one_line, vision_datasets
 

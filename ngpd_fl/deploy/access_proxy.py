@@ -10,10 +10,13 @@ memory. So other machines reach only what SuperNodes need, and only SuperNodes m
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import sys
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ngpd_fl.deploy.listener import Connections, Listener, is_this_machine, raise_limit
@@ -24,6 +27,12 @@ OPEN = "/v1/fleet/"
 LARGEST, LARGEST_UNKNOWN = 32 * 2**20, 16 * 2**10
 """Largest body of a request, in bytes: from a node (Flower sends arrays in pieces of 5 MiB), and from a sender without
 a key that the SuperLink knows, such as a node that must learn that it is unknown (its request has 200 bytes)."""
+
+LARGEST_OF_NODE, LARGEST_OF_ALL = 2 * LARGEST, 16 * LARGEST
+"""Largest sum of the bodies that are read at a time, in bytes: of one node's requests, and of all. Others wait."""
+
+_LOOK = 0.05
+"""Seconds between two checks whether a request that waits may pass."""
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,6 +58,7 @@ class AccessProxy:
         self._app = app
         self._connections = connections or Connections()
         self._shows_key = shows_key or shows_key_of_node
+        self._read_now: Counter[bytes] = Counter()  # bytes of bodies, by the sender's key
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Pass a request on or refuse it. The body of a refused request is never read."""
@@ -57,12 +67,29 @@ class AccessProxy:
         elif scope["type"] == "websocket":  # Flower has none
             await send({"type": "websocket.close", "code": 1008, "reason": "there are no WebSockets here"})
         elif (refusal := await self._refusal(scope)) is None:
-            await self._app(scope, receive, send)
+            async with self._room(scope):
+                await self._app(scope, receive, send)
         else:
             status, words = refusal
             headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": f"{words}\n".encode()})
+
+    @asynccontextmanager
+    async def _room(self, scope: _Scope) -> AsyncIterator[None]:
+        """Wait until the body of a node's request may be read, and count it while the context is open."""
+        headers = dict(scope.get("headers", ()))
+        key, size = _key(headers), int(headers.get(b"content-length", b"0")) if scope["path"].startswith(OPEN) else 0
+        read_now = self._read_now
+        while size and (read_now[key] + size > LARGEST_OF_NODE or read_now.total() + size > LARGEST_OF_ALL):
+            await asyncio.sleep(_LOOK)
+        read_now[key] += size
+        try:
+            yield
+        finally:
+            read_now[key] -= size
+            if not read_now[key]:
+                del read_now[key]
 
     async def _refusal(self, scope: _Scope) -> tuple[int, str] | None:
         """Return the status and text of a refusal; None if the request may pass."""
@@ -87,6 +114,16 @@ class AccessProxy:
         return None
 
 
+def _key(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the key that a request shows, in its one binary form; empty if there is none."""
+    from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+
+    try:
+        return b64decode(headers.get(FLEET_HTTP_PUBLIC_KEY_HEADER.encode(), b""), validate=True)
+    except ValueError:
+        return b""
+
+
 def shows_key_of_node(scope: _Scope) -> bool:
     """Return whether a registered node has signed the head of a request, within the time that Flower allows.
 
@@ -101,13 +138,13 @@ def shows_key_of_node(scope: _Scope) -> bool:
     try:
         key = b64decode(headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
         signature = b64decode(headers[FLEET_HTTP_SIGNATURE_HEADER], validate=True)
-        said = headers[TIMESTAMP_HEADER]
-        age = (now() - datetime.datetime.fromisoformat(said)).total_seconds()
+        timestamp = headers[TIMESTAMP_HEADER]
+        age = (now() - datetime.datetime.fromisoformat(timestamp)).total_seconds()
         if not -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
             return False
         if scope["app"].state.linkstate_factory.state().get_node_id_by_public_key(key) is None:
             return False
-        return verify_signature(bytes_to_public_key(key), said.encode("ascii"), signature)
+        return verify_signature(bytes_to_public_key(key), timestamp.encode("ascii"), signature)
     except (KeyError, ValueError, TypeError):  # a header is missing or malformed
         return False
 

@@ -92,7 +92,7 @@ def alternative(host: str) -> x509.GeneralName:
         words = "should be a name such as laptop.local or an address such as 192.168.1.10"
         raise bad_input(f"--host {host}: {words}; {error}") from error
     try:
-        return x509.IPAddress(ipaddress.ip_address(host.partition("%")[0]))  # zones differ between machines
+        return x509.IPAddress(ipaddress.ip_address(host))  # without its zone, which has no place there
     except ValueError:
         return x509.DNSName(host)
 

@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from ngpd_fl.core.code_version import PACKAGES
@@ -46,7 +47,16 @@ _POLL = 0.2
 
 
 def main(command: Sequence[str]) -> int:
-    """Run a SuperNode and serve its messages; return its exit code."""
+    """Run a SuperNode and serve its messages, until it ends or a signal comes; return its exit code."""
+    has_signal = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal has_signal
+        has_signal = True  # also where a module that is being imported catches the exception
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
     folder = Path(tempfile.mkdtemp(prefix="ngpd-fl-warm-"))  # not with the state: a socket's path must be short
     try:
         with socket.socket(socket.AF_UNIX) as listener:
@@ -58,7 +68,7 @@ def main(command: Sequence[str]) -> int:
             supernode = subprocess.Popen(command, env={**os.environ, "PATH": path}, preexec_fn=lambda: die_with(parent))
             try:
                 _import(_NEEDED)
-                while supernode.poll() is None:
+                while supernode.poll() is None and not has_signal:
                     if select.select([listener], [], [], _POLL)[0]:
                         _answer(listener, folder)
                     _import(_learned(folder))
@@ -135,7 +145,7 @@ def _import(names: Iterable[str]) -> None:
     """Import the modules that are not imported yet. A module that fails here raises its error where it is needed."""
     for name in names:
         if name not in sys.modules and (name in _NEEDED or not _is_ours(name)):
-            with suppress(BaseException):
+            with suppress(Exception):
                 importlib.import_module(name)
 
 
@@ -144,6 +154,4 @@ def _is_ours(module: str) -> bool:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(0))
     sys.exit(main(sys.argv[1:]))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ngpd_fl.clock import Loss, Presence
+from ngpd_fl.config import Config
 from ngpd_fl.core.directed_edges import receivers, senders
-from ngpd_fl.devices.cost import compute_seconds, joules, transfer_seconds, uplink_seconds
+from ngpd_fl.devices.cost import compute_seconds, joules, relative_cost, transfer_seconds, uplink_seconds
 from ngpd_fl.devices.device import Device
 from ngpd_fl.devices.draws import jitter_seconds, offline_spells
 from topologies import Topology
@@ -15,31 +16,21 @@ from topologies import Topology
 class DeviceCosts:
     """``Costs`` of a network of devices."""
 
-    def __init__(
-        self,
-        devices: Sequence[Device],
-        topology: Topology,
-        *,
-        message_bytes: int,
-        local_steps: int,
-        relative_cost: float,
-        seed: int,
-    ) -> None:
+    def __init__(self, devices: Sequence[Device], topology: Topology, config: Config, message_bytes: int) -> None:
         """Compute the constant costs.
 
         Args:
             devices: each node's.
             topology: the graph.
+            config: local steps of a round, their relative cost, and the seed of the draws of jitter.
             message_bytes: payload of a message.
-            local_steps: K.
-            relative_cost: of a local step over one of SGD.
-            seed: keys the draws of jitter.
         """
         self._devices = devices
         self._ends = list(zip(senders(topology.edges).tolist(), receivers(topology.edges).tolist(), strict=True))
         self._bytes = message_bytes
-        self._seconds = [compute_seconds(device, local_steps, relative_cost) for device in devices]
-        self._seed = seed
+        steps, cost = config.training.local_steps, relative_cost(config)
+        self._seconds = [compute_seconds(device, steps, cost) for device in devices]
+        self._seed = config.seed
 
     def device(self, node: int) -> str:
         """Return the name of a node's device."""

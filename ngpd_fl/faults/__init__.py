@@ -1,7 +1,6 @@
 """Faults: of messages on their way, of nodes that come and go, and of what nodes send."""
 
-from ngpd_fl.faults.checks import check_faults
-from ngpd_fl.faults.conditions import FaultyConditions
+from ngpd_fl.faults.conditions import FaultyConditions, check_faults
 from ngpd_fl.faults.tampering import Tampering
 
 __all__ = ["FaultyConditions", "Tampering", "check_faults"]

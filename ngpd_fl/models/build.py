@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
-from ngpd_fl.models.checks import check_forward, check_model
+from ngpd_fl.models.checks import check_forward, check_model, require_images
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.lenet import lenet
-from ngpd_fl.models.mlp import mlp
-from ngpd_fl.models.resnet import resnet
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
-
-_RESNET_DEPTHS = {"resnet8": 8, "resnet20": 20, "resnet32": 32}
 
 
 def build_model(
@@ -68,20 +64,12 @@ def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
 
 
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Module:
-    if config.name == "softmax":
-        return mlp(input_shape, num_classes, hidden=())
-    if config.name == "mlp":
-        return mlp(input_shape, num_classes, config.hidden)
-    if (config.name in MODELS or config.name.startswith(PREFIX)) and len(input_shape) != 3:
-        raise InputError(
-            f"model.name: {config.name} needs images [C, H, W], but inputs have shape {tuple(input_shape)}; allowed: "
-            "softmax, mlp or package.module:factory"
-        )
-    if config.name == "lenet":
-        return lenet(input_shape, num_classes, config.channels, config.hidden[-1] if config.hidden else 64)
-    if config.name in _RESNET_DEPTHS:
-        return resnet(input_shape, num_classes, _RESNET_DEPTHS[config.name])
+    """Make the network of a built-in name, of torchvision, or of the user."""
+    if config.name in MODELS:
+        module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
+        return module
     if config.name.startswith(PREFIX):
+        require_images(config.name, input_shape)
         return vision_model(config.name.removeprefix(PREFIX), input_shape, num_classes)
     return _custom(config.name, input_shape, num_classes)
 
@@ -91,7 +79,7 @@ def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Modul
     factory = own_object(path, "models", "model.name")
     try:
         module = factory(tuple(input_shape), num_classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"model.name: {path}(input_shape={tuple(input_shape)}, num_classes={num_classes}) failed ({reason(error)})"
         ) from error

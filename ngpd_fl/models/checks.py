@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
@@ -10,8 +12,17 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.models.functional import FlatModel
+
+
+def require_images(name: str, input_shape: Sequence[int]) -> None:
+    """Raise ``InputError`` where the inputs of a convolutional network are no images."""
+    if len(input_shape) != 3:
+        raise InputError(
+            f"model.name: {name} needs images [C, H, W], but inputs have shape {tuple(input_shape)}; allowed: "
+            "softmax, mlp or package.module:factory"
+        )
 
 
 def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.importing import import_object, is_import_path, reason
+from ngpd_fl.config.import_paths import import_object, is_import_path, reason
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
@@ -50,7 +50,7 @@ def _custom(path: str, num_outputs: int, real_valued: bool) -> Likelihood:
     try:
         with own_randomness(0):
             likelihood: Likelihood = factory(num_outputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"model.loss: {path}(num_outputs={num_outputs}) failed ({reason(error)})") from error
     if missing := [method for method in _METHODS if not callable(getattr(likelihood, method, None))]:
         raise InputError(

@@ -8,8 +8,20 @@ from math import prod
 
 from torch import nn
 
+from ngpd_fl.config.sections import ModelConfig
 
-def mlp(input_shape: Sequence[int], num_classes: int, hidden: Sequence[int]) -> nn.Sequential:
+
+def softmax(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """Return softmax regression."""
+    return dense(input_shape, num_classes, ())
+
+
+def mlp(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """Return the network with hidden layers of the widths ``config.hidden``."""
+    return dense(input_shape, num_classes, config.hidden)
+
+
+def dense(input_shape: Sequence[int], num_classes: int, hidden: Sequence[int]) -> nn.Sequential:
     """Return Linear layers of the widths in ``hidden`` with ReLU between them, on flattened inputs."""
     widths = [prod(input_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]

@@ -10,9 +10,26 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ngpd_fl.config.sections import ModelConfig
+from ngpd_fl.models.checks import require_images
 from ngpd_fl.models.norm import group_norm
 
 WIDTHS = (16, 32, 64)
+
+
+def resnet8(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """Return the network of 8 layers."""
+    return resnet(input_shape, num_classes, 8)
+
+
+def resnet20(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """Return the network of 20 layers."""
+    return resnet(input_shape, num_classes, 20)
+
+
+def resnet32(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Sequential:
+    """Return the network of 32 layers."""
+    return resnet(input_shape, num_classes, 32)
 
 
 def resnet(input_shape: Sequence[int], num_classes: int, depth: int) -> nn.Sequential:
@@ -23,6 +40,7 @@ def resnet(input_shape: Sequence[int], num_classes: int, depth: int) -> nn.Seque
     blocks, rest = divmod(depth - 2, 6)
     if blocks < 1 or rest:
         raise ValueError(f"depth: should be 6 n + 2 with n >= 1 (got {depth})")
+    require_images(f"resnet{depth}", input_shape)
     layers: list[nn.Module] = [_convolution(input_shape[0], WIDTHS[0]), group_norm(WIDTHS[0]), nn.ReLU()]
     for width, next_width in pairwise((WIDTHS[0], *WIDTHS)):
         layers.append(ResidualBlock(width, next_width))
@@ -57,8 +75,8 @@ class ResidualBlock(nn.Module):
         if self.stride == 1:
             return inputs
         before = self.new_channels // 2
-        kept = inputs[:, :, :: self.stride, :: self.stride]
-        return F.pad(kept, (0, 0, 0, 0, before, self.new_channels - before))
+        halved = inputs[:, :, :: self.stride, :: self.stride]
+        return F.pad(halved, (0, 0, 0, 0, before, self.new_channels - before))
 
 
 def _convolution(channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:

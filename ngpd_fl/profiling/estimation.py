@@ -96,13 +96,7 @@ def estimate(config: Config) -> Estimate:
         loading = time.perf_counter() - began
         topology, chunk_size = job.topology, job.chunk_size
         data = dataset_bytes(job)
-        limit: int | None
-        if job.device.type == "cuda":
-            process, peak, limit = 0, 0, torch.cuda.get_device_properties(job.device).total_memory
-        else:
-            process, peak = max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0
-            limit = machine.memory()
-
+        process, peak, limit = _memory(job.device, data)
         state = state_bytes(job, topology, chunk_size)
         message = message_bytes(job)
         messages = messages_bytes(job, topology)
@@ -135,6 +129,13 @@ def estimate(config: Config) -> Estimate:
             evaluations=1 + -(-config.training.rounds // config.evaluation.every),
             measured_nodes=measured_nodes,
         )
+
+
+def _memory(device: torch.device, data: int) -> tuple[int, int, int | None]:
+    """Return the bytes that the process takes besides its data, those at the peak so far, and the device's limit."""
+    if device.type == "cuda":
+        return 0, 0, torch.cuda.get_device_properties(device).total_memory
+    return max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0, machine.memory()
 
 
 def _messages(topology: Topology, rounds: int) -> Iterator[int]:

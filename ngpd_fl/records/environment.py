@@ -5,18 +5,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.core.code_version import code_version
 from ngpd_fl.records.versions import RECORDS
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions, the code's fingerprint, the device's name and torch's threads, for ``environment.json``."""
+    import torch
+
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "python": platform.python_version(),
@@ -35,7 +38,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     words = []
     for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
         old, new = (
-            each.get("packages", {}).get(name) if name in _PACKAGES else each.get(name) for each in (before, now)
+            environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
+            for environment in (before, now)
         )
         if old != new:
             words.append(f"{name} {old} -> {new}")

@@ -1,24 +1,10 @@
-"""Reports: tables and pictures from the records of runs.
+"""Reports: tables, pictures and web pages from the records of runs.
 
-from ngpd_fl.report import write_plots
+from ngpd_fl.report.pictures import write_plots
 write_plots("runs/digits-ngpd-1")
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from ngpd_fl.report.outcome import Outcome, read_comparison, read_outcomes, read_run
+from ngpd_fl.report.table import write_comparison
 
-if TYPE_CHECKING:
-    from ngpd_fl.report.public import *  # noqa: F403
-
-
-def __getattr__(name: str) -> Any:
-    """Load all public names with the first: what prints figures reads a module or two, without matplotlib."""
-    public = import_module("ngpd_fl.report.public")
-    if name not in public.__all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(public, name)
-
-
-def __dir__() -> list[str]:
-    """Name what is loaded on demand as well."""
-    return sorted({*globals(), *import_module("ngpd_fl.report.public").__all__})
+__all__ = ["Outcome", "read_comparison", "read_outcomes", "read_run", "write_comparison"]

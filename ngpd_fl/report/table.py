@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from ngpd_fl.records import Errors, Metrics, checked_retries
+from ngpd_fl.records import Errors, Metrics, checked_retries, write_text
 from ngpd_fl.report import units
-from ngpd_fl.report.outcome import Outcome
+from ngpd_fl.report.outcome import Outcome, read_comparison
+from ngpd_fl.report.setting import common_words
 
 
 def heads(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -239,3 +242,28 @@ def _staleness(ages: Mapping[str, int]) -> str:
     if not ages:
         return "no message was received"
     return f"mean {mean_age(ages):.2f}, at most {max(map(int, ages))} (rounds of the receiver)"
+
+
+def write_comparison(folder: Path) -> None:
+    """Write ``comparison.json`` and ``comparison.md`` about the runs so far, the best first."""
+    outcomes = read_comparison(folder)
+    if outcomes:
+        write_text(folder / "comparison.json", _comparison_json(outcomes))
+        write_text(folder / "comparison.md", _markdown(outcomes))
+
+
+def _comparison_json(outcomes: Sequence[Outcome]) -> str:
+    """Return each run's name and summary."""
+    content = {
+        "setting": common_words(outcome.config for outcome in outcomes),
+        "runs": [{"name": outcome.name, **outcome.summary} for outcome in ranked(outcomes)],
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _markdown(outcomes: Sequence[Outcome]) -> str:
+    """Return the runs' common setting and a table."""
+    heads, *rows = side_by_side(outcomes)
+    rule = ("---", *["---:"] * (len(heads) - 1))
+    table = "".join(f"| {' | '.join(row)} |\n" for row in (heads, rule, *rows))
+    return f"{common_words(outcome.config for outcome in outcomes)}\n\n{table}"

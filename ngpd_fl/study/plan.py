@@ -245,7 +245,7 @@ class StudyPlan:
                 config = first_possible(strategy.space, partial(_possible, self, cell, strategy))
             except InputError as error:
                 raise InputError(f"{cell.name}/{strategy.label}: {error}") from error
-            require_trust(config, path, trust_code)
+            config = require_trust(config, path, trust_code)
             examples.setdefault((config.data.dataset, config.partition.name), config)
         measures = {
             compose(config).dataset.task.measure for config in examples.values()

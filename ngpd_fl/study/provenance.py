@@ -23,16 +23,16 @@ def provenance(runs: Path) -> dict[str, Any]:
     environments: dict[str, tuple[dict[str, Any], int]] = {}
     for path in sorted(runs.glob("*/environment.json")):
         environment = RunFolder(path.parent).environment()
-        kept = {name: value for name, value in environment.items() if name not in ("config", "data", "resumed")}
-        text = json.dumps(kept, sort_keys=True)
-        environments[text] = (kept, environments.get(text, (kept, 0))[1] + 1)
+        recorded = {name: value for name, value in environment.items() if name not in ("config", "data", "resumed")}
+        text = json.dumps(recorded, sort_keys=True)
+        environments[text] = (recorded, environments.get(text, (recorded, 0))[1] + 1)
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": {"processor": machine.processor(), "cores": machine.cores(), "memory": machine.memory()},
         "platform": platform.platform(),
         "commit": _commit(),
         "code": code_version(),
-        "environments": [{**kept, "runs": count} for kept, count in environments.values()],
+        "environments": [{**recorded, "runs": count} for recorded, count in environments.values()],
     }
 
 

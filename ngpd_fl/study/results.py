@@ -9,7 +9,7 @@ from typing import Any
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
-from ngpd_fl.report.spread import spread
+from ngpd_fl.report.units import spread
 from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 from ngpd_fl.study.schedule import FINAL, TUNING, PlannedRun, Schedule
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
-from ngpd_fl.report.spread import Spread
+from ngpd_fl.report.units import Spread
 from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import cost_name, figures, target_text
 from ngpd_fl.sweep.workers import DIVERGED, FAILED

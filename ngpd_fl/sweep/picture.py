@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ngpd_fl.report.backend  # isort: skip # noqa: F401 # before matplotlib
+import ngpd_fl.report.pictures  # isort: skip # noqa: F401 # before matplotlib
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.records.rows import Row
-from ngpd_fl.report.style import LIGHT, PALETTE, drawing, dress, new_figure, save
+from ngpd_fl.report.pictures.style import LIGHT, PALETTE, drawing, dress, new_figure, save
 from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import ranked

@@ -121,8 +121,7 @@ class SweepPlan:
 
 def _measure(config: Config, path: Path, trust_code: bool) -> Measure:
     """Return the measure of a trial's task."""
-    require_trust(config, path, trust_code)
-    return compose(config).dataset.task.measure
+    return compose(require_trust(config, path, trust_code)).dataset.task.measure
 
 
 def _on_validation(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from ngpd_fl.config import InputError
-from ngpd_fl.config.importing import reason
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Choices
 from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd

@@ -13,13 +13,13 @@ def gallery() -> str:
     keys = [
         key
         for key in DeviceClass.model_fields
-        if key != "source" and any(_value(each, key) for each in classes.values())
+        if key != "source" and any(_value(device_class, key) for device_class in classes.values())
     ]
     figures = table(
         ["class", *(f"`{key}`" for key in keys)],
-        ([f"`{name}`", *(_value(each, key) for key in keys)] for name, each in classes.items()),
+        ([f"`{name}`", *(_value(device_class, key) for key in keys)] for name, device_class in classes.items()),
     )
-    sources = "\n".join(f"* `{name}`: {each.source}" for name, each in classes.items())
+    sources = "\n".join(f"* `{name}`: {device_class.source}" for name, device_class in classes.items())
     return f"**All figures of the included classes**\n\n{figures}\n\n{sources}"
 
 

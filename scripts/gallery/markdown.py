@@ -35,8 +35,11 @@ def options_table(section: str, model: Any) -> str:
 
 
 def folded(name: str, body: str, title: str = "") -> str:
-    """Return a section that opens at a click or, as its anchor is inside, when a link leads to ``#name``."""
-    words = f"{name}: {title}" if title else name
+    """Return a section that opens at a click or, as its anchor is inside, when a link leads to ``#name``.
+
+    Its heading is ``title``, followed by the name that a configuration takes.
+    """
+    words = f"{title.rstrip('.')} (`{name}`)" if title else f"`{name}`"
     inside = f'<span id="{name}" class="anchor"></span>\n\n{body}'
     return "\n".join([f'??? info "{words}"', "", *(f"    {line}" if line else "" for line in inside.splitlines())])
 

@@ -6,8 +6,8 @@ from gallery.markdown import doc_text, folded, options_table, picture_cards
 from gallery.picture import svg
 from ngpd_fl.cli.keys import variants
 from ngpd_fl.config import Config
-from ngpd_fl.report.partition import count_labels, partition_figure
-from ngpd_fl.report.style import drawing
+from ngpd_fl.report.pictures.partition import count_labels, partition_figure
+from ngpd_fl.report.pictures.style import drawing
 
 _GIVEN = "given"
 """The partition that divides nothing."""

@@ -6,8 +6,8 @@ from gallery.markdown import doc_text, folded, options_table, picture_cards, tab
 from gallery.picture import svg
 from ngpd_fl.cli.topology import measures
 from ngpd_fl.config import Config, build_topology
-from ngpd_fl.report.graph import graph_figure
-from ngpd_fl.report.style import drawing
+from ngpd_fl.report.pictures.graph import graph_figure
+from ngpd_fl.report.pictures.style import drawing
 from topologies import TOPOLOGIES
 
 _NODES = 16

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+from strategies.lazy_torch import Tensor, torch
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _FACTORS = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))

@@ -28,13 +28,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from strategies.compression.codecs import make_key
 from strategies.compression.options import Compression
 from strategies.compression.wrapper import Wrapped
 from strategies.contract import Headers, Message, Phase, RoundView, State, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import CompressibleGossipOptions
 
 

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from strategies.compression.codecs import Codes, Sparse, kept, quantize, random_k, restore, spread, top_k
+from strategies.lazy_torch import Tensor
 
 
 class Compression(BaseModel):

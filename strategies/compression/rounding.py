@@ -8,25 +8,16 @@ does not add up: each message replaces the one before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from strategies.compression.wrapper import Wrapped
 from strategies.contract import Message, RoundView, State, StrategyOptions, View
-
-MESSAGE_DTYPES: dict[Literal["float16", "bfloat16", "float32"], torch.dtype] = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-}
-"""By their names in the options."""
+from strategies.lazy_torch import Tensor, torch
 
 
 def message_dtype(options: StrategyOptions) -> torch.dtype | None:
     """Return the type of the numbers in messages; None: that of the parameters."""
-    return None if options.message_dtype is None else MESSAGE_DTYPES[options.message_dtype]
+    return None if options.message_dtype is None else getattr(torch, options.message_dtype)
 
 
 def sent_dtype(value: Tensor, dtype: torch.dtype | None) -> torch.dtype:

@@ -19,13 +19,11 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from strategies.compression.codecs import make_key
 from strategies.compression.options import RandomK, Values
 from strategies.compression.wrapper import Wrapped
 from strategies.contract import Headers, RoundView, State, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.edge_consensus import EdgeMessage
 
 

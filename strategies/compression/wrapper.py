@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from strategies.contract import (
     Headers,
     Message,
@@ -18,6 +16,7 @@ from strategies.contract import (
     StrategyOptions,
     View,
 )
+from strategies.lazy_torch import Tensor
 
 
 @dataclass(frozen=True)

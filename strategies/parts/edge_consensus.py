@@ -34,11 +34,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol, Self
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from strategies.contract import Headers, RoundView, State, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import GossipOptions, gossip, weighted_sum
 from strategies.parts.mirror import Mirror, catch_up, moved, remember, start_mirror
 

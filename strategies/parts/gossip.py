@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol, Self
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from strategies.contract import Headers, RoundView, State, StrategyOptions, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.unconstrained import Unconstrained
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from strategies.contract import Objective, Phase, State, Step, StepInfo, View
+from strategies.lazy_torch import Tensor, torch
 
 
 class _Options(Protocol):

@@ -32,10 +32,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from strategies.contract import Headers
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import within
 
 _BITS = 62

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from strategies.contract import Phase, StrategyOptions
+from strategies.lazy_torch import Tensor, torch
 
 
 class NaturalGradientOptions(StrategyOptions):

@@ -20,10 +20,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-import torch
-from torch import Tensor
-
 from strategies.contract import Headers, RoundView, State, View
+from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import GossipOptions, flow
 from strategies.parts.unconstrained import Unconstrained
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from strategies.contract import Phase, State
+from strategies.lazy_torch import Tensor
 
 
 class Unconstrained:

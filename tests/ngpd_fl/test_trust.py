@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +20,9 @@ from ngpd_fl.evaluation.saved_models import evaluate_saved
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.peer.run import write_self
 from ngpd_fl.records import RunFolder
-from ngpd_fl.report import write_plots
+from ngpd_fl.records.folder import _fingerprint
 from ngpd_fl.report.page import write_page
+from ngpd_fl.report.pictures import write_plots
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep import SweepPlan
 from ngpd_fl.sweep.workers import RunTask, run_tasks
@@ -157,6 +162,50 @@ def test_a_trial_goes_on_only_where_its_folder_has_its_configuration(tmp_path: P
     )
     run_tasks([task], 1, lambda task, end: ends.append(end))
     assert ends[0].status == "failed" and "holds a run of another configuration" in ends[0].note
+
+
+def test_nothing_is_downloaded_to_where_a_record_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    class Reader:
+        def __init__(self, root: Path, download: bool, **which: Any) -> None:
+            asked.append(download)
+            raise RuntimeError("Dataset not found")
+
+    monkeypatch.setattr("ngpd_fl.data.vision_sets.vision_datasets", lambda: SimpleNamespace(MNIST=Reader))
+    for is_cut in (False, True):
+        folder = tmp_path / f"run{is_cut}"
+        interrupt(config(), folder, 1, checkpoint_every=1) if is_cut else run(config(), folder)
+        write_self(folder, range(4), 1, 1)
+        text = (folder / "config.toml").read_text()
+        text = text.replace('dataset = "digits"', f'dataset = "mnist"\ndata_dir = "{tmp_path / "elsewhere"}"')
+        text = text.replace("download = false", "download = true")
+        (folder / "config.toml").write_text(text)
+        environment = json.loads((folder / "environment.json").read_text()) | {"config": _fingerprint(text)}
+        (folder / "environment.json").write_text(json.dumps(environment))
+        (folder / "label_counts.json").unlink()
+        for what in ("resume",) if is_cut else ("evaluate", "gather"):
+            try:
+                LIBRARY[what](folder)
+            except InputError as error:
+                assert "data.download=true" in str(error)
+            assert asked and not any(asked)
+            shutil.rmtree(tmp_path / "all", ignore_errors=True)
+            with suppress(InputError):
+                LIBRARY[what](folder, trust_code=True)
+            assert any(asked)
+            asked.clear()
+        assert not is_cut or RunFolder(folder).config().data.download
+    sweep = tmp_path / "sweep.toml"
+    sweep.write_text(
+        '[data]\ndataset = "mnist"\ndata_dir = "here"\ndownload = true\n[sweep.keys]\n"strategy.lr" = [0.1]\n'
+    )
+    with pytest.raises(InputError):
+        SweepPlan.read(sweep, trust_code=False)
+    assert asked and not any(asked)
+    with pytest.raises(InputError):
+        SweepPlan.read(sweep)  # as the user's own
+    assert any(asked)
 
 
 def test_a_network_of_torchvisions_is_no_strangers_code(tmp_path: Path) -> None:

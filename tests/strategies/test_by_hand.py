@@ -167,7 +167,9 @@ def test_default_edge_penalty(local_steps: int, divisor: int) -> None:
     assert quadratic_strategy(ECLOptions(edge_penalty=0.7)).edge_penalty(2, 5, local_steps) == 0.7
 
 
-@pytest.mark.parametrize(("local_steps", "keep", "divisor"), [(5, 0.1, 49), (5, 0.01, 499), (1, 0.2, 4), (8, 1.0, 7)])
+@pytest.mark.parametrize(
+    ("local_steps", "keep", "divisor"), [(5, 0.1, 49), (5, 0.01, 499), (1, 0.2, 4), (8, 1.0, 7), (1, 0.8, 1)]
+)
 def test_default_edge_penalty_where_a_share_of_the_entries_travels(
     local_steps: int, keep: float, divisor: float
 ) -> None:
@@ -176,6 +178,10 @@ def test_default_edge_penalty_where_a_share_of_the_entries_travels(
     expected = pytest.approx(1 / (0.5 * 4 * divisor))
     for options in (CECLOptions(lr=0.5, compress=compress), ECLOptions(lr=0.5, compress=compress)):
         assert quadratic_strategy(options).edge_penalty(4, 4, local_steps) == expected
+    of_all = ECLOptions(lr=0.5, theta=0.5, compress={"name": "top-k", "keep": keep})
+    assert quadratic_strategy(of_all).edge_penalty(4, 4, local_steps) == pytest.approx(
+        1 / (2 * max(local_steps - 1, 1))
+    )
     given = CECLOptions(compress=compress, edge_penalty=0.7)
     assert quadratic_strategy(given).edge_penalty(4, 4, local_steps) == 0.7
 

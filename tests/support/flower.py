@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import json
 import threading
+import tomllib
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,9 @@ from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client import app as client_app
 from ngpd_fl.flower.client import state_store
 from ngpd_fl.flower.direct import loopback_peers
-from ngpd_fl.flower.run_config import FlowerConfig, write
+from ngpd_fl.flower.launcher.superlink_client import SuperLinkClient
+from ngpd_fl.flower.run_config import FlowerConfig, read, write
+from ngpd_fl.flower.server import app as server_app
 from ngpd_fl.flower.server.clients import Clients
 from ngpd_fl.flower.server.direct_exchange import DirectExchange
 from ngpd_fl.flower.server.peer_exchange import PeerExchange
@@ -29,7 +36,7 @@ HANDLERS: dict[str, Callable[[Message, Context], Message]] = {
     "query": client_app.query,
     "train": client_app.train,
     "evaluate": client_app.evaluate,
-    "train.peer": client_app.tend,
+    "train.peer": client_app.train_peer,
 }
 
 Fault = Callable[[str, int, int], str | None]
@@ -117,17 +124,17 @@ class FakeRun:
         clients = Clients(self.grid, wire.code_version(), threading.Event())
         clients.meet(self.flower.num_clients(topology.num_nodes), 5.0)
         self.clients = clients
-        note, unused = clients.notes[0], unused_classes(clients.label_counts())
-        self.recorder = RunRecorder(config, note["parameters"], unused, evaluated_on=note["evaluated-on"])
+        identity, unused = clients.identities[0], unused_classes(clients.label_counts())
+        self.recorder = RunRecorder(config, identity["parameters"], unused, evaluated_on=identity["evaluated-on"])
         self.exchange: PeerExchange | DirectExchange
         if self.flower.data_plane == "direct":
             self.exchange = DirectExchange(clients, self.flower, self.recorder)
         else:
-            measure = MEASURES[str(note["measure"])]
+            measure = MEASURES[str(identity["measure"])]
             self.exchange = PeerExchange(clients, topology, self.flower, self.recorder, measure)
 
     def go(self) -> FakeRun:
-        self.exchange.go()
+        self.exchange.run()
         return self
 
     def events(self) -> list[tuple[int, int, str]]:
@@ -145,6 +152,57 @@ class FakeRun:
         for node, tensors in named.items():
             params[node] = model.flatten(tensors)
         return params
+
+
+class Answer:
+    """A command of ``flwr`` that has ended."""
+
+    def __init__(self, output: str) -> None:
+        self.stdout = io.StringIO(output)
+
+    def communicate(self) -> tuple[str, None]:
+        return self.stdout.read(), None
+
+    def wait(self) -> int:
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+
+class FakeSuperLink(SuperLinkClient):
+    """A SuperLink without processes: whoever asks for the log of a run lets server and clients run in this one."""
+
+    simulates = True
+
+    def __init__(self, fault: Fault = lambda *_: None) -> None:
+        super().__init__()
+        self.fault = fault
+        self.run_config: Any = {}
+        self.stopped: list[int] = []
+
+    def flwr(self, *words: str, **settings: Any) -> Any:
+        if words[0] == "log":
+            return Answer(self.serve())
+        if words[0] == "run":
+            self.run_config = tomllib.loads(Path(words[words.index("-c") + 1]).read_text())
+        run = {"run-id": "7", "status": "finished:failed", "status-details": "Flower's words"}
+        return Answer(json.dumps({"success": True, "run-id": "7", "runs": [run]}))
+
+    def serve(self) -> str:
+        """Run the ServerApp and return what it has printed."""
+        output = io.StringIO()
+        grid: Any = FakeGrid(*read(self.run_config), self.fault, forgetful=False, node_config=lambda client: {})
+        grid.run_config = self.run_config
+        with contextlib.redirect_stdout(output):
+            try:
+                server_app.main(grid, grid.new_context(grid.get_node_ids()[0]))
+            except Exception:
+                traceback.print_exc(file=output)
+        return output.getvalue()
+
+    def stop(self, run_id: int) -> None:
+        self.stopped.append(run_id)
 
 
 def faulty_app(folder: Path, source: str) -> Path:

@@ -15,7 +15,7 @@ from ngpd_fl.training import compose
 from ngpd_fl.training.callbacks import Callback
 from ngpd_fl.training.loop import TrainingLoop
 
-_TIMEOUTS = NodeTimeouts(20, 20)
+_TIMEOUTS = NodeTimeouts(120, 120)
 _lock = threading.Lock()
 
 

@@ -24,7 +24,7 @@ class Shelf:
             self.frames.append((edge, bytes(frame)))
             self._change.notify_all()
 
-    def wait(self, number: int, seconds: float = 10.0) -> list[tuple[int, bytes]]:
+    def wait(self, number: int, seconds: float = 60.0) -> list[tuple[int, bytes]]:
         """What has come, once so many are there."""
         with self._change:
             assert self._change.wait_for(lambda: len(self.frames) >= number, seconds), self.frames
@@ -55,7 +55,7 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():

@@ -1,4 +1,4 @@
-"""What must hold for every family, schedule and weight rule, on drawn examples."""
+"""Properties of every family, schedule and weight rule, on drawn examples."""
 
 import pickle
 import tomllib

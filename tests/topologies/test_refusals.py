@@ -1,4 +1,6 @@
-"""What is refused, and with which words."""
+"""Refusals of bad options, word for word."""
+
+import re
 
 import networkx as nx
 import pytest
@@ -92,6 +94,39 @@ def test_values_that_do_not_fit_together(values, words):
 )
 def test_values_out_of_range_are_found_at_their_key(values, key):
     assert message(values)[0] == key
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_number_of_nodes_is_bounded_before_anything_is_drawn(name):
+    required = {"path": "nowhere.txt", "fingerprint": "x", "edges": [[0, 1]], "graphs": [[[0, 1]]]}
+    wanted = required.keys() & TOPOLOGIES[name].model_fields.keys()
+    key, text = message({"name": name, "nodes": 10**9, **{each: required[each] for each in wanted}})
+    assert key == "nodes" and text == "Input should be less than or equal to 100000"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "circulant", "offsets": list(range(1, 101))},
+        {"name": "complete"},
+        {"name": "barbell"},
+        {"name": "erdos-renyi"},
+        {"name": "random-regular", "degree": 50_000},
+        {"name": "watts-strogatz", "neighbors": 50_000},
+        {"name": "barabasi-albert", "attachments": 5_000},
+        {"name": "base-graph", "max_degree": 99_999},
+        {"name": "simple-base-graph", "max_degree": 99_999},
+        {"name": "hyper-hypercube", "max_degree": 99_999},
+    ],
+)
+def test_a_number_of_edges_is_bounded_before_anything_is_drawn(values):
+    key, text = message({"nodes": 100_000, **values})
+    assert key == "" and re.fullmatch(r"nodes: would have about [\d,]+ edges; allowed: 5,000,000 \(got 100000\)", text)
+
+
+@pytest.mark.parametrize("name", ["ring", "exponential", "torus", "star", "erdos-renyi"])
+def test_large_sparse_networks_are_not_refused(name):
+    parse_topology({"name": name, "nodes": 100_000, **({"probability": 1e-4} if name == "erdos-renyi" else {})})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.page.curves import Values, thinned
 from ngpd_fl.report.page.groups import Cell
-from ngpd_fl.report.style import PALETTE
+from ngpd_fl.report.pictures.style import PALETTE
 
 WIDTH, HEIGHT = 340, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 8, 30

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from ngpd_fl.records import Metrics
 from ngpd_fl.report.page.costs import Cost
 from ngpd_fl.report.page.groups import Group
-from ngpd_fl.report.spread import spread
+from ngpd_fl.report.units import spread
 
 QUANTITIES = {"mean": "mean of the nodes", "worst": "worst node", "averaged_model": "averaged model"}
 """Quantities of an evaluation with their names."""

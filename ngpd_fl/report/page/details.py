@@ -15,9 +15,9 @@ from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import short, thinned
 from ngpd_fl.report.page.groups import Cell
-from ngpd_fl.report.plots import all_events
+from ngpd_fl.report.pictures.plots import all_events
+from ngpd_fl.report.pictures.timeline import KINDS, chosen, excerpt, read_courses
 from ngpd_fl.report.setting import graph_words
-from ngpd_fl.report.timeline import KINDS, chosen, excerpt, read_courses
 from topologies import Topology
 
 _BUDGET = 2_500_000

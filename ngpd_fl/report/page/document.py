@@ -30,7 +30,7 @@ from ngpd_fl.report.page.tables import (
     seeds,
     shared_keys,
 )
-from ngpd_fl.report.timeline import KINDS
+from ngpd_fl.report.pictures.timeline import KINDS
 
 _SCRIPTS = ("tools.js", "results.js", "details.js")
 

@@ -12,7 +12,7 @@ from ngpd_fl.records import Measure
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.settings import Keys, brief, flat, shared, without
 from ngpd_fl.report.setting import graph_words, partition_words
-from ngpd_fl.report.spread import Spread, spread
+from ngpd_fl.report.units import Spread, spread
 
 _OF_THE_TASK = ("data.", "partition.", "topology.", "model.", "network.", "devices.", "faults.", "evaluation.split")
 """Keys of the task and its conditions; the others are of the method."""

@@ -44,5 +44,5 @@ def cli(here: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture
 def quick(cli: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The same without drawing pictures, which is what takes time in a short run."""
-    monkeypatch.setattr("ngpd_fl.report.write_plots", lambda folder, trust_code: [])
+    monkeypatch.setattr("ngpd_fl.report.pictures.write_plots", lambda folder, trust_code: [])
     return cli

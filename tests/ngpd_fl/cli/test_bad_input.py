@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ngpd_fl.cli import main
 from tests.ngpd_fl.config.bad import IMPOSSIBLE, INVALID, Bad
 
 
@@ -123,3 +124,17 @@ def test_a_picture_below_a_file(cli: Callable[..., Any], here: Path) -> None:
     said = cli("topology", "--out", "file/graph.png")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "out: file/graph.png cannot be written" in said.err
+
+
+@pytest.mark.parametrize("where", ["model.name", "model.loss", "data.dataset"])
+@pytest.mark.parametrize("at_import", [True, False])
+def test_code_that_ends_the_process_is_an_error(
+    where: str, at_import: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"script_{where.replace('.', '_')}_{at_import}"
+    ends = "sys.exit()" if at_import else "pass"
+    (tmp_path / f"{name}.py").write_text(f"import sys\n{ends}\ndef make(*_):\n    sys.exit('done')\n")
+    assert main(["run", "--rounds", "1", "--quiet", "--set", f"{where}={name}:make"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and where in said and "SystemExit" in said

@@ -82,6 +82,32 @@ def test_a_terminal_that_is_closed_sends_more_than_one_signal(tmp_path: Path) ->
     assert folder.summary()["status"] == "interrupted" and "average" in folder.models()
 
 
+ENDS_SLOWLY = """
+import os, sys, time
+from ngpd_fl.cli import main
+class Library:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"late\\n")
+        sleep(1)
+library = Library()
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("word", "code"), [("keys", 0), ("nothing", 2)])
+def test_a_signal_while_python_frees_libraries_changes_no_exit_code(
+    word: str, code: int, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDS_SLOWLY, word], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with process:
+        assert process.stdout is not None and b"late\n" in iter(process.stdout.readline, b"")
+        process.send_signal(number)
+        assert process.wait(60) == code
+
+
 def test_nohup_stays_what_it_is(tmp_path: Path) -> None:
     with start(tmp_path, "nohup") as process:
         process.send_signal(signal.SIGHUP)

@@ -57,6 +57,8 @@ INVALID = [
         f"data.dataset: 'x' is not known; allowed: {', '.join(DATASETS)} or package.module:factory",
     ),
     Bad({"engine.device": "gpu"}, "engine.device: input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+    Bad({"engine.threads": 10**9}, "engine.threads: input should be less than or equal to 1024 (got 1000000000)"),
+    Bad({"topology.nodes": 10**9}, "topology.nodes: input should be less than or equal to 100000 (got 1000000000)"),
     Bad({"engine.dtype": "half"}, "engine.dtype: input should be 'float32' or 'float64' (got 'half')"),
     Bad({"evaluation.split": "train"}, "evaluation.split: input should be 'test' or 'validation' (got 'train')"),
     Bad(

@@ -11,8 +11,9 @@ import pytest
 from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import build_topology
-from ngpd_fl.report.graph import graph_figure
-from ngpd_fl.report.partition import partition_figure
+from ngpd_fl.report.pictures.graph import graph_figure
+from ngpd_fl.report.pictures.partition import partition_figure
+from topologies import TopologyOptions
 
 ROOMS = nx.Graph([("kitchen", "hall"), ("hall", "attic"), ("attic", "kitchen"), ("attic", "cellar")])
 """In order: attic, cellar, hall, kitchen."""
@@ -69,6 +70,18 @@ def test_what_is_given_for_a_node_may_name_it() -> None:
     faults = by_name.faults
     assert faults.nodes() == {"leave": {2}, "slow": {1}, "cut": {0, 1, 2, 3}, "corrupt": {3}, "byzantine": {0}}
     assert faults.cut[0].edges == ((2, 0),) and faults.cut[1].groups == ((0, 2), (1, 3))
+
+
+@pytest.mark.parametrize("topology", [{"nodes": 2**62}, ROOMS])
+def test_a_number_as_text_is_a_number(topology: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nodes without labels are more than anybody could list."""
+    monkeypatch.setattr(TopologyOptions, "node_names", property(lambda _: pytest.fail("a name for each of 2^62 nodes")))
+    faults = {"leave": [{"node": "3", "at_s": 1.0}]}
+    config = Config(topology=topology, devices={"slow": {"3": 2.0}}, faults=faults)
+    assert config.devices.slow == {3: 2.0} and config.faults.leave[0].node == 3
+    assert "slow" in config.to_toml()
+    with pytest.raises(InputError, match="devices.slow: a node is named twice"):
+        Config(topology=topology, devices={"slow": {"3": 2.0, 3: 2.0}})
 
 
 @pytest.mark.parametrize("graph", [ROOMS, nx.path_graph([1, 2, 3, 4]), nx.path_graph(4)])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tomli_w
+from pydantic import ValidationError
 
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, all_fields, all_keys, translated
@@ -14,6 +15,7 @@ from ngpd_fl.config.renamed import FLAGS, KEYS, VALUES, with_names_of_0_1
 from ngpd_fl.flower.run_config import read
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep.space import parse_space
+from strategies import DSGDOptions
 from tests.support.studies import TEXT
 
 LINES = {
@@ -144,3 +146,8 @@ def test_a_recorded_configuration_is_read_and_keeps_its_old_form(key: str, value
     values = Config(**translated(old)).model_dump(mode="json", exclude_none=True)
     assert translated(with_names_of_0_1(values)) == values
     assert (name in with_names_of_0_1(values)[section]) and (name in values[section]) == (key not in KEYS)
+
+
+def test_options_built_in_python_say_the_new_name() -> None:
+    with pytest.raises(ValidationError, match="wire: renamed to message_dtype"):
+        DSGDOptions(wire="float16")  # type: ignore[call-arg]

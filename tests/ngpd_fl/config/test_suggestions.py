@@ -101,6 +101,7 @@ def test_a_typo_in_a_section(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_is_suggested_that_is_far() -> None:
+    assert choices("grid", ["ring", "star"]) == "allowed: ring, star"
     assert choices("zzz", ["ring", "star"], " or a file") == "allowed: ring, star or a file"
 
 

@@ -113,6 +113,7 @@ def test_settings_of_the_caller_change_nothing(name: str, alone: dict[tuple[str,
             stack.enter_context(setting())
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_dtype(torch.float64)
+        random.random(), np.random.random(), torch.rand(1, device="cpu")  # draws of its own
         before = state()
         result = run(config(name))
         assert state() == before

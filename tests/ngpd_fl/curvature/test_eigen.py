@@ -80,12 +80,14 @@ def test_of_a_stack_only_the_matrices_that_fail_are_done_again(failing: list[Ten
         _check(*found)
 
 
-def failing_at_first(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+def failing_at_first(monkeypatch: pytest.MonkeyPatch, failures: int, *, by_nan: bool = False) -> None:
     """Let torch's solver fail so many times, as no matrix does for sure on every machine."""
     real, left = torch.linalg.eigh, [failures]
 
     def solver(matrices: Tensor) -> tuple[Tensor, Tensor]:
         left[0] -= 1
+        if left[0] >= 0 and by_nan:
+            return matrices[..., 0] * torch.nan, matrices * torch.nan
         if left[0] >= 0:
             raise torch.linalg.LinAlgError("failed to converge")
         values, vectors = real(matrices)
@@ -94,10 +96,11 @@ def failing_at_first(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
     monkeypatch.setattr(torch.linalg, "eigh", solver)
 
 
-def test_then_a_little_is_added_to_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_nan", [False, True])
+def test_then_a_little_is_added_to_the_diagonal(by_nan: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = next(factors(40, 1.0))
     expected = torch.linalg.eigvalsh(matrix.double())
-    failing_at_first(monkeypatch, failures=2)
+    failing_at_first(monkeypatch, failures=2, by_nan=by_nan)
     retries: list[str] = []
     values, basis = eigh(matrix, torch.eye(40), retries.append)
     assert retries == [JITTERED]

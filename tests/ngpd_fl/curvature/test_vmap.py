@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
+from ngpd_fl.config import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.curvature.blocks import Kronecker
 from ngpd_fl.models.lenet import lenet
-from ngpd_fl.models.mlp import mlp
+from ngpd_fl.models.mlp import dense
 from strategies import Phase
 from tests.ngpd_fl.curvature.dense import BOTH, make_batch, make_kfac
 
@@ -35,8 +36,8 @@ def conv_net() -> tuple[nn.Module, tuple[int, ...]]:
 
 
 NETS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
-    "mlp": lambda: (mlp((1, 3, 3), 4, (6, 5)), (1, 3, 3)),
-    "lenet": lambda: (lenet((1, 8, 8), 4, (2, 3), 6), (1, 8, 8)),
+    "mlp": lambda: (dense((1, 3, 3), 4, (6, 5)), (1, 3, 3)),
+    "lenet": lambda: (lenet(ModelConfig(channels=(2, 3), hidden=(6,)), (1, 8, 8), 4), (1, 8, 8)),
     "conv": conv_net,
 }
 

@@ -160,7 +160,7 @@ def test_a_cache_of_an_earlier_version_is_not_read(make_folder: Any) -> None:
         stat = os.stat(path)
         digest.update(f"{os.path.relpath(path, root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     stale = {name: torch.zeros((8, 3, 8, 8), dtype=torch.uint8) for name in ("train", "test")}
-    cached_tensors([root / ".ngpd_fl-cache" / "8px.safetensors"], digest.hexdigest(), lambda: stale)
+    cached_tensors([root / ".ngpd_fl-cache" / "8px.safetensors"], digest.hexdigest(), lambda: stale, bool)
     assert load(root).train.inputs.any()
 
 
@@ -208,6 +208,29 @@ def test_damaged_cache_is_rebuilt(make_folder: Any, decoded: list[str], damage: 
     assert same(first, load(root)) and decoded == ["train", "test"] * 2
     load(root)
     assert decoded == ["train", "test"] * 2  # the new one is whole
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"other": torch.zeros(1)},
+        {"train": torch.zeros((8, 3, 8, 8), dtype=torch.uint8)},
+        {name: torch.zeros((7, 3, 8, 8), dtype=torch.uint8) for name in ("train", "test")},
+        {name: torch.zeros((8, 3, 8, 8), dtype=torch.int64) for name in ("train", "test")},
+        {"train": torch.zeros((8, 3, 8, 8)), "test": torch.zeros((8, 3, 8, 8), dtype=torch.uint8)},
+    ],
+)
+def test_a_whole_cache_of_other_tensors_is_rebuilt(
+    make_folder: Any, decoded: list[str], forged: dict[str, torch.Tensor]
+) -> None:
+    root = make_folder()
+    first = load(root)
+    paths = [path for listing in image_folder.list_images(root) for path, _ in listing.samples]
+    (root / ".ngpd_fl-cache" / "8px.safetensors").unlink()
+    cached_tensors(
+        image_folder._cache_paths(root, 8), image_folder._fingerprint(root, 8, paths), lambda: forged, lambda _: True
+    )
+    assert same(first, load(root)) and decoded == ["train", "test"] * 2
 
 
 def test_user_cache_where_the_folder_cannot_be_written(make_folder: Any, decoded: list[str], tmp_path: Path) -> None:

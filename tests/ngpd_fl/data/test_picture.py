@@ -38,6 +38,16 @@ def png16(path: Path, color_type: int, channels: int) -> None:
     )
 
 
+def tiff12(path: Path) -> Path:
+    """Write a TIFF of 12 bits, which Pillow only reads."""
+    body = bytes.fromhex("".join(f"{level:03x}" for level in LEVELS.flat))
+    tags = {256: SIZE, 257: SIZE, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: SIZE, 279: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory)
+    return path
+
+
 def saved(path: Path, values: Any, **options: Any) -> Path:
     Image.fromarray(values).save(path, **options)
     return path
@@ -53,6 +63,10 @@ def test_gray_of_16_bits_is_a_share_of_white(name: str, options: dict[str, Any],
     np.testing.assert_array_equal(found, np.broadcast_to((LEVELS / 65535).astype(np.float32), found.shape))
 
 
+def test_gray_of_12_bits_is_a_share_of_white(tmp_path: Path) -> None:
+    np.testing.assert_allclose(read(tiff12(tmp_path / "a.tif"))[0], LEVELS / 4095, atol=1e-7)
+
+
 @pytest.mark.parametrize("largest", [4095, 65535])
 def test_gray_of_a_pgm_file_is_a_share_of_its_own_white(largest: int, tmp_path: Path) -> None:
     (tmp_path / "a.pgm").write_bytes(f"P5 {SIZE} {SIZE} {largest}\n".encode() + LEVELS.astype(">u2").tobytes())
@@ -60,12 +74,18 @@ def test_gray_of_a_pgm_file_is_a_share_of_its_own_white(largest: int, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "values", [LEVELS.astype(np.int32) * 100_003, -LEVELS.astype(np.int32), LEVELS.astype(np.float32) / 7]
+    "values",
+    [
+        LEVELS.astype(np.int32) * 100_003,
+        -LEVELS.astype(np.int32),
+        LEVELS.astype(np.int32) + 2**30,  # more digits than float32 has
+        LEVELS.astype(np.float32) / 7,
+    ],
 )
 def test_integers_of_32_bits_and_floating_point_numbers_stay_as_they_are(values: Any, tmp_path: Path) -> None:
     found = read(saved(tmp_path / "a.tif", values))
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, np.broadcast_to(values, found.shape), rtol=1e-7)
+    np.testing.assert_allclose(found - values.min(), np.broadcast_to(values - values.min(), found.shape), rtol=1e-6)
     smaller = read(tmp_path / "a.tif", 4)
     np.testing.assert_allclose(smaller.mean(), values.mean(), rtol=1e-5)
     assert len(np.unique(smaller[0])) == 16
@@ -169,8 +189,9 @@ def test_pictures_stand_as_the_camera_was_held(suffix: str, orientation: int, tm
     np.testing.assert_array_equal(read(tmp_path / f"a.{suffix}", 16)[0] > 127, upright > 127)
 
 
-def test_16_bits_are_turned_as_well(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_turned_as_well(suffix: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    found = read(saved(tmp_path / "a.tif", LEVELS.astype(np.uint16), exif=exif))
+    found = read(saved(tmp_path / f"a.{suffix}", LEVELS.astype(np.uint16), exif=exif))
     np.testing.assert_allclose(found[0] * 65535, np.rot90(LEVELS, -1), atol=1e-2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from ngpd_fl.deploy.access_proxy import LARGEST, LARGEST_UNKNOWN, AccessProxy
+from ngpd_fl.deploy.access_proxy import LARGEST, LARGEST_OF_ALL, LARGEST_OF_NODE, LARGEST_UNKNOWN, AccessProxy
 from ngpd_fl.deploy.authority import new_key
 
 ACTIVATE = "/v1/fleet/activate-node"
@@ -89,6 +90,41 @@ def test_nobody_in_particular_is_another_machine() -> None:
 def test_only_nodes_may_say_much_and_nobody_too_much(headers: dict[str, str], known: bool, status: int) -> None:
     for path in (ACTIVATE, "/v1/fleet/push-object", "/v1/fleet/nothing"):
         assert ask(path, ("192.168.1.20", 5000), headers, known=known) == status
+
+
+def test_bodies_are_bounded_in_their_sum_for_a_node_and_for_all() -> None:
+    """Eight requests of each of twenty nodes: more wait than are read at a time, and all are answered in the end."""
+    now_read: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    done: list[str] = []
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        node = dict(scope["headers"])[b"flwr-public-key"].decode()
+        for name in (node, "all"):
+            now_read[name] += LARGEST
+            most[name] = max(most[name], now_read[name])
+        await asyncio.sleep(0.001)
+        for name in (node, "all"):
+            now_read[name] -= LARGEST
+        done.append(node)
+
+    async def ask_all() -> None:
+        proxy = AccessProxy(behind, shows_key=lambda _: True)
+        nodes = [b64encode(bytes([number] * 9)) for number in range(20)]
+        scopes = [
+            {
+                "type": "http",
+                "path": "/v1/fleet/push-object",
+                "client": ("192.168.1.20", 5000 + number),
+                "headers": [(b"content-length", str(LARGEST).encode()), (b"flwr-public-key", nodes[number % 20])],
+            }
+            for number in range(160)
+        ]
+        await asyncio.gather(*(proxy(scope, None, None) for scope in scopes))
+        assert not proxy._read_now
+
+    asyncio.run(ask_all())
+    assert len(done) == 160 and most.pop("all") == LARGEST_OF_ALL and max(most.values()) == LARGEST_OF_NODE
 
 
 @pytest.fixture

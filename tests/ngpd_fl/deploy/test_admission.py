@@ -83,11 +83,11 @@ def test_a_certificate_that_has_ended_is_not_trusted(tmp_path: Path) -> None:
         certificate = authority.sign("superlink", key.public_key(), ["127.0.0.1"], days=-1 / 1440)
         files.certificate.write_bytes(certificate_pem(certificate))
         link = place.superlink()
-        link.wait_for("Uvicorn running")
         service = place.supernode("node0")
         service.wait_for(f"node0 does not trust the SuperLink at {place.address}: certificate has expired")
         found = flowers_own_words(place.address, NodeFolder.open(tmp_path / "node0"), tmp_path)
         assert "certificate has expired" in found and "SuperNode ID" not in found
+        link.wait_for("superlink registers no nodes yet: this machine does not trust the SuperLink")
         assert "superlink takes" not in link.said()
 
 

@@ -1,4 +1,4 @@
-"""Which device each node gets, a message's jitter, a node's absences: keyed draws with the distributions they claim."""
+"""Draws of devices, jitter and absences: keyed, and of the distributions that they claim."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 
+from ngpd_fl.config import Config
 from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from tests.ngpd_fl.devices.example import device
 from topologies import parse_topology
@@ -19,7 +20,7 @@ def test_costs_are_those_of_the_edges_ends() -> None:
         device(step_seconds=2.0, up_kbit_s=800, down_kbit_s=100),
         device(down_kbit_s=300, latency_s=0.2),
     ]
-    costs = DeviceCosts(devices, PATH, message_bytes=1000, local_steps=3, relative_cost=1.5, seed=0)
+    costs = DeviceCosts(devices, PATH, Config(training={"local_steps": 3}, devices={"relative_cost": 1.5}), 1000)
     assert [costs.compute(node, round) for node, round in ((0, 0), (1, 0), (1, 7))] == [2.25, 9.0, 9.0]
     assert costs.transfer(0, 0, 1) == pytest.approx(0.1 + 8 / 100)  # 0 to 1: the down-link is narrow
     assert costs.transfer(2, 0, 2) == pytest.approx(0.2 + 8 / 300)  # 1 to 2
@@ -29,7 +30,7 @@ def test_costs_are_those_of_the_edges_ends() -> None:
 
 
 def test_jitter_is_drawn_for_each_message_and_edge() -> None:
-    costs = DeviceCosts([device(jitter_s=1.0)] * 3, PATH, message_bytes=1, local_steps=1, relative_cost=1, seed=0)
+    costs = DeviceCosts([device(jitter_s=1.0)] * 3, PATH, Config(), message_bytes=1)
     times = [costs.transfer(edge, sequence, 1) for edge in range(4) for sequence in range(5)]
     assert len(set(times)) == 20
     assert times[7] == costs.transfer(1, 2, 1)

@@ -1,4 +1,4 @@
-"""Whole runs with faults: what they record, and that they are replayed."""
+"""Whole runs with faults: records and replay."""
 
 from __future__ import annotations
 

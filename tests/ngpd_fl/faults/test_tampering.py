@@ -1,4 +1,4 @@
-"""What is sent by those who tamper and what is refused, by hand; then in whole networks against the naive engine."""
+"""Tampered and refused messages, by hand; then in whole networks against the naive engine."""
 
 from __future__ import annotations
 

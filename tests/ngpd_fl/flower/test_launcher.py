@@ -25,8 +25,9 @@ import os, signal, sys, time
 from pathlib import Path
 if sys.argv[2]:
     Path(sys.argv[1], "summary.json").write_text('{"status": "' + sys.argv[2] + '"}')
-print("the log begins", flush=True)
-time.sleep(2)  # until the line is read
+print('{"event": "waiting", "connected": 1, "expected": 2}', flush=True)
+while not Path(sys.argv[1], "read").exists():
+    time.sleep(0.01)
 os.kill(os.getppid(), signal.SIGINT)
 time.sleep(60)
 """
@@ -103,7 +104,7 @@ def test_a_run_that_flower_refuses_has_failed(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("status", ["finished", "diverged"])
 def test_a_signal_after_the_end_interrupts_nothing(status: str, tmp_path: Path) -> None:
     with FakeSuperLinkClient(INTERRUPTION, str(tmp_path), status) as superlink:
-        follow(superlink, tmp_path)
+        follow(superlink, tmp_path, lambda line: (tmp_path / "read").touch())
         assert superlink.stopped == []
 
 
@@ -111,7 +112,7 @@ def test_a_signal_after_the_end_interrupts_nothing(status: str, tmp_path: Path) 
 def test_a_signal_before_the_end_stops_the_run(status: str, tmp_path: Path) -> None:
     with FakeSuperLinkClient(INTERRUPTION, str(tmp_path), status) as superlink:
         with pytest.raises(KeyboardInterrupt):
-            follow(superlink, tmp_path)
+            follow(superlink, tmp_path, lambda line: (tmp_path / "read").touch())
         assert superlink.stopped == [7]
 
 

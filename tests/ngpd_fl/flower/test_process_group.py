@@ -48,7 +48,7 @@ def alive(folder: Path) -> list[str]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -65,7 +65,7 @@ def test_all_end_when_standard_input_is_closed(tmp_path: Path) -> None:
     wait_for(lambda: is_up(folder))
     assert len(alive(folder)) == 4 and group.stdin is not None
     group.stdin.close()
-    group.wait(30)
+    group.wait(120)
     assert alive(folder) == [] and not folder.exists()
 
 
@@ -86,12 +86,12 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     group = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
     wait_for(lambda: is_up(folder))
     os.kill(group.pid, signal.SIGTERM)
-    group.wait(30)
+    group.wait(120)
     assert alive(folder) == [] and not folder.exists()
 
 
 def test_orphans_of_a_command_that_ends_by_itself_end(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     group = subprocess.Popen(start(folder, seconds=0.5), stdin=subprocess.PIPE, start_new_session=True)
-    group.wait(30)
+    group.wait(120)
     assert alive(folder) == [] and not folder.exists()

@@ -58,6 +58,12 @@ def test_other_machines_keep_theirs(clean: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_who_wants_no_proxy_at_all_gets_none(clean: pytest.MonkeyPatch) -> None:
+    for key, value in around_proxies({"https_proxy": "http://10.9.9.9:3128", "no_proxy": "*"}).items():
+        clean.setenv(key, value)
+    assert proxied(["https://example.org"]) == [] and urllib.request.proxy_bypass("example.org")
+
+
 def test_grpc_has_names_of_its_own() -> None:
     found = around_proxies(
         {"no_grpc_proxy": "intern.example", "grpc_proxy": "socks5://x:1", "GRPC_PROXY": "http://y:1"}

@@ -63,12 +63,12 @@ def test_built_in_networks_have_the_sizes_of_the_configuration(name: str, sizes:
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 5, 7), (2, 28, 28), (3, 64, 33)])
 def test_lenet_fits_images_of_many_sizes(shape: tuple[int, ...]) -> None:
-    assert lenet(shape, 3, (2, 3), 4)(torch.zeros(2, *shape)).shape == (2, 3)
+    assert lenet(ModelConfig(channels=(2, 3), hidden=(4,)), shape, 3)(torch.zeros(2, *shape)).shape == (2, 3)
 
 
 def test_lenet_says_what_size_it_needs() -> None:
     with pytest.raises(InputError, match=r"^model.name: lenet needs images of at least 4x4 \(got 3x9\)$"):
-        lenet((1, 3, 9), 3, (2, 3), 4)
+        lenet(ModelConfig(), (1, 3, 9), 3)
 
 
 @pytest.mark.parametrize("name", ["softmax", "mlp", "lenet"])

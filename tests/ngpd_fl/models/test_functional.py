@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from ngpd_fl.config import ModelConfig
 from ngpd_fl.models import Categorical, FlatModel, Gaussian, SupervisedObjective
 from ngpd_fl.models.lenet import lenet
-from ngpd_fl.models.mlp import mlp
+from ngpd_fl.models.mlp import dense
 
 
 def conv_net() -> nn.Module:
@@ -19,9 +20,9 @@ def conv_net() -> nn.Module:
 
 
 NETS = {
-    "softmax": lambda: mlp((1, 8, 8), 4, ()),
-    "mlp": lambda: mlp((1, 8, 8), 4, (6, 5)),
-    "lenet": lambda: lenet((1, 8, 8), 4, (2, 3), 6),
+    "softmax": lambda: dense((1, 8, 8), 4, ()),
+    "mlp": lambda: dense((1, 8, 8), 4, (6, 5)),
+    "lenet": lambda: lenet(ModelConfig(channels=(2, 3), hidden=(6,)), (1, 8, 8), 4),
     "conv": conv_net,
 }
 

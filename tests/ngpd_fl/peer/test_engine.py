@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ from ngpd_fl.config import InputError
 from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
 from ngpd_fl.peer.run import check_for_peers, run_id
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
+from ngpd_fl.peer.transport.memory import MemoryTransport
 from ngpd_fl.records import RunFolder
 from ngpd_fl.training import compose
 from tests.support.peers import Crowd
+from tests.support.transports import until
 
 
 def config(**sections: Any) -> Config:
@@ -96,7 +97,7 @@ def test_a_peer_that_stops_is_not_waited_for_and_goes_on_later(tmp_path: Path) -
         assert not thread.is_alive()
     assert not crowd.errors
     assert [crowd.summaries[number]["status"] for number in range(5)] == ["finished"] * 5
-    assert crowd.summaries[4]["peer"]["life"] == 2
+    assert crowd.summaries[4]["peer"]["starts"] == 2
     rounds = [metrics.round for metrics in RunFolder(crowd.folder(4)).metrics()]
     assert rounds == sorted(set(rounds)) and rounds[:7] == [0, 1, 2, 3, 4, 5, 6] and rounds[-1] == 40
     assert not any(summary["peer"]["frames_refused"] for summary in crowd.summaries.values())
@@ -124,7 +125,9 @@ def test_what_was_recorded_after_the_checkpoint_is_kept_apart(tmp_path: Path) ->
     assert abandoned and before.endswith(abandoned) and kept.startswith(before.removesuffix(abandoned))
 
 
-def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_path: Path) -> None:
+def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 2, "local_steps": 1})
     crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(60, 0))
 
@@ -133,8 +136,9 @@ def test_a_peer_that_is_killed_before_its_first_round_starts_like_a_new_one(tmp_
 
     crowd.start(0, on_start=fail).join()
     assert [str(error) for error in crowd.errors] == ["a crash"] and not (crowd.folder(0) / "metrics.jsonl").exists()
+    monkeypatch.setattr("ngpd_fl.peer.engine._SILENCE", 0.1)  # more than it waits for a message
     again = crowd.start(0)
-    time.sleep(0.5)  # more than it waits for a message
+    until(lambda: any("waits for its neighbors" in event for event in crowd.events))
     crowd.start(1).join(60)
     again.join(60)
     assert [crowd.summaries[number]["status"] for number in (0, 1)] == ["finished"] * 2
@@ -148,6 +152,25 @@ def test_a_long_start_says_who_is_waited_for(tmp_path: Path, monkeypatch: pytest
     crowd.start(0).join(60)
     assert crowd.events[0] == "waits for its neighbors (nodes 1, 2), at most 1.2 s"
     assert sum("waits for" in event for event in crowd.events) == 1
+
+
+def test_no_frame_may_be_longer_than_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    bounds: list[int | None] = []
+
+    class Measured(MemoryTransport):
+        def start(self, receive: Any, kept: int = 1, largest: int | None = None) -> None:
+            bounds.append(largest)
+            super().start(receive, kept, largest)
+
+        def send(self, edge: int, frame: Any) -> None:
+            sent.append(sum(memoryview(piece).nbytes for piece in frame))
+            super().send(edge, frame)
+
+    monkeypatch.setattr("ngpd_fl.peer.transport.memory.MemoryTransport", Measured)
+    here = config(topology={"name": "path", "nodes": 2}, training={"rounds": 1, "local_steps": 1})
+    Crowd(here, tmp_path, network=MemoryNetwork()).run()
+    assert bounds == [max(sent)] * 2
 
 
 @pytest.mark.parametrize(

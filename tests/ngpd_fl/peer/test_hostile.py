@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -40,9 +41,9 @@ class Liar(Caller):
         self._fields: dict[str, Tensor] = {name: torch.zeros_like(value) for name, value in like._asdict().items()}
 
     def say(self, kind: Kind = Kind.MESSAGE, *, edges: list[int] | None = None, **numbers: int) -> None:
-        life, heard = numbers.pop("life", 1), numbers.pop("heard", 0)
+        incarnations = numbers.pop("incarnation", 1), numbers.pop("receiver_incarnation", 0)
         for edge in edges or self.edges:
-            head = Head(kind, edge, EdgeHeader(0, -1, 0, 0)._replace(**numbers), life, heard)
+            head = Head(kind, edge, EdgeHeader(0, -1, 0, 0)._replace(**numbers), *incarnations)
             self.send(edge, self._codec.write(head, self._fields if kind is Kind.MESSAGE else None))
 
 
@@ -60,7 +61,7 @@ def crowd_of(graph: str, nodes: int, tmp_path: Path, timeouts: NodeTimeouts, rou
 @pytest.mark.parametrize("met", [False, True])
 def test_a_round_that_one_neighbor_claims_is_not_joined(graph: str, nodes: int, met: bool, tmp_path: Path) -> None:
     """Neither at the start, when nothing is known of it, nor after it has kept step."""
-    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 1.0), rounds=200)
+    crowd = crowd_of(graph, nodes, tmp_path, NodeTimeouts(20, 5.0), rounds=200)
     with closing(Liar(crowd, nodes - 1)) as liar:
         threads = [crowd.start(number) for number in range(nodes - 1)]
         until(lambda: {edge for edge, _ in liar.heard.frames} == {edge ^ 1 for edge in liar.edges}, 60)
@@ -105,33 +106,34 @@ def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp
                     liar.say(round=max(0, engine.round - 1), sequence=max(0, engine.round - 1))
                 case "never sent":
                     round = engine.round
-                    liar.say(round=round, sequence=round, newest=round + 7, bitmap=1, heard=1)
+                    liar.say(round=round, sequence=round, newest=round + 7, bitmap=1, receiver_incarnation=1)
                 case "replayed":
                     liar.say()
             time.sleep(0.002)
 
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
+            began = time.monotonic()
             thread = threading.Thread(target=pour)
             thread.start()
             try:
-                end = time.monotonic() + 4
-                while time.monotonic() < end:
+                while engine.round < 60:
                     engine.run_round()
             finally:
                 over.set()
                 thread.join()
-    assert engine.waited < 2.6, "the pause before each wait in vain is twice the last"
-    assert engine.round > 30
+    in_vain = sum("did not send its message" in event for event in crowd.events)
+    waits = 1 + (time.monotonic() - began) / 0.5
+    assert in_vain <= math.log2(waits) + 1, "the pause before each wait in vain is twice the last"
 
 
 def test_a_neighbor_that_was_waited_for_in_vain_is_waited_for_again_when_it_is_back(tmp_path: Path) -> None:
-    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 0.5), rounds=100_000)
+    crowd = crowd_of("path", 2, tmp_path, NodeTimeouts(0.2, 60), rounds=100_000)
     with closing(Liar(crowd, 1)) as liar:
         with victim(crowd) as engine:
             for _ in range(3):
                 engine.run_round()
-            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 0.1
+            assert engine.lost == 3 and engine.inbox.gone and engine.waited < 30
             liar.say(Kind.HELLO)
             until(lambda: not engine.inbox.gone)
             for wanted in (engine.round, engine.round + 1):
@@ -148,8 +150,8 @@ EXTREMES += [1 << 63, (1 << 64) - 1]
 
 def numbers(random: np.random.Generator, now: int) -> dict[str, int]:
     """Numbers of a head, each right or extreme."""
-    right = {"round": now, "sequence": now, "newest": -1, "bitmap": 0, "life": 1, "heard": 1}
-    most = {"round": 32, "sequence": 32, "newest": 31, "bitmap": 64, "life": 64, "heard": 64}
+    right = {"round": now, "sequence": now, "newest": -1, "bitmap": 0, "incarnation": 1, "receiver_incarnation": 1}
+    most = {"round": 32, "sequence": 32, "newest": 31, "bitmap": 64, "incarnation": 64, "receiver_incarnation": 64}
     for name in right:
         if random.random() < 0.4:
             drawn = EXTREMES[random.integers(len(EXTREMES))]
@@ -159,7 +161,7 @@ def numbers(random: np.random.Generator, now: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: str, tmp_path: Path) -> None:
-    """Then a neighbor that is honest again is taken in, with a higher life where the lies have taken its numbers."""
+    """Then a neighbor that is honest again is taken in, with a higher incarnation where lies took its numbers."""
     crowd = crowd_of("path", 3, tmp_path, NodeTimeouts(0.2, 0.0), rounds=100_000)
     crowd.config = crowd.config.model_copy(update={"training": crowd.config.training.model_copy(update={"mode": mode})})
     random = np.random.default_rng(0)
@@ -180,9 +182,9 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
         assert engine.skipped <= 10 and engine.round == 300 + engine.skipped
         assert engine._raised.keys() <= {liar.edges[0]}
         assert engine.inbox.seen[honest.edges[0]][0] == 1 and taken >= 300
-        life = max(engine.inbox.seen[liar.edges[0]][0], 1) + 1
+        incarnation = max(engine.inbox.seen[liar.edges[0]][0], 1) + 1
         known, round = sum(engine.ages.values()), engine.round
-        liar.say(round=round, sequence=0, life=life)
+        liar.say(round=round, sequence=0, incarnation=incarnation)
         until(lambda: engine.inbox.newest_rounds()[liar.edges[0]] == round)
         engine.run_round()
         assert sum(engine.ages.values()) == known + 1
@@ -190,12 +192,12 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
 
 @pytest.mark.parametrize(("skipped", "status"), [(3, "failed"), (2, "finished")])
 def test_a_run_most_of_whose_rounds_were_skipped_has_not_finished(skipped: int, status: str, tmp_path: Path) -> None:
-    here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 5, "local_steps": 1})
+    here = config(topology={"name": "path", "nodes": 2}, strategy="ecl", training={"rounds": 4, "local_steps": 1})
     crowd = Crowd(here, tmp_path, timeouts=NodeTimeouts(0, 0))
     crowd.start(0, on_start=lambda engine, recorder: setattr(engine, "skipped", skipped)).join()
     assert crowd.summaries[0]["status"] == status and crowd.summaries[0]["peer"]["rounds_skipped"] == skipped
     noted = (crowd.folder(0) / "peer_events.jsonl").read_text()
-    assert ("3 of 5 rounds were left out" in noted) == (status == "failed")
+    assert ("3 of 4 rounds were left out" in noted) == (status == "failed")
 
 
 def test_skipped_rounds_are_those_of_all_lives(tmp_path: Path) -> None:

@@ -84,14 +84,25 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
         gather([tmp_path / "peer0", tmp_path / "peer1"], tmp_path / "peer0")
 
 
-@pytest.mark.parametrize(("away", "status"), [([0], "finished"), ([0, 1, 2], "failed")])
-def test_a_peer_that_was_away_spoils_a_run_only_where_most_were(away: list[int], status: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hosted", "away", "status"),
+    [
+        ([[0], [1], [2]], [0], "finished"),
+        ([[0], [1], [2]], [0, 1, 2], "failed"),
+        ([[0], [1, 2]], [0], "finished"),
+        ([[0], [1, 2]], [1], "failed"),
+    ],
+)
+def test_a_peer_that_was_away_spoils_a_run_only_where_most_nodes_were(
+    hosted: list[list[int]], away: list[int], status: str, tmp_path: Path
+) -> None:
     """Peers that left out most of their rounds have failed; the network has, if together they left out most."""
     here: Any = config(topology={"name": "path", "nodes": 3}, training={"rounds": 5, "local_steps": 1})
 
     def skip(engine: Any, recorder: Any) -> None:
         engine.skipped = 4
 
-    summaries = Crowd(here, tmp_path).run({number: {"on_start": skip} for number in away})
-    assert [summary["status"] == "failed" for summary in summaries] == [number in away for number in range(3)]
-    assert gather([tmp_path / f"peer{number}" for number in range(3)], tmp_path / "all")["status"] == status
+    summaries = Crowd(here, tmp_path, hosted).run({number: {"on_start": skip} for number in away})
+    numbers = range(len(hosted))
+    assert [summary["status"] == "failed" for summary in summaries] == [number in away for number in numbers]
+    assert gather([tmp_path / f"peer{number}" for number in numbers], tmp_path / "all")["status"] == status

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ngpd_fl.records.checkpoints import Checkpoints
 from ngpd_fl.records.files import remove_partial, write_tensors, write_text, written_whole
 
 FORK = multiprocessing.get_context("fork")
@@ -44,6 +45,20 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         (partial / "inner" / "file").write_text("whole")
     assert (path / "inner" / "file").read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_follow_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / "models.safetensors", {"one": torch.zeros(3)})
+        write_text(tmp_path / "summary.json", "{}")
+        (tmp_path / "metrics.jsonl").touch()
+        Checkpoints(tmp_path).write(1, {"one": torch.zeros(3)}, {})
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 5 and {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~umask}
 
 
 def _write_many(path: Path) -> None:

@@ -23,17 +23,17 @@ from ngpd_fl.deploy.folders import make_peer_keys
 from ngpd_fl.devices import read_table
 from ngpd_fl.flower import run_config
 from ngpd_fl.models.saved import load_start
-from ngpd_fl.peer.merge import Part
+from ngpd_fl.peer.merge import PeerFolder
 from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
-from ngpd_fl.records import ACCURACY, Refused, RunFolder, differences
+from ngpd_fl.records import ACCURACY, DamagedCheckpoint, RunFolder, differences
 from ngpd_fl.report import read_run
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
-from ngpd_fl.report.plots import all_events
+from ngpd_fl.report.pictures.plots import all_events
+from ngpd_fl.report.pictures.timeline import read_courses
 from ngpd_fl.report.table import line_by_line, side_by_side
-from ngpd_fl.report.timeline import read_courses
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.study.runs import RunStore
 from ngpd_fl.sweep import SweepPlan, ranked, read_trials, run_sweep
@@ -96,7 +96,7 @@ def checkpoint(folder: Path) -> None:
         pass
     try:
         RunFolder(folder).checkpoints.read(2)
-    except Refused as refused:
+    except DamagedCheckpoint as refused:
         raise InputError(str(refused)) from refused
 
 
@@ -143,7 +143,7 @@ READERS = {
     "checkpoint-tensors": Reader("checkpoints/round-000002.safetensors", checkpoint, tensors_mutated),
     "start": Reader("start.safetensors", started, tensors_mutated),
     "peer": Reader("peer.json", read_self, json_mutated),
-    "peer-records": Reader("summary.json", Part.open, json_mutated),
+    "peer-records": Reader("summary.json", PeerFolder.open, json_mutated),
     "events": Reader("events.jsonl", told, json_mutated),
     "journal": Reader("journal.jsonl", RunStore, json_mutated),
     "study-page": Reader("study.toml", study_shown, toml_mutated),
@@ -158,7 +158,7 @@ READERS = {
     ),
     "cache": Reader(
         "cache.safetensors",
-        lambda folder: cached_tensors([folder / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2)}),
+        lambda folder: cached_tensors([folder / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2)}, bool),
         tensors_mutated,
     ),
     "certificate": Reader("node0/node0.crt", lambda folder: Credentials.open(folder / "node0")),
@@ -207,7 +207,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     save_file(torch.nn.Linear(3, 2).state_dict(), home / "start.safetensors")
-    cached_tensors([home / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2), "b": torch.ones(3, 4)})
+    cached_tensors([home / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2), "b": torch.ones(3, 4)}, bool)
     make_peer_keys(home, Peers.read(home / "peers.toml"), 30)
     return home
 

@@ -10,8 +10,8 @@ import pytest
 
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, translated
-from ngpd_fl.config.reading import read_toml
 from ngpd_fl.config.renamed import KEYS, VALUES
+from ngpd_fl.config.text_files import read_toml
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.versions import written_by
@@ -117,6 +117,8 @@ def test_an_event_log_is_replayed(tmp_path: Path) -> None:
 
 def test_gather_writes_records_of_this_version(tmp_path: Path) -> None:
     summary = gather([OLD / "peers" / "peer0", OLD / "peers" / "peer1"], tmp_path / "out")
+    assert [peer["starts"] for peer in summary["peers"]] == [1, 1]
+    assert all("life" not in peer for peer in summary["peers"])
     assert summary["status"] == "finished" and summary["nodes"] == 3 and summary["final"]["averaged_model_accuracy"]
     text = (tmp_path / "out" / "config.toml").read_text()
     assert 'mode = "neighbor-synchronous"' in text and "message_dtype" in text and "wire" not in text

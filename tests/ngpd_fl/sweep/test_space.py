@@ -31,6 +31,7 @@ def plan(folder: Path, text: str) -> SweepPlan:
             "[sweep.keys]\n'strategy.lt' = [1]\n",
             "sweep.keys.strategy.lt: unknown key; did you mean 'strategy.lr'? allowed: strategy, strategy.name, ",
         ),
+        (f"[sweep]\nseed = {2**32}\n[sweep.keys]\nstrategy.lr = [0.1]\n", "sweep.seed: input should be less than"),
         ("[sweep.keys]\nstrategy.lr = []\n", "strategy.lr: the list is empty"),
         ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: is given twice"),
         ("[sweep.keys]\nstrategy.lr = [0.1, 0.1]\n", "0.1 is given twice"),

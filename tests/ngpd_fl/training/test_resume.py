@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -278,6 +279,44 @@ def test_checkpoints_of_another_network_are_refused(cut: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="the checkpoint of round 4 does not fit this run: .* has shape"):
         resume(cut)
     assert RunFolder(cut).summary()["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "place, value, words",
+    [
+        (("engine", "round"), "4", "values.engine.round should be of type int, is of type str"),
+        (("engine", "round"), 1e308, "its state is of round"),
+        (("engine", "round"), 0, "its state is of round 0"),
+        (("recorder", "round"), None, "values.recorder.round should be of type int, is of type NoneType"),
+        (("recorder", "node_steps"), [1], "values.recorder.node_steps should be of type int, is of type list"),
+        (("recorder",), [], "values.recorder should be of type dict, is of type list"),
+    ],
+)
+def test_a_checkpoint_whose_values_cannot_be_is_refused(
+    cut: Path, place: tuple[str, ...], value: Any, words: str
+) -> None:
+    for notes in (cut / "checkpoints").glob("round-*.json"):
+        content = json.loads(notes.read_text())["content"]
+        section = content["values"] if len(place) == 1 else content["values"][place[0]]
+        section[place[-1]] = value
+        checksum = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        notes.write_text(json.dumps({"sha256": checksum, "content": content}))
+    with pytest.raises(InputError, match=f"the checkpoint of round 4 does not fit this run: {words}"):
+        resume(cut)
+    assert RunFolder(cut).summary()["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "config.toml"])
+def test_no_file_elsewhere_is_changed_by_way_of_a_link(name: str, cut: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes((cut / name).read_bytes() if (cut / name).exists() else b"mine\n")
+    before = precious.read_bytes()
+    shutil.rmtree(cut / "checkpoints")  # the run begins again, with empty records
+    (cut / name).unlink(missing_ok=True)
+    (cut / name).symlink_to(precious)
+    with pytest.raises(InputError, match=f"{name}: is a link to another file, which would be changed"):
+        resume(cut)
+    assert precious.read_bytes() == before
 
 
 def test_checkpoints_need_a_folder() -> None:

@@ -1,0 +1,144 @@
+"""Curves of accuracy, or error, and of consensus distance over the rounds or costs of runs, one color per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from ngpd_fl.records import ACCURACY, Metrics
+from ngpd_fl.report.outcome import Outcome
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.setting import common_words
+
+
+class CostAxis(NamedTuple):
+    """Cost on the horizontal axis.
+
+    Attributes:
+        words: its name in the title, e.g. ``rounds``.
+        label: the axis label, with the unit if ``unit`` is None.
+        of: returns the cost until an evaluation.
+        unit: unit of the ticks, to which a prefix is added, as in B to TB.
+    """
+
+    words: str
+    label: str
+    of: Callable[[Metrics], float]
+    unit: str | None = None
+
+
+ROUNDS = CostAxis("rounds", "rounds", lambda metrics: metrics.round)
+BYTES = CostAxis("bytes sent", "sent by all nodes", lambda metrics: metrics.bytes_sent, "B")
+SECONDS = CostAxis("training time", "training time (s)", lambda metrics: metrics.train_seconds)
+VIRTUAL = CostAxis("virtual time", "virtual time (s)", lambda metrics: metrics.virtual_seconds or 0.0)
+ENERGY = CostAxis("energy", "taken by all nodes", lambda metrics: metrics.joules or 0.0, "J")
+
+_DASHES = (0, (4, 2))
+
+_BANDS = 3
+"""Most runs with bands for the range of the nodes; more bands hide each other."""
+
+_FEW = 40
+"""Most evaluations marked by dots; without dots a single evaluation would be invisible."""
+
+
+def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis) -> Figure:
+    """Draw the runs' measure against a cost: mean over nodes, a band from worst to best, the averaged model dashed.
+
+    All runs have the same measure.
+    """
+    measure = outcomes[0].measure
+    figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
+    with_bands = len(outcomes) <= _BANDS
+    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
+        spent = [cost.of(metrics) for metrics in outcome.metrics]
+        worst = [measure.factor * metrics.worst for metrics in outcome.metrics]
+        best = [measure.factor * metrics.best for metrics in outcome.metrics]
+        if with_bands:
+            axes.fill_between(spent, worst, best, color=color, alpha=0.14, linewidth=0)
+        averaged = [measure.factor * metrics.averaged_model for metrics in outcome.metrics]
+        axes.plot(spent, averaged, color=color, linewidth=1.4, linestyle=_DASHES)
+        mean = [measure.factor * metrics.mean for metrics in outcome.metrics]
+        axes.plot(spent, mean, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
+    splits = {outcome.config.evaluation.split for outcome in outcomes}
+    axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
+    if measure is ACCURACY:
+        axes.set_ylim(0, 101)
+    kinds: list[Line2D | Patch] = [Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes")]
+    if any(metrics.has_average for outcome in outcomes for metrics in outcome.metrics):
+        kinds.append(Line2D([], [], color=FAINT, linewidth=1.4, linestyle=_DASHES, label="averaged model"))
+    if with_bands:
+        kinds.append(Patch(color=FAINT, alpha=0.25, linewidth=0, label="worst to best node"))
+    _legend(axes, outcomes, kinds)
+    return figure
+
+
+def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw the consensus distance, the root mean square over nodes of |w_i - mean w|, against rounds.
+
+    The common start is left out: its distance is 0 but for rounding.
+    """
+    figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
+    every: list[float] = []
+    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
+        known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
+        rounds, distances = [round for round, _ in known], [distance for _, distance in known]
+        axes.plot(rounds, distances, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
+        every += distances
+    if every and max(every) > 20 * min(every):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.08 * max(every, default=1))
+        axes.yaxis.set_major_formatter("{x:.3g}")  # no power of ten above the axes, in place of the title
+    axes.set_ylabel(r"RMS over nodes of $|w_i - \bar{w}|$")
+    _legend(axes, outcomes, ())
+    return figure
+
+
+def _axes(outcomes: Sequence[Outcome], title: str, cost: CostAxis) -> tuple[Figure, Axes]:
+    """Return a figure with empty axes for all evaluations of the runs."""
+    figure = new_figure(7.2 if len(outcomes) == 1 else 8.6, 4.6)  # with room for the names of the runs
+    axes = figure.add_subplot()
+    title = f"{title[0].upper()}{title[1:]}" if len(outcomes) > 1 else f"{outcomes[0].config.method}: {title}"
+    dress(axes, title, common_words(outcome.config for outcome in outcomes))
+    axes.set_xlabel(cost.label)
+    axes.grid(color=LIGHT)
+    end = max(cost.of(metrics) for outcome in outcomes for metrics in outcome.metrics) or 1
+    axes.set_xlim(-0.02 * end, 1.02 * end)
+    if cost is ROUNDS:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if cost.unit is not None:
+        axes.xaxis.set_major_formatter(EngFormatter(unit=cost.unit))
+    return figure, axes
+
+
+def _colors(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the runs' colors, by name because ranks may differ between pictures."""
+    names = sorted(outcome.name for outcome in outcomes)
+    return [PALETTE[names.index(outcome.name) % len(PALETTE)] for outcome in outcomes]
+
+
+def _marker(outcome: Outcome) -> str:
+    return "o" if len(outcome.metrics) <= _FEW else ""
+
+
+def _legend(axes: Axes, outcomes: Sequence[Outcome], kinds: Sequence[Line2D | Patch]) -> None:
+    """Add legends: the runs' colors beside the axes, the kinds of line below them."""
+    if len(outcomes) > 1:
+        runs = [
+            Line2D([], [], color=color, linewidth=3, label=_name(outcome))
+            for outcome, color in zip(outcomes, _colors(outcomes), strict=True)
+        ]
+        axes.figure.legend(handles=runs, loc="outside right upper", frameon=False, fontsize=10.5)
+    if kinds:
+        axes.figure.legend(handles=kinds, loc="outside lower left", ncols=len(kinds), frameon=False, fontsize=9.5)
+
+
+def _name(outcome: Outcome) -> str:
+    return outcome.name if outcome.status == "finished" else f"{outcome.name}\n({outcome.status})"
