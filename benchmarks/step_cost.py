@@ -2,7 +2,7 @@
 
 8 nodes (2 for ResNet-8), batch 64, factors every 10 steps and eigenbasis every 100, one thread, process time; the
 median over rounds of 100 local steps at every node, measured in turn, so that a drift of the machine's speed falls on
-all alike. Random images: arithmetic does not depend on them.
+all alike. Random images: arithmetic does not depend on them. NGPD has its defaults otherwise.
 
     python -m benchmarks.step_cost [lenet] [resnet8] [mlp]
 """

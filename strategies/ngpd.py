@@ -99,7 +99,7 @@ class NGPD(EdgeConsensusExchange):
         pull, total = edge_force(state.edges, params, view)
         lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
-            change, quadratic = self.curvature.solve(curvature, gradient + pull, lr, total)
+            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, total)
         else:
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)

@@ -37,6 +37,32 @@ class Captured(NamedTuple):
     backward: Callable[[Tensor], dict[str, Tensor]]
 
 
+class Recorded(NamedTuple):
+    """The results of one forward pass that autograd recorded; dictionaries are keyed by layer name, but for ``named``.
+
+    Attributes:
+        outputs: the network's outputs, ``[B, C]``.
+        inputs: what each layer was given.
+        named: the parameters, by their name.
+        added: the zeros that were added to each layer's output.
+    """
+
+    outputs: Tensor
+    inputs: dict[str, Tensor]
+    named: dict[str, Tensor]
+    added: dict[str, Tensor]
+
+    def backward(self, score: Tensor) -> dict[str, Tensor]:
+        """Return each layer's output gradients, one example's each, for a score ``[B, C]``."""
+        leaves = list(self.added.values())
+        gradients = torch.autograd.grad(self.outputs, leaves, score, retain_graph=True, materialize_grads=True)
+        return dict(zip(self.added, gradients, strict=True))
+
+    def gradient(self, loss: Tensor) -> list[Tensor]:
+        """Return the gradient of a loss ``[]`` of the outputs, parameter by parameter."""
+        return list(torch.autograd.grad(loss, list(self.named.values()), materialize_grads=True))
+
+
 class Capture:
     """A network whose layers K-FAC can handle, ready to be captured. The module has hooks during a pass only.
 
@@ -61,6 +87,15 @@ class Capture:
         pulled: Any = torch.func.vjp(run, self._zeros(params, len(inputs)), has_aux=True)
         outputs, backward, layer_inputs = pulled
         return Captured(outputs, layer_inputs, lambda score: backward(score)[0])
+
+    def record(self, params: Tensor, inputs: Tensor) -> Recorded:
+        """Run the network as ``forward`` does, for one node, recorded by autograd; far less fixed cost, but no vmap."""
+        named = {name: value.detach().requires_grad_() for name, value in self._model.unflatten(params).items()}
+        zero = params.new_zeros(())
+        added = {name: zero.expand(len(inputs), *shape).requires_grad_() for name, shape in self._output_shapes.items()}
+        with torch.enable_grad():
+            outputs, layer_inputs = self._run(named, inputs, added)
+        return Recorded(outputs, {name: value.detach() for name, value in layer_inputs.items()}, named, added)
 
     def _zeros(self, params: Tensor, batch_size: int) -> dict[str, Tensor]:
         """Return what is added to each layer's output, ``[B, ...]``."""
@@ -143,17 +178,14 @@ class Capture:
             return torch.randn(shape, generator=generator, dtype=torch.float32).to(start)
 
         params, inputs = start + 0.1 * normal(*start.shape), normal(3, *input_shape)
-        # Not by torch.func, which would load torch's compiler; and by name, far quicker than by the flat vector.
-        named, zeros = self._model.unflatten(params), self._zeros(params, len(inputs))
-        leaves = [leaf.detach().requires_grad_() for leaf in (*named.values(), *zeros.values())]
+        recorded = self.record(params, inputs)
+        score = normal(*recorded.outputs.shape)
+        output_gradients = recorded.backward(score)
         with torch.enable_grad():
-            added = dict(zip(zeros, leaves[len(named) :], strict=True))
-            outputs, layer_inputs = self._run(dict(zip(named, leaves, strict=False)), inputs, added)
-        gradients = torch.autograd.grad(outputs, leaves, normal(*outputs.shape), materialize_grads=True)
-        gradient = self._model.flatten(dict(zip(named, gradients, strict=False)))
-        output_gradients = dict(zip(zeros, gradients[len(named) :], strict=True))
+            gradients = recorded.gradient((recorded.outputs * score).sum())
+        gradient = self._model.flatten(dict(zip(recorded.named, gradients, strict=True)))
         for name, layer in self.layers.items():
-            expected = parameter_gradients(layer.module, layer_inputs[name].detach(), output_gradients[name])
+            expected = parameter_gradients(layer.module, recorded.inputs[name], output_gradients[name])
             segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
             for segment, part in zip(segments, expected, strict=True):
                 given = gradient[segment.start : segment.stop]

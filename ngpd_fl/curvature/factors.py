@@ -9,42 +9,58 @@ bias) and g the gradient of a *single example's* loss with respect to the layer'
     G = mean over batch and positions of g g^T                     [d_out, d_out]
 
 and the layer's Fisher matrix is A (x) G. A linear layer on ``[B, d_in]`` has one position.
+
+A convolution's patches overlap: all of them hold each pixel many times over, and of a wide layer they are most of the
+work. Tiles are those that do not overlap; each counts for as many as it stands for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod, sqrt
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_LEAST_TILES = 4
+"""Tiles in a row or a column of a small image, which then overlap."""
+
+
+_PIECE_BYTES = 2 << 20
+"""Patches gathered at once on a CPU: more drop out of its caches before they are multiplied."""
+
+
+class Moment(NamedTuple):
+    """``weight`` times the sum of v v^T over the rows v of all ``pieces``, ``[M, d]`` each."""
+
+    pieces: Iterable[Tensor]
+    weight: float
+
 
 def layer_inputs(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the vectors a that the layer multiplies by its weight matrix, ``[B, positions, d_in]``.
+    """Return the vectors a that the layer multiplies by its weight matrix, ``[B positions, d_in]``.
 
     Args:
         layer: a ``nn.Linear`` or a ``nn.Conv2d`` with groups = 1 and zero padding.
         inputs: what the layer was given, ``[B, ..., d_in]`` or ``[B, C, H, W]``.
     """
     if isinstance(layer, nn.Conv2d):
-        inputs = F.pad(inputs, _padding(layer))
-        patches = F.unfold(inputs, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
-        vectors = patches.transpose(1, 2)
-    else:
-        vectors = inputs.reshape(inputs.shape[0], -1, inputs.shape[-1])
-    if layer.bias is None:
-        return vectors
-    ones = torch.ones_like(vectors[..., :1])
-    return torch.cat([vectors, ones], dim=-1)
+        return _patch_vectors(layer, _patches(layer, inputs))
+    return with_one(layer, inputs).flatten(0, -2)
+
+
+def with_one(layer: nn.Module, vectors: Tensor) -> Tensor:
+    """Append the homogeneous 1 to the last axis where the layer has a bias."""
+    return vectors if layer.bias is None else torch.cat([vectors, torch.ones_like(vectors[..., :1])], dim=-1)
 
 
 def output_vectors(layer: nn.Module, gradients: Tensor) -> Tensor:
-    """Return the output gradients g as ``[B, positions, d_out]``; given as ``[B, ..., d_out]`` or ``[B, C, H, W]``."""
-    if isinstance(layer, nn.Conv2d):
-        return gradients.flatten(2).transpose(1, 2)
-    return gradients.reshape(gradients.shape[0], -1, gradients.shape[-1])
+    """Return the output gradients g, ``[B positions, d_out]``; given as ``[B, ..., d_out]`` or ``[B, C, H, W]``."""
+    if isinstance(layer, nn.Conv2d):  # rows of an image stay together
+        return gradients.transpose(0, 1).flatten(1).t()
+    return gradients.flatten(0, -2)
 
 
 def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
@@ -69,31 +85,46 @@ def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple
     return (of_weight,) if layer.bias is None else (of_weight, of_bias)
 
 
-def moment_vectors(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return vectors v ``[M, d]`` whose sum of v v^T is A, and others for G; for a normalization, F itself.
+def layer_moments(
+    layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor], patches: Literal["tiles", "all"]
+) -> tuple[Moment, ...]:
+    """Return A and G; for a normalization, F itself.
 
     Args:
         layer: a ``nn.Linear`` or a ``nn.Conv2d``, as for ``layer_inputs``, or a normalization.
         inputs: what the layer was given.
         gradients: the output gradients, once for each score of an example.
+        patches: those of a convolution's input that A is made of.
     """
     size = inputs.shape[0]
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
         of_examples = [torch.cat(norm_gradients(layer, inputs, gradient), dim=1) for gradient in gradients]
-        return (torch.cat(of_examples) / sqrt(size),)
-    given = [output_vectors(layer, gradient).flatten(0, 1) for gradient in gradients]
-    outputs = torch.cat(given) / sqrt(given[0].shape[0])
-    return layer_inputs(layer, inputs).flatten(0, 1) / sqrt(size), outputs
+        return (Moment(of_examples, 1 / size),)
+    given = [output_vectors(layer, gradient) for gradient in gradients]
+    outputs = Moment(given, 1 / given[0].shape[0])
+    if not isinstance(layer, nn.Conv2d):
+        return Moment([layer_inputs(layer, inputs)], 1 / size), outputs
+    every = _patches(layer, inputs)
+    taken = _tiles(layer, every) if patches == "tiles" else every
+    stands_for = prod(every.shape[2:4]) / prod(taken.shape[2:4])
+    bytes_each = prod(taken.shape[1:]) * taken.element_size()
+    at_once = max(1, _PIECE_BYTES // bytes_each) if inputs.device.type == "cpu" else size
+    pieces = (_patch_vectors(layer, taken[first : first + at_once]) for first in range(0, size, at_once))
+    return Moment(pieces, stands_for / size), outputs
 
 
-def average_moment(running: Tensor, vectors: Tensor, decay: float, share: Tensor) -> Tensor:
-    """Return decay * running + share * (sum of v v^T over the rows v of ``vectors [M, d]``).
-
-    ``running`` is ``[d, d]``; or ``[d]``, of which the diagonal is meant.
-    """
-    if running.dim() == 1:
-        return decay * running + share * vectors.square().sum(0)
-    return torch.addmm(running, vectors.t(), share * vectors, beta=decay)
+def average_moment(running: Tensor, moment: Moment, decay: float, share: float | Tensor) -> Tensor:
+    """Return decay * running + share * moment, or, for ``running [d]`` instead of ``[d, d]``, its diagonal."""
+    scale = share * moment.weight
+    for vectors in moment.pieces:
+        if running.dim() == 1:
+            running = decay * running + scale * vectors.square().sum(0)
+        elif isinstance(scale, Tensor):
+            running = torch.addmm(running, vectors.t(), scale * vectors, beta=decay)
+        else:
+            running = torch.addmm(running, vectors.t(), vectors, beta=decay, alpha=scale)
+        decay = 1.0
+    return running
 
 
 def parameter_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple[Tensor, ...]:
@@ -103,8 +134,35 @@ def parameter_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> 
     """
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
         return tuple(part.sum(0) for part in norm_gradients(layer, inputs, gradients))
-    matrix = output_vectors(layer, gradients).flatten(0, 1).t() @ layer_inputs(layer, inputs).flatten(0, 1)
+    matrix = output_vectors(layer, gradients).t() @ layer_inputs(layer, inputs)
     return (matrix,) if layer.bias is None else (matrix[:, :-1], matrix[:, -1])
+
+
+def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Return a view of the convolution's patches, ``[B, C, h, w, *kernel_size]``; ``h`` and ``w`` are its output's."""
+    patches = F.pad(inputs, _padding(layer))
+    settings = zip(layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    for axis, (size, dilation, stride) in zip((2, 3), settings, strict=True):
+        patches = patches.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    return patches
+
+
+def _tiles(layer: nn.Conv2d, patches: Tensor) -> Tensor:
+    """Return every so many rows and columns of ``_patches``, those in the middle, so that they hardly overlap."""
+    places = []
+    settings = zip(patches.shape[2:4], layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    for length, size, dilation, stride in settings:
+        step = max(1, min(-(-(dilation * (size - 1) + 1) // stride), length // _LEAST_TILES))
+        places.append(slice((length - 1) % step // 2, None, step))
+    return patches[:, :, places[0], places[1]]
+
+
+def _patch_vectors(layer: nn.Conv2d, patches: Tensor) -> Tensor:
+    """Return ``patches [B, C, h, w, *kernel_size]`` as the vectors that the layer multiplies, ``[B h w, d_in]``."""
+    columns = patches.permute(1, 4, 5, 0, 2, 3).flatten(3).flatten(0, 2)  # rows of an image stay together
+    if layer.bias is not None:
+        columns = torch.cat([columns, torch.ones_like(columns[:1])])
+    return columns.t()
 
 
 def _padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:

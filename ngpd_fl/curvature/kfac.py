@@ -9,6 +9,7 @@ natural gradient descent", NeurIPS 2019, on the difference).
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from ngpd_fl.core.trace import refuse_trace
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.curvature.eigen import Retries
-from ngpd_fl.curvature.factors import average_moment, moment_vectors
+from ngpd_fl.curvature.factors import average_moment, layer_moments, with_one
 from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape
 from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadratic, solve_diagonal, solve_kronecker
 from ngpd_fl.curvature.spectrum import Spectrum
@@ -93,9 +94,10 @@ class KFAC:
         self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor, phase: Phase
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``."""
-        loss, gradient = self.objective.gradient(params, batch)
         if phase.refresh_factors:
-            state = self._refresh(state, params, batch, draws)
+            state, loss, gradient = self._refresh(state, params, batch, draws)
+        else:
+            loss, gradient = self.objective.gradient(params, batch)
         if phase.refresh_basis:
             state = state._replace(
                 blocks={name: block.decompose(partial(self._retried, name)) for name, block in state.blocks.items()}
@@ -127,10 +129,10 @@ class KFAC:
             for factor, width in zip(("output", "input"), matrix_shape(layer), strict=True)
         }
         (name, factor), width = max(widths.items(), key=lambda item: item[1], default=(("", ""), 0))
-        if width >= _WIDE and not 0 < self.options.rank < width:
+        if width >= _WIDE and not 0 < 2 * self.options.rank <= width:
             logger.warning(
                 "layer %r: its %s factor is %d wide; each eigendecomposition of it takes long and may fail in float32; "
-                "set strategy.rank, e.g. to 200",
+                "set strategy.rank, e.g. to 64",
                 *(name, factor, width),
             )
 
@@ -161,67 +163,109 @@ class KFAC:
                 total += diagonal_quadratic(next(tensors), pieces)
         return (total,)
 
-    def _refresh(self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor) -> KFACState:
-        """Average the factors of the first ``factor_batch`` examples in."""
+    def _refresh(
+        self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor
+    ) -> tuple[KFACState, Tensor, Tensor]:
+        """Average the factors of the first ``factor_batch`` examples in; return the batch's loss and gradient as well.
+
+        Of a whole batch, gradient and factors come from one forward pass.
+        """
         blocks, updates = state
-        used = self.options.factor_batch or len(draws)
+        used = min(self.options.factor_batch or len(draws), len(draws))
         given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
-        running = (average for block in blocks.values() for average in block.averages)
-        if self.objective.dense_layers is not None:
-            averages = iter(call_stacked(self._average_dense, *given, *running, traced=self.objective.is_traceable))
-        elif params.device.type == "cpu":
-            averages = iter(call_stacked(self._one_by_one, *given, *running, traced=False))
-        else:
+        running = [average for block in blocks.values() for average in block.averages]
+        stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
+        averages: Sequence[Tensor]
+        traced = self.objective.dense_layers is not None and self.objective.is_traceable
+        if self.objective.dense_layers is None and params.device.type != "cpu":
             if not self.objective.is_traceable:
                 refuse_trace()
-            averages = iter(self._average(*given, *running))
-        fresh = {
-            name: block.with_averages(tuple(islice(averages, len(block.averages)))) for name, block in blocks.items()
+            loss, gradient = self.objective.gradient(params, batch)
+            averages = self._average(*given, *running)
+        elif used == len(draws):
+            loss, gradient, *averages = call_stacked(partial(stacked, True), *given, *running, traced=traced)
+            gradient = self.objective.with_decay(gradient, params)
+        else:
+            loss, gradient = self.objective.gradient(params, batch)
+            averages = call_stacked(partial(stacked, False), *given, *running, traced=traced)
+        fresh = iter(averages)
+        blocks = {
+            name: block.with_averages(tuple(islice(fresh, len(block.averages)))) for name, block in blocks.items()
         }
-        return KFACState(fresh, updates + 1)
+        return KFACState(blocks, updates + 1), loss, gradient
 
-    def _average_dense(
-        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
+    def _dense(
+        self,
+        with_gradient: bool,
+        updates: Tensor,
+        params: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        draws: Tensor,
+        *running: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Do ``_average`` for n nodes of a network that is differentiated by hand."""
+        """Return the loss and gradient, if asked for, and ``_average`` of n nodes of a network done by hand."""
         assert self.objective.dense_layers is not None
         ran = dense_forward(self.objective.dense_layers, params, inputs)
+        found = ran.gradient(self.likelihood, targets) if with_gradient else ()
         scores = over_nodes(self._scores)(ran.outputs, targets, draws)
         backward = [{layer.name: gradients for layer, _, gradients in ran.backward(score)} for score in scores]
         vectors = (
-            vector
+            each
             for (name, layer), given in zip(self.capture.layers.items(), ran.inputs, strict=True)
-            for vector in over_nodes(partial(moment_vectors, layer.module))(given, [grads[name] for grads in backward])
+            for each in (with_one(layer.module, given), torch.cat([gradients[name] for gradients in backward], dim=1))
         )
         decay = self.options.factor_decay
-        share = (1 - decay * (updates > 0).to(params.dtype))[:, None, None]
-        return tuple(
-            torch.baddbmm(old, new.transpose(1, 2), share * new, beta=decay)
+        weight = (self._share(updates) / inputs.shape[1])[:, None, None]
+        return *found, *(
+            torch.baddbmm(old, new.transpose(1, 2), weight * new, beta=decay)
             for old, new in zip(running, vectors, strict=True)
         )
 
-    def _one_by_one(self, *stacked: Tensor) -> tuple[Tensor, ...]:
-        """Do ``_average`` for one node after another, which on a CPU is faster for convolutions; see the objective."""
-        averages = [torch.empty_like(running) for running in stacked[5:]]
-        for node, given in enumerate(zip(*stacked, strict=True)):
-            for average, of_node in zip(averages, self._average(*given), strict=True):
-                average[node] = of_node
-        return tuple(averages)
+    def _one_by_one(self, with_gradient: bool, updates: Tensor, *stacked: Tensor) -> tuple[Tensor, ...]:
+        """Do the same for one node after another, which on a CPU is faster for convolutions; see the objective."""
+        params, inputs, targets, draws, *running = stacked
+        found = [params.new_empty(len(params)), torch.empty_like(params)] if with_gradient else []
+        averages = [torch.empty_like(each) for each in running]
+        for node, share in enumerate(self._share(updates).tolist()):
+            recorded = self.capture.record(params[node], inputs[node])
+            scores = self._scores(recorded.outputs.detach(), targets[node], draws[node])
+            backward = [recorded.backward(score) for score in scores]
+            if with_gradient:
+                with torch.enable_grad():
+                    loss = self.likelihood.loss(recorded.outputs, targets[node])
+                found[0][node] = loss.detach()
+                torch.cat([part.reshape(-1) for part in recorded.gradient(loss)], out=found[1][node])
+            old = [each[node] for each in running]
+            for average, fresh in zip(averages, self._averages(recorded.inputs, backward, old, share), strict=True):
+                average[node] = fresh
+        return *found, *averages
 
     def _average(
         self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the running averages of all blocks, one after another, with these examples' factors in them."""
         captured = self.capture.forward(params, inputs)
-        gradients = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
-        vectors = [
-            vector
-            for name, layer in self.capture.layers.items()
-            for vector in moment_vectors(layer.module, captured.inputs[name], [grads[name] for grads in gradients])
-        ]
-        decay = self.options.factor_decay
-        share = 1 - decay * (updates > 0).to(params.dtype)  # the average starts at the first factor
-        return tuple(average_moment(old, new, decay, share) for old, new in zip(running, vectors, strict=True))
+        backward = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
+        return tuple(self._averages(captured.inputs, backward, running, self._share(updates)))
+
+    def _averages(
+        self,
+        inputs: dict[str, Tensor],
+        backward: list[dict[str, Tensor]],
+        running: Sequence[Tensor],
+        share: float | Tensor,
+    ) -> Iterator[Tensor]:
+        """Yield the running averages with the layers' moments in them, from what each was given and each score's."""
+        olds = iter(running)
+        for name, layer in self.capture.layers.items():
+            gradients = [of_score[name] for of_score in backward]
+            for moment in layer_moments(layer.module, inputs[name], gradients, self.options.factor_patches):
+                yield average_moment(next(olds), moment, self.options.factor_decay, share)
+
+    def _share(self, updates: Tensor) -> Tensor:
+        """Return the weight of new factors in the running averages, which start at the first ones."""
+        return 1 - self.options.factor_decay * (updates > 0).to(updates.dtype)
 
     def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
         """Return what the Fisher matrix of the outputs is made of: scores ``[B, C]``, one or several per example."""

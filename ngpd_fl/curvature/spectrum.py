@@ -38,8 +38,11 @@ class Spectrum(NamedTuple):
 
     @classmethod
     def empty(cls, size: int, rank: int, like: Tensor) -> Spectrum:
-        """Return one that stands for nothing yet; ``rank`` r is 0 for all eigenvectors of a factor ``[size, size]``."""
-        kept = min(rank or size, size)
+        """Return one that stands for nothing yet, of a factor ``[size, size]``.
+
+        All its eigenvectors are kept where ``rank`` is 0, or more than half of them: fewer would cost as much.
+        """
+        kept = rank if 0 < 2 * rank <= size else size
         if kept == size:
             start = np.eye(size)
         else:  # where the iteration begins, at every node

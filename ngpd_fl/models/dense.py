@@ -83,6 +83,16 @@ class DensePass(NamedTuple):
                 if self.layers[number - 1].relu:
                     score = torch.where(self.inputs[number] > 0, score, 0.0)
 
+    def gradient(self, likelihood: Likelihood, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses ``[n]`` and their gradients ``[n, P]``, for targets ``[n, B, ...]``."""
+        score = over_nodes(likelihood.score)(self.outputs, targets) / self.outputs.shape[1]
+        gradient = torch.empty(self.params.shape, dtype=self.params.dtype, device=self.params.device)
+        for layer, given, gradients in self.backward(score):
+            torch.bmm(gradients.transpose(1, 2), given, out=part(gradient, layer.weight))
+            if layer.bias is not None:
+                torch.sum(gradients, 1, out=part(gradient, layer.bias))
+        return over_nodes(likelihood.loss)(self.outputs, targets), gradient
+
 
 def dense_forward(layers: list[DenseLayer], params: Tensor, inputs: Tensor) -> DensePass:
     """Run n nodes' networks at ``params [n, P]`` on ``inputs [n, B, ...]``."""
@@ -109,14 +119,7 @@ def dense_gradient(
         inputs: ``[n, B, ...]``.
         targets: ``[n, B, ...]``.
     """
-    ran = dense_forward(layers, params, inputs)
-    score = over_nodes(likelihood.score)(ran.outputs, targets) / inputs.shape[1]
-    gradient = torch.empty(params.shape, dtype=params.dtype, device=params.device)
-    for layer, given, gradients in ran.backward(score):
-        torch.bmm(gradients.transpose(1, 2), given, out=part(gradient, layer.weight))
-        if layer.bias is not None:
-            torch.sum(gradients, 1, out=part(gradient, layer.bias))
-    return over_nodes(likelihood.loss)(ran.outputs, targets), gradient
+    return dense_forward(layers, params, inputs).gradient(likelihood, targets)
 
 
 def part(vectors: Tensor, segment: Segment) -> Tensor:

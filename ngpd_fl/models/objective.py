@@ -53,7 +53,11 @@ class SupervisedObjective:
             if not self.is_traceable:
                 refuse_trace()
             loss, gradient = self._batched(params, *batch)
-        return loss, gradient + self.weight_decay * params if self.weight_decay else gradient
+        return loss, self.with_decay(gradient, params)
+
+    def with_decay(self, gradient: Tensor, params: Tensor) -> Tensor:
+        """Add the weight decay's gradient."""
+        return gradient + self.weight_decay * params if self.weight_decay else gradient
 
     def _one_by_one(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' losses ``[n]`` and gradients ``[n, P]``."""

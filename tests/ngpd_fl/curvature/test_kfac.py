@@ -222,3 +222,14 @@ def test_factors_of_a_part_of_the_batch() -> None:
     inputs, targets = make_batch(part, 10, SHAPE)
     expected = kfac_matrix(whole, refreshed(whole, (inputs[:4], targets[:4])))
     torch.testing.assert_close(kfac_matrix(part, refreshed(part, (inputs, targets))), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_and_factors_of_a_batch_come_from_one_forward_pass() -> None:
+    passes = []
+    for options in ({}, {"factor_batch": 3}):
+        kfac = make(**options)
+        batch = make_batch(kfac, 5, SHAPE)
+        handle = kfac.model.module.register_forward_hook(lambda *_: passes.append(options))  # noqa: B023
+        refreshed(kfac, batch)
+        handle.remove()
+    assert passes == [{}, {"factor_batch": 3}, {"factor_batch": 3}]

@@ -63,10 +63,11 @@ def ridge(matrix: Tensor) -> Tensor:
 FORCE = torch.randn(4, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rank", [0, 1, 3, 4, 8, 9, 20])
+@pytest.mark.parametrize("rank", [0, 1, 2, 3, 4, 5, 20])
 def test_it_is_the_exact_solve_with_the_truncated_matrix(rank: int) -> None:
     given = block(rank)
-    assert given.inputs.basis.shape == (9, min(rank or 9, 9)) and given.outputs.basis.shape == (4, min(rank or 4, 4))
+    assert given.inputs.basis.shape == (9, rank if rank in (1, 2, 3, 4) else 9)
+    assert given.outputs.basis.shape == (4, rank if rank in (1, 2) else 4)
     step, quadratic = solve(given, FORCE)
     expected = torch.linalg.solve(ridge(dense(given)), FORCE.flatten())
     torch.testing.assert_close(step.flatten(), expected, rtol=1e-9, atol=1e-12)
@@ -81,7 +82,7 @@ def test_all_eigenvectors_are_the_whole_matrix() -> None:
     torch.testing.assert_close(dense(block(0)), torch.kron(factor(4, 1), factor(9, 0)))
 
 
-@pytest.mark.parametrize("rank", [1, 3, 5])
+@pytest.mark.parametrize("rank", [1, 3, 4])
 def test_truncation_keeps_the_trace_and_its_error_is_bounded(rank: int) -> None:
     """The bound of ``spectrum``, and what it means for the step: it is divided by the ridge's smallest eigenvalue."""
     given, whole = block(rank), factor(9, 0)
@@ -100,7 +101,7 @@ def test_truncation_keeps_the_trace_and_its_error_is_bounded(rank: int) -> None:
     assert 0 < error <= bound * exact.outputs.values.max() / LR / floor**2 * FORCE.norm()
 
 
-@pytest.mark.parametrize("rank", [1, 3, 8])
+@pytest.mark.parametrize("rank", [1, 3, 4])
 def test_the_iteration_finds_the_leading_eigenvectors(rank: int) -> None:
     """Each step shrinks the tangent of the angle to them by the ratio of neighboring eigenvalues, here 10^-1/2."""
     values, basis = torch.linalg.eigh(factor(9, 0))

@@ -96,7 +96,7 @@ def test_what_a_gpu_batches_is_what_a_cpu_does(name: str, fisher: str) -> None:
     )
     torch.testing.assert_close(vmap(kfac.objective._batched)(params, inputs, targets), (loss, gradient))
     running = [torch.zeros_like(average) for block in state.blocks.values() for average in block.averages]
-    batched = vmap(kfac._average)(torch.zeros(NODES), params, inputs, targets, draws, *running)
+    batched = vmap(kfac._average)(torch.zeros(NODES, dtype=torch.float64), params, inputs, targets, draws, *running)
     expected = [average for block in state.blocks.values() for average in block.averages]
     torch.testing.assert_close(list(batched), expected, rtol=1e-9, atol=1e-12)
 
