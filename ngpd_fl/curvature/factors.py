@@ -9,24 +9,17 @@ bias) and g the gradient of a *single example's* loss with respect to the layer'
     G = mean over batch and positions of g g^T                     [d_out, d_out]
 
 and the layer's Fisher matrix is A (x) G. A linear layer on ``[B, d_in]`` has one position.
-
-A convolution's patches overlap: all of them hold each pixel many times over, and of a wide layer they are most of the
-work. Tiles are those that do not overlap; each counts for as many as it stands for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-_LEAST_TILES = 4
-"""Tiles in a row or a column of a small image, which then overlap."""
-
 
 _PIECE_BYTES = 2 << 20
 """Patches gathered at once on a CPU: more drop out of its caches before they are multiplied."""
@@ -85,16 +78,13 @@ def norm_gradients(layer: nn.Module, inputs: Tensor, gradients: Tensor) -> tuple
     return (of_weight,) if layer.bias is None else (of_weight, of_bias)
 
 
-def layer_moments(
-    layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor], patches: Literal["tiles", "all"]
-) -> tuple[Moment, ...]:
+def layer_moments(layer: nn.Module, inputs: Tensor, gradients: Sequence[Tensor]) -> tuple[Moment, ...]:
     """Return A and G; for a normalization, F itself.
 
     Args:
         layer: a ``nn.Linear`` or a ``nn.Conv2d``, as for ``layer_inputs``, or a normalization.
         inputs: what the layer was given.
         gradients: the output gradients, once for each score of an example.
-        patches: those of a convolution's input that A is made of.
     """
     size = inputs.shape[0]
     if isinstance(layer, nn.GroupNorm | nn.LayerNorm):
@@ -104,13 +94,11 @@ def layer_moments(
     outputs = Moment(given, 1 / given[0].shape[0])
     if not isinstance(layer, nn.Conv2d):
         return Moment([layer_inputs(layer, inputs)], 1 / size), outputs
-    every = _patches(layer, inputs)
-    taken = _tiles(layer, every) if patches == "tiles" else every
-    stands_for = prod(every.shape[2:4]) / prod(taken.shape[2:4])
-    bytes_each = prod(taken.shape[1:]) * taken.element_size()
-    at_once = max(1, _PIECE_BYTES // bytes_each) if inputs.device.type == "cpu" else size
-    pieces = (_patch_vectors(layer, taken[first : first + at_once]) for first in range(0, size, at_once))
-    return Moment(pieces, stands_for / size), outputs
+    patches = _patches(layer, inputs)
+    at_once = max(1, _PIECE_BYTES // (prod(patches.shape[1:]) * patches.element_size()))
+    step = at_once if inputs.device.type == "cpu" else size
+    pieces = (_patch_vectors(layer, patches[first : first + step]) for first in range(0, size, step))
+    return Moment(pieces, 1 / size), outputs
 
 
 def average_moment(running: Tensor, moment: Moment, decay: float, share: float | Tensor) -> Tensor:
@@ -145,16 +133,6 @@ def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
     for axis, (size, dilation, stride) in zip((2, 3), settings, strict=True):
         patches = patches.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
     return patches
-
-
-def _tiles(layer: nn.Conv2d, patches: Tensor) -> Tensor:
-    """Return every so many rows and columns of ``_patches``, those in the middle, so that they hardly overlap."""
-    places = []
-    settings = zip(patches.shape[2:4], layer.kernel_size, layer.dilation, layer.stride, strict=True)
-    for length, size, dilation, stride in settings:
-        step = max(1, min(-(-(dilation * (size - 1) + 1) // stride), length // _LEAST_TILES))
-        places.append(slice((length - 1) % step // 2, None, step))
-    return patches[:, :, places[0], places[1]]
 
 
 def _patch_vectors(layer: nn.Conv2d, patches: Tensor) -> Tensor:

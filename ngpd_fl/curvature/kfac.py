@@ -207,17 +207,17 @@ class KFAC:
         """Return the loss and gradient, if asked for, and ``_average`` of n nodes of a network done by hand."""
         assert self.objective.dense_layers is not None
         ran = dense_forward(self.objective.dense_layers, params, inputs)
-        found = ran.gradient(self.likelihood, targets) if with_gradient else ()
+        first = ran.gradient(self.likelihood, targets) if with_gradient else ()
         scores = over_nodes(self._scores)(ran.outputs, targets, draws)
         backward = [{layer.name: gradients for layer, _, gradients in ran.backward(score)} for score in scores]
         vectors = (
-            each
+            moment
             for (name, layer), given in zip(self.capture.layers.items(), ran.inputs, strict=True)
-            for each in (with_one(layer.module, given), torch.cat([gradients[name] for gradients in backward], dim=1))
+            for moment in (with_one(layer.module, given), torch.cat([gradients[name] for gradients in backward], dim=1))
         )
         decay = self.options.factor_decay
         weight = (self._share(updates) / inputs.shape[1])[:, None, None]
-        return *found, *(
+        return *first, *(
             torch.baddbmm(old, new.transpose(1, 2), weight * new, beta=decay)
             for old, new in zip(running, vectors, strict=True)
         )
@@ -225,8 +225,8 @@ class KFAC:
     def _one_by_one(self, with_gradient: bool, updates: Tensor, *stacked: Tensor) -> tuple[Tensor, ...]:
         """Do the same for one node after another, which on a CPU is faster for convolutions; see the objective."""
         params, inputs, targets, draws, *running = stacked
-        found = [params.new_empty(len(params)), torch.empty_like(params)] if with_gradient else []
-        averages = [torch.empty_like(each) for each in running]
+        first = [params.new_empty(len(params)), torch.empty_like(params)] if with_gradient else []
+        averages = [torch.empty_like(average) for average in running]
         for node, share in enumerate(self._share(updates).tolist()):
             recorded = self.capture.record(params[node], inputs[node])
             scores = self._scores(recorded.outputs.detach(), targets[node], draws[node])
@@ -234,12 +234,12 @@ class KFAC:
             if with_gradient:
                 with torch.enable_grad():
                     loss = self.likelihood.loss(recorded.outputs, targets[node])
-                found[0][node] = loss.detach()
-                torch.cat([part.reshape(-1) for part in recorded.gradient(loss)], out=found[1][node])
-            old = [each[node] for each in running]
+                first[0][node] = loss.detach()
+                torch.cat([part.reshape(-1) for part in recorded.gradient(loss)], out=first[1][node])
+            old = [average[node] for average in running]
             for average, fresh in zip(averages, self._averages(recorded.inputs, backward, old, share), strict=True):
                 average[node] = fresh
-        return *found, *averages
+        return *first, *averages
 
     def _average(
         self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
@@ -260,7 +260,7 @@ class KFAC:
         olds = iter(running)
         for name, layer in self.capture.layers.items():
             gradients = [of_score[name] for of_score in backward]
-            for moment in layer_moments(layer.module, inputs[name], gradients, self.options.factor_patches):
+            for moment in layer_moments(layer.module, inputs[name], gradients):
                 yield average_moment(next(olds), moment, self.options.factor_decay, share)
 
     def _share(self, updates: Tensor) -> Tensor:

@@ -39,11 +39,6 @@ class NaturalGradientOptions(StrategyOptions):
     basis_every: int = Field(8, ge=1, description="local steps between two eigendecompositions of the factors")
 
     factor_batch: int = Field(0, ge=0, description="examples of a minibatch that the factors are made of; 0: all")
-    factor_patches: Literal["tiles", "all"] = Field(
-        "all",
-        description="patches of a convolution's input that its factor is made of: tiles (those that do not overlap, "
-        "though at least 4 in a row) or all",
-    )
     rank: int = Field(
         64,
         ge=0,

@@ -126,24 +126,3 @@ def test_uneven_padding_is_the_one_that_torch_takes(kernel: tuple[int, int], dil
     batch = make_batch(given, 4, (2, 6, 5))
     matrices = [kfac_matrix(kfac, refreshed(kfac, batch)) for kfac in (given, expected)]
     torch.testing.assert_close(*matrices, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-def test_tiles_are_patches_that_do_not_overlap_each_for_as_many_as_it_stands_for(bias: bool) -> None:
-    """A convolution of 3x3 on 13x13 has tiles at every third place; these alone are a convolution of stride 3."""
-    every = nn.Conv2d(2, 3, 3, padding=1, bias=bias)
-    apart = nn.Conv2d(2, 3, 3, padding=1, stride=3, bias=bias)
-    tiles, alone = (
-        make_kfac(nn.Sequential(layer, nn.Flatten(), nn.Linear(3 * size**2, 3)), (2, 13, 13), factor_patches=patches)
-        for layer, size, patches in ((every, 13, "tiles"), (apart, 5, "all"))
-    )
-    batch = make_batch(tiles, 5, (2, 13, 13))
-    given, expected = (refreshed(kfac, batch).blocks["0"].input_factor for kfac in (tiles, alone))
-    torch.testing.assert_close(given, expected * (13**2 / 5**2), rtol=1e-12, atol=1e-12)
-
-
-def test_where_no_patches_overlap_and_in_small_images_tiles_are_all() -> None:
-    net = nn.Sequential(nn.Conv2d(2, 3, 3, stride=3), nn.Conv2d(3, 2, 3, padding=1), nn.Flatten(), nn.Linear(50, 3))
-    tiles, every = (make_kfac(net, (2, 15, 15), factor_patches=patches) for patches in ("tiles", "all"))
-    batch = make_batch(tiles, 5, (2, 15, 15))
-    torch.testing.assert_close(*(kfac_matrix(kfac, refreshed(kfac, batch)) for kfac in (tiles, every)))
