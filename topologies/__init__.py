@@ -1,4 +1,4 @@
-"""Topologies: who talks to whom, when, and with which weight.
+"""Topologies: graphs, schedules of active edges, and mixing weights.
 
 ``parse_topology({"name": "torus", "nodes": 16}).build(seed=0)`` is a ``Topology``; so is the one of
 ``EdgesOptions.from_graph(graph)`` for any networkx graph.

@@ -1,4 +1,4 @@
-"""The options of every family that the command line offers as flags; importing them loads no library of graphs."""
+"""Options of every topology that are flags of the command line. Importing this file does not load networkx."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 NodeCount = Annotated[int, Field(ge=2, le=100_000)]
-"""A number of nodes, bounded since configurations of any origin are read, and their graphs drawn."""
+"""A number of nodes. It is bounded, since the graphs of untrusted configurations are drawn."""
 
 
 class BaseTopologyOptions(BaseModel):

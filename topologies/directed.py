@@ -1,4 +1,4 @@
-"""Directed graphs: an edge runs from a sender to its receiver. For algorithms that work on them, such as SGP."""
+"""Families of directed graphs, whose edges run from sender to receiver, for algorithms such as SGP."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DirectedOnePeerExponentialOptions(DirectedOptions):
 
 
 class DirectedEdgesOptions(DirectedOptions):
-    """The directed edges that are given."""
+    """An explicit list of directed edges."""
 
     requires: ClassVar[tuple[str, ...]] = ("edges",)
 

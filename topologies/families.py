@@ -1,4 +1,4 @@
-"""Families of graphs that are the same for every seed.
+"""Families of deterministic graphs, the same for every seed.
 
 Ring, circulant, exponential, torus, hypercube, complete, star, path, tree and barbell.
 """

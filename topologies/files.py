@@ -1,4 +1,4 @@
-"""Graphs from files."""
+"""Graphs read from files: edge lists, GraphML and other formats of networkx."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def simple_base_graph(nodes: Sequence[int], max_degree: int) -> list[Edges]:
        V_l, with the weight with which their mean, and that of each block, become the mean of all.
     3. Each block of V_l reaches its mean while the later parts have their rounds of step 2.
 
-    Who has nothing to do averages with those that hold the same value, over edges that there are anyway.
+    Idle nodes average with nodes that hold the same value, over existing edges.
 
     Args:
         nodes: n different nodes.

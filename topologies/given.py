@@ -1,4 +1,4 @@
-"""Graphs given edge by edge: one graph, or a sequence of graphs that is cycled over the rounds."""
+"""Explicit graphs: one list of edges, or a sequence of them that repeats over the rounds."""
 
 from __future__ import annotations
 

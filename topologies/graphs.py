@@ -1,4 +1,4 @@
-"""Networkx graphs in and out: what a topology accepts, and how labels become node indices and edge arrays."""
+"""Networkx graphs: validation, and conversion of labels and edges to node indices and arrays, and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_simple(graph: nx.Graph, directed: bool = False) -> None:
 
 
 def require_connected(graph: nx.Graph, at_least: int = 2) -> None:
-    """Raise ``ValueError`` unless the graph has so many nodes and a path from any of them to any other."""
+    """Raise ``ValueError`` unless the graph has that many nodes and a path from each of them to each other."""
     if len(graph) < at_least:
         raise ValueError(f"the graph needs at least {at_least} nodes (got {len(graph)})")
     if graph.is_directed():

@@ -26,7 +26,7 @@ def spectral_gap(matrix: NDArray[np.float64] | sparray) -> float:
 
     The distance to consensus shrinks by |lambda_2| per averaging, in the long run: gap 0 never mixes, gap 1 does at
     once. The rows must sum to one: then 1 is an eigenvalue for the vector of ones, and subtracting the mean over the
-    nodes moves it to 0 and leaves every other where it is (Brauer, "Limits for the characteriztic roots of a matrix
+    nodes moves it to 0 and leaves every other where it is (Brauer, "Limits for the characteristic roots of a matrix
     IV", Duke Mathematical Journal 19, 1952, theorem 27), so that lambda_2 is the largest one left.
     """
     num_nodes = matrix.shape[0]

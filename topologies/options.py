@@ -1,4 +1,4 @@
-"""The options that every family of topologies shares, and how options become a topology."""
+"""Options that all families of topologies share. Their ``build`` makes the topology."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TopologyOptions(BaseTopologyOptions):
 
     @property
     def mean_degree(self) -> float:
-        """Neighbors that a node has on average; 2 stands for all families where they are few whatever the options."""
+        """Mean number of neighbors of a node. The default, 2, is for families with few neighbors for all options."""
         return 2
 
     @property

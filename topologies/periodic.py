@@ -1,4 +1,4 @@
-"""Families whose graph is another one in each round, by a rule, and begins again after some rounds.
+"""Families of periodic graphs: a rule gives each round of a period its own graph.
 
 Their edges carry the weights that make the rounds of one period, together, an exact or nearly exact average.
 """
@@ -23,7 +23,7 @@ from topologies.weights import WeightsName
 
 
 class PeriodicOptions(TopologyOptions):
-    """Base of the families whose graph begins again after some rounds, and carries weights of its own in each."""
+    """Base of the periodic families, whose graphs carry their own weights in each round."""
 
     other_weights: ClassVar[tuple[WeightsName, ...]] = ("push-sum",)
 

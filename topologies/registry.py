@@ -1,4 +1,4 @@
-"""Every family by its name in a configuration."""
+"""Registry of the families of topologies. A new one is an options class in a module that ``TOPOLOGIES`` lists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOPOLOGIES = {
     for module in (families, random_families, periodic, directed, given, files)
     for name, options in _families_of(module)
 }
-"""The families by name. A class with a name in one of these modules is one."""
+"""The families by name: every options class with a default ``name`` in one of these modules."""
 
 
 def parse_topology(value: str | Mapping[str, Any]) -> TopologyOptions:

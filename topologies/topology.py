@@ -34,7 +34,7 @@ class Topology:
         """Unite the graphs and number their nodes.
 
         Args:
-            graphs: the graphs of rounds 0, 1, ..., begun again after the last; one graph for a network that stays.
+            graphs: the graphs of rounds 0, 1, ..., repeated after the last; one graph for a static network.
                 Each without self-loops, their union (strongly) connected; all directed, an edge from a sender to its
                 receiver, or none; any labels (see ``graphs.node_index``).
             schedule: chooses the edges of a round's graph that are active in it. Defaults to all edges.
@@ -69,7 +69,7 @@ class Topology:
         return self._schedule.active(self.edges, present, self._seed, round)
 
     def sent(self, round: int) -> NDArray[np.bool_]:
-        """Return over which directed edges something is sent in the round, bool ``[2 E]``."""
+        """Return the directed edges that carry messages in the round, bool ``[2 E]``."""
         active = np.repeat(self.active(round), 2)
         return active & self._runs[round % self.num_graphs] if self.is_directed else active
 
@@ -83,12 +83,12 @@ class Topology:
 
     @property
     def num_graphs(self) -> int:
-        """The number of graphs that alternate; 1 for a network that stays."""
+        """The number of graphs that alternate; 1 for a static network."""
         return len(self._present)
 
     @property
     def period(self) -> int | None:
-        """After how many rounds edges and weights begin again; None where the schedule thins the graphs."""
+        """The number of rounds after which edges and weights repeat; None if the schedule thins the graphs."""
         return self.num_graphs if self._schedule.is_static else None
 
     @property
@@ -103,7 +103,7 @@ class Topology:
 
     @property
     def is_doubly_stochastic(self) -> bool:
-        """Whether the mixing weights' columns are sure to sum to one, as the rows do, in every round."""
+        """Whether the columns of the mixing weights are known to sum to one in every round, as the rows do."""
         if self.is_directed:
             return all(np.allclose(self.weights(r).matrix().sum(axis=1), 1) for r in range(self.period or 1)) and (
                 self.period is not None

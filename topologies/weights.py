@@ -1,4 +1,4 @@
-"""Mixing weights W of a graph: what each node gives to its own value and to its neighbors' when it averages.
+"""Mixing weights W of a graph: the weights of a node's own and its neighbors' values in an average.
 
 Every rule makes W nonnegative with rows that sum to one, from the degrees of the graph that is *active* in a round or,
 ``own_weights``, from what the graph's edges carry. The symmetric ones (``DOUBLY_STOCHASTIC``) have columns that sum to

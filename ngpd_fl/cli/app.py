@@ -1,4 +1,4 @@
-"""All commands. Nothing heavy is imported before a command runs, so that help is quick."""
+"""The command line application with all commands. Heavy packages are imported when a command runs: help is fast."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def options(
 ) -> None:
     """Decentralized natural-gradient learning on a network of nodes.
 
-    Train it, compare algorithms, look at the graph and at the data.
+    Train it, compare algorithms, and inspect the graph and the data.
     """
 
 
@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     changes nothing. Output that cannot be written for another reason, such as a full disk, turns 0 into 1.
 
     Args:
-        words: what follows ``ngpd-fl``. Defaults to the arguments of the process.
+        words: the arguments after ``ngpd-fl``. Defaults to those of the process.
     """
     collections = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *collections[1:])
@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
-    """Run the command that these words name, and return its exit code."""
+    """Run the command that the arguments name, and return its exit code."""
     try:
         with terminated_like_interrupted():
             code = app(given or ["--help"], prog_name="ngpd-fl", standalone_mode=False)

@@ -50,9 +50,9 @@ def compare(
     tensorboard: flags.TensorBoard = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train with several algorithms on the same data, graph and seed, and set them side by side.
+    """Train with several algorithms on the same data, graph and seed, and compare them.
 
-    Each has a sub-folder of its own; a table and pictures of all lie beside.
+    Each run has its own sub-folder. A table and pictures of all runs are beside them.
     """
     configs = _configs(strategies, given)
     dataset_name = next(iter(configs.values())).data.dataset
@@ -91,7 +91,7 @@ def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
 
 
 def _folder_name(name: str | None, out: Path | None) -> str | None:
-    """Return ``--name``; raise ``InputError`` where it is no plain name, or the folder has one already."""
+    """Return ``--name``; raise ``InputError`` if it is not a plain name, or exists in the folder."""
     from ngpd_fl.config import InputError
 
     if name is not None and out is not None:
@@ -102,7 +102,7 @@ def _folder_name(name: str | None, out: Path | None) -> str | None:
 
 
 def _compose_all(configs: Mapping[str, Config]) -> None:
-    """Raise ``InputError`` before anything is computed if any of the runs is not possible."""
+    """Raise ``InputError`` before any training if one of the runs is impossible."""
     from ngpd_fl.training import compose
 
     for config in configs.values():
@@ -110,7 +110,7 @@ def _compose_all(configs: Mapping[str, Config]) -> None:
 
 
 def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorboard: bool) -> list[str]:
-    """Train with one algorithm after the other; return those that failed or diverged, which stops no other."""
+    """Train with one algorithm after the other; return those that failed or diverged. These do not stop the others."""
     from ngpd_fl.report import write_comparison
     from ngpd_fl.report.pictures import write_plots
 

@@ -1,4 +1,4 @@
-"""The names that the shell completes."""
+"""Shell completion of names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ngpd_fl.config.sections import DATASETS, MODELS
 
 
 def completed(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """Return what completes a value, which may be several names with commas between them."""
+    """Return the completion of a value, which may be several names separated by commas."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -23,7 +23,7 @@ def completed(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]
 
 
 def names_of(key: str, field: FieldInfo) -> Iterable[str]:
-    """Return the values that a key may have where they go by names; nothing for any other key."""
+    """Return the names that a key takes as values; none for keys without names."""
     if key == "data.dataset":
         return names("datasets", DATASETS)
     if key == "model.name":

@@ -1,4 +1,4 @@
-"""Printing of results."""
+"""Printing of results: named values and tables."""
 
 from __future__ import annotations
 

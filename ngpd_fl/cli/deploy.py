@@ -1,4 +1,4 @@
-"""``ngpd-fl deploy``: the network on machines of one's own, as clients of Flower. See docs/how-to/deployment.md."""
+"""``ngpd-fl deploy``: training on your own machines, as clients of Flower. See docs/how-to/deployment.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Port = Annotated[int, typer.Option(help="port of the SuperLink")]
 
 @deploy.callback()
 def options() -> None:
-    """Train on machines of your own: keys, services that stay up, and runs."""
+    """Train on your own machines: keys, long-running services, and runs."""
 
 
 @deploy.command()

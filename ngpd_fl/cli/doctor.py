@@ -1,4 +1,4 @@
-"""``ngpd-fl doctor``: what works here, what does not, and what to do about it."""
+"""``ngpd-fl doctor``: checks of the installation and the machine, with remedies."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]w
 
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Look at versions, devices and data, train for two rounds, and say what is wrong and what to do.
+    """Check versions, devices and data, train for two rounds, and report problems with their remedies.
 
-    The exit code is 0 where all that a run on CPUs needs is well, else 1.
+    The exit code is 0 if everything that a run on CPUs needs works, else 1.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -64,7 +64,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 def _shortened(findings: list[Finding]) -> Iterator[Finding]:
-    """Yield the findings, packages that are well in one."""
+    """Yield the findings, with all intact packages in one."""
     well = [
         check for check in findings if check.section == "versions" and check.state == "ok" and check.name != "python"
     ]

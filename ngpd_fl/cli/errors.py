@@ -18,7 +18,7 @@ class Ended(Exception):
     """A command ended early; the message is one line, meant for the user.
 
     Attributes:
-        code: of the exit.
+        code: the exit code.
     """
 
     def __init__(self, message: str, code: int) -> None:

@@ -1,4 +1,4 @@
-"""``ngpd-fl estimate``: what a run will take in memory, messages and time, before it is run."""
+"""``ngpd-fl estimate``: memory, messages and time of a run before it starts."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ALMOST = 0.8
 
 @flags.with_config_flags()
 def estimate(given: flags.Given) -> None:
-    """Estimate the memory, messages and time of a run before it is run; flags are those of run.
+    """Estimate the memory, messages and time of a run before it starts; takes the flags of run.
 
-    It takes some seconds: rounds of a part of the network are timed. Nothing is written.
+    It takes some seconds, since rounds of a part of the network are timed. Nothing is written.
     """
     settings = given.load()
 
@@ -117,7 +117,7 @@ def _time(result: Estimate) -> Rows:
 
 
 def _on(result: Estimate, nodes: int) -> str:
-    """Return on what part of the network a figure was measured."""
+    """Describe the part of the network on which a figure was measured."""
     return "" if nodes == result.num_nodes else f" on {nodes} of {result.num_nodes:,} nodes"
 
 
@@ -132,7 +132,7 @@ def _end(result: Estimate) -> str:
 
 
 def _verdict(result: Estimate) -> str:
-    """Return whether the memory will do and, where not, what spares some."""
+    """Report whether the memory suffices and, if not, how to save some."""
     if result.limit is None:
         return "how much memory there is could not be determined"
     share = result.memory / result.limit

@@ -21,7 +21,7 @@ _SHOWN = 20
 
 
 class SplitName(StrEnum):
-    """The parts of a data set that models can be evaluated on."""
+    """The splits of a data set on which models can be evaluated."""
 
     test = "test"
     validation = "validation"
@@ -155,7 +155,7 @@ def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:
 
 
 def _examples(result: SavedModelEvaluation) -> str:
-    """Return what was evaluated on, e.g. ``the 359 test images of digits``."""
+    """Describe the examples of the evaluation, e.g. ``the 359 test images of digits``."""
     apart = ", each model on its node's own" if result.evaluated_on == "own" else ""
     return f"the {result.sizes.sum():,} {result.split} {result.evaluation.measure.examples} of {result.dataset}{apart}"
 

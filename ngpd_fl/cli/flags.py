@@ -1,6 +1,6 @@
-"""The flags of the commands. Those of the configuration are made from its fields, which say their name, type and help.
+"""The flags of the commands. Flags of configuration keys are made from the fields: name, type, default and help.
 
-A field has a flag by ``json_schema_extra={"flag": "--NAME"}``. Nothing here loads torch: help is to be quick.
+A field has a flag if it sets ``json_schema_extra={"flag": "--NAME"}``. Nothing here loads torch, so help is fast.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def option(key: str) -> Any:
 
 
 def _kind(field: FieldInfo) -> Any:
-    """Return the type of a flag: the field's own, or text where it has a choice; what it may be is checked later."""
+    """Return the type of a flag: the field's own, or text for a choice, which is checked later."""
     annotation: Any = field.annotation
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(part for part in get_args(annotation) if part is not NoneType)
@@ -173,7 +173,7 @@ class Given:
         return {**self.keys, **parse_assignments(self.assignments)}
 
     def load(self) -> Config:
-        """Return the configuration; raise ``InputError`` where it cannot be used."""
+        """Return the configuration; raise ``InputError`` if it is not valid."""
         from ngpd_fl.config import Config
 
         return Config.load(self.file, self.overrides())
@@ -183,11 +183,11 @@ Command = Callable[..., None]
 
 
 def with_config_flags(*only: str, without: Sequence[str] = ("flower",)) -> Callable[[Command], Command]:
-    """Give a command the flags of the configuration, ``--set`` and ``--config`` in place of its first parameter.
+    """Replace a command's first parameter by the flags of the configuration, ``--set`` and ``--config``.
 
     Args:
-        only: keys, and sections for all of theirs. Defaults to all.
-        without: keys and sections that are left out.
+        only: keys to include; a section stands for all its keys. Defaults to all.
+        without: keys and sections to leave out.
 
     Returns:
         A decorator of ``command(given: Given, ...)``, whose other parameters stay as they are.

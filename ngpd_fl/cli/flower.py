@@ -1,4 +1,4 @@
-"""``ngpd-fl flower``: the same network as clients of Flower."""
+"""``ngpd-fl flower``: training in Flower's simulation, with the nodes as clients."""
 
 from __future__ import annotations
 

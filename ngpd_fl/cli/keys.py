@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 Section = Annotated[str | None, typer.Argument(metavar="[SECTION]", help="e.g. strategy or data; default: all")]
 
 _FLOWER = "flower"
-"""The section of what only a run through Flower has; its keys stand alone, as ``FlowerConfig`` names them."""
+"""The section of keys that only runs through Flower have: the fields of ``FlowerConfig``, without a prefix."""
 
 
 def keys(section: Section = None) -> None:
     """Print the keys that --set and a TOML file take, with their defaults and meanings.
 
-    A section that a name rules is printed once for each name. The keys under "flower" are for -c of Flower's own
-    command; `ngpd-fl flower run` has options for those that matter there.
+    A section with a name, such as strategy, is printed once for each name. The keys under "flower" are for -c of
+    Flower's own command; `ngpd-fl flower run` has options for the ones that it needs.
     """
     from rich.table import Table
     from rich.text import Text

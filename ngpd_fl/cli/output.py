@@ -1,4 +1,4 @@
-"""Standard output and error whose reader may be gone: what a command does matters more than who listens."""
+"""Standard output and error that survive a closed pipe or terminal: the command goes on, its output is lost."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 class _Output(io.FileIO):
-    """A file that takes what cannot be written, and remembers why that was.
+    """A file that discards output that cannot be written, and records the reason.
 
     Attributes:
-        error: the first one, other than that nobody reads.
+        error: the first error, except that of a closed pipe or terminal.
     """
 
     error: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write what can be written."""
+        """Write the data, or discard them if that fails."""
         try:
             return super().write(data)
         except OSError as error:
@@ -35,13 +35,13 @@ class _Output(io.FileIO):
 
 @contextmanager
 def lasting_output() -> Iterator[list[OSError]]:
-    """Let stdout and stderr lose for a while what cannot be written, in place of an error where it is printed.
+    """Make stdout and stderr discard output that cannot be written, instead of raising errors where it is printed.
 
-    Streams that were closed before the process began are opened to nowhere, so that no other file gets their numbers.
-    Streams that were put in their place, as tests do, are left alone.
+    Streams that were closed before the process began are opened on the null device, so that no other file gets their
+    numbers. Streams that were replaced, as in tests, are left alone.
 
     Yields:
-        What kept output from being written, complete when this is over; that nobody reads it is not among it.
+        The errors of writing, except those of a closed pipe or terminal; complete when the context ends.
     """
     for number in range(3):
         try:
@@ -59,7 +59,7 @@ def lasting_output() -> Iterator[list[OSError]]:
 
 @contextmanager
 def _lossy(before: TextIO | None, number: int, errors: list[OSError]) -> Iterator[TextIO]:
-    """Yield a stream that loses what cannot be written to a descriptor; put the one before back in the end."""
+    """Yield a stream that discards output that cannot be written to a descriptor; restore the old one at the end."""
     name = "stdout" if number == 1 else "stderr"
     file = _Output(number, "w", closefd=False)
     stream = io.TextIOWrapper(

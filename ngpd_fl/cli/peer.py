@@ -1,4 +1,4 @@
-"""``ngpd-fl peer``: one machine's nodes, which talk to their neighbors directly. See docs/how-to/edge.md."""
+"""``ngpd-fl peer``: the nodes of one machine, which exchange messages directly. See docs/how-to/edge.md."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def peer(
 ) -> None:
     """Train this machine's nodes together with those of its neighbors, without any server.
 
-    Start it on every machine. SIGTERM and Ctrl-C stop it with a checkpoint; started again, it goes on, after a crash
-    as well, and joins its neighbors in their round.
+    Start it on every machine. SIGTERM and Ctrl-C stop it with a checkpoint. Started again, also after a crash, it
+    resumes and joins its neighbors in their round.
     """
     from ngpd_fl.config import Config, build_topology, parse_assignments
     from ngpd_fl.peer.engine import NodeTimeouts
@@ -162,9 +162,9 @@ def gather(
     trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Put the records of all peers of a run together: a run's folder like any other, for `show`, plots and reports.
+    """Merge the records of all peers into a run's folder like any other, for `show`, plots and reports.
 
-    Copy the peers' folders to one machine first. Those of peers that have not ended count as far as they go.
+    Copy the peers' folders to one machine first. Unfinished peers count with the rounds that they have done.
     """
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather

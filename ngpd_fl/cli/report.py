@@ -25,9 +25,9 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write one web page about runs: figures, curves, graphs, splits, configurations, how to run them again.
+    """Write one web page about runs: results, curves, graphs, partitions, configurations, commands to repeat them.
 
-    It is complete in itself, so that it can be sent and opened anywhere. Folders are searched for runs.
+    The page is self-contained, so it can be sent and opened anywhere. Folders are searched for runs.
     """
     from ngpd_fl.report.page import write_page
 

@@ -1,4 +1,4 @@
-"""``ngpd-fl resume``: go on with a run that was cut short."""
+"""``ngpd-fl resume``: continuation of an interrupted run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def resume(
     trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Go on with a run that was cut short, as if it never had been.
+    """Resume an interrupted run.
 
-    It goes on from its last checkpoint, or from the beginning where it has none; the result is the same bit for bit.
+    It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit.
     """
     from ngpd_fl.records import RunFolder
 

@@ -1,4 +1,4 @@
-"""``ngpd-fl run``: one run."""
+"""``ngpd-fl run``: training of one network, with its records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ngpd-fl show``: a run, a comparison, a sweep or a study, again from its records."""
+"""``ngpd-fl show``: results of a run, a comparison, a sweep or a study, printed from its records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def show(
     plots: Annotated[bool, typer.Option("--plots", help="draw the pictures again, into DIR/plots")] = False,
     trust_code: flags.TrustCode = False,
 ) -> None:
-    """Print a run, a comparison, a sweep or a study again from its records, be it finished or not."""
+    """Print the results of a run, a comparison, a sweep or a study from its records, finished or not."""
     from ngpd_fl.cli.study import show_study
     from ngpd_fl.cli.sweep import print_sweep
     from ngpd_fl.records import RunFolder

@@ -44,7 +44,7 @@ def study(
 ) -> None:
     """Compare strategies over cells and seeds, each tuned with the same number of trials.
 
-    The same command again goes on: only what is missing is run, and no run is ever done twice.
+    The same command again continues the study: only missing runs are done.
     """
     until = None if limit is None else time.monotonic() + _seconds(limit)
     from ngpd_fl.study import StudyPlan, run_study, study_progress
@@ -119,7 +119,7 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
 
 
 def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:
-    """Print cells and strategies with what is done and what is to do, and how long so many jobs will need."""
+    """Print the runs done and missing per cell and strategy, and the expected time with this number of jobs."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -142,7 +142,7 @@ def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:
 
 
 def _seconds(text: str) -> float:
-    """Return a duration in seconds; raise ``InputError`` where it is none."""
+    """Return a duration in seconds; raise ``InputError`` if the text is not a duration."""
     from ngpd_fl.config import InputError
 
     parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)

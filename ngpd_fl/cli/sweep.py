@@ -39,7 +39,7 @@ def sweep(
 ) -> None:
     """Run many trials that differ in a few keys, on a grid, at random or by TPE, and rank them.
 
-    Each is a run with a folder of its own; a table and a picture of all lie beside. One that fails stops no other.
+    Each trial is a run with its own folder. A table and a picture of all are beside them. A failed one stops no other.
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.records.new_folder import new_folder
@@ -71,7 +71,7 @@ def sweep(
 
 
 def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
-    """Print a sweep's trials, the best first, and perhaps draw its picture again."""
+    """Print a sweep's trials, the best first, and redraw its picture if requested."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""``ngpd-fl topology``: a graph, drawn and measured."""
+"""``ngpd-fl topology``: picture and measures of a graph."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def measures(graph: Topology, weights: str) -> list[tuple[str, str]]:
 
 
 def _out_degrees(graph: Topology) -> NDArray[np.int64]:
-    """Return to how many others each node of a directed graph sends, over all rounds, ``[N]``."""
+    """Return the number of receivers of each node of a directed graph, over all rounds, ``[N]``."""
     import numpy as np
 
     sent = np.any([graph.sent(round) for round in range(graph.num_graphs)], axis=0).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""A run of the command line: its progress, its pictures, and one line about its end."""
+"""A training run of a command: progress, pictures, and one line about a failure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
 
     Args:
         config: the whole run.
-        folder: for its records.
+        folder: the folder for its records.
         quiet: whether no progress is shown.
         runner: runs it from the configuration, the folder and a function that is called with the progress. Defaults
             to ``ngpd_fl.run``.
-        recording: what else ``ngpd_fl.run`` is to write, by its arguments.
+        recording: arguments of ``ngpd_fl.run`` about further records.
 
     Raises:
         InputError: it cannot be run, and nothing was recorded.

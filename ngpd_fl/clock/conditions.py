@@ -36,17 +36,17 @@ class Costs(Protocol):
         ...
 
     def transfer(self, edge: int, sequence: int, parallel: int) -> float:
-        """Return the seconds that a message is on its way.
+        """Return the seconds for which a message is in flight.
 
         Args:
             edge: the directed edge.
-            sequence: messages sent over it before.
-            parallel: messages that its sender sends at once, this one included.
+            sequence: number of messages sent over it before.
+            parallel: number of messages that its sender sends at once, this one included.
         """
         ...
 
     def uplink(self, node: int, parallel: int) -> float:
-        """Return the seconds for which so many messages, sent at once, occupy the sender's up-link: later ones wait."""
+        """Return the seconds for which a number of messages, sent at once, occupy the up-link; later messages wait."""
         ...
 
 
@@ -61,9 +61,9 @@ class Conditions(Protocol):
     """The fate of messages, and the presence of nodes. Pure functions: equal calls return equal results."""
 
     def presences(self, node: int) -> Iterator[Presence]:
-        """Yield when a node comes and goes, in the order of time, maybe without end.
+        """Yield the changes of a node's presence in the order of time, possibly without end.
 
-        It is there from the start, unless it goes at time 0.
+        A node is present from the start, unless it leaves at time 0.
         """
         ...
 
@@ -77,7 +77,7 @@ class Conditions(Protocol):
         Args:
             edge: the directed edge that it is sent over.
             round: its sender's round.
-            sequence: messages sent over the edge before.
+            sequence: number of messages sent over the edge before.
             time: when it is sent.
         """
         ...

@@ -1,7 +1,7 @@
 """Events of a network over virtual time, in order.
 
 A timeline yields them; an engine computes every ``Work`` and ``Read`` and discards the messages that ``Drop`` names.
-The order in which they are yielded is one in which they can be computed: what an event needs lies before it.
+It yields them in an order in which they can be computed: whatever an event needs comes before it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Count = Annotated[int, Field(strict=True, ge=0, lt=2**62)]
 """A number of rounds, messages, nodes or edges, or the place of one among them."""
 
 Why = Literal["lost", "absent", "outdated", "duplicate"]
-"""Reasons why no node takes in a message: it was lost; its receiver was away when it came; a newer one had come; it had
-come before (then only the copy is dropped)."""
+"""Reasons why no node reads a message: it was lost; its receiver was away when it arrived; a newer one had arrived; it
+had arrived before (then only the copy is dropped)."""
 
 
 class Work(NamedTuple):
-    """A node has taken the local steps of a round and sends.
+    """A node has finished the local steps of a round and sends its messages.
 
     Attributes:
-        time: when, in seconds.
-        node: which one.
-        round: its own round, from 0.
-        began: when it began.
-        renew: whether it has left out rounds, so that its curvature is to be estimated anew.
-        sends: the messages that leave: directed edge, and messages sent over it before.
+        time: the time, in seconds.
+        node: the node's index.
+        round: the node's own round, from 0.
+        began: the time at which the local steps began.
+        renew: whether the node has skipped rounds, so that its curvature must be estimated anew.
+        sends: the outgoing messages: directed edge, and number of messages sent over it before.
     """
 
     time: Time
@@ -43,13 +43,13 @@ class Work(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A message that a node takes in.
+    """A message that a node reads.
 
     Attributes:
-        edge: the directed edge that it came over.
-        sequence: messages sent over that edge before it.
-        round: its sender's round.
-        age: rounds that its receiver has ended since it was sent.
+        edge: the message's directed edge.
+        sequence: number of messages sent over that edge before.
+        round: the sender's round.
+        age: number of rounds that the receiver has ended since the message was sent.
     """
 
     edge: Count
@@ -59,13 +59,13 @@ class Taken(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A node takes in what has come, which ends its round; one that leaves while it waits takes in nothing.
+    """A node reads the messages that have arrived, which ends its round. If it leaves while it waits, it reads none.
 
     Attributes:
-        time: when, in seconds.
-        node: which one.
+        time: the time, in seconds.
+        node: the node's index.
         round: the round that ends.
-        taken: the messages, at most one of each edge, by ascending edge.
+        taken: the messages, at most one per edge, in ascending order of edges.
     """
 
     time: Time
@@ -75,7 +75,7 @@ class Read(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A message that no node takes in."""
+    """A message that no node reads."""
 
     time: Time
     edge: Count
@@ -84,14 +84,14 @@ class Drop(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A node leaves (at 0: it is not there yet), returns, or leaves rounds out to be where its neighbors are.
+    """A node leaves (at time 0: has not joined yet), returns, or skips rounds to catch up with its neighbors.
 
     Attributes:
-        time: when, in seconds.
-        node: which one.
-        what: which of these.
-        round: the round that it is in, or goes to.
-        began: when it began the local steps that it leaves unfinished, if it does.
+        time: the time, in seconds.
+        node: the node's index.
+        what: the kind of the change.
+        round: the round that the node is in or goes to.
+        began: the time at which it began local steps that it leaves unfinished; None if there are none.
     """
 
     time: Time
@@ -108,15 +108,15 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Return an event as JSON takes it."""
+    """Return an event as a JSON object."""
     return {"event": type(event).__name__.lower(), **event._asdict()}
 
 
 def from_json(values: Any) -> Event:
-    """Return the event that ``to_json`` gave.
+    """Return the event of a JSON object that ``to_json`` made.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not an event.
     """
     if not isinstance(values, Mapping):
         raise ValueError("not an event")
@@ -134,13 +134,13 @@ def from_json(values: Any) -> Event:
 
 
 class TimedMessage(NamedTuple):
-    """A message that is on its way or has come.
+    """A message in flight, or one that has arrived.
 
     Attributes:
-        sequence: messages sent over its edge before.
-        round: its sender's round.
-        reads: rounds that its receiver had ended when it was sent.
-        answers: the newest message that its sender had taken in from its receiver; -1: none.
+        sequence: number of messages sent over its edge before.
+        round: the sender's round.
+        reads: number of rounds that the receiver had ended when the message was sent.
+        answers: the newest message that the sender had read from the receiver; -1: none.
     """
 
     sequence: int

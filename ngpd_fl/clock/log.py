@@ -1,4 +1,4 @@
-"""Events in a file, one a line as JSON, and a run replayed from it."""
+"""Event log: one JSON line per event, and the replay of a run from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_round(file: IO[str], events: Iterable[Event]) -> None:
 
 
 def keep_rounds(path: Path, rounds: int) -> None:
-    """Drop what a log holds after so many rounds."""
+    """Cut a log off after a number of rounds."""
     with path.open("r+b") as file:
         while rounds and (line := file.readline()):
             rounds -= line.strip() == json.dumps(_ROUND).encode()

@@ -1,4 +1,4 @@
-"""Three ways to run a round: when a node stops waiting for messages and reads."""
+"""Timelines of the three values of ``training.mode``: they differ in when a node stops waiting and reads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from topologies import Topology
 
 
 class Synchronous(Timeline):
-    """A barrier for all: every node reads once all have sent and no message is on its way.
+    """A barrier for all nodes: each reads once all have sent and no message is in flight.
 
-    The network's time is that of its slowest node and its slowest message. A node that leaves is waited for no longer,
-    and one that returns takes part from the next round on.
+    A round takes as long as its slowest node and its slowest message. No node waits for one that has left. A node that
+    returns takes part from the next round on.
     """
 
     def _has_sent(self, node: int) -> None:
@@ -50,11 +50,11 @@ class Synchronous(Timeline):
 
 
 class NeighborSynchronous(Timeline):
-    """A node waits for its own neighbors: it reads once their messages of its round have come or are known to be lost.
+    """A node waits for its neighbors: it reads once their messages of its round have arrived or are known to be lost.
 
-    It does not wait for a neighbor that is away, nor, with ``timeout``, for longer than that: then it reads without.
-    A node whose neighbors have gone on without it takes in their newest messages and leaves out the rounds that it has
-    missed. Where no node is away and the timeout suffices, every node reads the messages that it reads synchronously.
+    It does not wait for a neighbor that is away, nor longer than ``timeout``: then it reads without the missing
+    messages. A node whose neighbors went on without it reads their newest messages and skips the rounds that it missed.
+    If no node is away and the timeout suffices, every node reads the same messages as in synchronous mode.
     """
 
     keeps_all: ClassVar[bool] = True
@@ -67,9 +67,9 @@ class NeighborSynchronous(Timeline):
         conditions: Conditions,
         timeout: float | None = None,
     ) -> None:
-        """Let every node that is there begin at time 0; see ``Timeline``.
+        """Start every node that is present at time 0; see ``Timeline``.
 
-        ``timeout`` is the longest wait in seconds. By default a node waits as long as it takes.
+        ``timeout`` is the longest wait in seconds. Defaults to no limit.
         """
         self._timeout = timeout
         self._heard = [-1] * (2 * len(topology.edges))  # the newest round whose message has come or is known to be lost
@@ -106,10 +106,10 @@ class NeighborSynchronous(Timeline):
         self._let_read(node)
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
-        """Return the message of the round, or the newest before it; the newest of all if the sender gave up waiting.
+        """Return the message of the round, or the newest before it; the newest of all if the sender timed out.
 
-        Without giving up, a sender is at most one message ahead. One that it wrote after it had taken in our message of
-        this round is left for later: headers report earlier messages only.
+        Without a timeout, a sender is at most one message ahead. A message that it wrote after reading this
+        node's message of the round is left for later, since headers report earlier messages only.
         """
         messages = self._arrived[edge]
         usable = [message for message in messages if message.round <= round]
@@ -120,7 +120,7 @@ class NeighborSynchronous(Timeline):
         return usable[-1] if usable else None
 
     def _begin_next(self, node: int, round: int) -> None:
-        """Let a node begin a round, if there is one left."""
+        """Begin a node's next round, if any is left."""
         round = min(round, self._rounds)
         self._progress += round - self._own_round[node]
         self.round = self._progress // len(self._doing)
@@ -131,14 +131,14 @@ class NeighborSynchronous(Timeline):
             self._see_whether_it_is_over()
 
     def _see_whether_it_is_over(self) -> None:
-        """It is over once everyone has done all rounds, or is away for good."""
+        """Set ``is_over`` if every node has done all rounds or is away for good."""
         self.is_over = all(
             round == self._rounds or (doing == Doing.AWAY and is_final)
             for round, doing, is_final in zip(self._own_round, self._doing, self._is_final, strict=True)
         )
 
     def _look(self, node: int) -> None:
-        """Let a node read if it waits for nothing more."""
+        """Let a node read if it waits for no more messages."""
         if self._doing[node] == Doing.WAITING:
             round = self._own_round[node]
             edges = [reverse(edge) for edge in self._edges_of(node, round)]
@@ -146,7 +146,7 @@ class NeighborSynchronous(Timeline):
                 self._let_read(node)
 
     def _may_still_come(self, edge: int) -> bool:
-        """Return whether a message may come over an edge: its sender is at it, or one is on its way."""
+        """Return whether a message may still arrive over an edge: its sender is in a round, or one is in flight."""
         if self._doing[self._receiver[reverse(edge)]] in (Doing.WORKING, Doing.WAITING):
             return True
         return any((edge, sequence) in self._flying for sequence in range(self._taken[edge] + 1, self._sent[edge]))
@@ -155,9 +155,9 @@ class NeighborSynchronous(Timeline):
 
 
 class Asynchronous(Timeline):
-    """No node waits: each reads what has come as soon as it has sent, and of each neighbor the newest message only.
+    """No node waits: right after sending, each reads the newest message that has arrived from each neighbor.
 
-    The network's round is over when its nodes have done N rounds together, whichever did them: fast nodes do more.
+    A round of the network is N rounds of its nodes in total: fast nodes do more of them.
     """
 
     def _has_sent(self, node: int) -> None:
@@ -184,7 +184,7 @@ MODES: dict[str, type[Timeline]] = {
     "neighbor-synchronous": NeighborSynchronous,
     "asynchronous": Asynchronous,
 }
-"""By their names in the configuration."""
+"""The timelines by the value of ``training.mode``."""
 
 
 def make_timeline(

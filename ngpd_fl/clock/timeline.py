@@ -1,8 +1,8 @@
 """The virtual clock: computing, sending and reading of nodes over time, as a sequence of events.
 
-Nothing is computed here: times follow from the costs and the conditions alone, and the same ones give the same events.
-What happens at one time happens in the order: who is there, finish and send, deliver, give up waiting, read; among
-equals by node or edge. So identical devices without delays do in every mode what a synchronous network does.
+No parameters are computed here. Times follow from the costs and the conditions alone: equal ones give equal events.
+Events at the same time have a fixed order: presence, finish and send, delivery, timeout, read; then by node or edge.
+So identical devices without delays behave in every mode like a synchronous network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from topologies import Topology
 
 
 class _Kind(IntEnum):
-    """Kinds of what is due, in the order in which it is done at one time."""
+    """Kinds of due events, in their order at the same time."""
 
     ABSENT = 0
     PRESENCE = 1
@@ -42,12 +42,12 @@ class Doing(StrEnum):
 
 
 class Timeline(ABC):
-    """Events of a network over time; its modes differ in when a node reads.
+    """Events of a network over time. Subclasses, one per mode, decide when a node reads.
 
-    A node computes the local steps of its round, sends, waits as its mode demands, reads, and begins the next round.
+    A node runs the local steps of its round, sends, waits as the mode demands, reads, and begins the next round.
 
     Attributes:
-        keeps_all: whether a message that came is kept when a newer one comes, until its receiver reads.
+        keeps_all: whether an unread message is kept when a newer one arrives over the same edge.
         now: the time of the last event, in seconds.
         round: rounds that the network has done: N reads each, or as its mode defines.
         is_over: whether nothing will happen any more.
@@ -56,10 +56,10 @@ class Timeline(ABC):
     keeps_all: ClassVar[bool] = False
 
     def __init__(self, topology: Topology, rounds: int, costs: Costs, conditions: Conditions) -> None:
-        """Let every node that is there begin at time 0.
+        """Start every node that is present at time 0.
 
         Args:
-            topology: the graph and its schedule; a node in its round r has the graph of round r.
+            topology: the graph and its schedule; a node in its own round r uses the graph of round r.
             rounds: rounds to do.
             costs: durations of computing and sending.
             conditions: the fate of messages, the presence of nodes.
@@ -102,7 +102,7 @@ class Timeline(ABC):
                 self._begin(node, 0)
 
     def advance(self) -> Iterator[Event]:
-        """Yield what happens until the network has done one round more, or all is over."""
+        """Yield the events up to the end of the network's next round, or of the run."""
         goal = self.round + 1
         while self._due and self.round < goal and not self.is_over:
             self.now, kind, first, second, third = heappop(self._due)
@@ -120,41 +120,41 @@ class Timeline(ABC):
                 self._give_up(first)
         self.is_over = self.is_over or not self._due
 
-    # When a node reads.
+    # Hooks for the modes, which decide when a node reads.
 
     @abstractmethod
     def _has_sent(self, node: int) -> None:
-        """A node has finished its local steps and sent."""
+        """Act when a node has finished its local steps and sent."""
 
     @abstractmethod
     def _has_come(self, edge: int, message: TimedMessage) -> None:
-        """A message has come over an edge, or should have: now it is known to be lost."""
+        """Act when a message arrives over an edge, or when it would have and is known to be lost."""
 
     @abstractmethod
     def _has_left(self, node: int) -> None:
-        """A node that was there is gone."""
+        """Act when a node leaves."""
 
     @abstractmethod
     def _is_back(self, node: int) -> None:
-        """A node that was gone is there."""
+        """Act when a node returns."""
 
     @abstractmethod
     def _has_read(self, node: int, newest: int) -> Iterator[Event]:
-        """A node has taken in what had come, the newest from round ``newest`` (-1: nothing had)."""
+        """Act when a node has read; its newest message is of round ``newest`` (-1: it read none)."""
 
     def _give_up(self, node: int) -> None:
         """End the wait of a node."""
         raise AssertionError("only a node that waits gives up")
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
-        """Return which of the messages that came over an edge is taken in at the end of ``round``: the newest."""
+        """Return the message to read of those that arrived over an edge, at the end of ``round``: the newest."""
         messages = self._arrived[edge]
         return messages[-1] if messages else None
 
-    # For the modes.
+    # Actions for the modes.
 
     def _begin(self, node: int, round: int) -> None:
-        """Let a node begin a round."""
+        """Begin a round of a node."""
         self._own_round[node] = round
         self._turn[node] += 1
         self._now_is(node, Doing.WORKING)

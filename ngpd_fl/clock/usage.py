@@ -11,7 +11,7 @@ from ngpd_fl.clock.events import Drop, Event, Notice, Read, Work
 
 
 class Usage:
-    """Adds up events.
+    """Totals over the events so far.
 
     Attributes:
         seconds: the time of the last event.
@@ -20,10 +20,10 @@ class Usage:
         sending: seconds for which each node's up-link was occupied.
         away: seconds that each node was away before it last returned.
         rounds: rounds that each node has done.
-        messages: how many were sent by each node.
-        taken: messages that were taken in.
-        dropped: those that were not, and copies, by the reason.
-        ages: messages taken in by their age in rounds of their receiver.
+        messages: number of messages that each node has sent.
+        taken: number of messages that were read.
+        dropped: number of messages, and of copies, that were not read, by the reason.
+        ages: number of messages read, by their age in rounds of their receiver.
     """
 
     def __init__(self, num_nodes: int, costs: Costs, mode: str = "synchronous") -> None:
@@ -78,15 +78,15 @@ class Usage:
 
     @property
     def on_their_way(self) -> int:
-        """Messages that were sent and neither taken in nor dropped so far."""
+        """Number of messages in flight: sent, but neither read nor dropped."""
         return sum(self.messages) - self.taken - sum(self.dropped.values()) + self.dropped["duplicate"]
 
     def record(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:
-        """Return all of it as it is recorded.
+        """Return the totals as they are recorded.
 
         Lists are by node. ``joules`` is null where a node's power is not known. ``staleness`` counts the messages that
         were read, by their age in rounds of their receiver; ``messages_dropped`` the others, by the reason. Of those
-        read, ``messages_refused`` were refused by their receivers and the rest taken in.
+        read, ``messages_refused`` were refused by their receivers and the rest applied.
 
         Args:
             message_bytes: payload of one message, by field.

@@ -1,4 +1,4 @@
-"""The clock of a run: its events, what they have used, and their log."""
+"""The clock of a run: passes on its events round by round, and adds up their usage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ngpd_fl.clock.usage import Usage
 
 
 class VirtualClock:
-    """Passes events on round by round, and adds up what they use.
+    """Passes events on round by round, and adds up their usage.
 
     Attributes:
-        last_events: those of the last round; none before the first.
+        last_events: the events of the last round; empty before the first.
     """
 
     def __init__(self, events: Timeline | Replay, usage: Usage) -> None:
@@ -23,7 +23,7 @@ class VirtualClock:
 
         Args:
             events: the source of events.
-            usage: nothing so far.
+            usage: the totals, still zero.
         """
         self._events = events
         self._usage = usage

@@ -1,4 +1,4 @@
-"""The run's configuration: sections, the whole, its checks and its errors."""
+"""The configuration of a run: its sections, their combination, checks and errors."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

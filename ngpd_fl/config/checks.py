@@ -1,4 +1,4 @@
-"""Combinations of sections that cannot work, found before anything is computed."""
+"""Checks of combinations of sections, before anything is computed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RELIABLE = "synchronous, or neighbor-synchronous without training.timeout_secon
 
 
 def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig) -> None:
-    """Raise ``InputError`` with one line where the network or the training is not what the algorithm needs."""
+    """Raise ``InputError`` with one line if the network or the training does not meet the algorithm's needs."""
     if strategy.needs.reliable and network.message_loss > 0:
         raise InputError(f"network.message_loss: {strategy.title} needs every message to arrive; allowed: 0")
     if strategy.needs.reliable and (training.mode == "asynchronous" or training.timeout_seconds is not None):
@@ -34,7 +34,7 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
 def check_baseline(
     strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig, *, has_clock: bool
 ) -> None:
-    """Raise ``InputError`` with one line where a baseline is given what only peers have."""
+    """Raise ``InputError`` with one line if a baseline is combined with an option of decentralized runs."""
     if training.baseline is None:
         return
     if strategy.name not in BASELINE_STEPS:
@@ -73,7 +73,7 @@ def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
 
 
 def check_division(data: DataConfig, partition: PartitionConfig) -> None:
-    """Raise ``InputError`` with one line where data are at their nodes and are to be divided, or the reverse."""
+    """Raise ``InputError`` with one line if node folders are to be partitioned, or another data set is not."""
     apart = data.dataset == NODE_FOLDERS
     if apart and partition.name != "given":
         raise InputError(

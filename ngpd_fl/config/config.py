@@ -53,7 +53,7 @@ class Config(SeedConfig):
     """Everything that determines a run.
 
     ``partition``, ``topology``, ``strategy`` and ``model`` may be given by name (``"ngpd"``), as a mapping, or as the
-    options object itself. A mapping without a ``name`` is about the default one. A ``topology`` may also be any
+    options object itself. A mapping without a ``name`` gives options of the default one. A ``topology`` may also be any
     connected, undirected networkx graph.
     """
 
@@ -141,15 +141,15 @@ class Config(SeedConfig):
 
     @property
     def has_clock(self) -> bool:
-        """Whether the run goes by the virtual clock: nodes do not keep step, or devices or faults are described."""
+        """Whether the run uses the virtual clock: its mode is not synchronous, or devices or faults are configured."""
         described = self.devices != DevicesConfig() or self.faults != FaultsConfig()
         return self.training.mode != "synchronous" or described
 
     @classmethod
     def load(cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
-        """Read a TOML file and put ``overrides`` by dotted keys (``data.dataset``) over it.
+        """Read a TOML file and apply ``overrides`` by dotted keys (``data.dataset``).
 
-        Without a file, the rest are the defaults.
+        Without a file, all other keys have their defaults.
 
         The order of the overrides does not matter: whole sections come first, then names, since a new name clears its
         section.

@@ -1,4 +1,4 @@
-"""Faults of a run, as they are configured. Times are seconds of the virtual clock."""
+"""Configuration of faults. Times are seconds of the virtual clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Node = Annotated[int, Field(ge=0)]
 
 
 class Spell(Section):
-    """From ``at_s`` until just before ``until_s``."""
+    """A period of time: from ``at_s`` until just before ``until_s``."""
 
     at_s: float = Field(0.0, ge=0, description="when it begins")
     until_s: float | None = Field(None, description="when it is over; unset: never")
@@ -24,25 +24,25 @@ class Spell(Section):
         return self
 
     def covers(self, time: float) -> bool:
-        """Return whether ``time`` lies in it."""
+        """Return whether the period includes ``time``."""
         return self.at_s <= time and (self.until_s is None or time < self.until_s)
 
 
 class Leave(Spell):
-    """A node is away; from time 0 on: it joins at ``until_s``."""
+    """A node is away in the period. If that begins at time 0, the node joins at ``until_s``."""
 
     node: Node = Field(description="number or label of the node")
 
 
 class Slow(Spell):
-    """A node's local steps that begin then take longer."""
+    """A node is slowed down: local steps that begin in the period take longer."""
 
     node: Node = Field(description="number or label of the node")
     factor: float = Field(gt=0, description="on the time that they take")
 
 
 class Cut(Spell):
-    """Messages that are sent then over some edges are lost."""
+    """Edges are cut: messages that are sent over them in the period are lost."""
 
     edges: tuple[tuple[Node, Node], ...] = Field((), description="these edges, both ways")
     groups: tuple[tuple[Node, ...], ...] = Field(
@@ -60,7 +60,7 @@ class Cut(Spell):
 
 
 class Corrupt(Spell):
-    """A node sends corrupt messages, which receivers can tell."""
+    """A node sends corrupt messages, which receivers can recognize."""
 
     node: Node = Field(description="number or label of the node")
     kind: Literal["nan", "shape", "huge"] = Field(description="not a number, arrays of another shape, or huge numbers")

@@ -1,4 +1,4 @@
-"""Objects by import path: ``package.module:factory``."""
+"""Import of objects by path: ``package.module:factory``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Algorithms, topologies, data sets and models of other installed packages, which register them by entry points.
 
-The groups are ``ngpd_fl.strategies``, ``ngpd_fl.topologies``, ``ngpd_fl.datasets`` and ``ngpd_fl.models``. What has a
-name of ours is never replaced. A package is imported when its name is used, or when everything is listed.
+The groups are ``ngpd_fl.strategies``, ``ngpd_fl.topologies``, ``ngpd_fl.datasets`` and ``ngpd_fl.models``. Built-in
+names are never replaced. A package is imported when its name is used, or when everything is listed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def installed(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def names(kind: Kind, ours: Iterable[str]) -> list[str]:
-    """Return our own names and those of installed parts."""
+    """Return the built-in names and those of installed parts."""
     return list(dict.fromkeys([*ours, *installed(kind)]))
 
 

@@ -1,4 +1,4 @@
-"""Labels of nodes in the configuration, turned into their numbers."""
+"""Conversion of node labels in the configuration to node numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NODES = ("node", "edges", "groups")
 
 
 def by_number(section: str, values: Any, topology: TopologyOptions) -> Any:
-    """Return the values of the section ``devices`` or ``faults`` with numbers in the place of labels.
+    """Return the values of the section ``devices`` or ``faults`` with numbers in place of labels.
 
     A text is a label or, failing that, a number. Other errors are left to the validation of the section.
 

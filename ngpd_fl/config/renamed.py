@@ -1,6 +1,6 @@
-"""Keys, values and flags that earlier versions called otherwise, in one table.
+"""Renamed keys, values and flags of earlier versions, in one table.
 
-A user who gives an old name reads the new one. A record that holds it is read as if it held the new one.
+An old name in user input is an error that gives the new one. An old name in a record is read as the new one.
 """
 
 from __future__ import annotations

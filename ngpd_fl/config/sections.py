@@ -42,7 +42,7 @@ MODELS = {
 """Name of a network -> its builder, imported where it is used. A new one is a file in ``models`` and a line here."""
 
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
-"""The sections that a ``name`` rules, and which one is meant where none is given."""
+"""The sections with a ``name``, and its default."""
 
 LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
 """Names of the losses."""
@@ -55,7 +55,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values do not change afterwards."""
+    """Base of every section: unknown keys are errors, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -67,7 +67,7 @@ class SeedConfig(Section):
 
 
 class DataConfig(Section):
-    """The data set, its folder, its minibatches and what is set aside."""
+    """Data set, its folder, validation images, minibatches, placement on the graph, augmentation and feature skew."""
 
     dataset: str = Field(
         "digits",

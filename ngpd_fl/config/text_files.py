@@ -1,7 +1,7 @@
-"""Reading of TOML, JSON and lines of JSON, none of which is trusted.
+"""Reading of untrusted TOML, JSON and JSON Lines.
 
 Files may come from another machine or another person. So their size, the depth of nested values and the length of
-whole numbers are bounded. Whatever is wrong is an ``InputError`` that names the file.
+integers are bounded. Every error is an ``InputError`` that names the file.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def expanded(path: Path) -> Path:
 
 
 def require_file(path: Path) -> None:
-    """Raise ``InputError`` for what is no regular file: a device or a pipe could be read for ever."""
+    """Raise ``InputError`` unless the path is a regular file: reading a device or a pipe might never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path}: is not a file")

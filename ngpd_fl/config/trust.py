@@ -1,4 +1,4 @@
-"""Trust in the code that a recorded configuration names, without which it does not run."""
+"""Trust in code that a recorded configuration names: untrusted code does not run."""
 
 from __future__ import annotations
 

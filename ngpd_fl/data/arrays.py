@@ -1,4 +1,4 @@
-"""Arrays that a user gives: checked, and turned into tensors of our own."""
+"""Validation of a user's arrays, and their conversion into tensors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def split_of(name: str, inputs: Any, labels: Any) -> Split:
     Floating-point numbers keep their type, so that nothing is lost before they are standardized.
 
     Args:
-        name: of the split; the arrays go by ``NAME_inputs`` and ``NAME_labels``.
+        name: the split's name; errors call the arrays ``NAME_inputs`` and ``NAME_labels``.
         inputs: a tensor or a NumPy array ``[M, ...]``.
         labels: likewise, integers ``[M]`` from 0 or floating-point targets ``[M]`` or ``[M, T]``.
 

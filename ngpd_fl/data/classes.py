@@ -1,4 +1,4 @@
-"""Labels of classes: integers from 0, each of which should occur."""
+"""Class labels: integers from 0, each of which should occur."""
 
 from __future__ import annotations
 

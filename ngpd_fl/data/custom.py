@@ -1,4 +1,4 @@
-"""A user's own data set: a function of theirs, named by its import path, returns its arrays."""
+"""A user's own data set: the arrays that a function, named by its import path, returns."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A data set: images and labels in three splits, once in memory; nodes hold indices into ``train``.
+"""A data set: images and labels in three splits, stored once in memory; nodes hold indices into ``train``.
 
-"Images" stands for examples of any shape.
+"Images" means examples of any shape.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``dataset.toml``: the description that all nodes share of data that lie at each of them."""
+"""``dataset.toml``: the description of node folders that all nodes share."""
 
 from __future__ import annotations
 

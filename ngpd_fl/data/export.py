@@ -19,7 +19,7 @@ from ngpd_fl.records.files import written_whole
 
 
 def export_nodes(config: Config, path: Path) -> int:
-    """Write what each node of a run learns from, the test images for all, and what all must know alike.
+    """Write the training images of each node of a run, the common test images, and the shared ``dataset.toml``.
 
     A run on the folders takes the same steps as one on the data set if it holds out no validation images again
     (``data.validation_fraction = 0``): those that ``config`` keeps apart are not written.

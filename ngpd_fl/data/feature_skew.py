@@ -1,11 +1,10 @@
-"""Feature skew: nodes whose images look different, as from cameras that hang askew or are noisy.
+"""Feature skew: images rotated and made noisy by a different amount at each node, like those of different cameras.
 
-Node 0 keeps its images; from there to the last node the angle and the noise grow evenly. An image lies on one node and
-looks the same each time it is read, so the training images are changed once, before the run, rather than in each step.
+Node 0 keeps its images; angle and noise grow linearly up to the last node. An image belongs to one node and never
+changes during a run, so the training images are transformed once, before the run.
 
-Only what nodes learn from is changed. They are all evaluated on the images of ``evaluation.split`` as these are, and
-where evaluation tells of a node's "own distribution", that is the distribution of its labels, not of its angle or
-noise.
+Only training images are transformed. Evaluation uses the unchanged images of ``evaluation.split``. A node's "own
+distribution" in evaluation is that of its labels, without its angle and noise.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ AT_ONCE = 1024
 def skew_features(
     split: Split, parts: Sequence[NDArray[np.int64]], *, rotation: float, noise: float, seed: int
 ) -> Split:
-    """Return the training images as the nodes that hold them see them.
+    """Return the training images, transformed for the nodes that hold them.
 
     Args:
         split: the training images, in the engine's dtype and on its device; they are not changed.
         parts: per node, the indices of its images; no image lies on two nodes.
-        rotation: degrees by which the last node's images are turned counter-clockwise; node i's by i / (N - 1) of it.
+        rotation: angle of the last node's images, in degrees counter-clockwise; node i's is i / (N - 1) of it.
         noise: standard deviation of the Gaussian noise on the last node's inputs; on node i's i / (N - 1) of it. It is
             keyed by (seed, node, image).
         seed: the run's seed.
@@ -59,7 +58,7 @@ def skew_features(
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Return images ``[M, C, H, W]`` turned counter-clockwise about their middle; what comes from outside is 0.
+    """Return images ``[M, C, H, W]`` rotated counter-clockwise about their center; pixels from outside are 0.
 
     Values between pixels are interpolated bilinearly. Quarter turns move pixels and compute nothing (where height and
     width differ: half turns).

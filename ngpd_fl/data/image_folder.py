@@ -1,4 +1,4 @@
-"""A folder of images: ``train/CLASS/*`` and ``test/CLASS/*``, any size; ``picture`` says how each is read."""
+"""Image folders: ``train/CLASS/*`` and ``test/CLASS/*``, images of any size; ``picture`` decodes each."""
 
 from __future__ import annotations
 

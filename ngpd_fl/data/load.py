@@ -1,4 +1,4 @@
-"""From the configuration to a data set in memory."""
+"""Loading of the data set that the configuration names, with its splits and normalization."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def load_dataset(
     """Read the data set that ``config`` names.
 
     Args:
-        config: which data set, where, and how much is kept apart for validation.
-        seed: keys which training images are kept apart. Training images and test images do not depend on it.
+        config: the data set, its folder, and the share of validation images.
+        seed: keys the choice of the validation images. It does not affect the test images.
         trained_on: the data set of the models that are to be evaluated on this one, where targets are real-valued: what
             its training examples say of unit, bins and scale holds here as well. None: this one's own do.
         dtype: what inputs and targets are rounded to once they are scaled; see ``normalized``.
 
     Raises:
-        InputError: the data are not there or cannot be read; the message says where they were looked for. Or
-            ``config`` wants something of images that the inputs do not allow, or the data sets do not fit each other.
+        InputError: the data are missing or cannot be read; the message names the place. Or ``config`` asks for an
+            image operation that the inputs do not allow, or the two data sets do not match.
     """
     raw = read_raw(config)
     check_shape(config, tuple(raw.train.inputs.shape[1:]))
@@ -69,14 +69,14 @@ def load_dataset(
 
 
 def read_raw(config: DataConfig) -> RawDataset:
-    """Return the data set as it lies on disk; ``load_dataset`` says what this raises."""
+    """Return the data set as stored on disk. Raises the errors of ``load_dataset``."""
     reader = DATASETS.get(config.dataset)
     raw: RawDataset = (read_custom if reader is None else resolve_name(reader))(config)
     return raw
 
 
 def refuse(config: DataConfig) -> RawDataset:
-    """Raise ``InputError``: data that lie at their nodes are read by ``read_node_folders``."""
+    """Raise ``InputError``: only ``read_node_folders`` reads the nodes' own folders."""
     raise InputError(f"data.dataset: {config.dataset} lies at its nodes; only a run of these nodes can read it")
 
 

@@ -1,8 +1,8 @@
-"""Data that lie at their nodes: ``node0/``, ``node1/``, ... below one folder, each read by its own process only.
+"""Node folders: the data of each node in ``node0/``, ``node1/``, ..., read only by the node's own process.
 
 A node's folder holds ``train`` and, if it has any, ``test``: a folder of images ``CLASS/*``, or a file ``.npz`` with
-the arrays ``inputs`` and ``labels``. ``dataset.toml`` beside the nodes' folders says what all must know alike. A
-``test`` that lies there as well is one for all models. docs/how-to/data.md shows it from the user's side.
+the arrays ``inputs`` and ``labels``. ``dataset.toml`` beside the nodes' folders describes what all nodes share. A
+``test`` beside it is for the models of all nodes. See docs/how-to/data.md.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     """Read the folders of some nodes.
 
-    Each node holds out its own validation images. Models are evaluated on a ``test`` for all where there is one and,
-    where     not, each on its node's own, or on its validation images if it has no own.
+    Each node holds out its own validation images. Models are evaluated on the common ``test`` if there is one.
+    Otherwise each is evaluated on its node's own ``test``, or on its validation images if it has none.
 
     Args:
         config: the run's configuration.
@@ -81,7 +81,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Pa
 
 
 class _Reader:
-    """Reads splits, and sees to it that they fit the description and each other."""
+    """Reads splits and checks that they match the description and each other."""
 
     def __init__(self, description: Description, image_size: int) -> None:
         self._description = description
@@ -90,7 +90,7 @@ class _Reader:
         self._pictures: dict[torch.dtype, Path] = {}
 
     def read(self, folder: Path, names: Sequence[str]) -> dict[str, Split]:
-        """Return those of the splits that ``folder`` holds, by name."""
+        """Return the splits in ``folder``, by name."""
         splits = dict(self._arrays(folder, names))
         pictured = [name for name in names if (folder / name).is_dir()]
         for name in pictured:

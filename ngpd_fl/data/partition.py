@@ -1,8 +1,8 @@
 """The partition: the training images of each node, drawn from one data set or read from the nodes' own folders.
 
 The partitions come from flwr-datasets, except "classes", "dirichlet-prior" and "dirichlet-uniform", which it does not
-have. All of them work on the labels in an order shuffled by the seed: flwr-datasets itself deals out the images of a
-class (or all, for IID) as they lie. In regression the labels are quantile bins of the targets.
+have. All of them work on the labels in an order shuffled by the seed, since flwr-datasets itself deals out the images
+of a class (or all, for IID) in the stored order. In regression the labels are quantile bins of the targets.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
 
     Args:
         config: the run's configuration.
-        hosted: the nodes of this process. Defaults to all nodes. Where data lie at their nodes, no other's are read.
+        hosted: the nodes of this process. Defaults to all nodes. With node folders, only theirs are read.
 
     Raises:
         InputError: the data cannot be read, or not partitioned in this way.

@@ -1,14 +1,14 @@
-"""One picture of a file, as numbers: what each of Pillow's modes becomes, and which are refused.
+"""Decoding of one image file: the array type for each of Pillow's modes, and the modes that are refused.
 
-The numbers are RGB, of the type that tells their depth, so that no picture loses any:
+Arrays are RGB. Their type keeps the full depth of the image:
 
 * uint8: at most 8 bits a channel, gray, palette, RGB or CMYK; 255 is white.
-* float32: gray of 9 to 16 bits without a sign, as a share of the largest value of the file's type (65535 for 16 bits).
-* float64: signed or 32-bit integers, and floating-point numbers, which have no white: as they are,
-  to a 24th bit of their range.
+* float32: unsigned gray of 9 to 16 bits, divided by the largest value of the file's type (65535 for 16 bits).
+* float64: signed or 32-bit integers, and floating-point numbers, which have no white: unchanged, to 24 bits of their
+  range.
 
-Pillow keeps 8 bits of colors of 16, and 32 of floating-point numbers of 64: such files are refused. So are
-files of several pictures, since nothing says which is meant; in a camera's MPO the others are previews of the first.
+Pillow cuts 16-bit colors to 8 bits, and 64-bit floating-point numbers to 32: such files are refused. So are files of
+several images, since it is unclear which one is meant. In a camera's MPO the others are previews of the first.
 """
 
 from __future__ import annotations

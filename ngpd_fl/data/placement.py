@@ -6,8 +6,9 @@ can be found. With d the total variation between two parts' label distributions 
     cost(s) = sum over the graph's edges (i, j) of d(s(i), s(j))                                                 (1)
 
 is a quadratic assignment problem (Koopmans and Beckmann, "Assignment problems and the location of economic
-activities", Econometrica 25, 1957). It is searched by the best exchange of two nodes' parts until none is better, from
-a few keyed random starts: a good placement, not surely the best. Exchanging the parts of i and j changes (1) by
+activities", Econometrica 25, 1957). Local search exchanges the best two nodes' parts until no exchange improves (1),
+from a few keyed random starts: the placement is good, not necessarily optimal. An exchange of the parts of i and j
+changes (1) by
 
     S_ij + S_ji - S_ii - S_jj + 2 A_ij B_ij,    S = A B,   B_ij = d(s(i), s(j)),   A the adjacency matrix           (2)
 """
@@ -26,7 +27,7 @@ _STARTS = 8
 """Searches from different starts; more hardly ever found anything better on 25 nodes."""
 
 _MANY = 200
-"""From so many nodes on, one search has to do."""
+"""Number of nodes from which on there is only one search."""
 
 
 def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, rng: np.random.Generator) -> list[int]:
@@ -35,7 +36,7 @@ def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, 
     Args:
         counts: images of each class in each part, int64 ``[N, C]``.
         edges: of the union graph, int64 ``[E, 2]``.
-        goal: what neighbors are to be: ``"alike"``, ``"different"`` or ``"random"``.
+        goal: relation of neighbors: ``"alike"``, ``"different"`` or ``"random"``.
         rng: draws the starts.
     """
     num_nodes = len(counts)

@@ -15,14 +15,14 @@ class BatchSampler:
 
     A node's images form an endless stream of epochs, each a permutation of them keyed by (seed, node, epoch), and step
     s reads the stream's positions s B to (s + 1) B - 1. So every image is used once per epoch, every batch has B
-    images (it may straddle epochs; a node with fewer than B images repeats them), and the order of calls is no matter.
+    images (it may straddle epochs; a node with fewer than B images repeats them), and the order of calls is irrelevant.
     """
 
     def __init__(self, parts: Sequence[NDArray[np.int64]], batch_size: int, seed: int) -> None:
         """Make a sampler of the images of each node.
 
         Args:
-            parts: per node, indices into the training images, int64 ``[M_i]``; M_i >= 1 for nodes that are asked for.
+            parts: per node, indices into the training images, int64 ``[M_i]``; M_i >= 1 for nodes that are sampled.
             batch_size: B, images per step.
             seed: the run's seed.
         """
@@ -40,19 +40,19 @@ class BatchSampler:
         return images
 
     def batch(self, nodes: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
-        """Return the images that each of ``nodes`` (n of them) reads in its one of ``steps``, int64 ``[n, B]``."""
+        """Return the images that ``nodes[i]`` reads in step ``steps[i]``, for n nodes, int64 ``[n, B]``."""
         images: NDArray[np.int64] = self.batches(nodes, steps, 1)[0]
         return images
 
     def batches(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> NDArray[np.int64]:
-        """Return what each of ``nodes`` reads in ``count`` steps from its one of ``firsts`` on, ``[count, n, B]``."""
+        """Return the images that ``nodes[i]`` reads in ``count`` steps from ``firsts[i]`` on, ``[count, n, B]``."""
         batches = np.empty((len(nodes), count, self._batch_size), dtype=np.int64)
         for stretch, node, first in zip(batches.reshape(len(nodes), -1), nodes, firsts, strict=True):
             self._fill(stretch, node, first)
         return batches.swapaxes(0, 1)
 
     def _fill(self, stretch: NDArray[np.int64], node: int, step: int) -> None:
-        """Fill in what a node's stream holds from where ``step`` begins."""
+        """Fill in the part of a node's stream that begins at ``step``."""
         size = len(self._parts[node])
         if not size:
             raise ValueError(f"node {node} needs an image")

@@ -1,6 +1,6 @@
-"""The data sets that scikit-learn brings along: handwritten digits and diabetes; nothing to download.
+"""Data sets bundled with scikit-learn: handwritten digits and diabetes. Nothing is downloaded.
 
-Neither has a test split of its own: every fifth example is in it, whatever the seed or the version of any library.
+Neither comes with a test split: every fifth example is in it, independent of the seed and of library versions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEST_EVERY = 5
 
 
 def read_table(file: str, delimiter: str | None = None) -> NDArray[np.float64]:
-    """Return a table of scikit-learn as ``load_digits`` and its like do, without the second that importing it takes."""
+    """Return a table of scikit-learn as ``load_digits`` does, without importing it, which takes a second."""
     package = find_spec("sklearn")
     assert package is not None and package.submodule_search_locations
     with gzip.open(Path(package.submodule_search_locations[0], "datasets", "data", file), "rt") as lines:

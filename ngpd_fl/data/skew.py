@@ -21,7 +21,7 @@ class Skew:
         total_variation: mean over nodes of 1/2 sum_c |p_i(c) - p(c)|, p_i the node's label distribution and p the
             pooled one; 0: all alike, below 1. Half of the distance with which Zhao et al., "Federated Learning with
             Non-IID Data", arXiv 1806.00582, explain the loss of accuracy.
-        jensen_shannon: H(p) - sum_i (M_i / M) H(p_i), in bits; 0: all alike, at most log2 C. The divergence of the
+        jensen_shannon: H(p) - sum_i (M_i / M) H(p_i), in bits; 0: all alike; at most log2 C. The divergence of the
             nodes' label distributions, generalized to N of them and weighted by their sizes
             M_i (Lin, "Divergence Measures Based on the Shannon
             Entropy", IEEE Trans. Information Theory 37, 1991), which is also the information that a label

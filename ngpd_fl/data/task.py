@@ -1,4 +1,4 @@
-"""The task of a data set: to tell classes apart, or to predict real values. It decides what is measured and how."""
+"""The task of a data set: classification or regression. It defines the groups of examples and the measures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Task(Protocol):
         ...
 
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return how good or bad each of B outputs is, float64 ``[B, S]``."""
+        """Return the scores of B outputs, float64 ``[B, S]``."""
         ...
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A file of tensors that are slow to make and cheap to keep; written as safetensors, so reading runs no code."""
+"""Cache file for tensors that are slow to make. Its format is safetensors, so reading runs no code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Tensors = dict[str, Tensor]
 def cached_tensors(
     paths: Sequence[Path], fingerprint: str, make: Callable[[], Tensors], fits: Callable[[Tensors], bool]
 ) -> Tensors:
-    """Return what ``make`` returns, from a file of an earlier call where there is one.
+    """Return the tensors that ``make`` returns, from the file of an earlier call if there is one.
 
     A file that is damaged or that was made from something else is replaced. Where no file can be written, the tensors
     are made each time.

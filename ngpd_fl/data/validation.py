@@ -1,4 +1,4 @@
-"""The validation split: some of the training images, kept apart to choose settings on."""
+"""The validation split: training images that are held out to choose settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision, imported late and with an error that helps where the installation is broken."""
+"""Lazy import of torchvision, with a helpful error if the installation is broken."""
 
 from __future__ import annotations
 

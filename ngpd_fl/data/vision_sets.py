@@ -21,8 +21,8 @@ class VisionSet:
     """Name and layout of one data set in torchvision.
 
     Attributes:
-        class_name: in ``torchvision.datasets``.
-        folder: the place of its files inside ``data_dir`` (torchvision's layout).
+        class_name: the class in ``torchvision.datasets``.
+        folder: the folder of its files inside ``data_dir`` (torchvision's layout).
         num_classes: C, the classes of the problem.
         mean: of the training images' pixels, scaled to [0, 1], in each channel, rounded to four digits: the numbers
             that are in common use for the set (and can be computed from its training images).

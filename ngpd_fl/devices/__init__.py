@@ -1,4 +1,4 @@
-"""Devices of the nodes: device classes, each node's own device, and its costs of computing and sending."""
+"""Simulated devices of the nodes: device classes, each node's device, and its costs of computing and sending."""
 
 from ngpd_fl.devices.cost import (
     compute_seconds,

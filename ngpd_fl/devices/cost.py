@@ -5,9 +5,9 @@
                receiver)
     energy     idle power x time + (computing - idle power) x time computing + sending power x time sending
 
-Messages that a node sends at one moment are equally long and share its up-link equally, so all leave it at the same
-moment, after ``uplink_seconds``; what the node sends later waits until then. A message also takes no less than the
-receiver's down-link needs for it alone: messages that reach one node from several do not slow each other down.
+Messages that a node sends at the same time have equal sizes and share its up-link equally, so all leave it at the same
+time, after ``uplink_seconds``. Later messages wait until then. A message also takes at least the time that the
+receiver's down-link needs for it alone: messages from several senders do not slow each other down.
 
 Sizes are bytes, rates kilobits (1000 bits) a second; ``link_seconds`` is the one place where they meet.
 """
@@ -21,12 +21,12 @@ _KFAC_DENSE, _KFAC_CONVOLUTIONAL = 9.8, 3.0
 
 
 def compute_seconds(device: Device, local_steps: int, relative_cost: float = 1.0) -> float:
-    """Return the seconds of some local steps.
+    """Return the seconds for a number of local steps.
 
     Args:
-        device: that computes them.
-        local_steps: how many.
-        relative_cost: of a step of the strategy over one of SGD.
+        device: the computing device.
+        local_steps: number of local steps.
+        relative_cost: time of a step of the strategy, relative to SGD.
     """
     return local_steps * device.step_seconds * relative_cost
 
@@ -37,12 +37,12 @@ def link_seconds(size_bytes: float, rate_kbit_s: float) -> float:
 
 
 def uplink_seconds(size_bytes: float, sender: Device, concurrent_sends: int = 1) -> float:
-    """Return the seconds for which equally long messages, sent at one moment, occupy their sender's up-link.
+    """Return the seconds for which messages of equal size, sent at the same time, occupy their sender's up-link.
 
     Args:
-        size_bytes: of one of them.
-        sender: whose up-link they share.
-        concurrent_sends: how many they are.
+        size_bytes: size of one message.
+        sender: the sending device.
+        concurrent_sends: number of messages.
     """
     return link_seconds(concurrent_sends * size_bytes, sender.up_kbit_s)
 
@@ -50,14 +50,14 @@ def uplink_seconds(size_bytes: float, sender: Device, concurrent_sends: int = 1)
 def transfer_seconds(
     size_bytes: float, sender: Device, receiver: Device, concurrent_sends: int = 1, jitter_seconds: float = 0.0
 ) -> float:
-    """Return the seconds from the moment when a message is sent until its last byte is there.
+    """Return the seconds from the sending of a message until its last byte arrives.
 
     Args:
-        size_bytes: of the message.
-        sender: whose up-link it shares with the others that are sent at that moment.
-        receiver: whose down-link it has for itself.
-        concurrent_sends: messages that the sender sends at that moment, this one included.
-        jitter_seconds: what ``devices.jitter_seconds`` has drawn for it.
+        size_bytes: size of the message.
+        sender: the sending device; its concurrent messages share the up-link.
+        receiver: the receiving device; the message has the down-link for itself.
+        concurrent_sends: number of messages that the sender sends at the same time, this one included.
+        jitter_seconds: the message's jitter, as drawn by ``devices.jitter_seconds``.
     """
     rate_kbit_s = min(sender.up_kbit_s / concurrent_sends, receiver.down_kbit_s)
     return sender.latency_s + receiver.latency_s + jitter_seconds + link_seconds(size_bytes, rate_kbit_s)
@@ -67,10 +67,10 @@ def joules(device: Device, elapsed_seconds: float, compute_seconds: float, send_
     """Return the energy that a device has taken; None where its power is not known.
 
     Args:
-        device: whose energy it is.
-        elapsed_seconds: all the time that it was on, computing included.
-        compute_seconds: the time that it computed.
-        send_seconds: the time that its up-link was occupied; it may compute meanwhile.
+        device: the device.
+        elapsed_seconds: the time for which it was on, computing included.
+        compute_seconds: the time for which it computed.
+        send_seconds: the time for which its up-link was occupied; it may compute meanwhile.
     """
     if device.compute_w is None:
         return None
@@ -79,7 +79,7 @@ def joules(device: Device, elapsed_seconds: float, compute_seconds: float, send_
 
 
 def relative_cost(config: Config) -> float:
-    """Return the time of a local step of the run's strategy over one of SGD: as configured, else as measured.
+    """Return the time of a local step of the run's strategy relative to SGD: as configured, else as measured.
 
     Figures and setting are in docs/how-to/devices.md: first-order methods add little to SGD; K-FAC's are
     of default settings.

@@ -1,4 +1,4 @@
-"""A kind of device as a table describes it, and the device of one node."""
+"""Device classes, which are rows of a table, and the device of one node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ngpd_fl.config import Section
 
 
 class Traits(Section):
-    """Traits that a class of devices and a node's own device have in common. Units are part of the names.
+    """Fields that a device class and a node's device have in common. Units are part of the names.
 
     Rates are in kilobits, 1000 bits, a second: 8 kbit/s carry 1000 bytes a second.
     """
@@ -53,7 +53,7 @@ class Traits(Section):
 
 
 class DeviceClass(Traits):
-    """A kind of device: a row of a table. How fast it is, is given in one of two ways."""
+    """A device class: a row of a table. Its speed is given by ``step_seconds`` or by ``step_factor``."""
 
     step_seconds: float | None = Field(None, gt=0, description="seconds of a local step of SGD on the run's network")
     step_factor: float | None = Field(
@@ -70,8 +70,8 @@ class DeviceClass(Traits):
         """Return a device of this class.
 
         Args:
-            name: of the class.
-            seconds_per_step: seconds of a local step of SGD on the reference device.
+            name: the name of the class.
+            seconds_per_step: duration of a local step of SGD on the reference device.
         """
         step_seconds = self.step_seconds or (self.step_factor or 1.0) * seconds_per_step
         traits = self.model_dump(exclude_defaults=True, exclude={"step_seconds", "step_factor"})
@@ -85,7 +85,7 @@ class Device(Traits):
     step_seconds: float = Field(gt=0, description="seconds of a local step of SGD on the run's network")
 
     def scaled(self, step_seconds: float, rate: float) -> Device:
-        """Return the same device with its step time and the rates of its links times these factors."""
+        """Return a copy with its step time and the rates of its links multiplied by these factors."""
         return self.model_copy(
             update={
                 "step_seconds": self.step_seconds * step_seconds,

@@ -1,4 +1,4 @@
-"""Random draws about devices: each node's own device, the jitter of each message, the times when a node is away.
+"""Random draws for devices: the device of each node, the jitter of each message, the times when a node is away.
 
 Every draw is keyed by (seed, purpose, node or edge, number), so that none depends on the order of events.
 """
@@ -18,10 +18,10 @@ from ngpd_fl.devices.table import SHIPPED, read_table
 
 
 def draw_devices(config: DevicesConfig, num_nodes: int, seed: int) -> list[Device]:
-    """Return the device of each node ``[N]``; node i's is the same in a network of any size.
+    """Return the device of each node ``[N]``; the device of node i does not depend on the size of the network.
 
     Raises:
-        InputError: the table cannot be read, or a class or node is not there.
+        InputError: the table cannot be read, or a class or node does not exist.
     """
     classes = read_table(SHIPPED)
     if config.table is not None:
@@ -55,7 +55,7 @@ def draw_devices(config: DevicesConfig, num_nodes: int, seed: int) -> list[Devic
 
 
 def _drawn(mix: Mapping[str, float], position: float) -> str:
-    """Return the name at ``position``, in [0, 1), of the names in alphabetical order, each as long as its share."""
+    """Return the name drawn by ``position``, in [0, 1): inversion of the shares in alphabetical order."""
     names = sorted(mix)
     ends = np.cumsum([mix[name] for name in names])
     return names[int(np.searchsorted(ends, position * ends[-1], side="right"))]
@@ -67,18 +67,18 @@ def jitter_seconds(sender: Device, receiver: Device, seed: int, edge: int, messa
     Args:
         sender: the sending device.
         receiver: the receiving device.
-        seed: the run's.
+        seed: the run's seed.
         edge: the directed edge.
-        message: how many were sent over the edge before.
+        message: number of messages sent over the edge before.
     """
     mean = sender.jitter_s + receiver.jitter_s
     return mean and float(generator(seed, Purpose.JITTER, edge, message).exponential(mean))
 
 
 def offline_spells(device: Device, node: int, seed: int) -> Iterator[tuple[float, float]]:
-    """Yield when a node is away, as (first second, end), without end; nothing where it is always online.
+    """Yield the offline periods (begin, end) of a node, endlessly; none if it is always online.
 
-    It is online at first. Spells online and offline take turns, with exponential lengths of the device's means.
+    A node starts online. Online and offline periods alternate; their lengths are exponential with the device's means.
     """
     if device.online_s == inf:
         return

@@ -20,7 +20,7 @@ class DeviceCosts:
         """Compute the constant costs.
 
         Args:
-            devices: each node's.
+            devices: the device of each node.
             topology: the graph.
             config: local steps of a round, their relative cost, and the seed of the draws of jitter.
             message_bytes: payload of a message.
@@ -45,24 +45,24 @@ class DeviceCosts:
         return self._seconds[node]
 
     def transfer(self, edge: int, sequence: int, parallel: int) -> float:
-        """Return the seconds that a message is on its way, its jitter included."""
+        """Return the seconds for which a message is in flight, its jitter included."""
         sender, receiver = (self._devices[node] for node in self._ends[edge])
         jitter = jitter_seconds(sender, receiver, self._seed, edge, sequence)
         return transfer_seconds(self._bytes, sender, receiver, parallel, jitter)
 
     def uplink(self, node: int, parallel: int) -> float:
-        """Return the seconds for which that many messages, sent at once, occupy a node's up-link."""
+        """Return the seconds for which ``parallel`` messages, sent at once, occupy a node's up-link."""
         return uplink_seconds(self._bytes, self._devices[node], parallel)
 
 
 class DeviceConditions(Loss):
-    """``Conditions`` under which messages are lost by the engines' draws, and devices are away as they are drawn."""
+    """``Conditions`` with the engines' draws of lost messages, and with devices that go offline at random."""
 
     def __init__(self, devices: Sequence[Device], topology: Topology, message_loss: float, seed: int) -> None:
         """Set the conditions.
 
         Args:
-            devices: each node's.
+            devices: the device of each node.
             topology: the graph and its schedule.
             message_loss: probability that a message is lost.
             seed: keys all draws.
@@ -72,7 +72,7 @@ class DeviceConditions(Loss):
         self._seed = seed
 
     def presences(self, node: int) -> Iterator[Presence]:
-        """Yield the node's spells offline and online."""
+        """Yield the starts and ends of the node's offline periods."""
         for begin, end in offline_spells(self._devices[node], node, self._seed):
             yield Presence(begin, False)
             yield Presence(end, True)

@@ -1,6 +1,6 @@
 """Device classes in files: TOML with a table of keys for each class, or CSV with a row for each.
 
-Of a CSV file the first row holds the keys, with ``name`` for the class; an empty cell is an unset key.
+The first row of a CSV file holds the keys, with ``name`` for the class. An empty cell is an unset key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faults: of messages on their way, of nodes that come and go, and of what nodes send."""
+"""Injected faults: lost and delayed messages, nodes that leave and return, corrupt and Byzantine nodes."""
 
 from ngpd_fl.faults.conditions import FaultyConditions, check_faults
 from ngpd_fl.faults.tampering import Tampering

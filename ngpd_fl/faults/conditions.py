@@ -1,4 +1,4 @@
-"""Faults as the virtual clock sees them: pure functions of the seed, the edge or node, and the number or the time."""
+"""Faults as conditions of the virtual clock: pure functions of the seed, the edge or node, and the number or time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from topologies import Topology
 
 
 class FaultyConditions:
-    """``Conditions`` with faults on top of others."""
+    """``Conditions`` that add the configured faults to other conditions."""
 
     def __init__(self, base: Conditions, config: FaultsConfig, topology: Topology, seed: int) -> None:
         """Add faults.
@@ -32,7 +32,7 @@ class FaultyConditions:
         self._cuts = [(cut, {edge for edge, pair in enumerate(edges) if _is_cut(cut, *pair)}) for cut in config.cut]
 
     def presences(self, node: int) -> Iterator[Presence]:
-        """Yield when a node comes and goes: it is away while the schedule or the other conditions say so."""
+        """Yield the changes of a node's presence: it is away while the schedule or the base conditions say so."""
         scheduled = sorted((leave.at_s, leave.until_s or inf) for leave in self._config.leave if leave.node == node)
         for begin, end in _union(merge(_spells(self._base.presences(node)), scheduled)):
             yield Presence(begin, False)
@@ -40,7 +40,7 @@ class FaultyConditions:
                 yield Presence(end, True)
 
     def slowdown(self, node: int, time: float) -> float:
-        """Return the product of all factors that hold then."""
+        """Return the product of all factors that apply at ``time``."""
         factor = self._base.slowdown(node, time)
         for slow in self._config.slow:
             if slow.node == node and slow.covers(time):
@@ -63,7 +63,7 @@ class FaultyConditions:
         return delays
 
     def _in_burst(self, edge: int, sequence: int) -> bool:
-        """Return whether a message is in a burst (Gilbert and Elliott's chain, which begins outside of one)."""
+        """Return whether a message is in a burst (the Gilbert-Elliott chain, which starts outside a burst)."""
         states = self._bursts[edge]
         while len(states) <= sequence:
             inside = bool(states) and states[-1]
@@ -72,13 +72,13 @@ class FaultyConditions:
         return states[sequence]
 
     def _draws(self, edge: int, sequence: int) -> tuple[float, ...]:
-        """Return three uniform and two exponential numbers, used or not: a key changes its own effect only."""
+        """Return three uniform and two exponential numbers, used or not: so each key changes its own effect only."""
         chance = generator(self._seed, Purpose.MESSAGE_FAULT, edge, sequence)
         return (*chance.random(3).tolist(), *chance.standard_exponential(2).tolist())
 
 
 def _is_cut(cut: Cut, low: int, high: int) -> bool:
-    """Return whether a cut is about the edge between two nodes."""
+    """Return whether a cut includes the edge between two nodes."""
     if cut.edges:
         return (low, high) in cut.edges or (high, low) in cut.edges
     group = {node: number for number, nodes in enumerate(cut.groups) for node in nodes}
@@ -86,14 +86,14 @@ def _is_cut(cut: Cut, low: int, high: int) -> bool:
 
 
 def _spells(presences: Iterator[Presence]) -> Iterator[tuple[float, float]]:
-    """Yield when a node is away, as (begin, end); ``inf`` where it does not return."""
+    """Yield the absences (begin, end) of a node; the end is ``inf`` if it does not return."""
     for leaving in presences:
         returning = next(presences, None)
         yield leaving.time, inf if returning is None else returning.time
 
 
 def _union(spells: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Yield spells, sorted by their begin, with those that overlap or touch joined."""
+    """Merge intervals, sorted by their begin, that overlap or touch."""
     first, last = -inf, -inf
     for begin, end in spells:
         if begin > last:
@@ -108,7 +108,7 @@ def _union(spells: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float
 
 
 def check_faults(config: FaultsConfig, topology: Topology) -> None:
-    """Raise ``InputError`` with one line where a schedule names a node or an edge that is not there."""
+    """Raise ``InputError`` with one line if a schedule names a node or an edge that does not exist."""
     for key, nodes in config.nodes().items():
         if nodes and max(nodes) >= topology.num_nodes:
             last = topology.num_nodes - 1

@@ -1,12 +1,12 @@
 """Tampering: nodes that corrupt the messages they send or are Byzantine, and receivers that refuse messages.
 
-    nan, shape    no number is one: a message that could not be read
-    huge          every number is 1e30
+    nan, shape    every value is nan, as in a message that cannot be read
+    huge          every value is 1e30
     sign-flip     y <- -scale y
     gaussian      y <- y + scale n, with n normal, the same for all neighbors
 
-A receiver refuses a message of which a part is no number, or has a norm above ``refuse_above`` times that of the same
-part of what the receiver itself has sent last.
+A receiver refuses a message if a field has a value that is not finite, or a norm above ``refuse_above`` times that of
+the same field of the receiver's own last message.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ngpd_fl.core.randomness import Purpose, generator
 from strategies.contract import Message
 
 _FILL = {"nan": float("nan"), "shape": float("nan"), "huge": 1e30}
-"""The numbers of a corrupt message; arrays of another shape hold nothing that could be read."""
+"""The values of a corrupt message by the kind of fault. Arrays of a wrong shape cannot be read, so they are nan."""
 
 
 class Tampering:
-    """Changes what nodes send and finds what is to be refused: pure functions, the same seed the same."""
+    """Changes outgoing messages, and decides which incoming ones are refused. Pure functions of the seed."""
 
     def __init__(self, config: FaultsConfig, seed: int, per_edge: Sequence[str]) -> None:
-        """Tamper as scheduled.
+        """Prepare the scheduled faults.
 
         Args:
             config: the schedules.
@@ -41,19 +41,19 @@ class Tampering:
         self._per_edge = per_edge
 
     def sent(self, message: Message, works: Sequence[Work]) -> Message:
-        """Return the messages of n nodes, every field ``[n, ...]``, as they go over the wire."""
+        """Return the messages of n nodes, every field ``[n, ...]``, as they are sent."""
         return self._changed(message, works, (*self._config.corrupt, *self._config.byzantine))
 
     def believed(self, message: Message, works: Sequence[Work]) -> Message:
-        """Return the messages that the nodes themselves go on with: Byzantine ones as sent, corrupt ones not."""
+        """Return the messages from which the senders' states go on: of Byzantine nodes as sent, of others unchanged."""
         return self._changed(message, works, self._config.byzantine)
 
     def accepted(self, inbox: Message, outbox: Message) -> Tensor:
         """Return which messages are not refused, bool ``[n, D]``.
 
         Args:
-            inbox: what has come, every field ``[n, D, ...]``.
-            outbox: what the receivers have sent last, fields for each neighbor ``[n, D, ...]``, others ``[n, ...]``.
+            inbox: the messages that arrived, every field ``[n, D, ...]``.
+            outbox: the receivers' own last messages: fields per edge ``[n, D, ...]``, others ``[n, ...]``.
         """
         verdicts = []
         for name, value in inbox._asdict().items():

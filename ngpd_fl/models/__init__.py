@@ -1,4 +1,4 @@
-"""Networks, what their outputs mean, and both as an objective on flat parameters."""
+"""Models: networks on flat parameters, likelihoods of their outputs, and the objective made of both."""
 
 from ngpd_fl.models.build import build_model
 from ngpd_fl.models.functional import FlatModel

@@ -1,4 +1,4 @@
-"""From the configuration to a network: built-in ones by name, a user's own by import path."""
+"""Construction of the network that the configuration names: built in, from torchvision, or by import path."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_model(
         num_classes: width of the output: classes, or targets where these are real-valued.
         seed: the run's seed.
         dtype: the parameters' type.
-        inputs: that it will get, ``[M, ...]``; some are tried. None: random numbers are, of shape ``input_shape``.
+        inputs: the training inputs, ``[M, ...]``, some of which are tried. None: random ones of ``input_shape`` are.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.

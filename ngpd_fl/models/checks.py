@@ -1,4 +1,4 @@
-"""Checks, before anything runs, that nodes with data of their own can train a network."""
+"""Checks before a run that a network can be trained in a decentralized way."""
 
 from __future__ import annotations
 

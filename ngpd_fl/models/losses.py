@@ -1,4 +1,4 @@
-"""From the configuration to what the outputs mean: built-in losses by name, a user's own by import path."""
+"""Construction of the likelihood, hence the loss, that the configuration names: built in, or by import path."""
 
 from __future__ import annotations
 

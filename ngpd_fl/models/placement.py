@@ -1,4 +1,4 @@
-"""The device and the number type that a run computes in."""
+"""The torch device and the dtype of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A start from saved parameters: a .safetensors file, be it of a run or of the user's own making."""
+"""Initial parameters from a .safetensors file, written by a run or by the user."""
 
 from __future__ import annotations
 

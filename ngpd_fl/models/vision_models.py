@@ -1,4 +1,4 @@
-"""torchvision's classification models, made fit for nodes with data of their own."""
+"""torchvision's classification models, adapted to decentralized training: GroupNorm, and no dropout."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.
 
 
 def _take_channels(module: nn.Module, channels: int) -> None:
-    """Give the first convolution so many input channels; its weights are those of the three, over and over."""
+    """Set the number of input channels of the first convolution; the weights of its three channels are repeated."""
     first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
     first.in_channels = channels
     first.weight = nn.Parameter(first.weight.detach()[:, torch.arange(channels) % first.weight.shape[1]])

@@ -1,4 +1,4 @@
-"""Training: the parts of a run, built from its configuration."""
+"""Training: a run's parts and engine, built from its configuration, the training loop, and its callbacks."""
 
 from ngpd_fl.training.engine import make_clock, make_engine
 from ngpd_fl.training.job import Job, build_strategy, compose

@@ -48,7 +48,7 @@ class ProgressReport(Callback):
 
 
 class EarlyStop(Callback):
-    """Ends a run between two rounds: at its target, or on an order from outside."""
+    """Ends a run between two rounds: when it reaches its target, or on request."""
 
     def __init__(self, condition: Callable[[], bool], status: str = "finished") -> None:
         """Check a condition before every round.

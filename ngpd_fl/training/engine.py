@@ -1,4 +1,4 @@
-"""Construction of a run's engine, including those of baselines, and of its virtual clock."""
+"""Factories of a run's engine and virtual clock. The engines themselves are in ``ngpd_fl.engines``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nodes of this process: an engine, the evaluation of its models, and the records of both."""
+"""The nodes of this process as the training loop sees them: engine, evaluation, records and checkpoints."""
 
 from __future__ import annotations
 

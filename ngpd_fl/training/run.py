@@ -1,4 +1,4 @@
-"""A run from its configuration to its records."""
+"""``run`` and ``resume``: a run in this process, from its configuration to its records."""
 
 from __future__ import annotations
 
