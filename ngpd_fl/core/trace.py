@@ -84,6 +84,11 @@ def refuse_trace() -> None:
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes the operations that run as lines of Python over numbered values."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing here is compiled, and torch would load its compiler to skip it, which takes seconds."""
+        return False
+
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._names: Any = WeakIdKeyDictionary()  # an intermediate result is freed as it is without a trace

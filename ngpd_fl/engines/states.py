@@ -170,6 +170,11 @@ class StateFunction:
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Finds the tensors that any operation takes, views included."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: nothing here is compiled, and torch would load its compiler to skip it, which takes seconds."""
+        return False
+
     def __init__(self, leaves: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.touched: set[int] = set()

@@ -26,7 +26,7 @@ CONFIG = Config(
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Call commands in a folder of their own; no pictures are drawn, which takes most time of a short run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ngpd_fl.report.write_plots", lambda folder, trust_code: [])
+    monkeypatch.setattr("ngpd_fl.report.pictures.write_plots", lambda folder, trust_code: [])
 
 
 def start(monkeypatch: pytest.MonkeyPatch, fault: Fault = lambda *_: None) -> FakeSuperLink:

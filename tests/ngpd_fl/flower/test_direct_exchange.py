@@ -96,8 +96,8 @@ def test_a_client_whose_records_cannot_be_of_this_run_fails_alone(
 
     def ask(kind: str, contents: Any, round: int, timeout: float) -> dict[int, RecordDict]:
         answers = {
-            0: RecordDict({wire.NOTE: wire.note(fitting("\n".join(lines)) | ends)}),
-            1: RecordDict({wire.NOTE: wire.note(fitting("") | news)}),
+            0: RecordDict({wire.CONFIG: wire.config_record(fitting("\n".join(lines)) | ends)}),
+            1: RecordDict({wire.CONFIG: wire.config_record(fitting("") | news)}),
         }
         answers[1][wire.MODELS] = ArrayRecord({"node0/weight": Array(np.zeros(1)), **models})
         return answers

@@ -159,9 +159,9 @@ def test_no_frame_may_be_longer_than_a_message(tmp_path: Path, monkeypatch: pyte
     bounds: list[int | None] = []
 
     class Measured(MemoryTransport):
-        def start(self, receive: Any, kept: int = 1, largest: int | None = None) -> None:
+        def start(self, receive: Any, queue_length: int = 1, largest: int | None = None) -> None:
             bounds.append(largest)
-            super().start(receive, kept, largest)
+            super().start(receive, queue_length, largest)
 
         def send(self, edge: int, frame: Any) -> None:
             sent.append(sum(memoryview(piece).nbytes for piece in frame))

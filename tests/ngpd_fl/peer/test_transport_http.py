@@ -302,7 +302,7 @@ def test_close_lets_what_waits_leave_and_takes_nothing_more(place: Place, monkey
         sender.start(Shelf())
         sender.send(1, [bytes(5_000_000)])
         with monkeypatch.context() as patch:
-            patch.setattr("ngpd_fl.peer.transport.http._PATIENCE", 60.0)
+            patch.setattr("ngpd_fl.peer.transport.http._TIMEOUT", 60.0)
             sender.close()
         assert [len(frame) for _, frame in shelf.frames] == [5_000_000]
     before = threading.active_count()
