@@ -20,7 +20,7 @@ import torch
 from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.peer.frame import HEADER_BYTES, Codec, Head, Kind
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
-from ngpd_fl.peer.transport.outbox import Outbox
+from ngpd_fl.peer.transport.sender import Outbox
 from strategies.parts.gossip import ParamsMessage
 
 NAMES = ("node0", "node1")

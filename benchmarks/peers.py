@@ -150,7 +150,7 @@ def soak(minutes: float) -> None:
             for process in fleet.processes.values():
                 process.terminate()
             fleet.wait(60)
-            starts = [RunFolder(fleet.out(number)).summary()["peer"]["life"] for number in range(8)]
+            starts = [RunFolder(fleet.out(number)).summary()["peer"]["starts"] for number in range(8)]
     print(f"8 peers, {minutes:g} minutes, {kills} kills; alive at the end: {sum(alive)} of 8; starts {starts}")
     print(f"  rounds {min(rounds)} to {max(rounds)}; evaluated rounds after the last checkpoint: at most {max(jumps)}")
     for number, found in sorted(pages.items()):

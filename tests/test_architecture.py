@@ -107,12 +107,12 @@ def test_only_composition_makes_algorithms() -> None:
 
 
 def test_text_files_are_read_in_one_place() -> None:
-    """Files from elsewhere are parsed by the bounded readers of ``config.text_files`` and ``records.tensors`` only."""
+    """Files from elsewhere are parsed by the bounded readers of ``config.text_files`` and ``records.files`` only."""
     parsers = ("tomllib.load", "json.load", "load_file(", "safe_open(", "torch.load(", "validate_json(")
     uses = {name: [call for call in parsers if call in MODULES[name].read_text("utf-8")] for name in MODULES}
     allowed = {
         "ngpd_fl.config.text_files": ["tomllib.load", "json.load"],
-        "ngpd_fl.records.tensors": ["safe_open("],
+        "ngpd_fl.records.files": ["safe_open("],
         # Text that this process has written itself, or another of ours through a private socket or folder.
         **dict.fromkeys(("ngpd_fl.report.page.groups", "ngpd_fl.report.page.tables"), ["json.load"]),
         **dict.fromkeys(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ngpd_fl.clock.events import Event
@@ -12,21 +12,22 @@ from ngpd_fl.clock.usage import Usage
 
 
 class VirtualClock:
-    """Passes events on round by round, and adds up what they use."""
+    """Passes events on round by round, and adds up what they use.
 
-    def __init__(
-        self, events: Timeline | Replay, usage: Usage, on_round: Callable[[Sequence[Event]], None] = lambda events: None
-    ) -> None:
+    Attributes:
+        last_events: those of the last round; none before the first.
+    """
+
+    def __init__(self, events: Timeline | Replay, usage: Usage) -> None:
         """Start at the beginning.
 
         Args:
             events: the source of events.
             usage: nothing so far.
-            on_round: called with the events of each round.
         """
         self._events = events
         self._usage = usage
-        self._on_round = on_round
+        self.last_events: list[Event] = []
 
     @property
     def is_over(self) -> bool:
@@ -37,7 +38,7 @@ class VirtualClock:
         """Return the events of the network's next round."""
         events = list(self._events.advance())
         self._usage.add(events)
-        self._on_round(events)
+        self.last_events = events
         return events
 
     def usage(self, message_bytes: Mapping[str, int], refused: int) -> dict[str, Any]:

@@ -305,4 +305,12 @@ class EngineConfig(Section):
     chunk_size: int | None = Field(
         None, ge=1, description="nodes computed at once; unset: as many as stay in a CPU's cache, all on a GPU"
     )
-    threads: int = Field(1, ge=1, le=1024, description="CPU threads of torch; more pay for large networks only")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="threads that compute nodes side by side, 1 to 1024; auto: one for each core"
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads within an operation; more pay where a process computes one large network only",
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import vmap
+
+from ngpd_fl.core.trace import untraced
 
 
 def over_nodes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,14 +28,16 @@ def over_nodes(function: Callable[..., Any]) -> Callable[..., Any]:
     return stacked
 
 
-def call_stacked(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+def call_stacked(
+    function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor, traced: bool = True
+) -> tuple[Tensor, ...]:
     """Return a stack's ``function`` of one node's ``tensors``: alone a stack of one, inside ``vmap`` the whole stack.
 
     vmap batches a function operation by operation. Where a better way is known to compute many nodes at once (products
     written straight to their place, or one node after another so that each stays in cache), it is called like this.
-    The result is not differentiated.
+    The result is not differentiated. ``traced``: whether a trace may replay its operations; see ``core.trace``.
     """
-    outputs: tuple[Tensor, ...] = _Stacked.apply(function, *tensors)
+    outputs: tuple[Tensor, ...] = _Stacked.apply(function if traced else partial(untraced, function), *tensors)
     return outputs
 
 

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
 from pathlib import Path
 
+_CGROUPS = Path("/sys/fs/cgroup")
+
+_share = math.inf
+"""Cores that are left to this process where several of ours share them."""
+
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return how many cores this process may use: the machine's, less if its affinity or its container says so."""
     try:
-        return len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
-        return os.cpu_count() or 1
+        usable = os.cpu_count() or 1
+    return max(1, math.floor(min(usable, _quota(), _share)))
+
+
+def share_cores(processes: int) -> None:
+    """Leave cores to other processes of ours: this is one of so many that compute at the same time."""
+    global _share
+    _share = cores() // processes
+
+
+def _quota() -> float:
+    """Return how many cores' time the container has; infinite where it has no limit."""
+    for name in ("cpu.max", "cpu/cpu.cfs_quota_us"):
+        path = _CGROUPS / name
+        try:
+            quota, *rest = path.read_text().split()
+            period = rest[0] if rest else path.with_name("cpu.cfs_period_us").read_text()
+            if float(quota) > 0:  # not -1
+                return float(quota) / float(period)
+        except (OSError, ValueError):  # another version of control groups, none, or "max"
+            continue
+    return math.inf
 
 
 def processor() -> str:
@@ -32,7 +59,7 @@ def memory() -> int | None:
     except (ValueError, OSError):
         return None
     try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+        return min(total, int((_CGROUPS / "memory.max").read_text()))
     except (OSError, ValueError):  # none, or "max"
         return total
 

@@ -89,9 +89,10 @@ class Capture:
 
             return send
 
+        module = self._model.own_module()
         handles = [
-            layer.module.register_forward_hook(hook(name), prepend=True, with_kwargs=True)
-            for name, layer in self.layers.items()
+            module.get_submodule(name).register_forward_hook(hook(name), prepend=True, with_kwargs=True)
+            for name in self.layers
         ]
         try:
             yield

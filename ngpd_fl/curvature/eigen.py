@@ -74,7 +74,7 @@ def eigh(matrix: Tensor, basis: Tensor, on_retry: Callable[[str], None]) -> tupl
         basis: the orthonormal one that is kept where all else fails, ``[d, d]``.
         on_retry: called with ``FLOAT64``, ``JITTERED`` or ``KEPT`` for each matrix that failed at first.
     """
-    values, vectors = call_stacked(partial(_of_stack, on_retry), matrix, basis)
+    values, vectors = call_stacked(partial(_of_stack, on_retry), matrix, basis, traced=False)
     return values, vectors
 
 

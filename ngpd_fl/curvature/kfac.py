@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.core.batching import call_stacked, over_nodes
+from ngpd_fl.core.trace import refuse_trace
 from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.curvature.eigen import Retries
@@ -167,10 +168,12 @@ class KFAC:
         given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
         running = (average for block in blocks.values() for average in block.averages)
         if self.objective.dense_layers is not None:
-            averages = iter(call_stacked(self._average_dense, *given, *running))
+            averages = iter(call_stacked(self._average_dense, *given, *running, traced=self.objective.is_traceable))
         elif params.device.type == "cpu":
-            averages = iter(call_stacked(self._one_by_one, *given, *running))
+            averages = iter(call_stacked(self._one_by_one, *given, *running, traced=False))
         else:
+            if not self.objective.is_traceable:
+                refuse_trace()
             averages = iter(self._average(*given, *running))
         fresh = {
             name: block.with_averages(tuple(islice(averages, len(block.averages)))) for name, block in blocks.items()

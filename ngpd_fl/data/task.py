@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
+from ngpd_fl.records.metrics import ACCURACY, RMSE, Measure
 
 BINS = 10
 """Quantile bins of real-valued targets; fewer where many targets are equal."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records import write_tensors
-from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.files import read_tensors
 
 logger = logging.getLogger(__name__)
 

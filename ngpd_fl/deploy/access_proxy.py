@@ -138,13 +138,13 @@ def shows_key_of_node(scope: _Scope) -> bool:
     try:
         key = b64decode(headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
         signature = b64decode(headers[FLEET_HTTP_SIGNATURE_HEADER], validate=True)
-        said = headers[TIMESTAMP_HEADER]
-        age = (now() - datetime.datetime.fromisoformat(said)).total_seconds()
+        timestamp = headers[TIMESTAMP_HEADER]
+        age = (now() - datetime.datetime.fromisoformat(timestamp)).total_seconds()
         if not -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
             return False
         if scope["app"].state.linkstate_factory.state().get_node_id_by_public_key(key) is None:
             return False
-        return verify_signature(bytes_to_public_key(key), said.encode("ascii"), signature)
+        return verify_signature(bytes_to_public_key(key), timestamp.encode("ascii"), signature)
     except (KeyError, ValueError, TypeError):  # a header is missing or malformed
         return False
 

@@ -55,9 +55,9 @@ class SuperLinkFolder(NamedTuple):
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Return the paths in a complete folder; raise ``InputError`` if a file is missing."""
-        found = cls.of(folder.absolute())
-        _require(folder, found, "superlink")
-        return found
+        paths = cls.of(folder.absolute())
+        _require(folder, paths, "superlink")
+        return paths
 
     def public_keys(self) -> list[Path]:
         """Return the files of the nodes' public keys, in the order of their numbers."""
@@ -94,9 +94,9 @@ class NodeFolder(NamedTuple):
         The node's number comes from its certificate's file name: the folder may have been renamed.
         """
         numbers = [int(match[1]) for path in folder.glob("*") if (match := _CERTIFICATE.fullmatch(path.name))]
-        found = cls.of(folder.absolute(), numbers[0] if numbers else 0)
-        _require(folder, (found.certificate, found.key, found.authority, found.auth_key), "node0")
-        return found
+        paths = cls.of(folder.absolute(), numbers[0] if numbers else 0)
+        _require(folder, (paths.certificate, paths.key, paths.authority, paths.auth_key), "node0")
+        return paths
 
 
 def make_keys(folder: Path, hosts: Sequence[str], nodes: int, days: int) -> list[Path]:

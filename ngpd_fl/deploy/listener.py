@@ -17,7 +17,7 @@ from typing import Any, Self
 STRANGERS = 64
 """Largest number of connections that have not shown a key."""
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds that a connection has for the TLS handshake and to show a key."""
 
 _NODES = 2048
@@ -33,23 +33,23 @@ class Connections:
     If there are too many, the oldest one of the host with the most is ended: a flood displaces itself.
     """
 
-    def __init__(self, strangers: int = STRANGERS, nodes: int = _NODES, patience: float = PATIENCE) -> None:
+    def __init__(self, strangers: int = STRANGERS, nodes: int = _NODES, timeout: float = TIMEOUT) -> None:
         """Set the limits.
 
         Args:
             strangers: largest number of connections that have not shown a key.
             nodes: largest number of connections that have shown one.
-            patience: seconds that a connection has to show a key.
+            timeout: seconds that a connection has to show a key.
         """
         self._limits = {False: strangers, True: nodes}
         self._pools: dict[bool, dict[Where, socket.socket]] = {False: {}, True: {}}
-        self._patience = patience
+        self._timeout = timeout
 
     def enter(self, connection: socket.socket, where: Where) -> None:
         """Register a new connection; call this in the event loop that serves it."""
         if not is_this_machine(where[0]):
             self._keep(False, where, connection)
-            asyncio.get_running_loop().call_later(self._patience, self._expire, where, connection)
+            asyncio.get_running_loop().call_later(self._timeout, self._expire, where, connection)
 
     def trust(self, where: Where) -> None:
         """Note that a connection has shown a key."""
@@ -57,10 +57,12 @@ class Connections:
             self._keep(True, where, connection)
 
     def _keep(self, is_known: bool, where: Where, connection: socket.socket) -> None:
-        pool = {each: kept for each, kept in self._pools[is_known].items() if kept.fileno() != -1}  # the others ended
+        pool = {
+            place: connection for place, connection in self._pools[is_known].items() if connection.fileno() != -1
+        }  # the others ended
         while len(pool) >= self._limits[is_known]:
             ((busiest, _),) = Counter(host for host, _ in pool).most_common(1)
-            _end(pool.pop(next(each for each in pool if each[0] == busiest)))
+            _end(pool.pop(next(place for place in pool if place[0] == busiest)))
         self._pools[is_known] = pool | {where: connection}
 
     def _expire(self, where: Where, connection: socket.socket) -> None:
@@ -97,8 +99,8 @@ class Listener(socket.socket):
         Raises:
             OSError: a socket cannot listen there.
         """
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        places = {place: family for family, _, _, _, place in found}
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = {place: family for family, _, _, _, place in addresses}
         if not {place[0] for place in places} & {"0.0.0.0", "::", "127.0.0.1"}:
             places[("127.0.0.1", port)] = socket.AF_INET
         listeners: list[Self] = []

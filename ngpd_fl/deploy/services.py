@@ -23,7 +23,7 @@ NODE_PORT = 9094
 _QUICK = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1", "FORWARDED_ALLOW_IPS": "127.0.0.1"}
 """Seconds between two polls for work; and only this machine may declare that a request was forwarded."""
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 """Seconds that a connection may take, and seconds before a failed attempt is repeated."""
 
 _SLOW = 60.0
@@ -65,7 +65,7 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
             "superlink",
             command,
             environment_of(_home(folder / "state"), _QUICK),
-            attend=lambda: Registrar(superlink, files, f"127.0.0.1:{port}").tend,
+            make_task=lambda: Registrar(superlink, files, f"127.0.0.1:{port}").update,
         )
 
 
@@ -131,7 +131,7 @@ def refusal(address: str, authority: Path) -> str | None:
         context = ssl.create_default_context(cafile=str(authority))
         there = _address(address)
         with (
-            socket.create_connection(there, _PATIENCE) as plain,
+            socket.create_connection(there, _TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=there.host),
         ):
             return None
@@ -166,17 +166,17 @@ class Registrar:
         self._admitted: dict[str, str] = {}
         self._not_before = 0.0
         self._began = clock()
-        self._said: str | None = None
+        self._reported: str | None = None
 
-    def tend(self) -> None:
+    def update(self) -> None:
         """Register the nodes that the folder has gained, and unregister those that it has lost."""
         wanted = {path.stem: path for path in self._files.public_keys()}
         if wanted.keys() == self._admitted.keys() or self._clock() < self._not_before:
             return
         if why := refusal(self._address, self._files.authority):
-            if self._clock() > self._began + _SLOW and why != self._said:  # earlier, it may not listen yet
+            if self._clock() > self._began + _SLOW and why != self._reported:  # earlier, it may not listen yet
                 say(f"superlink registers no nodes yet: this machine {why}")
-                self._said = why
+                self._reported = why
             return
         try:
             for name in wanted.keys() - self._admitted.keys():
@@ -188,19 +188,19 @@ class Registrar:
             say(f"superlink takes {len(wanted)} nodes: {', '.join(wanted) or 'none'}")
         except RuntimeError as error:
             say(f"superlink could not register the nodes: {error}")
-            self._not_before = self._clock() + _PATIENCE
+            self._not_before = self._clock() + _TIMEOUT
 
 
 def _address(text: str) -> Address:
     try:
-        found = Address.of(text)
+        address = Address.of(text)
     except ValueError as error:
         raise bad_input(f"--superlink {text}: {error}") from error
-    if found.zone:
+    if address.zone:
         raise bad_input(
-            f"--superlink {text}: no certificate can say a zone (%{found.zone}); give a name or another address"
+            f"--superlink {text}: no certificate can say a zone (%{address.zone}); give a name or another address"
         )
-    return found
+    return address
 
 
 def _home(state: Path) -> Path:

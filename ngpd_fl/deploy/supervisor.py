@@ -28,7 +28,7 @@ _STEADY = 60.0
 _GLANCE = 0.5
 """Seconds between two checks of the program."""
 
-_PATIENCE, _ORPHANS = 15.0, 5.0
+_TIMEOUT, _ORPHANS = 15.0, 5.0
 """Seconds in which a program must end when asked to, and in which its orphans must end by themselves."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -44,7 +44,7 @@ def keep_running(
     environment: Mapping[str, str],
     *,
     hindrance: Callable[[], str | None] = lambda: None,
-    attend: Callable[[], Callable[[], None]] = lambda: _nothing,
+    make_task: Callable[[], Callable[[], None]] = lambda: _nothing,
 ) -> None:
     """Keep a program running until SIGTERM, SIGINT or SIGHUP, then stop it and all processes that it started.
 
@@ -55,7 +55,7 @@ def keep_running(
         command: the program and its arguments.
         environment: its environment variables.
         hindrance: called before each start; returns the reason why the program cannot start, or None.
-        attend: called at each start; the function it returns is called regularly while the program runs.
+        make_task: called at each start; the task it returns is called regularly while the program runs.
     """
     pause = SHORTEST
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -63,7 +63,7 @@ def keep_running(
         while True:
             began, why = time.monotonic(), hindrance()
             if why is None:
-                why = f"ended {_how(_watch(command, environment, attend()))}"
+                why = f"ended {_how(_watch(command, environment, make_task()))}"
             pause = SHORTEST if time.monotonic() - began > _STEADY else pause
             say(f"{name} {why}; next start in {pause:g} s")
             time.sleep(pause)
@@ -84,15 +84,15 @@ def _stoppable() -> Iterator[None]:
     """Leave the context silently on SIGTERM, SIGINT and SIGHUP."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        for each in ENDING:  # a second signal must not interrupt the stopping
-            signal.signal(each, signal.SIG_IGN)
+        for ending in ENDING:  # a second signal must not interrupt the stopping
+            signal.signal(ending, signal.SIG_IGN)
         raise _Stopped
 
     with suppress(_Stopped), handled(leave, *ENDING):
         yield
 
 
-def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callable[[], None]) -> int:
+def _watch(command: Sequence[str], environment: Mapping[str, str], task: Callable[[], None]) -> int:
     """Run a program to its end and return its exit code; stop it if an exception ends the wait."""
     supervisor = os.getpid()
     process = subprocess.Popen(
@@ -104,7 +104,7 @@ def _watch(command: Sequence[str], environment: Mapping[str, str], tend: Callabl
     )
     try:
         while (code := process.poll()) is None:
-            tend()
+            task()
             _reap(pid for pid in _children() if pid != process.pid)
             time.sleep(_GLANCE)
         return code
@@ -118,7 +118,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End a program, by force if necessary."""
     process.terminate()
     try:
-        process.wait(_PATIENCE)
+        process.wait(_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -133,12 +133,12 @@ def die_with(parent: int, number: signal.Signals = signal.SIGTERM) -> None:
 def _end_orphans() -> None:
     """Wait briefly for processes that an ended program has left behind, then end them by force."""
     deadline = time.monotonic() + _ORPHANS
-    while left := _children():
+    while orphans := _children():
         if time.monotonic() > deadline:
-            for pid in left:
+            for pid in orphans:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        _reap(left)
+        _reap(orphans)
         time.sleep(0.1)
 
 

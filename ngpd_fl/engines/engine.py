@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.core.workers import Workers
 from ngpd_fl.engines.minibatches import Minibatches
 from strategies import Strategy, StrategyOptions
 from topologies import Topology
 
-_CHUNK_BYTES = 8 << 20
-"""Flat vectors of a chunk's nodes on a CPU: more drops out of its caches, less pays each operation's fixed cost."""
+_MOST_BYTES, _LEAST_BYTES = 8 << 20, 2 << 20
+"""Flat vectors of a block's nodes on a CPU: more drop out of its caches, fewer pay each operation's fixed cost."""
+
+_BLOCKS = 32
+"""Blocks that a network is divided into, unless they would be too large or too small: enough for a CPU's cores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,9 @@ class EngineSettings:
         seed: keys the draws of lost messages.
         message_loss: probability that a message is lost.
         lr_scale: local step -> factor on lr.
-        chunk_size: nodes computed at once. Defaults to as many as stay in a CPU's cache, on other devices to all.
+        chunk_size: nodes computed at once, a block. Defaults to ``default_chunk_size``.
+        one_by_one: whether the objective takes a block's nodes one after another, so that small blocks cost no more.
+        workers: compute the blocks.
     """
 
     strategy: Strategy
@@ -44,11 +50,13 @@ class EngineSettings:
     message_loss: float = 0.0
     lr_scale: Callable[[int], float] = lambda step: 1.0
     chunk_size: int | None = None
+    one_by_one: bool = False
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def nodes_at_once(self) -> int | None:
         """Nodes computed at once; None for all."""
-        return self.chunk_size or default_chunk_size(self.start)
+        return self.chunk_size or default_chunk_size(self.start, self.topology.num_nodes, self.one_by_one)
 
     def edge_penalty(self, degree: int, neighbor_degree: int) -> float:
         """Return eta_ij of an edge between nodes of these degrees."""
@@ -101,9 +109,16 @@ class Engine(Protocol):
         ...
 
 
-def default_chunk_size(start: Tensor) -> int | None:
-    """Return how many vectors like ``start [P]`` a CPU's chunk holds; None, all, on other devices."""
-    return max(1, _CHUNK_BYTES // (start.numel() * start.element_size())) if start.device.type == "cpu" else None
+def default_chunk_size(start: Tensor, num_nodes: int, one_by_one: bool) -> int | None:
+    """Return how many of N nodes with vectors like ``start [P]`` a CPU computes at once; None, all, on other devices.
+
+    It is the same for any number of workers, so that results are.
+    """
+    if start.device.type != "cpu":
+        return None
+    vector = start.numel() * start.element_size()
+    most, least = max(1, _MOST_BYTES // vector), 1 if one_by_one else max(1, _LEAST_BYTES // vector)
+    return min(most, max(least, -(-num_nodes // _BLOCKS)))
 
 
 def check_topology(options: StrategyOptions, topology: Topology) -> None:

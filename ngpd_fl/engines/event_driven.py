@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -95,7 +96,7 @@ class EventEngine:
         self._stacks = [
             Stack(over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view)) for block in self._blocks
         ]
-        self._at_once = _at_once(self._stacks, start.device)
+        self._most = _most_at_once(self._stacks, start.device)
         self._step_in = lru_cache(None)(lambda phase: StateFunction(partial(strategy.local_step, phase=phase)))
         self._outgoing = StateFunction(lambda state, *views: (state, strategy.outgoing(state, *views)))
         self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
@@ -115,15 +116,17 @@ class EventEngine:
         infos: list[StepInfo] = []
         sent = 0
         for works, reads in levels_of(events):
-            for work in self._batches(works, self._phases):
-                self._note_ended(work, last)
-                infos += self._work(work)
-                self._send(work, dropped)
-                work.states.put_back()
-                sent += sum(len(event.sends) for event in work.events)
-            for read in self._batches(reads):
-                self._read(read)
-                read.states.put_back()
+            for batches in self._at_once(self._batches(works, self._phases)):
+                for work in batches:
+                    self._note_ended(work, last)
+                infos += chain.from_iterable(self._settings.workers.map(self._work, batches))
+                for work in batches:
+                    self._send(work, dropped)
+                    work.states.put_back()
+                    sent += sum(len(event.sends) for event in work.events)
+            for of_reads in self._at_once(self._batches(reads)):
+                messages = [self._take(read) for read in of_reads]
+                self._settings.workers.map(self._read, of_reads, messages)
         self.round += 1
         of_steps = torch.cat([torch.stack(tuple(info)) for info in infos] or [self._start.new_empty(2, 0)], dim=1)
         loss, shrink = of_steps.mean(1)
@@ -166,6 +169,12 @@ class EventEngine:
         self._ended = {int(node): value for node, value in ended.items()}
         self.round = values["round"]
 
+    def _at_once(self, batches: Iterable[_Batch[_Act]]) -> Iterator[list[_Batch[_Act]]]:
+        """Yield as many batches as there are workers, so that no more states are copied at a time."""
+        batches = iter(batches)
+        while group := list(islice(batches, self._settings.workers.count)):
+            yield group
+
     def _batches(
         self, events: Sequence[_Act], alike: Callable[[_Act], Hashable] = lambda event: None
     ) -> Iterator[_Batch[_Act]]:
@@ -174,8 +183,8 @@ class EventEngine:
         for event in sorted(events, key=lambda event: self._places[event.node]):
             groups[self._places[event.node].block, alike(event)].append(event)
         for group in groups.values():
-            for begin in range(0, len(group), self._at_once or len(group)):
-                here = group[begin : begin + (self._at_once or len(group))]
+            for begin in range(0, len(group), self._most or len(group)):
+                here = group[begin : begin + (self._most or len(group))]
                 number = self._places[here[0].node].block
                 rows = _as_rows([self._places[event.node].row for event in here], self._start.device)
                 yield _Batch(here, rows_of(self._blocks[number], rows), self._stacks[number].select(rows))
@@ -215,15 +224,19 @@ class EventEngine:
         views = self._views.views(batch.events)
         self._exchange.send(batch.events, batch.states.call(self._outgoing, batch.block.view, views), dropped)
 
-    def _read(self, batch: _Batch[Read]) -> None:
-        """Let nodes read the messages that have come for them."""
+    def _take(self, batch: _Batch[Read]) -> tuple[Any, ...]:
+        """Take the messages that have come for nodes; return what they know when they read them."""
         reads, block = batch.events, batch.block
         views = self._views.views(reads)
         sent = batch.states.call(self._outgoing, block.view, views)
-        inbox, outbox, headers = self._exchange.take(block, reads, views.sends, sent)
-        batch.states.call(self._incoming, block.view, views, inbox, outbox, headers)
         for read in reads:
             self._ended.pop(read.node, None)
+        return views, *self._exchange.take(block, reads, views.sends, sent)
+
+    def _read(self, batch: _Batch[Read], messages: tuple[Any, ...]) -> None:
+        """Let nodes read the messages that have come for them."""
+        batch.states.call(self._incoming, batch.block.view, *messages)
+        batch.states.put_back()
 
 
 _Act = TypeVar("_Act", Work, Read)
@@ -262,6 +275,6 @@ def _as_rows(rows: list[int], device: torch.device) -> Rows:
     return torch.as_tensor(np.array(rows), device=device)
 
 
-def _at_once(stacks: Sequence[Stack], device: torch.device) -> int | None:
+def _most_at_once(stacks: Sequence[Stack], device: torch.device) -> int | None:
     """Return how many nodes a CPU computes at once; None, all, on other devices."""
     return max(1, _LEAF_BYTES // max(stack.largest for stack in stacks)) if device.type == "cpu" else None

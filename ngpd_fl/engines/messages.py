@@ -6,6 +6,7 @@ to its neighbors share.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ class RoundMessages:
         self._edge_rows = _SourceRows.of(torch.cat(edges), 2 * num_edges + 1)
         self._node_rows = _SourceRows.of(torch.cat(nodes), num_nodes + 1)
         self._buffers: dict[str, Tensor] = {}
+        self._lock = threading.Lock()
         self._message: type[Any] = tuple
 
     def put(self, block: Block, message: Message) -> None:
@@ -113,9 +115,10 @@ class RoundMessages:
         return rows.on_host[sources].to(rows.on_device.device)
 
     def _buffer(self, name: str, like: Tensor) -> Tensor:
-        if name not in self._buffers:
-            self._buffers[name] = like.new_zeros((int(self._rows(name).on_host[-1]) + 1, *like.shape[1:]))
-        return self._buffers[name]
+        with self._lock:  # blocks are put in by several threads
+            if name not in self._buffers:
+                self._buffers[name] = like.new_zeros((int(self._rows(name).on_host[-1]) + 1, *like.shape[1:]))
+            return self._buffers[name]
 
 
 class InFlightMessages:

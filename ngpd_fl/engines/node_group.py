@@ -7,7 +7,8 @@ others leave as ``OutgoingMessages``; those between its own nodes never do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -15,14 +16,15 @@ from torch import Tensor
 
 from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.core.directed_edges import EdgeHeader
-from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.core.trace import Traced
+from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.edge_state import EdgeState, Round
 from ngpd_fl.engines.engine import EngineSettings
 from ngpd_fl.engines.example import message_bytes
 from ngpd_fl.engines.messages import Payload, RoundMessages
 from ngpd_fl.engines.minibatches import Drawn, draw
 from ngpd_fl.engines.states import from_tensors, is_curvature, to_tensors
-from strategies import Phase, Step, StepInfo
+from strategies import Phase, RoundView, Step, StepInfo
 from strategies.contract import Message, State
 
 REFRESH = Phase(refresh_factors=True, refresh_basis=True)
@@ -81,6 +83,9 @@ class NodeGroup:
         self._states: list[State] = [
             over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
         ]
+        self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
+        self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
+        self._estimate = over_nodes(strategy.estimate)
         self.outgoing, self.incoming = self._edges_elsewhere()
         self._written: tuple[Round, list[Message]] | None = None
         self.bytes_per_message = sum(message_bytes(strategy, start).values())
@@ -94,23 +99,25 @@ class NodeGroup:
         if self.has_forgotten:
             phases[0] = REFRESH
         drawn = draw(self.settings.minibatches, self._indices, [first] * len(self._indices), phases)
-        of_blocks, begin = [], 0
-        for index, block in enumerate(self._blocks):
-            rows = slice(begin, begin + len(block.nodes))
-            of_blocks.append(self._local_steps_of(index, rows, first, phases, drawn))
-            begin = rows.stop
+
+        def local_steps(index: int, rows: slice) -> StepInfo:
+            return self._local_steps_of(index, rows, first, phases, drawn)
+
+        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows())
         self.has_forgotten = False
-        return StepInfo(*map(torch.cat, zip(*of_blocks, strict=True)))
+        return StepInfo(*map(torch.cat, zip(*infos, strict=True)))
 
     def write(self, number: int) -> OutgoingMessages:
         """Return what leaves for nodes elsewhere in round ``number``, lost messages included."""
         round = self._edges.open(number)
-        outboxes = []
-        for block, state in zip(self._blocks, self._states, strict=True):
-            outbox = over_nodes(self._strategy.outgoing)(state, block.view, self._edges.view(round, block))
+
+        def write(block: Block, state: State, view: RoundView) -> Message:
+            outbox = self._outgoing(state, block.view, view)
             self._messages.put(block, outbox)
-            outboxes.append(outbox)
-        self._written = (round, outboxes)
+            return outbox
+
+        views = [self._edges.view(round, block) for block in self._blocks]
+        self._written = (round, self.settings.workers.map(write, self._blocks, self._states, views))
         sending = {edge: node for edge, node in self.outgoing.items() if round.sent[edge]}
         payload = self._messages.payload(list(sending), sorted(set(sending.values())))
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
@@ -139,16 +146,18 @@ class NodeGroup:
             delivered = round.delivered.copy()
             delivered[list(self.incoming)] = False
             round = self._edges.receive(round._replace(delivered=delivered), come.headers)
-        for index, (block, outbox) in enumerate(zip(self._blocks, outboxes, strict=True)):
-            headers = self._edges.headers(round, block)
-            self._states[index] = over_nodes(self._strategy.incoming)(
-                self._states[index],
-                block.view,
-                self._edges.view(round, block),
-                self._messages.take(block, headers.received),
-                outbox,
-                headers,
+
+        views = [self._edges.view(round, block) for block in self._blocks]
+        headers = [self._edges.headers(round, block) for block in self._blocks]
+
+        def read(index: int) -> None:  # each replaces its own state at once: memory for two of all is not needed
+            block = self._blocks[index]
+            inbox = self._messages.take(block, headers[index].received)
+            self._states[index] = self._incoming(
+                self._states[index], block.view, views[index], inbox, outboxes[index], headers[index]
             )
+
+        self.settings.workers.map(read, range(len(self._blocks)))
         self._edges.close(round)
         self._written = None
         return int(round.sent[self._out_edges].sum()) * self.bytes_per_message
@@ -181,7 +190,7 @@ class NodeGroup:
 
     def params(self) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[n, P]``."""
-        return torch.cat([over_nodes(self._strategy.estimate)(state) for state in self._states])
+        return torch.cat(self.settings.workers.map(self._estimate, self._states))
 
     def state(self) -> dict[str, Tensor]:
         """Return all that a process needs to go on from here, by name; ``load`` restores it."""
@@ -210,6 +219,11 @@ class NodeGroup:
 
     def _leaves(self) -> dict[str, Tensor]:
         return to_tensors(self._tree())
+
+    def _rows(self) -> list[slice]:
+        """Return each block's places among the nodes of the group."""
+        ends = list(accumulate(len(block.nodes) for block in self._blocks))
+        return [slice(end - len(block.nodes), end) for block, end in zip(self._blocks, ends, strict=True)]
 
     def _edges_elsewhere(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the directed edges to and from nodes elsewhere, each with its sender."""
@@ -240,8 +254,7 @@ class NodeGroup:
         infos: list[StepInfo] = []
         for step, phase in enumerate(phases):
             scale = self.settings.start.new_full((len(block.nodes),), self.settings.lr_scale(first + step))
-            take = over_nodes(partial(self._strategy.local_step, phase=phase))
-            state, info = take(state, block.view, Step(*drawn(step, rows), scale))
+            state, info = self._step_in(phase)(state, block.view, Step(*drawn(step, rows), scale))
             infos.append(info)
         self._states[index] = state
         return StepInfo(*(torch.stack(values).mean(0) for values in zip(*infos, strict=True)))

@@ -24,6 +24,7 @@ from torch.utils._pytree import (
 )
 
 from ngpd_fl.core.batching import over_nodes
+from ngpd_fl.core.trace import Traced
 from strategies.contract import State
 
 Rows = slice | Tensor
@@ -113,6 +114,7 @@ class StateFunction:
         """Wrap a function that vmap can batch."""
         self._function = function
         self._touched: Set[int] | None = None
+        self._stacked: Traced | None = None
 
     def touched(self, structure: TreeSpec, example: Callable[[], tuple[Sequence[Tensor], tuple[Any, ...]]]) -> Set[int]:
         """Return the numbers of the leaves that it needs.
@@ -141,17 +143,19 @@ class StateFunction:
         """Return the leaves of n nodes that have changed, and the result.
 
         Args:
-            structure: that of a state.
-            absent: what stands in the place of a node's leaves that are not needed.
+            structure: that of a state; the same in every call.
+            absent: what stands in the place of a node's leaves that are not needed; the same in every call.
             given: the others, each with an axis n.
             arguments: of the function, every tensor with an axis n.
         """
+        if self._stacked is None:
 
-        def of_node(given: Mapping[int, Tensor], *arguments: Any) -> tuple[dict[int, Tensor], Any]:
-            before = [given.get(number, other) for number, other in enumerate(absent)]
-            return self._of_node(before, structure, arguments)
+            def of_node(given: Mapping[int, Tensor], *arguments: Any) -> tuple[dict[int, Tensor], Any]:
+                before = [given.get(number, other) for number, other in enumerate(absent)]
+                return self._of_node(before, structure, arguments)
 
-        changed: tuple[dict[int, Tensor], Any] = over_nodes(of_node)(given, *arguments)
+            self._stacked = Traced(over_nodes(of_node))
+        changed: tuple[dict[int, Tensor], Any] = self._stacked(given, *arguments)
         return changed
 
     def _of_node(

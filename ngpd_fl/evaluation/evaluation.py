@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ngpd_fl.core.workers import Workers
 from ngpd_fl.data import Split, Task
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Average, Evaluation
@@ -29,6 +30,7 @@ def evaluate(
     task: Task,
     *,
     average: bool = True,
+    workers: Workers | None = None,
 ) -> Evaluation:
     """Evaluate models.
 
@@ -39,10 +41,12 @@ def evaluate(
         counts: the nodes' training examples per group, ``[n, G]``.
         task: the task, with its measures and groups.
         average: whether to evaluate the mean of the parameters as well.
+        workers: evaluate models side by side. Defaults to one after another.
     """
+    workers = workers or Workers()
     common = isinstance(evaluated, Split)
     splits = [evaluated] if isinstance(evaluated, Split) else list(evaluated)
-    scores = _scores(model, params, splits * len(params) if common else splits, task)
+    scores = _scores(model, params, splits * len(params) if common else splits, task, workers)
     weights = counts * (scores.sizes > 0)
     weighted = np.where(scores.sizes[:, None] > 0, scores.per_group, 0) * weights[:, None]
     own = weighted.sum(-1) / np.maximum(weights.sum(1), 1)[:, None]
@@ -51,9 +55,9 @@ def evaluate(
         nodes=scores.values,
         own=task.value(own),
         groups=_mean(scores.groups),
-        judges=(scores.sizes > 0).sum(0),
+        nodes_per_group=(scores.sizes > 0).sum(0),
         others=scores.others,
-        average=_average(model, params, splits, task) if average else None,
+        average=_average(model, params, splits, task, workers) if average else None,
     )
 
 
@@ -75,14 +79,18 @@ class _Scores(NamedTuple):
     others: dict[str, NDArray[np.float64]]
 
 
-def _scores(model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], task: Task) -> _Scores:
+def _scores(
+    model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], task: Task, workers: Workers
+) -> _Scores:
     """Score model i on split i."""
     distinct = list(dict.fromkeys(splits))
     groups = torch.split(task.groups(torch.cat([split.labels for split in distinct])), list(map(len, distinct)))
     groups_of = dict(zip(distinct, groups, strict=True))
-    totals = torch.stack(
-        [_totals(model, vector, split, groups_of[split], task) for vector, split in zip(params, splits, strict=True)]
-    ).cpu()  # one copy from the device for all models
+
+    def totals_of(vector: Tensor, split: Split) -> Tensor:
+        return _totals(model, vector, split, groups_of[split], task)
+
+    totals = torch.stack(workers.map(totals_of, params, splits)).cpu()  # one copy from the device for all models
     sums, group_sizes = totals[:, :-1].numpy(), totals[:, -1].long().numpy()
     with np.errstate(invalid="ignore"):
         others = [
@@ -99,10 +107,10 @@ def _scores(model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split],
         )
 
 
-def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Task) -> Average:
+def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Task, workers: Workers) -> Average:
     """Evaluate the averaged model on every split, and return the mean over the splits."""
     mean = params.mean(0)
-    scores = _scores(model, [mean] * len(splits), splits, task)
+    scores = _scores(model, [mean] * len(splits), splits, task, workers)
     return Average(
         value=float(scores.values.mean()),
         groups=_mean(scores.groups),

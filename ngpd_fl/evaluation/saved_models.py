@@ -204,9 +204,9 @@ def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem:
     for key, value in model.state_dict(model.start()).items():
         if key not in saved and key not in model.segments:
             continue
-        given = tuple(saved[key].shape) if key in saved else "missing"
-        if given != tuple(value.shape):
-            raise InputError(f"{problem}: parameter {name}/{key} is {given}, should be {tuple(value.shape)}")
+        shape = tuple(saved[key].shape) if key in saved else "missing"
+        if shape != tuple(value.shape):
+            raise InputError(f"{problem}: parameter {name}/{key} is {shape}, should be {tuple(value.shape)}")
 
 
 def _label_counts(folder: RunFolder, config: Config) -> NDArray[np.int64] | None:

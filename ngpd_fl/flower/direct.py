@@ -1,4 +1,4 @@
-"""Runs whose nodes talk to each other directly, while Flower starts and watches them: parts that both sides share."""
+"""Direct runs, whose nodes exchange messages directly under Flower's supervision: parts for client and server."""
 
 from __future__ import annotations
 
@@ -60,5 +60,7 @@ def loopback_peers(config: Config, flower: FlowerConfig) -> Peers:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             ports.append(port)
     nodes = [list(flower.hosted(client, config.topology.nodes)) for client in range(clients)]
-    entries: Any = [{"address": f"127.0.0.1:{port}", "nodes": each} for port, each in zip(ports, nodes, strict=True)]
+    entries: Any = [
+        {"address": f"127.0.0.1:{port}", "nodes": hosted} for port, hosted in zip(ports, nodes, strict=True)
+    ]
     return Peers(peers=entries)

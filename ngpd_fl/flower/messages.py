@@ -1,4 +1,4 @@
-"""The records in Flower's messages between clients and server. Nothing here reads a payload.
+"""Records in Flower's messages between clients and server. No function here reads a payload.
 
 The messages of nodes are two records. ``payload`` holds arrays by name: ``edge/FIELD/NUMBER`` is one value for a
 directed edge, and ``node/FIELD/NUMBER`` one that a node sends to all its neighbors. ``headers`` holds the
@@ -16,7 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from ngpd_fl.core.code_version import code_version as code_version
 from ngpd_fl.core.directed_edges import EdgeHeader
 
-PAYLOAD, HEADERS, NOTE, FIGURES, MODELS = "payload", "headers", "note", "figures", "models"
+PAYLOAD, HEADERS, CONFIG, METRICS, MODELS = "payload", "headers", "config", "metrics", "models"
 """Names of a message's records."""
 
 REFUSED = 1000
@@ -35,14 +35,14 @@ class NodeMessages(NamedTuple):
     headers: dict[int, EdgeHeader]
 
 
-def note(values: Mapping[str, Any]) -> ConfigRecord:
-    """Return the record of a message's subject."""
+def config_record(values: Mapping[str, Any]) -> ConfigRecord:
+    """Return the record of a message's plain values."""
     return ConfigRecord(dict(values))
 
 
-def noted(content: RecordDict) -> dict[str, Any]:
-    """Return the subject of a message."""
-    return dict(content.config_records[NOTE])
+def config_of(content: RecordDict) -> dict[str, Any]:
+    """Return a message's plain values."""
+    return dict(content.config_records[CONFIG])
 
 
 def models(content: RecordDict, nodes: Iterable[int]) -> dict[str, Array]:
@@ -53,24 +53,24 @@ def models(content: RecordDict, nodes: Iterable[int]) -> dict[str, Array]:
     """
     own = {f"node{node}" for node in nodes}
     sent = content.array_records.get(MODELS, {}).items()
-    found = {name: array for name, array in sent if name.partition("/")[0] in own}
-    for name, array in found.items():
+    arrays = {name: array for name, array in sent if name.partition("/")[0] in own}
+    for name, array in arrays.items():
         try:
             is_real = array.numpy().dtype.kind in "biuf"
         except Exception as error:  # NumPy's reader fails in many ways on what is no array
             raise ValueError(f"{name} cannot be read") from error
         if not is_real:
             raise ValueError(f"{name} is of type {array.numpy().dtype}")
-    return found
+    return arrays
 
 
-def put(content: RecordDict, messages: NodeMessages) -> None:
+def write_messages(content: RecordDict, messages: NodeMessages) -> None:
     """Write messages of nodes into one of Flower's."""
     content[PAYLOAD] = ArrayRecord(messages.payload)
     content[HEADERS] = ConfigRecord({str(edge): list(header) for edge, header in messages.headers.items()})
 
 
-def get(content: RecordDict) -> NodeMessages:
+def read_messages(content: RecordDict) -> NodeMessages:
     """Return the messages of nodes in one of Flower's; empty if there are none.
 
     Raises:

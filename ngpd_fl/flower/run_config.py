@@ -44,8 +44,8 @@ class FlowerConfig(Section):
     round_timeout: float = Field(
         600.0,
         gt=0,
-        description="seconds that the server waits for answers; who is later is left out of the round. With data-plane "
-        "direct: of silence after which a client counts as gone, and its nodes stop",
+        description="seconds that the server waits for answers; a client that answers later is left out of the round. "
+        "With data-plane direct: seconds of silence after which a client counts as gone, and its nodes stop",
         json_schema_extra={"flag": "--round-timeout"},
     )
     register_timeout: float = Field(
@@ -53,7 +53,7 @@ class FlowerConfig(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="folder where a client keeps its state, so that it comes back after a restart; unset: none",
+        description="folder where a client keeps its state, so that it survives a restart; unset: none",
         json_schema_extra={"flag": "--state-dir"},
     )
     collect: bool = Field(True, description="gather every node's final parameters into the records")
@@ -94,9 +94,9 @@ def read(run_config: Mapping[str, Plain]) -> tuple[Config, FlowerConfig]:
     """Return the parsed run configuration; raise ``InputError`` with one line if it cannot be used."""
     from ngpd_fl.config import Config
 
-    given = {key: _value(key, value) for key, value in run_config.items() if value != ""}
-    own = {key: given.pop(key) for key in flower_keys() if key in given}
-    return Config.load(overrides=given), FlowerConfig(**own)
+    values = {key: _value(key, value) for key, value in run_config.items() if value != ""}
+    own = {key: values.pop(key) for key in flower_keys() if key in values}
+    return Config.load(overrides=values), FlowerConfig(**own)
 
 
 def check_for_flower(config: Config) -> None:
@@ -123,11 +123,11 @@ def _value(key: str, value: Plain) -> Any:
     if not isinstance(value, str) or "\n" in value:  # as the content of a file
         return value
     try:
-        found = parse_value(value)
-        listed = parse_value(f"[{value}]") if found == value and "," in value else None
+        parsed = parse_value(value)
+        listed = parse_value(f"[{value}]") if parsed == value and "," in value else None
     except ValueError as error:
         raise InputError(f"{key}: {error}") from error
-    return listed if isinstance(listed, list) else found
+    return listed if isinstance(listed, list) else parsed
 
 
 def _flat(prefix: str, values: Mapping[str, Any], keys: list[str]) -> Iterator[tuple[str, Plain]]:

@@ -34,7 +34,7 @@ def dense_layers(model: FlatModel) -> list[DenseLayer] | None:
     do not count. Nor does a network that uses a module or a parameter twice.
     """
     module = model.module
-    if type(module) is not nn.Sequential or any(_has_hooks(part) for part in module.modules()):
+    if type(module) is not nn.Sequential or any(has_hooks(part) for part in module.modules()):
         return None
     children, parameters = list(module.children()), list(module.named_parameters(remove_duplicate=False))
     if len(children) < len(module) or len(parameters) > len(model.segments):  # something is shared
@@ -124,6 +124,7 @@ def part(vectors: Tensor, segment: Segment) -> Tensor:
     return vectors[:, segment.start : segment.stop].view(-1, *segment.shape)
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether a module runs anything besides its ``forward``."""
     of_outputs = module._forward_pre_hooks or module._forward_hooks
     return bool(of_outputs or module._backward_pre_hooks or module._backward_hooks)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from copy import deepcopy
+from itertools import chain
 from math import prod
 from typing import NamedTuple
 
@@ -34,6 +37,7 @@ class FlatModel:
     def __init__(self, module: nn.Module) -> None:
         """Wrap the network; its present parameters are the start."""
         self.module = module
+        self._owner, self._copies = threading.current_thread(), threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
         for name, parameter in module.named_parameters():
@@ -60,8 +64,21 @@ class FlatModel:
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
-        outputs: Tensor = functional_call(self.module, placed, (inputs,), tie_weights=False)
+        outputs: Tensor = functional_call(self.own_module(), placed, (inputs,), tie_weights=False)
         return outputs
+
+    def own_module(self) -> nn.Module:
+        """Return the module for this thread alone: a pass puts parameters, and may put hooks, into it.
+
+        In the thread that made the model it is the module, in others a copy with the same tensors.
+        """
+        if threading.current_thread() is self._owner:
+            return self.module
+        if not hasattr(self._copies, "module"):
+            tensors = chain(self.module.parameters(), self.module.buffers())
+            self._copies.module = deepcopy(self.module, {id(tensor): tensor for tensor in tensors})
+        module: nn.Module = self._copies.module
+        return module
 
     def start(self) -> Tensor:
         """Return the module's own parameters as a flat vector ``[P]``."""

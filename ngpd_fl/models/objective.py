@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from ngpd_fl.core.batching import call_stacked
-from ngpd_fl.models.dense import dense_gradient, dense_layers
+from ngpd_fl.core.trace import Traced, refuse_trace
+from ngpd_fl.models.dense import dense_gradient, dense_layers, has_hooks
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
 
@@ -24,6 +26,7 @@ class SupervisedObjective:
         likelihood: the meaning of its outputs.
         weight_decay: the factor.
         dense_layers: the layers of a network that is differentiated by hand, otherwise None.
+        is_traceable: whether network and likelihood are known to do the same in every call; a user's may not.
     """
 
     def __init__(self, model: FlatModel, likelihood: Likelihood, weight_decay: float = 0.0) -> None:
@@ -32,6 +35,8 @@ class SupervisedObjective:
         self.likelihood = likelihood
         self.weight_decay = weight_decay
         self.dense_layers = dense_layers(model)
+        self.is_traceable = _is_known(likelihood) and all(map(_is_known, model.module.modules()))
+        self._of_node = Traced(self._differentiate) if self.is_traceable else self._differentiate
 
     def gradient(self, params: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and the gradient ``[P]``.
@@ -41,10 +46,12 @@ class SupervisedObjective:
         """
         if self.dense_layers is not None:
             by_hand = partial(dense_gradient, self.dense_layers, self.likelihood)
-            loss, gradient = call_stacked(by_hand, params, *batch)
+            loss, gradient = call_stacked(by_hand, params, *batch, traced=self.is_traceable)
         elif params.device.type == "cpu":
-            loss, gradient = call_stacked(self._one_by_one, params, *batch)
+            loss, gradient = call_stacked(self._one_by_one, params, *batch, traced=False)
         else:
+            if not self.is_traceable:
+                refuse_trace()
             loss, gradient = self._batched(params, *batch)
         return loss, gradient + self.weight_decay * params if self.weight_decay else gradient
 
@@ -52,15 +59,17 @@ class SupervisedObjective:
         """Return n nodes' losses ``[n]`` and gradients ``[n, P]``."""
         losses, gradients = params.new_empty(len(params)), torch.empty_like(params)
         for node in range(len(params)):
-            with torch.enable_grad():
-                named = {
-                    name: value.detach().requires_grad_() for name, value in self.model.unflatten(params[node]).items()
-                }
-                loss = self.likelihood.loss(self.model.apply(named, inputs[node]), targets[node])
-                parts = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
-            losses[node] = loss.detach()
-            torch.cat([part.reshape(-1) for part in parts], out=gradients[node])
+            losses[node], parts = self._of_node(params[node], inputs[node], targets[node])
+            torch.cat(parts, out=gradients[node])
         return losses, gradients
+
+    def _differentiate(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return one node's loss ``[]`` and its gradient in flat pieces, parameter by parameter."""
+        with torch.enable_grad():
+            named = {name: value.detach().requires_grad_() for name, value in self.model.unflatten(params).items()}
+            loss = self.likelihood.loss(self.model.apply(named, inputs), targets)
+            parts = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
+        return loss.detach(), [part.reshape(-1) for part in parts]
 
     def _batched(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Differentiate by name, not by the flat vector, in operations that vmap can batch.
@@ -75,3 +84,9 @@ class SupervisedObjective:
         # inputs not by closure: a layer may change them in place
         by_name, value = grad_and_value(loss)(self.model.unflatten(params), inputs)
         return value, self.model.flatten(by_name)
+
+
+def _is_known(part: Any) -> bool:
+    """Return whether a module or a likelihood is a library's or ours, without hooks, and so free of Python's state."""
+    is_hooked = isinstance(part, nn.Module) and has_hooks(part)
+    return not is_hooked and type(part).__module__.startswith(("torch.nn.", "torchvision.", "ngpd_fl.models."))

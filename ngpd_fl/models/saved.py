@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.text_files import expanded
 from ngpd_fl.records import AVERAGE
-from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.files import read_tensors
 
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types that parameters may have."""

@@ -1,1 +1,1 @@
-"""A node as a process of its own, which exchanges with its neighbors directly."""
+"""Peers: nodes as processes of their own, which exchange messages with their neighbors directly."""

@@ -1,20 +1,20 @@
-"""The peer engine: the nodes of one process, which exchange with the processes of their neighbors directly.
+"""The peer engine: computes the nodes of one process, which exchange messages with other processes directly.
 
-In a round the group of nodes takes its local steps, sends a frame over every active edge, and applies the messages that
-have come. ``training.mode`` decides who waits for whom:
+In a round the nodes run their local steps, send a frame over every active edge, and read the messages that have come.
+``training.mode`` decides who waits for whom:
 
     synchronous, neighbor-synchronous
-                         a node waits for its neighbors' messages of its own round, up to its timeout. A message that
-                         has not come by then is lost, and its sender is waited for no more until it is heard again
-                         (``Inbox.gone``). A node whose neighbors have given up on it leaves out rounds and joins them
-                         in theirs, as far as their claims are accepted (``Claims``).
+                         a node waits for its neighbors' messages of the round, up to a timeout. Then the message counts
+                         as lost, and its sender is not waited for until its next frame (``Inbox.gone``). A node whose
+                         neighbors went on without it skips rounds and joins them in their round, if their claims about
+                         it are accepted (``Claims``).
     asynchronous         a node never waits: it reads the newest message of each neighbor.
 
-**Incarnations.** A process that was killed goes on from a checkpoint, earlier than what its neighbors have seen of it.
-Every start of a process is a new incarnation with a number of its own (``incarnation.py``). Frames name the incarnation
-that their acknowledgements are about. Acknowledgements of an earlier incarnation are ignored, and the algorithm is
-notified that the edge was reset (``Headers.reset``). A neighbor that knows a later incarnation than this one refuses
-what comes from here and reports so; then this process takes a number above it, on the edges to that neighbor alone.
+**Incarnations.** A process that was killed resumes from a checkpoint, which is older than what its neighbors have seen.
+So every start of a process is a new incarnation with a number of its own (``incarnation.py``), and frames name the
+incarnation to which their acknowledgements refer. Acknowledgements of an earlier incarnation are ignored, and the
+algorithm learns that the edge was reset (``NodeGroup.reset``). A neighbor that knows a later incarnation refuses the
+frames of this process and reports it. This process then takes a higher number on its edges to that neighbor.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from ngpd_fl.training import Job
 from strategies import message_dtype
 
 _GREETING = 0.5
-"""Seconds between two greetings, until all neighbors have been heard."""
+"""Seconds between two HELLO frames, until every neighbor has sent one."""
 
-_LOOKED_AT = 1000
-"""Rounds at most in which a neighbor that is ahead is looked for a message that it should have waited for."""
+_LOOKAHEAD = 1000
+"""Largest number of rounds that are searched for a message for which a neighbor that is ahead should have waited."""
 
 _SILENCE = 10.0
-"""Seconds after which a start that still waits for a neighbor reports it."""
+"""Seconds after which the wait for neighbors at the start is reported."""
 
 
 class NodeTimeouts(NamedTuple):
-    """Seconds that a node waits for its neighbors.
+    """Timeouts of a node in seconds.
 
     Attributes:
-        start: for all of them to be there before the first round; then it begins without those that are not.
-        round: for a message of its round, which counts as lost then.
+        start: for all neighbors before the first round; afterwards the run begins without the missing ones.
+        round: for a message of the round; afterwards the message counts as lost.
     """
 
     start: float = 300.0
@@ -63,17 +63,17 @@ TIMEOUTS = NodeTimeouts()
 
 
 class PeerEngine:
-    """Runs some nodes of a network, round by round.
+    """Runs the nodes of one process, round by round.
 
     Attributes:
-        round: rounds done or left out.
+        round: rounds done or skipped.
         nodes: the nodes, as ``NodeGroup.nodes`` orders them.
-        life: number of this start of the process' state, from 1.
+        starts: number of starts of the process so far.
         incarnation: number of this incarnation in frames.
-        inbox: what comes.
+        inbox: the messages of the neighbors.
         lost: messages that did not come in time.
-        skipped: rounds of the run that were left out to join the neighbors.
-        ages: messages that were read, by their age in rounds.
+        skipped: rounds that were skipped to join the neighbors.
+        ages: numbers of messages that were read, by their age in rounds.
         on_event: called with a line for every irregularity.
         waited: seconds spent waiting for messages.
     """
@@ -93,15 +93,15 @@ class PeerEngine:
 
         Args:
             job: the run's parts.
-            nodes: which nodes this process hosts.
+            nodes: the nodes of this process.
             transport: carries frames; ``start`` starts it, ``close`` closes it.
-            run: 16 bytes that distinguish this run from all others.
-            timeouts: how long to wait.
-            is_over: whether the run is to end early, looked at while waiting.
+            run: 16 bytes that identify the run.
+            timeouts: timeouts of the waits for neighbors.
+            is_over: returns whether the run is to end early; checked while waiting.
             on_event: called with a line for every irregularity.
         """
         self.round = 0
-        self.life = self.incarnation = 1
+        self.starts = self.incarnation = 1
         self.lost = self.skipped = 0
         self.ages: Counter[int] = Counter()
         self.waited = 0.0
@@ -117,46 +117,46 @@ class PeerEngine:
         self._timeouts = timeouts
         self._is_over = is_over
         self.on_event = on_event
-        # By directed edge to here: the incarnation of its sender whose messages were read, a number of this one above
-        # ``incarnation`` that its sender made necessary, and the incarnation that its sender was notified of.
+        # By directed edge to this process: the incarnation of its sender whose messages were read; a number above
+        # ``incarnation`` that its sender made necessary; and the incarnation of which its sender was notified.
         self._known: dict[int, int] = {}
         self._raised: dict[int, int] = {}
         self._outdated: dict[int, int] = {}
-        self._doubted: set[str] = set()  # neighbors whose round is not accepted, until they are met
+        self._doubted: set[str] = set()  # neighbors with a rejected claim, until they are met
         self._claims = Claims(timeouts.round)
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds)
 
     def start(self) -> None:
-        """Open the transport and wait for the neighbors, where rounds are behind it only as long as for a round."""
-        kept = 2 if self._waits_for_all else 1
-        self._transport.start(self.inbox.receive, kept=kept, largest=self._codec.message_bytes)
+        """Open the transport and wait for the neighbors; after the first round, only for the timeout of a round."""
+        queue_length = 2 if self._waits_for_all else 1
+        self._transport.start(self.inbox.receive, queue_length=queue_length, largest=self._codec.message_bytes)
         self._claims.start(self.round)
         everyone = set(self._group.incoming)
         timeout = self._timeouts.start if self.round == 0 else self._timeouts.round
-        began, told = time.monotonic(), False
+        began, is_reported = time.monotonic(), False
         until = began + timeout
-        while (missing := everyone - self.inbox.heard()) and time.monotonic() < until and not self._is_over():
-            self._settle_lives()
-            self._tell(Kind.HELLO)
+        while (missing := everyone - self.inbox.heard_edges()) and time.monotonic() < until and not self._is_over():
+            self._settle_incarnations()
+            self._send_all(Kind.HELLO)
             self.inbox.wait_for_change(_GREETING)
-            silent = everyone - self.inbox.heard()
-            if silent and not told and time.monotonic() - began > _SILENCE:
-                told = True
+            silent = everyone - self.inbox.heard_edges()
+            if silent and not is_reported and time.monotonic() - began > _SILENCE:
+                is_reported = True
                 self.on_event(self._awaited(silent, timeout))
         if missing and not self._is_over():
             self._note_gone(sorted(missing), "has not been heard", timeout)
         self.inbox.give_up(missing, 0.0)
-        self._tell(Kind.HELLO)
+        self._send_all(Kind.HELLO)
 
     def run_round(self) -> RoundInfo:
         """Run K local steps at every node, send, read what has come, and return the result of the round."""
-        self._settle_lives()
+        self._settle_incarnations()
         self._claims.begin_round()
         if self._waits_for_all:
             self._join_the_neighbors()
         number = self.round
         work = self._group.work(number)
-        # What has come by now was written before its sender could apply what is sent below: headers need that.
+        # Read before sending: these messages were written before their senders could apply what is sent below.
         newest = {} if self._waits_for_all else self.inbox.take_newest()
         messages = self._group.write(number)
         for edge, header in messages.headers.items():
@@ -166,13 +166,17 @@ class PeerEngine:
         return RoundInfo(work.loss.mean(), work.shrink.mean(), self._steps, sent)
 
     def close(self) -> None:
-        """Close the transport; where rounds are left, notify the neighbors not to wait for their messages."""
+        """Close the transport; if rounds are left, tell the neighbors not to wait for messages."""
         if self.round < self._rounds:
-            self._tell(Kind.BYE)
+            self._send_all(Kind.BYE)
         self._transport.close()
 
+    def usage(self) -> dict[str, Any]:
+        """Return nothing: there is no virtual clock."""
+        return {}
+
     def counts(self) -> Counts:
-        """Return what the transport has done."""
+        """Return the counters of the transport."""
         return self._transport.counts()
 
     def params(self) -> Tensor:
@@ -180,8 +184,8 @@ class PeerEngine:
         return self._group.params()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the rounds to come depend on: tensors by name, and the rest as JSON values."""
-        seen = [[edge, *each] for edge, each in sorted(self.inbox.seen.items())]
+        """Return the whole state: tensors by name, and the rest as JSON values."""
+        seen = [[edge, *newest] for edge, newest in sorted(self.inbox.seen.items())]
         return self._group.state(), {
             "round": self.round,
             "skipped": self.skipped,
@@ -191,33 +195,33 @@ class PeerEngine:
         }
 
     def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what ``state`` returned; raise ``ValueError`` where that belongs to another network."""
+        """Restore what ``state`` returned; raise ``ValueError`` if it belongs to another network."""
         self._group.load(tensors)
         self.round, self.skipped = values["round"], values["skipped"]
         self._claims.load(values["claims"])
-        self._known = {edge: life for edge, life in values["known"]}
-        seen = {edge: (life, sequence) for edge, life, sequence in values["seen"]}
+        self._known = {edge: incarnation for edge, incarnation in values["known"]}
+        seen = {edge: (incarnation, sequence) for edge, incarnation, sequence in values["seen"]}
         self.inbox = Inbox(self._codec, self._group.incoming, self._rounds, seen)
 
-    def begin_life(self, number: int, incarnation: int | None = None) -> None:
-        """Note that this is a later incarnation than the first; call after ``load``, if there was something to load.
+    def begin_incarnation(self, starts: int, incarnation: int | None = None) -> None:
+        """Begin a later incarnation than the first. Call it after ``load``, if there is a state to load.
 
         Args:
-            number: which start this is.
-            incarnation: number of this incarnation in frames. Defaults to the same.
+            starts: number of starts of the process so far.
+            incarnation: number of this incarnation in frames. Defaults to ``starts``.
         """
-        self.life = number
-        self.incarnation = number if incarnation is None else incarnation
+        self.starts = starts
+        self.incarnation = starts if incarnation is None else incarnation
         self._group.reset()
 
     def _join_the_neighbors(self) -> None:
-        """Skip to the round of the neighbors that have gone on without these nodes, if there are any."""
+        """Skip to the round of the neighbors that went on without these nodes, if there are any."""
         claims: dict[str, int] = {}
         for edge, round in self.inbox.newest_rounds().items():
-            if round > self.round and self._is_left(edge, round):
+            if round > self.round and self._went_on(edge, round):
                 name = self._name(edge)
                 claims[name] = max(round, claims.get(name, 0))
-        ahead = self._claims.believed(claims, self.round)
+        ahead = self._claims.accepted(claims, self.round)
         for name, round in claims.items():
             if round > max(ahead, self.round) and name not in self._doubted:
                 self._doubted.add(name)
@@ -226,11 +230,11 @@ class PeerEngine:
             self.on_event(f"round {self.round}: the neighbors are in round {ahead}; joins them there")
             self.skipped += ahead - self.round
             self.round = ahead
-            self._group.has_forgotten = True  # the rounds left out may have been those that estimate the curvature
+            self._group.has_forgotten = True  # the skipped rounds may have been those that estimate the curvature
 
-    def _is_left(self, edge: int, round: int) -> bool:
-        """Return whether an edge's sender, which is in ``round``, did not wait for a message from here before."""
-        rounds = range(self.round, min(round, self.round + _LOOKED_AT))
+    def _went_on(self, edge: int, round: int) -> bool:
+        """Return whether the sender of an edge, now in ``round``, went on without a message of this process."""
+        rounds = range(self.round, min(round, self.round + _LOOKAHEAD))
         return any(edge in self._group.awaits(number) for number in rounds)
 
     def _name(self, edge: int) -> str:
@@ -238,21 +242,23 @@ class PeerEngine:
         return self._transport.routes.incoming[edge]
 
     def _number(self, edge: int) -> int:
-        """Return this incarnation's number as sent to the sender of an edge that leads here."""
+        """Return the number of this incarnation for the sender of an edge."""
         return self._raised.get(edge, self.incarnation)
 
-    def _settle_lives(self) -> None:
-        """Notify refused senders of the reason, and adopt a higher number where this end was refused."""
-        for edge, life in self.inbox.take_outdated().items():
+    def _settle_incarnations(self) -> None:
+        """Notify refused senders, and take a higher number on edges where this process was refused."""
+        for edge, incarnation in self.inbox.take_outdated().items():
             self._send(Kind.HELLO, reverse(edge))
-            if self._outdated.get(edge) != life:
-                self._outdated[edge] = life
+            if self._outdated.get(edge) != incarnation:
+                self._outdated[edge] = incarnation
                 self.on_event(
                     f"node {self._group.incoming[edge]} is refused: a later start of it is known (were its records lost"
                     " and its clock set back?); it is told"
                 )
         for edge, named in list(self.inbox.named.items()):
-            if 0 < named < self._number(edge) and edge not in self._known:  # an earlier one, whose records are lost
+            if (
+                0 < named < self._number(edge) and edge not in self._known
+            ):  # an earlier incarnation whose records are lost
                 self._group.reset([edge])
             if named > self._number(edge) and is_credible(named + 1, self._number(edge)):
                 self._raised[edge] = named + 1
@@ -263,20 +269,20 @@ class PeerEngine:
                 )
 
     def _wait(self, number: int) -> dict[int, Frame]:
-        """Wait for the messages of a round; return those that came."""
+        """Wait for the messages of a round, and return those that came."""
         began = time.monotonic()
         awaited = self._group.awaits(number)
         missing = self.inbox.wait(awaited, number, began + self._timeouts.round, self._is_over)
         self.waited += time.monotonic() - began
-        found = self.inbox.take_round(number)
+        frames = self.inbox.take_round(number)
         if missing:
-            self._claims.waited_in_vain()
+            self._claims.timed_out()
         self._note_gone(missing, f"did not send its message of round {number}", self._timeouts.round)
-        self.lost += len(set(awaited) - found.keys())
-        return found
+        self.lost += len(set(awaited) - frames.keys())
+        return frames
 
     def _take(self, number: int, frames: Mapping[int, Frame]) -> int:
-        """Read messages; return the payload in bytes of what was sent in the round."""
+        """Read messages; return the payload in bytes that was sent in the round."""
         frames = self._possible(frames)
         if self._waits_for_all:  # all frames are of this round
             met = {self._name(edge) for edge in frames}
@@ -284,12 +290,14 @@ class PeerEngine:
             self._doubted -= met
         frames = {edge: frame for edge, frame in frames.items() if self._group.arrives(frame.head.header.round, edge)}
         reset = [edge for edge, frame in frames.items() if self._is_reset(edge, frame.head)]
-        self._known |= {edge: frame.head.life for edge, frame in frames.items()}
+        self._known |= {edge: frame.head.incarnation for edge, frame in frames.items()}
         self._group.reset(reset)
         headers, payload = {}, dict[str, dict[int, Tensor]]()
         for edge, (head, fields) in frames.items():
             header = head.header
-            headers[edge] = header if head.heard == self._number(edge) else header._replace(newest=-1, bitmap=0)
+            headers[edge] = (
+                header if head.receiver_incarnation == self._number(edge) else header._replace(newest=-1, bitmap=0)
+            )
             self.ages[max(0, number - header.round)] += 1
             for name, value in fields.items():
                 source = edge if name in self._per_edge else self._group.incoming[edge]
@@ -297,45 +305,50 @@ class PeerEngine:
         return self._group.read(number, OutgoingMessages(payload, headers))
 
     def _possible(self, frames: Mapping[int, Frame]) -> dict[int, Frame]:
-        """Return the messages that acknowledge what was sent only; count the others, whose senders are given up."""
-        found = {}
+        """Return the messages whose acknowledgements are possible; refuse the others and give up their senders."""
+        possible = {}
         for edge, frame in frames.items():
             head = frame.head
-            if head.heard == self._number(edge) and head.header.newest >= self._group.sent(reverse(edge)):
+            if head.receiver_incarnation == self._number(edge) and head.header.newest >= self._group.sent(
+                reverse(edge)
+            ):
                 self.inbox.refused["header"] += 1
                 self.inbox.give_up([edge], self._timeouts.round)
             else:
-                found[edge] = frame
-        self.inbox.trust(found)
-        return found
+                possible[edge] = frame
+        self.inbox.trust(possible)
+        return possible
 
     def _is_reset(self, edge: int, head: Head) -> bool:
-        """Return whether an end of an edge has gone back: its sender, or this process, if it knew another one."""
+        """Return whether one end of an edge has resumed from an earlier state."""
         if edge in self._known:
-            return head.life != self._known[edge]
-        return head.heard not in (0, self._number(edge))
+            return head.incarnation != self._known[edge]
+        return head.receiver_incarnation not in (0, self._number(edge))
 
     def _frame(self, edge: int, header: EdgeHeader, messages: OutgoingMessages) -> list[bytes | memoryview]:
         fields = {
             name: values[edge if name in self._per_edge else self._group.outgoing[edge]]
             for name, values in messages.payload.items()
         }
-        life, heard = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
-        return self._codec.write(Head(Kind.MESSAGE, edge, header, life, heard), fields)
+        incarnation, receiver_incarnation = self._number(reverse(edge)), self._known.get(reverse(edge), 0)
+        return self._codec.write(Head(Kind.MESSAGE, edge, header, incarnation, receiver_incarnation), fields)
 
-    def _tell(self, kind: Kind) -> None:
+    def _send_all(self, kind: Kind) -> None:
         for edge in self._group.outgoing:
             self._send(kind, edge)
 
     def _send(self, kind: Kind, edge: int) -> None:
         """Send a frame without a message."""
-        life, (heard, _) = self._number(reverse(edge)), self.inbox.seen.get(reverse(edge), (0, -1))
+        incarnation, (receiver_incarnation, _) = (
+            self._number(reverse(edge)),
+            self.inbox.seen.get(reverse(edge), (0, -1)),
+        )
         header = EdgeHeader(0, -1, 0, min(self.round, self._rounds - 1))
-        head = Head(kind, edge, header, life, heard)
+        head = Head(kind, edge, header, incarnation, receiver_incarnation)
         self._transport.send(edge, self._codec.write(head))
 
     def _awaited(self, edges: Collection[int], timeout: float) -> str:
-        """Return the neighbors awaited at the start, and the reasons why some were not reached."""
+        """Return a line with the neighbors that are awaited at the start, and why some were not reached."""
         nodes = ", ".join(str(node) for node in sorted({self._group.incoming[edge] for edge in edges}))
         reasons = "".join(f"; {name}: {problem}" for name, problem in sorted(self._transport.problems().items()))
         return f"waits for its neighbors (nodes {nodes}), at most {timeout:g} s{reasons}"

@@ -1,12 +1,12 @@
-"""Frames that go over an edge between two processes: one per message, a fixed header and the raw numbers.
+"""Frames between two processes: one per message, with a fixed header and the raw numbers.
 
     checksum    CRC-32 of all that follows                                                   4 bytes
     head        ``Head``, little-endian                                                      64 bytes
     shapes      for each field of the message: type, number of dimensions, the dimensions    2 + 4 d bytes
     numbers     each field's numbers, one after another, little-endian
 
-Nothing is pickled, and nothing is read before the checksum, the run and the edge are found to be right. A frame that is
-not exactly as expected is refused; the reason is one of ``REASONS``.
+Nothing is pickled, and nothing is read before the checksum, the run and the edge have been checked. A frame that is not
+exactly as expected is refused, for one of ``REASONS``.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ HEADER_BYTES = _CHECKSUM.size + _HEAD.size
 _TYPES = {torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int32: 5, torch.uint8: 6}
 
 REASONS = ("format", "checksum", "run", "edge", "shape", "not finite", "header", "replayed")
-"""Reasons for which a frame is refused: it is no frame of this version, it was altered, it belongs to another run or
-came over another edge, its arrays are of another shape or type, they hold nan or inf, its header is impossible, or it
-(or a later one) was there before."""
+"""Reasons for refusing a frame, in this order: it is no frame of this version, it was altered, it belongs to another
+run, it came over another edge, its arrays have another shape or type, they hold nan or inf, its header is impossible,
+or it is no newer than an earlier frame."""
 
 
-class Refusal(Exception):
-    """A frame cannot be accepted; the exception's text is one of ``REASONS``."""
+class InvalidFrame(Exception):
+    """A frame that is refused; the text is one of ``REASONS``."""
 
 
 class Kind(IntEnum):
@@ -50,32 +50,33 @@ class Kind(IntEnum):
     MESSAGE = 0
     """The message of a node over an edge in a round."""
     HELLO = 1
-    """Its sender is there."""
+    """The sender is running."""
     BYE = 2
-    """Its sender leaves: no neighbor needs to wait for it."""
+    """The sender leaves: no neighbor needs to wait for it."""
 
 
 class Head(NamedTuple):
-    """Head of a frame: all of it besides the message's content.
+    """Head of a frame: everything but the message's content.
 
     Attributes:
-        kind: what it is for.
-        edge: directed edge.
-        header: of the message; ``sequence`` counts the messages of this incarnation. Other frames have a round alone.
-        life: number of its sender's incarnation, the start of its process (``incarnation.py``). One that was
-            killed may go back to an earlier state.
-        heard: in a message the incarnation of the receiver that ``header`` is about, in other frames the
-            latest that is known; 0 if there is none.
+        kind: the purpose.
+        edge: the directed edge.
+        header: the header of the message; ``sequence`` counts the messages of this incarnation. Frames without a
+            message have only a round.
+        incarnation: that of its sender, the start of its process (``incarnation.py``). One that was killed may go back
+            to an earlier state.
+        receiver_incarnation: in a message, the incarnation of the receiver to which ``header`` refers; in other frames
+            the latest known one. 0 if none is known.
     """
 
     kind: Kind
     edge: int
     header: EdgeHeader
-    life: int = 1
-    heard: int = 0
+    incarnation: int = 1
+    receiver_incarnation: int = 0
 
     def is_consistent(self) -> bool:
-        """Return whether the numbers fit each other: a round has one message, and only what was sent is applied."""
+        """Return whether the numbers are possible: one message a round, and none applied before it was sent."""
         sequence, newest, bitmap, round = self.header
         if newest < 0:
             return newest == -1 and bitmap == 0 and sequence <= round
@@ -83,7 +84,7 @@ class Head(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A frame as its receiver has it: its head, and the message's fields by name; none without a message."""
+    """A received frame: its head, and the fields of the message by name; without a message there are none."""
 
     head: Head
     fields: dict[str, Tensor]
@@ -97,12 +98,12 @@ class Codec:
     """
 
     def __init__(self, run: bytes, message: Message, wire: torch.dtype | None = None) -> None:
-        """Set what all frames have in common.
+        """Set the parts that all frames have in common.
 
         Args:
-            run: 16 bytes that no other run has.
-            message: a message over one edge, its fields without an axis of slots: their names, shapes and types.
-            wire: type of the real numbers on their way. Defaults to their own type.
+            run: 16 bytes that identify the run.
+            message: an example of a message over one edge: names, shapes and types of its fields.
+            wire: type in which real numbers are sent. Defaults to their own type.
         """
         self._run = run
         self._like: dict[str, Tensor] = {name: value.cpu() for name, value in message._asdict().items()}
@@ -112,39 +113,50 @@ class Codec:
         self.message_bytes = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
-        """Return a frame as pieces that follow one another; ``fields`` are those of a message."""
-        kind, edge, (sequence, newest, bitmap, round), life, heard = head
+        """Return a frame as consecutive pieces; ``fields`` are those of its message."""
+        kind, edge, (sequence, newest, bitmap, round), incarnation, receiver_incarnation = head
         packed = _HEAD.pack(
-            _MAGIC, VERSION, kind, len(fields or ()), self._run, edge, round, sequence, newest, bitmap, life, heard
+            _MAGIC,
+            VERSION,
+            kind,
+            len(fields or ()),
+            self._run,
+            edge,
+            round,
+            sequence,
+            newest,
+            bitmap,
+            incarnation,
+            receiver_incarnation,
         )
         pieces: list[bytes | memoryview] = [packed]
         if fields:
             sent = (fields[name].detach().to("cpu", wire, copy=True) for name, wire in self._wire.items())
-            pieces += [self._shapes, *map(_bytes, sent)]  # copies: the node goes on while they are on their way
+            pieces += [self._shapes, *map(_bytes, sent)]  # copies: the node goes on computing meanwhile
         return [_CHECKSUM.pack(_checksum(pieces)), *pieces]
 
     def read(self, edge: int, frame: memoryview) -> Frame:
         """Return the frame that came over a directed edge.
 
         Raises:
-            Refusal: it is not as it must be.
+            InvalidFrame: the frame is refused.
         """
         if len(frame) < HEADER_BYTES:
-            raise Refusal("format")
+            raise InvalidFrame("format")
         magic, version, kind, fields, run, edge_of_frame, *numbers = _HEAD.unpack_from(frame, _CHECKSUM.size)
-        round, sequence, newest, bitmap, life, heard = numbers
+        round, sequence, newest, bitmap, incarnation, receiver_incarnation = numbers
         is_message = kind == Kind.MESSAGE
         if magic != _MAGIC or version != VERSION or kind not in tuple(Kind) or fields != is_message * len(self._like):
-            raise Refusal("format")
+            raise InvalidFrame("format")
         if run != self._run:
-            raise Refusal("run")
+            raise InvalidFrame("run")
         if edge_of_frame != edge:
-            raise Refusal("edge")
+            raise InvalidFrame("edge")
         if len(frame) != (self.message_bytes if is_message else HEADER_BYTES):
-            raise Refusal("shape")
+            raise InvalidFrame("shape")
         if _CHECKSUM.unpack_from(frame)[0] != _checksum([frame[_CHECKSUM.size :]]):
-            raise Refusal("checksum")
-        head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), life, heard)
+            raise InvalidFrame("checksum")
+        head = Head(Kind(kind), edge, EdgeHeader(sequence, newest, bitmap, round), incarnation, receiver_incarnation)
         return Frame(head, self._fields(frame[HEADER_BYTES:]))
 
     def _fields(self, content: memoryview) -> dict[str, Tensor]:
@@ -152,16 +164,16 @@ class Codec:
         if not content:
             return {}
         if content[: len(self._shapes)] != self._shapes:
-            raise Refusal("shape")
-        found, at = {}, len(self._shapes)
+            raise InvalidFrame("shape")
+        fields, at = {}, len(self._shapes)
         for name, like in self._like.items():
             value = torch.empty(like.shape, dtype=self._wire[name])
             _bytes(value)[:] = content[at : at + self._sizes[name]]
             if value.numel() and not torch.stack(torch.aminmax(value)).isfinite().all():  # nan is both
-                raise Refusal("not finite")
-            found[name] = value.to(like.dtype)
+                raise InvalidFrame("not finite")
+            fields[name] = value.to(like.dtype)
             at += self._sizes[name]
-        return found
+        return fields
 
 
 def _shape(shape: Sequence[int], dtype: torch.dtype) -> bytes:

@@ -18,7 +18,7 @@ from ngpd_fl.training.callbacks import Callback
 from ngpd_fl.training.loop import TrainingLoop
 
 _CONNECTIONS = 8
-"""At most; the oldest of more are closed."""
+"""Largest number of connections; beyond it, the oldest is closed."""
 
 _SILENCE = 5.0
 """Seconds after which a connection that neither sends nor receives is closed."""
@@ -27,10 +27,10 @@ _AGES = (0, 1, 2, 4, 8, 16, 32, 64)
 
 
 class PeerCollector(Collector):
-    """Reads a peer's counters; all names begin with ``ngpd_fl_``."""
+    """Collects the metrics of a peer; all names begin with ``ngpd_fl_``."""
 
     def __init__(self, engine: PeerEngine, recorder: RunRecorder) -> None:
-        """Read from a peer's engine and recorder."""
+        """Collect from a peer's engine and recorder."""
         self._engine = engine
         self._recorder = recorder
 
@@ -39,18 +39,18 @@ class PeerCollector(Collector):
         engine, recorder, inbox, counts = self._engine, self._recorder, self._engine.inbox, self._engine.counts()
         yield _gauge("round", "round that the nodes are in", engine.round)
         yield _gauge("rounds_planned", "rounds of the run", recorder.config.training.rounds)
-        yield _gauge("life", "how often this peer has been started", engine.life)
-        yield _gauge("neighbors_gone", "edges whose other end is not waited for", len(inbox.gone))
+        yield _gauge("starts", "starts of this peer", engine.starts)
+        yield _gauge("neighbors_gone", "edges whose sender is not waited for", len(inbox.gone))
         yield _count("node_steps", "local steps", recorder.node_steps)
         yield _count("train_seconds", "time spent in rounds, without waiting", recorder.train_seconds)
         yield _count("wait_seconds", "time spent waiting for messages", engine.waited)
-        yield _count("rounds_skipped", "rounds left out to join the neighbors", engine.skipped)
+        yield _count("rounds_skipped", "rounds skipped to join the neighbors", engine.skipped)
         yield _count("payload_bytes", "payload sent, lost messages included", recorder.bytes_sent)
         yield _count("sent_bytes", "bytes of frames sent", counts.sent_bytes)
         yield _count("received_bytes", "bytes of frames received", counts.received_bytes)
-        yield _count("messages_missed", "messages waited for in vain", engine.lost)
-        yield _count("messages_late", "messages of rounds that were over", inbox.late)
-        yield _count("messages_replaced", "messages that a newer one replaced", inbox.replaced + counts.replaced)
+        yield _count("messages_missed", "messages that did not come in time", engine.lost)
+        yield _count("messages_late", "messages of rounds that were already over", inbox.late)
+        yield _count("messages_replaced", "messages replaced by newer ones", inbox.replaced + counts.replaced)
         refused = CounterMetricFamily("ngpd_fl_frames_refused", "frames refused, by reason", labels=["reason"])
         for reason, count in sorted({**inbox.refused, "sender": counts.refused}.items()):
             refused.add_metric([reason], count)
@@ -67,7 +67,7 @@ class PeerCollector(Collector):
         in_buckets = [sum(count for age, count in ages.items() if low < age <= high) for low, high in _buckets()]
         bounds = [*map(str, map(float, _AGES)), "+Inf"]
         total = sum(age * count for age, count in ages.items())
-        histogram = HistogramMetricFamily("ngpd_fl_staleness_rounds", "age in rounds of messages when taken in")
+        histogram = HistogramMetricFamily("ngpd_fl_staleness_rounds", "age of messages in rounds when they are read")
         histogram.add_metric([], list(zip(bounds, accumulate(in_buckets), strict=True)), total)
         return histogram
 
@@ -76,7 +76,7 @@ class MetricsServer(Callback):
     """Serves Prometheus metrics of a peer from the start of its run."""
 
     def __init__(self, address: Address) -> None:
-        """Listen; raise ``InputError`` where that is not possible."""
+        """Listen at an address; raise ``InputError`` if that is not possible."""
         self._registry = CollectorRegistry()
         handler = type("Handler", (MetricsHandler,), {"registry": self._registry, "timeout": _SILENCE})
         try:
@@ -90,7 +90,7 @@ class MetricsServer(Callback):
         self._registry.register(PeerCollector(run.engine, run.recorder))
 
     def close(self) -> None:
-        """Stop."""
+        """Stop serving."""
         self._server.close()
 
 

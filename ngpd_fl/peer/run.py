@@ -1,4 +1,4 @@
-"""One peer's run, from the configuration that all share to the records of its own nodes."""
+"""The run of one peer, from the shared configuration to the records of its nodes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts, PeerEngine
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.transport import Transport
 from ngpd_fl.records import Measure, RunFolder, write_text
-from ngpd_fl.records.shapes import PeerLife
+from ngpd_fl.records.shapes import PeerStart
+from ngpd_fl.records.versions import current_peer
 from ngpd_fl.training import compose
 from ngpd_fl.training.callbacks import Callback, EarlyStop
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 from topologies import DirectedOptions
 
 EVENTS = "peer_events.jsonl"
-"""File in a peer's folder: a line with the round for every irregularity, of all its starts."""
+"""File in a peer's folder with a JSON line for every irregularity, of all its starts."""
 
 CHECKPOINT_EVERY = 10
 """Rounds from one checkpoint to the next, by default."""
@@ -42,19 +43,19 @@ def run_peer(
     is_over: Callable[[], bool] = lambda: False,
     on_event: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Train this process' nodes together with those of its neighbors' processes.
+    """Train the nodes of this process together with those of other processes.
 
-    Where ``out`` holds this run already, it goes on from the last checkpoint; the neighbors have gone on meanwhile.
+    If ``out`` already holds this run, it resumes from the last checkpoint; meanwhile the neighbors have gone on.
 
     Args:
-        config: the whole run; all peers have the same, but for where data lie and what computes.
-        nodes: the nodes that this process hosts.
-        transport: joins it with its neighbors; closed when this returns.
-        out: folder for the records of these nodes; ``gather`` merges those of all peers.
-        callbacks: called at the steps of the run; its engine is a ``PeerEngine``.
-        timeouts: how long to wait for neighbors.
+        config: the whole run; the same for all peers, except for the place of the data and the device.
+        nodes: the nodes of this process.
+        transport: connects this process with its neighbors; closed in the end.
+        out: folder for the records of these nodes; ``gather`` merges the records of all peers.
+        callbacks: called at the steps of the run, whose engine is a ``PeerEngine``.
+        timeouts: timeouts of the waits for neighbors.
         checkpoint_every: rounds from one checkpoint to the next.
-        name: distinguishes this run from others of the same configuration; the same for all peers.
+        name: distinguishes runs of the same configuration; the same for all peers.
         is_over: returns whether to stop early; checked in every round and while waiting.
         on_event: called with a line for every irregularity.
 
@@ -73,14 +74,14 @@ def run_peer(
         job = compose(config, nodes)
         events = out / EVENTS
 
-        def note(what: str) -> None:
+        def record(what: str) -> None:
             with events.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"round": engine.round, "what": what}) + "\n")
             on_event(what)
 
         environment = environment_of(job)
         engine = PeerEngine(
-            job, nodes, transport, run_id(config, name), timeouts=timeouts, is_over=is_over, on_event=note
+            job, nodes, transport, run_id(config, name), timeouts=timeouts, is_over=is_over, on_event=record
         )
         is_new = not RunFolder.holds_run(out)
         folder = RunFolder.create(out, config, environment, checkpoint_every) if is_new else _reopen(out, config)
@@ -89,15 +90,15 @@ def run_peer(
             if is_new:
                 folder.add_counts(job.counts)
                 engine.incarnation = next_incarnation()
-                write_self(out, nodes, engine.life, engine.incarnation)
+                write_self(out, nodes, engine.starts, engine.incarnation)
             else:
-                _go_back(own, folder, environment, note)
+                _resume(own, folder, environment, record)
             stop = EarlyStop(is_over, status="interrupted")
             return own.complete([*callbacks, stop, Checkpointing(own, checkpoint_every)])
 
 
 def check_for_peers(config: Config) -> None:
-    """Raise ``InputError`` where a run is one that only a simulation can do."""
+    """Raise ``InputError`` if only a simulation can do the run."""
     if config.devices != DevicesConfig():
         raise InputError("devices: peers have no virtual clock; leave its keys unset, or use ngpd-fl run")
     if config.faults != FaultsConfig():
@@ -115,14 +116,14 @@ def check_for_peers(config: Config) -> None:
 
 
 def run_id(config: Config, name: str = "") -> bytes:
-    """Return 16 bytes that are the same for all peers of a run, wherever their data lie and whatever computes."""
+    """Return 16 bytes that identify a run; they do not depend on the place of the data and the device."""
     shared = config.model_dump(mode="json", exclude={"data": {"data_dir", "download"}, "engine": True})
     text = json.dumps([shared, config.engine.dtype, *([name] if name else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
 class PeerNodes(LocalNodes):
-    """The nodes of one peer, which exchange with those of other processes.
+    """The nodes of one peer, which exchange messages with other processes.
 
     Attributes:
         engine: the peer's engine.
@@ -155,18 +156,18 @@ class PeerNodes(LocalNodes):
             self.engine.on_event(
                 f"{skipped} of {rounds} rounds were left out to join the neighbors: not a finished run"
             )
-        summary = self.recorder.summary() | {"peer": account(self.engine)}
+        summary = self.recorder.summary() | {"peer": exchange_summary(self.engine)}
         names = [f"node{node}" for node in self.engine.nodes]
         self._write(summary, dict(zip(names, self.engine.params(), strict=True)))
         return summary
 
 
-def account(engine: PeerEngine) -> dict[str, Any]:
-    """Return statistics of the exchange in this incarnation; rounds left out are those of the run."""
+def exchange_summary(engine: PeerEngine) -> dict[str, Any]:
+    """Return statistics of the exchange in this incarnation; skipped rounds are those of the whole run."""
     counts = engine.counts()
     return {
         "nodes": engine.nodes,
-        "life": engine.life,
+        "starts": engine.starts,
         "incarnation": engine.incarnation,
         "rounds_skipped": engine.skipped,
         "messages_taken": dict(sorted(engine.ages.items())),
@@ -187,39 +188,39 @@ def _reopen(out: Path, config: Config) -> RunFolder:
     return folder
 
 
-def _go_back(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
-    """Go on from the last checkpoint that can be read, in a new incarnation."""
+def _resume(own: PeerNodes, folder: RunFolder, environment: dict[str, Any], on_event: Callable[[str], None]) -> None:
+    """Resume from the last intact checkpoint, in a new incarnation."""
     engine = own.engine
-    nodes, life, incarnation = read_self(folder.path)
+    nodes, starts, incarnation = read_self(folder.path)
     if nodes != sorted(engine.nodes):
         raise InputError(f"out: {folder.path} holds the records of other nodes ({', '.join(map(str, nodes))})")
-    life, incarnation = life + 1, next_incarnation(incarnation)
-    write_self(folder.path, nodes, life, incarnation)
+    starts, incarnation = starts + 1, next_incarnation(incarnation)
+    write_self(folder.path, nodes, starts, incarnation)
     checkpoint = own.restore(environment, on_event)
-    with (folder.path / "abandoned.jsonl").open("ab") as file:  # what this start may record otherwise, or leave out
-        recorded = folder.path / "metrics.jsonl"  # not there where the one before ended before its first evaluation
+    with (folder.path / "abandoned.jsonl").open("ab") as file:  # evaluations that this start may repeat or skip
+        recorded = folder.path / "metrics.jsonl"  # missing if the start before ended before its first evaluation
         file.write(recorded.read_bytes()[checkpoint.recorded if checkpoint else 0 :] if recorded.exists() else b"")
     own.recorder.metrics = folder.rewind(checkpoint, environment)
-    engine.begin_life(life, incarnation)
+    engine.begin_incarnation(starts, incarnation)
 
 
 def is_mostly_skipped(skipped: float, rounds: int) -> bool:
-    """Return whether a run of some rounds has failed because more than half of them were left out."""
+    """Return whether a run has failed because more than half of its rounds were skipped."""
     return 2 * skipped > rounds
 
 
-def write_self(out: Path, nodes: Sequence[int], life: int, incarnation: int) -> None:
-    """Note in a peer's folder which nodes it hosts, how often it has been started, and the last start's number."""
-    noted = {"nodes": sorted(nodes), "life": life, "incarnation": incarnation}
-    write_text(out / "peer.json", json.dumps(noted) + "\n")
+def write_self(out: Path, nodes: Sequence[int], starts: int, incarnation: int) -> None:
+    """Record in a peer's folder its nodes, the number of its starts, and its last incarnation."""
+    record = {"nodes": sorted(nodes), "starts": starts, "incarnation": incarnation}
+    write_text(out / "peer.json", json.dumps(record) + "\n")
 
 
 def read_self(out: Path) -> tuple[list[int], int, int]:
-    """Return what ``write_self`` noted; raise ``InputError`` where it is not there or damaged."""
+    """Return what ``write_self`` recorded; raise ``InputError`` if it is missing or damaged."""
     path = out / "peer.json"
     if not path.exists():
         raise InputError(f"{out}: not a peer's folder (it should hold peer.json)")
-    found = read_record(path, PeerLife)
-    if not is_credible(found["incarnation"]):
-        raise InputError(f"{path}: damaged (incarnation {found['incarnation']})")
-    return found["nodes"], found["life"], found["incarnation"]
+    record = read_record(path, PeerStart, current_peer)
+    if not is_credible(record["incarnation"]):
+        raise InputError(f"{path}: damaged (incarnation {record['incarnation']})")
+    return record["nodes"], record["starts"], record["incarnation"]

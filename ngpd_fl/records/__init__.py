@@ -1,15 +1,22 @@
 """Records: writing and reading the files of a run."""
 
-from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, Refused
+from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, DamagedCheckpoint
 from ngpd_fl.records.environment import describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
 from ngpd_fl.records.files import write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
-from ngpd_fl.records.measure import ACCURACY, RMSE, Measure
-from ngpd_fl.records.metrics import MEASURES, METRICS, Accuracies, Errors, Metrics, null_if_not_finite
-from ngpd_fl.records.recorder import Progress, RunRecorder
-from ngpd_fl.records.resuming import last_checkpoint
-from ngpd_fl.records.retries import checked_retries
+from ngpd_fl.records.metrics import (
+    ACCURACY,
+    MEASURES,
+    METRICS,
+    RMSE,
+    Accuracies,
+    Errors,
+    Measure,
+    Metrics,
+    null_if_not_finite,
+)
+from ngpd_fl.records.recorder import Progress, RunRecorder, checked_retries
 from ngpd_fl.records.tensorboard import EventFiles, require_tensorboard
 
 __all__ = [
@@ -28,13 +35,12 @@ __all__ = [
     "Measure",
     "Metrics",
     "Progress",
-    "Refused",
+    "DamagedCheckpoint",
     "RunFolder",
     "RunRecorder",
     "checked_retries",
     "describe_environment",
     "differences",
-    "last_checkpoint",
     "null_if_not_finite",
     "require_empty",
     "require_tensorboard",

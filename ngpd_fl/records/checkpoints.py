@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ngpd_fl.config import InputError, conforming, read_record
-from ngpd_fl.records.files import remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import read_tensors, remove_partial, write_tensors, write_text
 from ngpd_fl.records.shapes import CheckpointContent, CheckpointNotes, CheckpointPlan
-from ngpd_fl.records.tensors import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +29,7 @@ _SPARSEST = 1024
 """Largest ratio of a tensor's memory, with the gaps between its entries, to the memory of the entries alone."""
 
 
-class Refused(Exception):
+class DamagedCheckpoint(Exception):
     """A checkpoint differs from what was written; the message is one line that names its file."""
 
 
@@ -103,7 +102,7 @@ class Checkpoints:
         text = json.dumps(content)
         checksum = hashlib.sha256(text.encode()).hexdigest()
         write_text(stem.with_suffix(".json"), f'{{"sha256": "{checksum}", "content": {text}}}\n')
-        self._keep([each for each in self.rounds() if each <= round][:_KEPT])
+        self._keep([kept_round for kept_round in self.rounds() if kept_round <= round][:_KEPT])
 
     def rounds(self) -> list[int]:
         """Return the rounds that have files, the last first."""
@@ -116,7 +115,7 @@ class Checkpoints:
         Matrix products of the same numbers in another memory order may differ in the last bit.
 
         Raises:
-            Refused: a file is missing, or differs from what was written.
+            DamagedCheckpoint: a file is missing, or differs from what was written.
         """
         stem = self._stem(round)
         notes, tensors = stem.with_suffix(".json"), stem.with_suffix(".safetensors")
@@ -125,31 +124,31 @@ class Checkpoints:
         for path, length, digest in ((tensors, None, content["tensors"]), (self._metrics, recorded, metrics_digest)):
             try:
                 if path.stat().st_size < (length or 0) or _digest(path, length) != digest:
-                    raise Refused(f"{path} is damaged (its checksum in {notes.name} does not fit)")
+                    raise DamagedCheckpoint(f"{path} is damaged (its checksum in {notes.name} does not fit)")
             except OSError as error:
-                raise Refused(f"{path} cannot be read ({error.strerror})") from error
+                raise DamagedCheckpoint(f"{path} cannot be read ({error.strerror})") from error
         try:
             loaded = read_tensors(tensors).tensors
             if loaded.keys() != content["strides"].keys():
                 raise ValueError("they are not those of its tensors")
             laid_out = {name: _laid_out(loaded.pop(name), stride) for name, stride in content["strides"].items()}
         except InputError as error:
-            raise Refused(str(error)) from error
+            raise DamagedCheckpoint(str(error)) from error
         except ValueError as error:
-            raise Refused(f"{notes} is damaged (strides: {error})") from error
+            raise DamagedCheckpoint(f"{notes} is damaged (strides: {error})") from error
         return Checkpoint(round, laid_out, content["values"], recorded)
 
-    def candidates(self) -> Iterator[Checkpoint | Refused]:
+    def candidates(self) -> Iterator[Checkpoint | DamagedCheckpoint]:
         """Yield each checkpoint, the last first, or the error that makes it unusable."""
         for round in self.rounds():
             try:
                 yield self.read(round)
-            except Refused as refused:
-                yield refused
+            except DamagedCheckpoint as damaged:
+                yield damaged
 
     def forget_after(self, round: int) -> None:
         """Remove the checkpoints of later rounds."""
-        self._keep([each for each in self.rounds() if each <= round])
+        self._keep([kept_round for kept_round in self.rounds() if kept_round <= round])
 
     def _keep(self, rounds: list[int]) -> None:
         for path in list(self.path.glob("round-*")):
@@ -186,18 +185,18 @@ def _digest(path: Path, length: int | None = None) -> str:
 
 
 def _content(notes: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint's JSON file; raise ``Refused`` if it differs from what was written."""
+    """Return the content of a checkpoint's JSON file; raise ``DamagedCheckpoint`` if it was altered."""
     try:  # not strict: the clock's next events may be infinitely far away
-        found = read_record(notes, CheckpointNotes, strict=False)
-        if found["sha256"] != hashlib.sha256(json.dumps(found["content"]).encode()).hexdigest():
-            raise Refused(f"{notes} is damaged (its checksum does not fit)")
-        if (version := found["content"].get("format")) != _FORMAT:
-            raise Refused(f"{notes} is of another version (format {version}, expected {_FORMAT})")
-        return conforming(found["content"], CheckpointContent)
+        record = read_record(notes, CheckpointNotes, strict=False)
+        if record["sha256"] != hashlib.sha256(json.dumps(record["content"]).encode()).hexdigest():
+            raise DamagedCheckpoint(f"{notes} is damaged (its checksum does not fit)")
+        if (version := record["content"].get("format")) != _FORMAT:
+            raise DamagedCheckpoint(f"{notes} is of another version (format {version}, expected {_FORMAT})")
+        return conforming(record["content"], CheckpointContent)
     except InputError as error:
-        raise Refused(str(error)) from error
+        raise DamagedCheckpoint(str(error)) from error
     except ValueError as error:
-        raise Refused(f"{notes} is damaged ({error})") from error
+        raise DamagedCheckpoint(f"{notes} is damaged ({error})") from error
 
 
 def _laid_out(value: Tensor, stride: list[int]) -> Tensor:

@@ -38,7 +38,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     words = []
     for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
         old, new = (
-            each.get("packages", {}).get(name) if name in _PACKAGES else each.get(name) for each in (before, now)
+            environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
+            for environment in (before, now)
         )
         if old != new:
             words.append(f"{name} {old} -> {new}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.records.measure import Measure
+from ngpd_fl.records.metrics import Measure
 
 
 class Average(NamedTuple):
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
         nodes: value of each evaluated node's own model ("local accuracy"), ``[n]``.
         own: the same, with groups weighted by their frequency among the node's training images, ``[n]``.
         groups: value per group, mean over the nodes whose model was evaluated on images of it, ``[G]``.
-        judges: number of these nodes per group, ``[G]``.
+        nodes_per_group: number of these nodes, per group, ``[G]``.
         others: further measures by key, of each node's own model, ``[n]``.
         average: results of the averaged model; None if the parameters never meet in one place.
     """
@@ -47,14 +47,17 @@ class Evaluation(NamedTuple):
     nodes: NDArray[np.float64]
     own: NDArray[np.float64]
     groups: NDArray[np.float64]
-    judges: NDArray[np.int64]
+    nodes_per_group: NDArray[np.int64]
     others: dict[str, NDArray[np.float64]]
     average: Average | None
 
     def part(self) -> dict[str, list[float]]:
         """Return all but the average as lists, for ``joined``."""
         others = {f"other-{key}": values.tolist() for key, values in self.others.items()}
-        of_groups = {"groups": self.groups.tolist(), "judges": self.judges.astype(np.float64).tolist()}
+        of_groups = {
+            "groups": self.groups.tolist(),
+            "nodes-per-group": self.nodes_per_group.astype(np.float64).tolist(),
+        }
         return {"value": self.nodes.tolist(), "own": self.own.tolist(), **of_groups, **others}
 
     @classmethod
@@ -64,17 +67,17 @@ class Evaluation(NamedTuple):
         def of_nodes(name: str) -> NDArray[np.float64]:
             return np.concatenate([np.asarray(part[name], dtype=np.float64) for part in parts])
 
-        judges = np.array([part["judges"] for part in parts])
-        groups = np.where(judges > 0, [part["groups"] for part in parts], 0) * judges
+        nodes_per_group = np.array([part["nodes-per-group"] for part in parts])
+        groups = np.where(nodes_per_group > 0, [part["groups"] for part in parts], 0) * nodes_per_group
         with np.errstate(invalid="ignore"):
-            of_groups = groups.sum(0) / judges.sum(0)
+            of_groups = groups.sum(0) / nodes_per_group.sum(0)
         others = [name for name in parts[0] if name.startswith("other-")]
         return cls(
             measure=measure,
             nodes=of_nodes("value"),
             own=of_nodes("own"),
             groups=np.asarray(of_groups),
-            judges=judges.sum(0).astype(np.int64),
+            nodes_per_group=nodes_per_group.sum(0).astype(np.int64),
             others={name.removeprefix("other-"): of_nodes(name) for name in others},
             average=None,
         )
@@ -104,10 +107,10 @@ class Evaluation(NamedTuple):
             f"{group}_{key}": self.groups.tolist(),
             f"averaged_model_{group}_{key}": average and average.groups.tolist(),
         }
-        for other, found in self.others.items():
+        for other, of_nodes in self.others.items():
             values |= {
-                f"mean_{other}": float(found.mean()),
+                f"mean_{other}": float(of_nodes.mean()),
                 f"averaged_model_{other}": average and average.others[other],
-                other: spread(found),
+                other: spread(of_nodes),
             }
         return values

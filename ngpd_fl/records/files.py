@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and a lock that ends with its process."""
+"""Files that are written completely or not at all, tensors in them, and a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from ngpd_fl.config import InputError
+from ngpd_fl.config.text_files import require_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,8 +45,8 @@ def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
         partial = folder / path.name
         yield partial
         if sync:
-            for each in (partial, *partial.rglob("*")):
-                _sync(each)
+            for content in (partial, *partial.rglob("*")):
+                _sync(content)
         partial.replace(path)
     if sync:
         _sync(path.parent)
@@ -132,14 +133,14 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as ``safetensors`` accepts them: contiguous, on the CPU, no two in the same memory."""
-    found: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     taken = set()
     for name, value in tensors.items():
         whole = value.detach().cpu().contiguous()
         where = whole.untyped_storage().data_ptr()
-        found[name] = whole.clone() if where in taken else whole
+        separate[name] = whole.clone() if where in taken else whole
         taken.add(where)
-    return found
+    return separate
 
 
 def lock(path: Path, kind: str = "run") -> IO[bytes]:
@@ -171,3 +172,32 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Saved(NamedTuple):
+    """Content of a file.
+
+    Attributes:
+        tensors: by name, on the CPU.
+        metadata: texts by name.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_tensors(path: Path) -> Saved:
+    """Return a file's tensors. No code runs, and memory use is bounded by the size of the file.
+
+    Raises:
+        InputError: the file cannot be read; one line names it.
+    """
+    from safetensors import safe_open
+
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            return Saved(tensors, file.metadata() or {})
+    except Exception as error:  # a damaged header can fail anywhere in the library, and in torch
+        raise InputError(f"{path}: cannot be read as a .safetensors file ({error})") from error

@@ -16,10 +16,9 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import StillGoing, alone_in, lock, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import StillGoing, alone_in, lock, read_tensors, remove_partial, write_tensors, write_text
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
-from ngpd_fl.records.tensors import read_tensors
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
 
 if TYPE_CHECKING:
@@ -230,14 +229,14 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        found = []
+        evaluations = []
         with naming_version(self.path):
             for number, values in read_json_lines(path):
                 try:
-                    found.append(metrics_of(values))
+                    evaluations.append(metrics_of(values))
                 except ValueError as error:
                     raise InputError(f"{path}: line {number} is damaged ({error})") from error
-        return found
+        return evaluations
 
     def summary(self) -> dict[str, Any]:
         """Return the result; raise ``InputError`` if the run has not ended or the file is damaged."""
@@ -271,18 +270,18 @@ class RunFolder:
         path = self.path / "models.safetensors"
         if not path.exists():
             raise InputError(f"{self.path}: the run has not ended (no models.safetensors)")
-        found: dict[str, dict[str, Tensor]] = {}
+        models: dict[str, dict[str, Tensor]] = {}
         for key, value in read_tensors(path).tensors.items():
             model, _, name = key.partition("/")
-            found.setdefault(model, {})[name] = value
-        return found
+            models.setdefault(model, {})[name] = value
+        return models
 
     def parameters(self, model: str = AVERAGE) -> dict[str, Tensor]:
         """Return one model's parameters, ready for ``module.load_state_dict``: ``"average"`` or ``"node0"``, ..."""
-        found = self.models()
-        if model not in found:
-            raise InputError(f"model {model!r}: not in {self.path}; {choices(model, sorted(found))}")
-        return found[model]
+        models = self.models()
+        if model not in models:
+            raise InputError(f"model {model!r}: not in {self.path}; {choices(model, sorted(models))}")
+        return models[model]
 
     def _check_cut_short(self) -> None:
         """Raise ``InputError`` if the run is over, or cannot resume as it began."""
@@ -308,8 +307,8 @@ def require_empty(path: Path) -> None:
     way_on = RunFolder(path).way_on if RunFolder.holds_run(path) else ""
     if (path / "sweep.toml").is_file():
         way_on = f"`ngpd-fl sweep {path / 'sweep.toml'} --out {path} --resume` goes on"
-    told = f"{way_on}, or name" if way_on else "name"
-    raise InputError(f"out: {path} is not empty; nothing recorded is overwritten, {told} another folder")
+    hint = f"{way_on}, or name" if way_on else "name"
+    raise InputError(f"out: {path} is not empty; nothing recorded is overwritten, {hint} another folder")
 
 
 def _fingerprint(text: str) -> str:

@@ -7,12 +7,27 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ngpd_fl.config import Config
+from ngpd_fl.config import Config, InputError
 from ngpd_fl.records.folder import RunFolder
-from ngpd_fl.records.measure import Measure
-from ngpd_fl.records.metrics import METRICS, Metrics
-from ngpd_fl.records.retries import Retries, checked_retries
+from ngpd_fl.records.metrics import METRICS, Measure, Metrics
+
+Retries = dict[str, dict[str, int]]
+"""Layer and factor -> remedy of a failed decomposition -> number of times, and the factor's ``width``."""
+
+_FORM = TypeAdapter(Retries, config=ConfigDict(strict=True))
+
+
+def checked_retries(counts: Any) -> Retries:
+    """Return counts that another process recorded; raise ``InputError`` if they are malformed."""
+    try:
+        retries = _FORM.validate_python(counts)
+    except ValidationError as error:
+        raise InputError("decomposition_retries: damaged (not a table of counts)") from error
+    if not all("width" in counts for counts in retries.values()):
+        raise InputError("decomposition_retries: damaged (no width)")
+    return retries
 
 
 class Progress(NamedTuple):
@@ -46,7 +61,7 @@ _BEFORE = {"node_steps", "train_seconds", "virtual_seconds", "joules", "bytes_se
 _COSTS = ("round", "bytes_sent", "train_seconds", "virtual_seconds", "joules")
 """Fields that measure the cost of reaching a target."""
 
-_GIVEN = {"config", "num_params", "unused_classes", "folder", "evaluated_on", "clock", "skew", "status", "metrics"}
+_GIVEN = {"config", "num_params", "unused_classes", "folder", "evaluated_on", "usage", "skew", "status", "metrics"}
 """Attributes that are not counters."""
 
 
@@ -60,7 +75,7 @@ class RunRecorder:
         unused_classes: the classes that no node holds.
         folder: folder of the evaluations; None if they are not recorded.
         evaluated_on: whether models are evaluated on ``"common"`` images or each on its node's ``"own"``.
-        clock: returns the usage by the virtual clock, including ``virtual_seconds`` and ``joules``; None if the run has
+        usage: returns the usage by the virtual clock, with ``virtual_seconds`` and ``joules``; nothing if the run has
             no clock.
         skew: measures of the differences between the nodes' labels, and of their position on the graph; None if unknown
             here.
@@ -76,7 +91,7 @@ class RunRecorder:
     unused_classes: Sequence[int]
     folder: RunFolder | None = None
     evaluated_on: str = "common"
-    clock: Callable[[], Mapping[str, Any]] | None = None
+    usage: Callable[[], Mapping[str, Any]] = dict
     skew: Mapping[str, float] | None = None
     status: str = "finished"
     metrics: list[Metrics] = field(default_factory=list)
@@ -116,8 +131,8 @@ class RunRecorder:
         """Count eigendecompositions that failed at first; raise ``InputError`` if the counts are malformed."""
         for factor, counts in checked_retries(retries).items():
             known = self.retries.setdefault(factor, {"width": counts["width"]})
-            for how in counts.keys() - {"width"}:
-                known[how] = known.get(how, 0) + counts[how]
+            for remedy in counts.keys() - {"width"}:
+                known[remedy] = known.get(remedy, 0) + counts[remedy]
 
     def evaluation_is_due(self) -> bool:
         """Return whether an evaluation is due after this round."""
@@ -125,13 +140,13 @@ class RunRecorder:
 
     def add_evaluation(self, measure: Measure, record: Mapping[str, Any]) -> Metrics:
         """Record an evaluation, as ``Evaluation.record`` returns it."""
-        clock = self.clock() if self.clock is not None else {}
+        usage = self.usage()
         metrics = METRICS[measure](
             round=self.round,
             node_steps=self.node_steps,
             train_seconds=self.train_seconds,
-            virtual_seconds=clock.get("virtual_seconds"),
-            joules=clock.get("joules"),
+            virtual_seconds=usage.get("virtual_seconds"),
+            joules=usage.get("joules"),
             bytes_sent=self.bytes_sent,
             train_loss=float(np.mean(self._losses)) if self._losses else None,
             trust_shrink=float(np.mean(self._shrinks)) if self._shrinks else None,
@@ -188,7 +203,7 @@ class RunRecorder:
             "node_steps_per_second": self.node_steps / self.train_seconds if self.train_seconds else None,
             "evaluation_seconds": self.evaluation_seconds,
             "decomposition_retries": self.retries,
-            "clock": self.clock() if self.clock is not None else None,
+            "clock": self.usage() or None,
         }
 
     def _target(self) -> dict[str, Any] | None:

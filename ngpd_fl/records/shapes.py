@@ -17,8 +17,8 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
-class ClockAccount(Shape):
-    """Usage of a run by the virtual clock, as ``composition.clocked.account`` returns it."""
+class ClockUsage(Shape):
+    """Usage of a run by the virtual clock, as ``clock.Usage.record`` returns it."""
 
     mode: str
     virtual_seconds: Amount
@@ -32,16 +32,16 @@ class ClockAccount(Shape):
     staleness: dict[Age, Count]
 
 
-class PeerAccount(Shape):
-    """Nodes that a peer has hosted."""
+class PeerRecord(Shape):
+    """A peer in a summary, with the nodes that it hosts."""
 
     nodes: list[Count]
 
 
-class PeerLife(PeerAccount):
-    """``peer.json``: the nodes that a peer hosts, how often it has been started, and the last start's number."""
+class PeerStart(PeerRecord):
+    """``peer.json``: the nodes of a peer, the number of its starts, and its last incarnation."""
 
-    life: Count
+    starts: Count
     incarnation: Count
 
 
@@ -69,9 +69,9 @@ class Summary(Shape):
     skew: dict[str, float | None] | None = None
     final: dict[str, float | None] | None = None
     target: Target | None = None
-    clock: ClockAccount | None = None
-    peer: PeerAccount | None = None
-    peers: list[PeerAccount] = []
+    clock: ClockUsage | None = None
+    peer: PeerRecord | None = None
+    peers: list[PeerRecord] = []
 
 
 class Resumption(Shape):

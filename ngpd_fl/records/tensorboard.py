@@ -1,4 +1,4 @@
-"""A run's evaluations as event files, which TensorBoard plots while the run is still going."""
+"""TensorBoard's event files of a run's evaluations, which can be plotted during the run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.measure import ACCURACY
-from ngpd_fl.records.metrics import Metrics
+from ngpd_fl.records.metrics import ACCURACY, Metrics
 
 TAGS = {
     "mean_accuracy": "accuracy/mean",
@@ -59,7 +58,7 @@ class EventFiles:
         for name in type(metrics).model_fields.keys() - {"round"}:
             value, tag = getattr(metrics, name), TAGS.get(name, f"errors/{name}")
             if isinstance(value, list):
-                self._add_histogram(tag, [each for each in value if each is not None], metrics)
+                self._add_histogram(tag, [number for number in value if number is not None], metrics)
             elif value is not None:
                 self._writer.add_scalar(tag, value, metrics.round)
         self._writer.flush()

@@ -13,6 +13,7 @@ RECORDS = 2
 """Version of a run's records, in ``environment.json``. ngpd-fl 0.1 wrote none; only ``resume`` needs an equal one."""
 
 _SUMMARY = {"judged_on": "evaluated_on"}
+_PEER = {"life": "starts"}
 _SKEW = {"between_neighbours": "between_neighbors", "of_neighbourhoods": "of_neighborhoods"}
 
 
@@ -31,13 +32,22 @@ def recorded_config(path: Path, overrides: Mapping[str, Any] | None = None) -> C
 
 def current_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a ``summary.json`` of any version under current names."""
-    current = {_SUMMARY.get(name, name): value for name, value in summary.items()}
+    current = _renamed(summary, _SUMMARY)
     if isinstance(skew := current.get("skew"), Mapping):
-        current["skew"] = {_SKEW.get(name, name): value for name, value in skew.items()}
+        current["skew"] = _renamed(skew, _SKEW)
+    if isinstance(peer := current.get("peer"), Mapping):
+        current["peer"] = current_peer(peer)
+    if isinstance(peers := current.get("peers"), list):
+        current["peers"] = [current_peer(peer) if isinstance(peer, Mapping) else peer for peer in peers]
     if isinstance(clock := current.get("clock"), Mapping) and "mode" in clock:
         [mode] = translated({"training.mode": clock["mode"]}).values()
         current["clock"] = {**clock, "mode": mode}
     return current
+
+
+def current_peer(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a ``peer.json``, or a peer's part of a summary, of any version under current names."""
+    return _renamed(record, _PEER)
 
 
 def written_by(folder: Path) -> str | None:
@@ -57,3 +67,7 @@ def naming_version(folder: Path) -> Iterator[None]:
     except InputError as error:
         version = written_by(folder)
         raise InputError(f"{error} (written by ngpd-fl {version})" if version else str(error)) from error
+
+
+def _renamed(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in record.items()}

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from ngpd_fl.config import Config, InputError
+from ngpd_fl.core.machine import share_cores
 from ngpd_fl.records import RunFolder
 from ngpd_fl.training.run import resume, run
 
@@ -117,7 +118,7 @@ def run_tasks(
         while True:
             while len(running) < jobs and (task := next(coming, None)) is not None:
                 receiving, sending = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(task, checkpoint_every, sending), name=task.name)
+                process = context.Process(target=_work, args=(task, jobs, checkpoint_every, sending), name=task.name)
                 with _without_main():
                     process.start()
                 sending.close()
@@ -185,12 +186,13 @@ def _recorded_end(task: RunTask, note: str) -> RunEnd:
     return RunEnd(FINISHED, note, float(value))
 
 
-def _work(task: RunTask, checkpoint_every: int | None, connection: Connection) -> None:
+def _work(task: RunTask, jobs: int, checkpoint_every: int | None, connection: Connection) -> None:
     """Run or resume a task, and send its status, note and seconds."""
     for number in (signal.SIGINT, signal.SIGHUP):  # sent to every process of a terminal; the parent decides
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    share_cores(jobs)
     began = time.monotonic()
     try:
         status, note = FINISHED, _run(task, checkpoint_every)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ngpd_fl.records import EventFiles, Metrics, Progress
+from ngpd_fl.clock import VirtualClock
+from ngpd_fl.core.signals import deferred
+from ngpd_fl.records import EventFiles, Metrics, Progress, RunFolder
 
 if TYPE_CHECKING:
     from ngpd_fl.training.loop import TrainingLoop
@@ -78,3 +80,31 @@ class TensorBoard(Callback):
     def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
         """Close the file."""
         self._files.close()
+
+
+class EventLog(Callback):
+    """Writes the events of the virtual clock into a run's folder."""
+
+    def __init__(self, clock: VirtualClock, folder: RunFolder) -> None:
+        """Write what happens on a clock from the run's present round on."""
+        self._clock = clock
+        self._folder = folder
+        self._round = 0
+
+    def on_start(self, run: TrainingLoop) -> None:
+        """Note the round with which the run begins or resumes."""
+        self._round = run.trainable.round
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Write the events of a round."""
+        self._write(run.trainable.round)
+
+    def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
+        """Write the events of a last round whose evaluation was interrupted."""
+        self._write(run.trainable.round)
+
+    def _write(self, round: int) -> None:
+        if round > self._round:
+            with deferred():
+                self._folder.add_events(self._clock.last_events)
+                self._round = round

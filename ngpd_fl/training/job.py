@@ -1,9 +1,9 @@
-"""The parts of a run, built from its configuration."""
+"""A job: the parts of a run, built from its configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import inf
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError, build_topology
+from ngpd_fl.core.machine import cores
+from ngpd_fl.core.workers import Workers
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.data import Dataset, Regression, Split, divide, label_skew, neighborhood_skew, skew_features
 from ngpd_fl.devices import Device, draw_devices
@@ -53,6 +55,7 @@ class Job:
         minibatches: batches and draws of every node.
         device: the torch device that computes.
         devices: the nodes' devices for the virtual clock; empty if the run has no clock.
+        workers: compute nodes side by side.
     """
 
     config: Config
@@ -67,6 +70,7 @@ class Job:
     minibatches: DataMinibatches | PooledMinibatches
     device: torch.device
     devices: Sequence[Device] = ()
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def chunk_size(self) -> int | None:
@@ -88,6 +92,8 @@ class Job:
             message_loss=self.config.network.message_loss,
             lr_scale=partial(lr_scale, training),
             chunk_size=self.config.engine.chunk_size,
+            one_by_one=loss_of(self.objective).dense_layers is None,
+            workers=self.workers,
         )
 
     @property
@@ -113,7 +119,9 @@ class Job:
         """Evaluate the parameters ``[n, P]`` of nodes and, if ``average``, their mean. Defaults to all nodes."""
         nodes = range(self.topology.num_nodes) if nodes is None else nodes
         evaluated = self.evaluated if isinstance(self.evaluated, Split) else [self.evaluated[node] for node in nodes]
-        return evaluate(self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average)
+        return evaluate(
+            self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average, workers=self.workers
+        )
 
 
 def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
@@ -171,7 +179,19 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
     counts, origin = division.counts, division.origin
     strategy = build_strategy(config, objective)
     job = Job(
-        config, topology, dataset, counts, evaluated, origin, model, objective, strategy, minibatches, device, devices
+        config,
+        topology,
+        dataset,
+        counts,
+        evaluated,
+        origin,
+        model,
+        objective,
+        strategy,
+        minibatches,
+        device,
+        devices,
+        make_workers(config, device),
     )
     return _with_one_model(job, minibatches) if config.num_models == 1 else job
 
@@ -200,6 +220,19 @@ def build_objective(
     if isinstance(options, NaturalGradientOptions):
         return KFAC(model, likelihood, input_shape, options, decay)
     return SupervisedObjective(model, likelihood, decay)
+
+
+def loss_of(objective: SupervisedObjective | KFAC) -> SupervisedObjective:
+    """Return the loss without its curvature."""
+    return objective.objective if isinstance(objective, KFAC) else objective
+
+
+def make_workers(config: Config, device: torch.device) -> Workers:
+    """Return the workers of a run: on a GPU one, which computes all nodes at once."""
+    if device.type != "cpu":
+        return Workers()
+    count = config.engine.workers
+    return Workers(cores() if count == "auto" else count)
 
 
 def build_strategy(config: Config, objective: SupervisedObjective | KFAC) -> Strategy:

@@ -13,7 +13,7 @@ from ngpd_fl.clock import VirtualClock
 from ngpd_fl.config import InputError, parse_json
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
-from ngpd_fl.engines import RoundInfo
+from ngpd_fl.engines import Engine, RoundInfo
 from ngpd_fl.records import (
     AVERAGE,
     Checkpoint,
@@ -22,7 +22,7 @@ from ngpd_fl.records import (
     RunFolder,
     RunRecorder,
     describe_environment,
-    last_checkpoint,
+    differences,
 )
 from ngpd_fl.records.checkpoints import require_alike
 from ngpd_fl.training.callbacks import Callback
@@ -38,13 +38,20 @@ class LocalNodes:
         engine: computes the nodes.
         folder: folder for the records; None if nothing is written.
         recorder: the run's counters.
+        clock: the virtual clock that the engine follows; None if the run has none.
         waits_for_nobody: whether a round waits for no other process, so that signals can be held back until its end.
     """
 
     waits_for_nobody: ClassVar[bool] = True
 
     def __init__(
-        self, job: Job, engine: Any, folder: RunFolder | None, clock: VirtualClock | None = None, *, skew: bool = True
+        self,
+        job: Job,
+        engine: Engine,
+        folder: RunFolder | None,
+        clock: VirtualClock | None = None,
+        *,
+        skew: bool = True,
     ) -> None:
         """Prepare the run, at its beginning.
 
@@ -58,21 +65,21 @@ class LocalNodes:
         self.job = job
         self.engine = engine
         self.folder = folder
-        self._clock = clock
+        self.clock = clock
         self.recorder = RunRecorder(
             job.config,
             job.model.num_params,
             unused_classes(job.counts),
             folder,
             job.evaluated_on,
-            clock=None if clock is None else engine.usage,
+            usage=engine.usage,
             skew=job.skew if skew else None,
         )
 
     @property
     def round(self) -> int:
         """Rounds done or left out."""
-        return int(self.engine.round)
+        return self.engine.round
 
     @property
     def waited(self) -> float:
@@ -82,7 +89,7 @@ class LocalNodes:
     @property
     def is_over(self) -> bool:
         """Whether no node is left to do a round."""
-        return self._clock is not None and self._clock.is_over
+        return self.clock is not None and self.clock.is_over
 
     def start(self) -> None:
         """Prepare for the first round. Nothing to do."""
@@ -90,7 +97,7 @@ class LocalNodes:
     def run_round(self) -> RoundInfo:
         """Run a round; the device has finished it when this returns."""
         with deferred() if self.waits_for_nobody else nullcontext():
-            info: RoundInfo = self.engine.run_round()
+            info = self.engine.run_round()
             if self.job.device.type == "cuda":
                 torch.cuda.synchronize(self.job.device)
         self.recorder.add_retries(self.job.take_retries())
@@ -151,14 +158,14 @@ class LocalNodes:
             InputError: the checkpoint is of another network; nothing was changed in the folder.
         """
         assert self.folder is not None
-        checkpoint = last_checkpoint(self.folder, environment, on_event)
+        checkpoint = _last_checkpoint(self.folder, environment, on_event)
         if checkpoint is not None:
             try:
                 require_alike(checkpoint.values, parse_json(json.dumps(self._state()[1]), strict=False))
                 self.engine.load(checkpoint.tensors, checkpoint.values["engine"])
                 self.recorder.load(checkpoint.values["recorder"])
-                if self._clock is not None:
-                    self._clock.load(checkpoint.values["clock"])
+                if self.clock is not None:
+                    self.clock.load(checkpoint.values["clock"])
                 if self.round != checkpoint.round:
                     raise ValueError(f"its state is of round {self.round}")
             except Exception as error:  # values of other types than the run's can fail anywhere
@@ -169,7 +176,7 @@ class LocalNodes:
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return the content of a checkpoint: tensors by name, and the rest as JSON values."""
         tensors, values = self.engine.state()
-        clock = self._clock and self._clock.state()
+        clock = self.clock and self.clock.state()
         return tensors, {"engine": values, "recorder": self.recorder.state(), "clock": clock}
 
 
@@ -203,3 +210,28 @@ def check_checkpoint_every(rounds: int | None) -> None:
     """Raise ``InputError`` if checkpoints cannot be ``rounds`` apart; None means no checkpoints."""
     if rounds is not None and rounds < 1:
         raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")
+
+
+def _last_checkpoint(
+    folder: RunFolder, environment: Mapping[str, Any], on_event: Callable[[str], None]
+) -> Checkpoint | None:
+    """Return the last checkpoint that is intact; None if the run begins again.
+
+    Args:
+        folder: the run's folder.
+        environment: the present environment.
+        on_event: called with a line for each damaged checkpoint, if there is no checkpoint, and if the environment has
+            changed.
+    """
+    if changes := differences(folder.environment(), environment):
+        on_event(f"{folder.path}: not as when the run began, results may differ: {', '.join(changes)}")
+    checkpoint, refusals = None, list[str]()
+    for candidate in folder.checkpoints.candidates():
+        if isinstance(candidate, Checkpoint):
+            checkpoint = candidate
+            break
+        refusals.append(str(candidate))
+    then = f"goes on after round {checkpoint.round}" if checkpoint else "begins again"
+    for refusal in refusals or [f"{folder.path}: there is no checkpoint"] * (checkpoint is None):
+        on_event(f"{refusal}; the run {then}")
+    return checkpoint

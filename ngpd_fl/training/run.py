@@ -16,7 +16,7 @@ from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
 from ngpd_fl.training import Job, compose, make_clock, make_engine
-from ngpd_fl.training.callbacks import Callback, EarlyStop, TensorBoard
+from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 
 
@@ -90,7 +90,7 @@ def run(
             folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
             event_files = TensorBoard(folder.event_files) if tensorboard else None
-        return _complete(_prepare(job, folder, event_log), callbacks, checkpoint_every, event_files)
+        return _complete(_prepare(job, folder), callbacks, checkpoint_every, event_files)
 
 
 def resume(
@@ -126,7 +126,7 @@ def resume(
         config = require_trust(config, folder.path, trust_code)
         with own_settings(config.engine.threads):
             job = compose(config)
-            nodes = _prepare(job, folder, folder.has_events)
+            nodes = _prepare(job, folder)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
@@ -138,16 +138,18 @@ def resume(
             return _complete(nodes, callbacks, every, event_files)
 
 
-def _prepare(job: Job, folder: RunFolder | None, event_log: bool) -> LocalNodes:
-    clock = make_clock(job, folder.add_events) if folder is not None and event_log else make_clock(job)
+def _prepare(job: Job, folder: RunFolder | None) -> LocalNodes:
+    clock = make_clock(job)
     return LocalNodes(job, make_engine(job, clock), folder, clock)
 
 
 def _complete(
     nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None, event_files: TensorBoard | None
 ) -> Result:
-    """Train to the end with all callbacks in order: a user's callbacks see an evaluation that is already on disk."""
+    """Train to the end with all callbacks in order: a user's callbacks see a round that is already on disk."""
     callbacks: list[Callback] = [] if event_files is None else [event_files]
+    if nodes.folder is not None and nodes.clock is not None and nodes.folder.has_events:
+        callbacks.append(EventLog(nodes.clock, nodes.folder))
     callbacks += [*user, EarlyStop(nodes.recorder.is_at_target)]
     if checkpoint_every is not None:
         callbacks.append(Checkpointing(nodes, checkpoint_every))

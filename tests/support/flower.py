@@ -36,7 +36,7 @@ HANDLERS: dict[str, Callable[[Message, Context], Message]] = {
     "query": client_app.query,
     "train": client_app.train,
     "evaluate": client_app.evaluate,
-    "train.peer": client_app.tend,
+    "train.peer": client_app.train_peer,
 }
 
 Fault = Callable[[str, int, int], str | None]
@@ -124,17 +124,17 @@ class FakeRun:
         clients = Clients(self.grid, wire.code_version(), threading.Event())
         clients.meet(self.flower.num_clients(topology.num_nodes), 5.0)
         self.clients = clients
-        note, unused = clients.notes[0], unused_classes(clients.label_counts())
-        self.recorder = RunRecorder(config, note["parameters"], unused, evaluated_on=note["evaluated-on"])
+        identity, unused = clients.identities[0], unused_classes(clients.label_counts())
+        self.recorder = RunRecorder(config, identity["parameters"], unused, evaluated_on=identity["evaluated-on"])
         self.exchange: PeerExchange | DirectExchange
         if self.flower.data_plane == "direct":
             self.exchange = DirectExchange(clients, self.flower, self.recorder)
         else:
-            measure = MEASURES[str(note["measure"])]
+            measure = MEASURES[str(identity["measure"])]
             self.exchange = PeerExchange(clients, topology, self.flower, self.recorder, measure)
 
     def go(self) -> FakeRun:
-        self.exchange.go()
+        self.exchange.run()
         return self
 
     def events(self) -> list[tuple[int, int, str]]:

@@ -21,6 +21,7 @@ from flwr.clientapp import ClientApp
 from ngpd_fl.config import Config, InputError, parse_toml
 from ngpd_fl.config.import_paths import working_folder_last
 from ngpd_fl.config.sections import NODE_FOLDERS
+from ngpd_fl.core.machine import cores, share_cores
 from ngpd_fl.data import Split
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower import run_config
@@ -34,7 +35,7 @@ app = ClientApp()
 working_folder_last()  # Ray has put it first
 
 
-class Refusal(Exception):
+class InvalidRequest(Exception):
     """A message that this client cannot follow in its present state; the reason goes to the server."""
 
 
@@ -43,7 +44,7 @@ def query(message: Message, context: Context) -> Message:
     """Return the client's number, its code version, and properties of its data and model."""
     client, job, flower = _self(context)
     nodes = flower.hosted(client, job.topology.num_nodes)
-    note = {
+    values = {
         "client": client,
         "code": wire.code_version(),
         "device": str(job.device),
@@ -56,7 +57,7 @@ def query(message: Message, context: Context) -> Message:
         "common-examples": len(job.evaluated) if isinstance(job.evaluated, Split) else 0,
         "label-counts": job.counts[nodes].flatten().tolist(),
     }
-    return Message(RecordDict({wire.NOTE: wire.note(note)}), reply_to=message)
+    return Message(RecordDict({wire.CONFIG: wire.config_record(values)}), reply_to=message)
 
 
 @app.train()
@@ -65,11 +66,11 @@ def train(message: Message, context: Context) -> Message:
 
     def act(host: NodeHost, number: int) -> RecordDict:
         if number <= host.worked:
-            raise Refusal(f"round {number} again: round {host.worked} is done here")
-        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
+            raise InvalidRequest(f"round {number} again: round {host.worked} is done here")
+        host.catch_up(wire.config_of(message.content)["messages-round"], wire.read_messages(message.content))
         work, messages = host.work(number)
-        content = RecordDict({wire.FIGURES: MetricRecord({"loss": work.loss.tolist(), "shrink": work.shrink.tolist()})})
-        wire.put(content, messages)
+        content = RecordDict({wire.METRICS: MetricRecord({"loss": work.loss.tolist(), "shrink": work.shrink.tolist()})})
+        wire.write_messages(content, messages)
         return content
 
     return _answer(message, context, act)
@@ -81,12 +82,12 @@ def evaluate(message: Message, context: Context) -> Message:
 
     def act(host: NodeHost, number: int) -> RecordDict:
         if number <= host.worked:  # a client that missed rounds is evaluated as it stands
-            raise Refusal(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
-        host.catch_up(wire.noted(message.content)["parcel"], wire.get(message.content))
-        found = host.evaluate()
-        figures: dict[str, Any] = {"node": host.group.nodes.tolist(), **found.part()}
-        content = RecordDict({wire.FIGURES: MetricRecord(figures)})
-        if wire.noted(message.content)["collect"]:
+            raise InvalidRequest(f"evaluation after {number} rounds, but {host.worked + 1} are done here")
+        host.catch_up(wire.config_of(message.content)["messages-round"], wire.read_messages(message.content))
+        evaluation = host.evaluate()
+        metrics: dict[str, Any] = {"node": host.group.nodes.tolist(), **evaluation.part()}
+        content = RecordDict({wire.METRICS: MetricRecord(metrics)})
+        if wire.config_of(message.content)["collect"]:
             content[wire.MODELS] = ArrayRecord(host.models())
         return content
 
@@ -94,49 +95,49 @@ def evaluate(message: Message, context: Context) -> Message:
 
 
 @app.train("peer")
-def tend(message: Message, context: Context) -> Message:
+def train_peer(message: Message, context: Context) -> Message:
     """Keep the process of the nodes running, and return its records since the server's last request."""
-    asked = wire.noted(message.content)
-    client, given, _, flower = _setting(context)
+    request = wire.config_of(message.content)
+    client, run_values, _, flower = _setting(context)
     keys = context.node_config.get("peer-keys")
     process = PeerProcess.of(context.run_id, client, _state_dir(context, flower))
-    has_restarted = asked["tend"] and process.tend(
-        Order(given, client, str(keys) if keys else None, str(context.run_id))
+    has_restarted = request["run"] and process.ensure_running(
+        Order(run_values, client, str(keys) if keys else None, str(context.run_id))
     )
-    if asked["last"]:
+    if request["last"]:
         process.stop()
-    news = process.news(asked["round"], asked["events"]) | {"restarted": has_restarted}
-    content = RecordDict({wire.NOTE: wire.note(news)})
-    if asked["collect"] and (named := process.models()):
-        values = {f"{model}/{name}": value for model, each in named.items() for name, value in each.items()}
+    report = process.report(request["round"], request["events"]) | {"restarted": has_restarted}
+    content = RecordDict({wire.CONFIG: wire.config_record(report)})
+    if request["collect"] and (named := process.models()):
+        values = {f"{model}/{name}": value for model, tensors in named.items() for name, value in tensors.items()}
         content[wire.MODELS] = ArrayRecord({name: Array(value.numpy()) for name, value in values.items()})
-    if asked["last"]:
+    if request["last"]:
         process.clear()
     return Message(content, reply_to=message)
 
 
 def _answer(message: Message, context: Context, act: Callable[[NodeHost, int], RecordDict]) -> Message:
     """Fetch the client's state, act, keep the state, and reply. A refusal gives the reason and changes nothing."""
-    asked = wire.noted(message.content)
+    request = wire.config_of(message.content)
     client, job, flower = _self(context)
     store = StateStore(context, client, _state_dir(context, flower))
     nodes = flower.hosted(client, job.topology.num_nodes)
     try:
-        host = store.load(lambda: NodeHost(job, nodes), asked["known"])
-        content = act(host, asked["round"])
-    except (Refusal, StateLost) as error:
+        host = store.load(lambda: NodeHost(job, nodes), request["known"])
+        content = act(host, request["round"])
+    except (InvalidRequest, StateLost) as error:
         return Message(Error(wire.REFUSED, str(error)), reply_to=message)
-    note = {
-        "round": asked["round"],
+    values = {
+        "round": request["round"],
         "worked": host.worked,
         "read": host.read,
         "bytes-per-message": host.group.bytes_per_message,
         "retries": json.dumps(job.take_retries()),
-        "lost-curvature": store.lost_curvature and host.worked == asked["round"],
+        "lost-curvature": store.lost_curvature and host.worked == request["round"],
     }
-    content[wire.NOTE] = wire.note(note)
+    content[wire.CONFIG] = wire.config_record(values)
     store.save(host)
-    if asked["last"]:
+    if request["last"]:
         store.clear()
     return Message(content, reply_to=message)
 
@@ -150,6 +151,7 @@ def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     """Return the client's number, the parts of the run, and its settings in Flower."""
     client, _, config, flower = _setting(context)
     torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
+    share_cores(cores())  # so that several alike do not take the cores from each other; engine.workers gives more
     apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
     nodes = flower.hosted(client, config.topology.nodes) if apart else None
     return client, _job(config.to_toml(), nodes), flower
@@ -157,20 +159,20 @@ def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
 
 def _setting(context: Context) -> tuple[int, dict[str, run_config.Plain], Config, run_config.FlowerConfig]:
     """Return the client's number, and the run's configuration with local changes: its plain values, and parsed."""
-    given = dict(context.run_config)
+    values = dict(context.run_config)
     if folder := context.node_config.get("data-dir"):
-        given["data.data_dir"] = folder
-    config, flower = _read(tuple(given.items()))
+        values["data.data_dir"] = folder
+    config, flower = _read(tuple(values.items()))
     client = int(str(context.node_config["partition-id"]))
     clients = flower.num_clients(config.topology.nodes)
     if client >= clients:
         raise InputError(f"partition-id: {client} is not known; allowed: 0 to {clients - 1}")
-    return client, given, config, flower
+    return client, values, config, flower
 
 
 @lru_cache(maxsize=8)
-def _read(given: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_config.FlowerConfig]:
-    return run_config.read(dict(given))
+def _read(values: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run_config.FlowerConfig]:
+    return run_config.read(dict(values))
 
 
 @lru_cache(maxsize=64)  # clients that share their data share one, those with data of their own have one each

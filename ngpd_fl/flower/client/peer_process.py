@@ -47,13 +47,13 @@ class Order(NamedTuple):
     """Input of the process.
 
     Attributes:
-        given: the run's configuration in Flower's form.
+        run_config: the run's configuration in Flower's form.
         client: the client's number.
         keys: folder with certificate and key; None for no TLS, which is possible on one machine only.
         run: identifier of the run.
     """
 
-    given: Mapping[str, Plain]
+    run_config: Mapping[str, Plain]
     client: int
     keys: str | None
     run: str
@@ -75,14 +75,14 @@ class _Files:
     def add_event(self, what: str) -> None:
         """Record a problem, with the round."""
         with self.events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"round": self.told()["round"], "what": what}) + "\n")
+            file.write(json.dumps({"round": self.last_progress()["round"], "what": what}) + "\n")
 
-    def told(self) -> dict[str, Any]:
+    def last_progress(self) -> dict[str, Any]:
         """Return the last progress report of the process."""
-        found: dict[str, Any] = {"round": 0, "node_steps": 0, "train_seconds": 0.0}
+        report: dict[str, Any] = {"round": 0, "node_steps": 0, "train_seconds": 0.0}
         with suppress(FileNotFoundError, ValueError):  # not yet, or a loss of power came before it was on disk
-            found = json.loads(self.progress.read_text())
-        return found
+            report = json.loads(self.progress.read_text())
+        return report
 
 
 class PeerProcess:
@@ -100,7 +100,7 @@ class PeerProcess:
         home = state_dir / f"run-{run_id}" if state_dir else scratch(run_id)
         return cls(home / f"peer{client}", state_dir is not None)
 
-    def tend(self, order: Order) -> bool:
+    def ensure_running(self, order: Order) -> bool:
         """Renew the lease, and start the process if it does not run; return whether that was a restart."""
         files = self._files
         is_new = not files.order.exists()
@@ -133,20 +133,20 @@ class PeerProcess:
                 )
         return not is_new
 
-    def news(self, round: int, events: int) -> dict[str, Any]:
+    def report(self, round: int, events: int) -> dict[str, Any]:
         """Return its progress and new records, in values that a message can hold.
 
         Args:
             round: the last round whose evaluation is known.
             events: the number of events that are known.
         """
-        files, is_running, told = self._files, self.is_running(), self._files.told()  # before what they speak of
-        metrics = [each for each in RunFolder(files.records).metrics() if each.round > round]
-        noted = files.events.read_text().split("\n")[events:-1] if files.events.exists() else []
-        return told | {
+        files, is_running, progress = self._files, self.is_running(), self._files.last_progress()  # before the records
+        metrics = [evaluation for evaluation in RunFolder(files.records).metrics() if evaluation.round > round]
+        lines = files.events.read_text().split("\n")[events:-1] if files.events.exists() else []
+        return progress | {
             "error": files.error.read_text() if files.error.exists() else "",
-            "metrics": "\n".join(each.model_dump_json() for each in metrics),
-            "events": "\n".join(noted),
+            "metrics": "\n".join(evaluation.model_dump_json() for evaluation in metrics),
+            "events": "\n".join(lines),
             "summary": json.dumps({} if is_running else self._summary()),
         }
 
@@ -209,7 +209,7 @@ def main(folder: Path) -> None:
 
 
 def _run(files: _Files, order: Order) -> None:
-    config, flower = run_config.read(order.given)
+    config, flower = run_config.read(order.run_config)
     everyone = direct.peers_of(config, flower)
     own = direct.peer_of(order.client, everyone, config, flower)
     identity = Insecure(own.name) if order.keys is None else Credentials.open(Path(order.keys), own.name)
@@ -224,7 +224,7 @@ def _run(files: _Files, order: Order) -> None:
             with written_whole(files.progress, sync=False) as partial:
                 partial.write_text(json.dumps(values))
 
-    with stopping() as told:
+    with stopping() as end_requested:
         summary = run_peer(
             config,
             flower.hosted(order.client, config.topology.nodes),
@@ -233,7 +233,7 @@ def _run(files: _Files, order: Order) -> None:
             [ProgressReport(on_progress)],
             timeouts=NodeTimeouts(flower.register_timeout, min(TIMEOUTS.round, flower.round_timeout)),
             name=order.run,
-            is_over=lambda: told.is_set() or is_silent(),
+            is_over=lambda: end_requested.is_set() or is_silent(),
             on_event=files.add_event,
         )
     if summary["status"] == "failed":  # a restart would not help
@@ -248,11 +248,11 @@ def _watch(lease: Path, seconds: float) -> Callable[[], bool]:
     def is_silent() -> bool:
         nonlocal renewed, since
         try:
-            found = lease.stat().st_mtime_ns
+            modified = lease.stat().st_mtime_ns
         except FileNotFoundError:
             return True
-        if found != renewed:
-            renewed, since = found, time.monotonic()
+        if modified != renewed:
+            renewed, since = modified, time.monotonic()
         return time.monotonic() > since + seconds
 
     return is_silent

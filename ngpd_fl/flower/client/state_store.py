@@ -29,8 +29,7 @@ from ngpd_fl.core.machine import cores, memory
 from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.client.node_host import NodeHost
 from ngpd_fl.records import write_tensors
-from ngpd_fl.records.files import remove_partial
-from ngpd_fl.records.tensors import read_tensors
+from ngpd_fl.records.files import read_tensors, remove_partial
 
 _TENSORS, _WHERE = "tensors", "where"
 
@@ -104,7 +103,7 @@ class StateStore:
             self._write(self._state_file(token), small)
         else:
             self._context.state[_TENSORS] = ArrayRecord(
-                {name: Array(each.cpu().numpy()) for name, each in small.items()}
+                {name: Array(value.cpu().numpy()) for name, value in small.items()}
             )
         if curvature and host.worked >= 0 and not self._curvature_file(host.worked).exists():
             self._write(self._curvature_file(host.worked), curvature)

@@ -87,12 +87,12 @@ class SuperLinkClient:
         """
         output, _ = self.flwr(*words, "--format", "json").communicate()
         try:
-            found: dict[str, Any] = json.loads(output[output.index("{") :])
+            answer: dict[str, Any] = json.loads(output[output.index("{") :])
         except ValueError:
-            found = {"success": False, "error-message": output}
-        if not found.get("success", True):
-            raise RuntimeError(f"flwr {' '.join(words[:2])}: {' '.join(str(found['error-message']).split())}")
-        return found
+            answer = {"success": False, "error-message": output}
+        if not answer.get("success", True):
+            raise RuntimeError(f"flwr {' '.join(words[:2])}: {' '.join(str(answer['error-message']).split())}")
+        return answer
 
     def log_of(self, run_id: int) -> Generator[str]:
         """Yield the lines of a run's log from its start, until the run ends."""
@@ -113,8 +113,8 @@ class SuperLinkClient:
 
     def runs(self) -> list[dict[str, Any]]:
         """Return its runs, the newest first; ``status`` is e.g. ``finished:completed``."""
-        found: list[dict[str, Any]] = self.ask("list", "own")["runs"]
-        return found
+        runs: list[dict[str, Any]] = self.ask("list", "own")["runs"]
+        return runs
 
 
 def environment_of(home: Path, extra: Mapping[str, str] | None = None, direct: Sequence[str] = ()) -> dict[str, str]:
@@ -125,9 +125,9 @@ def environment_of(home: Path, extra: Mapping[str, str] | None = None, direct: S
         extra: further variables.
         direct: hosts that are reached without a proxy, besides this machine.
     """
-    found = around_proxies({**os.environ, **SETTINGS, **(extra or {}), "FLWR_HOME": str(home)}, direct)
+    variables = around_proxies({**os.environ, **SETTINGS, **(extra or {}), "FLWR_HOME": str(home)}, direct)
     programs = str(Path(sys.executable).parent)  # Flower's commands start each other by name
-    return found | {"PATH": os.pathsep.join([programs, found.get("PATH", os.defpath)])}
+    return variables | {"PATH": os.pathsep.join([programs, variables.get("PATH", os.defpath)])}
 
 
 def around_proxies(environment: Mapping[str, str], direct: Sequence[str] = ()) -> dict[str, str]:
@@ -138,13 +138,15 @@ def around_proxies(environment: Mapping[str, str], direct: Sequence[str] = ()) -
         direct: hosts that are reached without a proxy, besides this machine.
     """
     # A proxy other than HTTP's, e.g. socks5://, stops Flower's client even if it does not apply to this address.
-    found = {name: value for name, value in environment.items() if not (_PROXY.fullmatch(name) and _OTHER.match(value))}
+    variables = {
+        name: value for name, value in environment.items() if not (_PROXY.fullmatch(name) and _OTHER.match(value))
+    }
     for names in _EXEMPT:
-        values = [found[name] for name in names if name in found]
-        given = [host.strip() for value in values for host in value.split(",") if host.strip()]
-        hosts = "*" if "*" in given else ",".join(dict.fromkeys([*given, *_THIS_MACHINE, *direct]))
-        found |= dict.fromkeys(names, hosts)
-    return found
+        values = [variables[name] for name in names if name in variables]
+        exempt = [host.strip() for value in values for host in value.split(",") if host.strip()]
+        hosts = "*" if "*" in exempt else ",".join(dict.fromkeys([*exempt, *_THIS_MACHINE, *direct]))
+        variables |= dict.fromkeys(names, hosts)
+    return variables
 
 
 def program(name: str) -> str:

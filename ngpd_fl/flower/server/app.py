@@ -79,17 +79,17 @@ def _record(config: Config, flower: run_config.FlowerConfig, topology: Topology,
     with new_folder(flower.out, f"{config.data.dataset}-{config.strategy.name}") as path:
         folder = RunFolder.create(path, config, _environment(clients))
         print(f"records: {path.absolute()}", flush=True)
-        note, counts = clients.notes[0], clients.label_counts()
+        identity, counts = clients.identities[0], clients.label_counts()
         folder.add_counts(counts)
-        recorder = RunRecorder(config, note["parameters"], unused_classes(counts), folder, note["evaluated-on"])
+        recorder = RunRecorder(config, identity["parameters"], unused_classes(counts), folder, identity["evaluated-on"])
         exchange: PeerExchange | DirectExchange
         if flower.data_plane == "direct":
             exchange = DirectExchange(clients, flower, recorder, _report)
         else:
-            measure = MEASURES[str(note["measure"])]
+            measure = MEASURES[str(identity["measure"])]
             exchange = PeerExchange(clients, topology, flower, recorder, measure, [ProgressReport(_report)])
         try:
-            exchange.go()
+            exchange.run()
         except BaseException as error:
             is_asked_to_end = isinstance(error, Interrupted | SystemExit)
             if not (is_asked_to_end and exchange.has_ended):  # else only what follows a run was cut short
@@ -101,7 +101,7 @@ def _record(config: Config, flower: run_config.FlowerConfig, topology: Topology,
 
 def _finish(folder: RunFolder, recorder: RunRecorder, exchange: PeerExchange | DirectExchange) -> None:
     """Write the result of the run, also if Flower's signal arrives during the writing."""
-    end = recorder.summary() | {"flower": exchange.account()}, _models(exchange.models)
+    end = recorder.summary() | {"flower": exchange.summary()}, _models(exchange.models)
     try:
         folder.finish(*end)
     except SystemExit:
@@ -111,7 +111,7 @@ def _finish(folder: RunFolder, recorder: RunRecorder, exchange: PeerExchange | D
 
 def _environment(clients: Clients) -> dict[str, Any]:
     """Return versions of the server, and the clients' devices and threads."""
-    devices = sorted({str(note["device"]) for note in clients.notes.values()})
+    devices = sorted({str(identity["device"]) for identity in clients.identities.values()})
     return describe_environment(torch.device("cpu")) | {"device": ", ".join(devices), "code": wire.code_version()}
 
 

@@ -37,7 +37,7 @@ class Interrupted(RuntimeError):
     """The run is to end before its time."""
 
 
-class _Asked(NamedTuple):
+class _PendingMessage(NamedTuple):
     """A pending message: its client, its round, and its exchange of messages."""
 
     client: int
@@ -49,27 +49,27 @@ class Clients:
     """All clients of a run, by their numbers 0, 1, ...
 
     Attributes:
-        notes: the answer of each client to the first query.
+        identities: the answer of each client to the first query.
         events: the problems so far.
     """
 
-    def __init__(self, grid: Grid, code: str, told: threading.Event) -> None:
+    def __init__(self, grid: Grid, code: str, end_requested: threading.Event) -> None:
         """Prepare for clients that are not known yet.
 
         Args:
             grid: Flower's grid.
             code: the fingerprint of the server's code.
-            told: set when the run must end at once.
+            end_requested: set when the run must end at once.
         """
         self._grid = grid
-        self._told = told
+        self._end_requested = end_requested
         self._code = code
         self._node_id: dict[int, int] = {}
-        self._open: dict[str, _Asked] = {}
+        self._open: dict[str, _PendingMessage] = {}
         self._exchanges = 0
         self._dead: set[str] = set()
-        self._said: dict[int, str] = {}
-        self.notes: dict[int, Mapping[str, Any]] = {}
+        self._last_problem: dict[int, str] = {}
+        self.identities: dict[int, Mapping[str, Any]] = {}
         self.events: list[ClientEvent] = []
 
     def meet(self, count: int, timeout: float, *, simulated: bool = False) -> None:
@@ -84,31 +84,31 @@ class Clients:
             Unfit: they do not come, answer with an error, run other code, or are not clients 0 to ``count - 1``.
         """
         node_ids = self._gather(count, timeout, simulated)
-        self._node_id = dict(enumerate(node_ids))  # any numbers, until they have said their own
-        answers = self.ask(MessageType.QUERY, {each: RecordDict() for each in self._node_id}, -1, timeout)
+        self._node_id = dict(enumerate(node_ids))  # in any order, until their own numbers are known
+        answers = self.ask(MessageType.QUERY, {client: RecordDict() for client in self._node_id}, -1, timeout)
         failed = [event for event in self.events if event.client not in answers]
-        found: dict[int, int] = {}
-        for each, answer in answers.items():
-            note = wire.noted(answer)
-            client = note["client"]
-            if note["code"] != self._code:
+        node_id_of: dict[int, int] = {}
+        for place, answer in answers.items():
+            values = wire.config_of(answer)
+            client = values["client"]
+            if values["code"] != self._code:
                 raise Unfit(
-                    f"client {client} runs other code ({note['code']}) than the server ({self._code}): start it from "
+                    f"client {client} runs other code ({values['code']}) than the server ({self._code}): start it from "
                     "the same version, and start the SuperLink outside other checkouts"
                 )
-            if client in found:
+            if client in node_id_of:
                 raise Unfit(f"partition-id: two clients say that they are number {client}")
-            found[client], self.notes[client] = self._node_id[each], note
+            node_id_of[client], self.identities[client] = self._node_id[place], values
         if failed:
             raise Unfit(f"a client cannot take part: {failed[0].what}")
-        if missing := sorted(set(range(count)) - found.keys()):
+        if missing := sorted(set(range(count)) - node_id_of.keys()):
             raise Unfit(f"partition-id: nobody is client {missing[0]}; allowed: 0 to {count - 1}, each once")
-        self._node_id = found
+        self._node_id = node_id_of
         self._compare()
 
     def _gather(self, count: int, timeout: float, simulated: bool) -> list[int]:
         """Wait until ``count`` clients are connected, reporting their number meanwhile; return Flower's ids of them."""
-        began = changed = said = time.monotonic()
+        began = changed = reported = time.monotonic()
         there = -1
         while len(node_ids := list(self._grid.get_node_ids())) < count:
             now = time.monotonic()
@@ -119,26 +119,26 @@ class Clients:
                 raise Unfit(
                     f"{there} of {count} clients are there: {remedy}, or give each more nodes (nodes-per-client)"
                 )
-            if not simulated and (is_news or now > said + _REMIND):
-                said = now
+            if not simulated and (is_news or now > reported + _REMIND):
+                reported = now
                 emit(WaitingEvent(connected=there, expected=count))
             self.wait(0.1)
         return node_ids
 
     def label_counts(self) -> NDArray[np.int64]:
         """Return each node's number of training images per group, ``[N, G]``, as the clients report it."""
-        notes = [self.notes[client] for client in sorted(self.notes)]
-        return np.concatenate([np.reshape(note["label-counts"], (-1, note["groups"])) for note in notes])
+        identities = [self.identities[client] for client in sorted(self.identities)]
+        return np.concatenate([np.reshape(values["label-counts"], (-1, values["groups"])) for values in identities])
 
     def _compare(self) -> None:
         """Raise ``Unfit`` if two clients differ in a property that all must share."""
-        first = min(self.notes)
-        for client, note in sorted(self.notes.items()):
+        first = min(self.identities)
+        for client, values in sorted(self.identities.items()):
             for key in _ALIKE:
-                if note[key] != self.notes[first][key]:
+                if values[key] != self.identities[first][key]:
                     raise Unfit(
                         f"clients {first} and {client} do not have data that fit: they differ in {key} "
-                        f"({_shown(self.notes[first][key])} and {_shown(note[key])})"
+                        f"({_shown(self.identities[first][key])} and {_shown(values[key])})"
                     )
 
     def ask(self, kind: str, contents: Mapping[int, RecordDict], round: int, timeout: float) -> dict[int, RecordDict]:
@@ -148,19 +148,19 @@ class Clients:
         dies, and goes on giving it messages, which fail at once: these are sent again as long as others get through.
         """
         self._note_late(self._pull())
-        busy = {asked.client for asked in self._open.values()}
+        busy = {pending.client for pending in self._open.values()}
         for client in sorted(busy & contents.keys()):
             self.note(round, client, "is still busy with an earlier message: left out until it answers")
         waiting = {client: content for client, content in contents.items() if client not in busy}
         answers: dict[int, RecordDict] = {}
         while waiting:
-            found, unheard = self._exchange(kind, waiting, round, timeout)
-            answers |= found
-            if unheard and not found:
-                for client in unheard:
+            new_answers, unsent = self._exchange(kind, waiting, round, timeout)
+            answers |= new_answers
+            if unsent and not new_answers:
+                for client in unsent:
                     self.note(round, client, "was given to a process that is dead")
                 break
-            waiting = {client: waiting[client] for client in unheard}
+            waiting = {client: waiting[client] for client in unsent}
         return answers
 
     def _exchange(
@@ -171,64 +171,64 @@ class Clients:
         for client, content in contents.items():
             message = Message(content, self._node_id[client], kind, group_id=str(round))
             for message_id in self._grid.push_messages([message]):
-                self._open[message_id] = _Asked(client, round, self._exchanges)
+                self._open[message_id] = _PendingMessage(client, round, self._exchanges)
         deadline = time.monotonic() + timeout
         answers: dict[int, RecordDict] = {}
-        unheard = []
+        unsent = []
         while self._awaited():
             is_late = time.monotonic() > deadline  # checked first: answers that are there by now count
-            for asked, reply in self._pull():
-                if asked.exchange != self._exchanges:
-                    self._note_late([(asked, reply)])
+            for pending, reply in self._pull():
+                if pending.exchange != self._exchanges:
+                    self._note_late([(pending, reply)])
                 elif reply.has_error():
                     reason = reply.error.reason or f"error {reply.error.code}"
                     dead = dead_process(reason)
                     if dead in self._dead:
-                        unheard.append(asked.client)
+                        unsent.append(pending.client)
                     elif dead:
                         self._dead.add(dead)
-                        self.note(round, asked.client, "died with its process; Flower's simulation starts no other")
+                        self.note(round, pending.client, "died with its process; Flower's simulation starts no other")
                     else:
-                        self.note(round, asked.client, shortened_reason(reason))
+                        self.note(round, pending.client, shortened_reason(reason))
                 else:
-                    self._said.pop(asked.client, None)
-                    answers[asked.client] = reply.content
+                    self._last_problem.pop(pending.client, None)
+                    answers[pending.client] = reply.content
             if is_late:
-                for asked in self._awaited():
-                    self.note(round, asked.client, "did not answer in time")
+                for pending in self._awaited():
+                    self.note(round, pending.client, "did not answer in time")
                 break
             self.wait(_POLL)
-        return answers, unheard
+        return answers, unsent
 
-    def _awaited(self) -> list[_Asked]:
+    def _awaited(self) -> list[_PendingMessage]:
         """Return the pending messages of the present exchange."""
-        return [asked for asked in self._open.values() if asked.exchange == self._exchanges]
+        return [pending for pending in self._open.values() if pending.exchange == self._exchanges]
 
     def wait(self, seconds: float) -> None:
         """Wait; raise ``Interrupted`` if the run must end at once."""
-        if self._told.wait(seconds):
-            raise Interrupted("Flower was told to end")
+        if self._end_requested.wait(seconds):
+            raise Interrupted("Flower was asked to end")
 
-    def _pull(self) -> list[tuple[_Asked, Message]]:
+    def _pull(self) -> list[tuple[_PendingMessage, Message]]:
         """Return new answers, each with its pending message; a second answer to the same message is ignored."""
         replies = self._grid.pull_messages(list(self._open)) if self._open else []
-        found = []
+        answers = []
         for reply in replies:
-            asked = self._open.pop(reply.metadata.reply_to_message_id, None)
-            if asked is not None:
-                found.append((asked, reply))
-        return found
+            pending = self._open.pop(reply.metadata.reply_to_message_id, None)
+            if pending is not None:
+                answers.append((pending, reply))
+        return answers
 
-    def _note_late(self, replies: Iterable[tuple[_Asked, Message]]) -> None:
-        for asked, reply in replies:
-            how = "failed late" if reply.has_error() else "answered late; not used"
-            self.note(asked.round, asked.client, how)
+    def _note_late(self, replies: Iterable[tuple[_PendingMessage, Message]]) -> None:
+        for pending, reply in replies:
+            what = "failed late" if reply.has_error() else "answered late; not used"
+            self.note(pending.round, pending.client, what)
 
     def note(self, round: int, client: int, what: str) -> None:
         """Record and report a problem; once, until the client has answered again."""
-        if self._said.get(client) == what:
+        if self._last_problem.get(client) == what:
             return
-        self._said[client] = what
+        self._last_problem[client] = what
         self.events.append(ClientEvent(round=round, client=client, what=what))
         emit(self.events[-1])
 

@@ -20,8 +20,8 @@ _LONGEST = 300
 
 def dead_process(reason: str) -> str | None:
     """Return Ray's id of the dead process that a message went to; None for any other error."""
-    found = _DEAD.search(reason)
-    return found and (found[1] or found[2])
+    match = _DEAD.search(reason)
+    return match and (match[1] or match[2])
 
 
 def shortened_reason(reason: str) -> str:

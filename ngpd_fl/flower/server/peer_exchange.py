@@ -1,7 +1,7 @@
 """Peer exchange: the server's side of a network without a server.
 
 In every round each client computes its nodes. Their messages to nodes of other clients follow the edges of the graph
-and pass through this process: it moves opaque arrays from parcel to parcel, drops lost messages, counts, and regularly
+and pass through this process: it moves opaque arrays from message to message, drops lost ones, counts, and regularly
 requests evaluations of the models. It has no model, and averages nothing.
 """
 
@@ -72,7 +72,7 @@ class PeerExchange:
         home = [node // flower.nodes_per_client for node in range(topology.num_nodes)]
         self._home = home
         self._router = Router(topology.edges, home)
-        self._mail: dict[int, wire.NodeMessages] = {}
+        self._messages: dict[int, wire.NodeMessages] = {}
         self._known = [-1] * count
         self._read = [-1] * count
         self._sent = [0] * (2 * len(topology.edges))
@@ -80,7 +80,7 @@ class PeerExchange:
         self.models: dict[str, Array] = {}
         self.has_ended = False
 
-    def go(self) -> None:
+    def run(self) -> None:
         """Train to the end, and collect the models."""
         recorder = self._recorder
         TrainingLoop(self, recorder, [*self._callbacks, EarlyStop(recorder.is_at_target)]).train()
@@ -92,7 +92,7 @@ class PeerExchange:
     def start(self) -> None:
         """Prepare for the first round. Nothing to do: the clients have been met."""
 
-    def account(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return the summary's values besides the recorder's: clients, bytes per edge, and problems."""
         return {
             "clients": len(self._hosted),
@@ -115,16 +115,18 @@ class PeerExchange:
                 "message; a longer round-timeout may help"
             )
         going = traffic(self._topology, config.network.message_loss, config.seed, number)
-        parcels = {client: wire.get(answer) for client, answer in answers.items()}
-        self._mail = self._router.route(parcels, going.delivered)
-        self._relayed += sum(len(array.data) for mail in self._mail.values() for array in mail.payload.values())
-        size = max(wire.noted(answer)["bytes-per-message"] for answer in answers.values())
+        messages = {client: wire.read_messages(answer) for client, answer in answers.items()}
+        self._messages = self._router.route(messages, going.delivered)
+        self._relayed += sum(
+            len(array.data) for messages in self._messages.values() for array in messages.payload.values()
+        )
+        size = max(wire.config_of(answer)["bytes-per-message"] for answer in answers.values())
         sent = [edge for edge in going.sent.nonzero()[0].tolist() if self._home[self._router.sender[edge]] in answers]
         for edge in sent:
             self._sent[edge] += size
-        figures = [answer.metric_records[wire.FIGURES] for answer in answers.values()]
-        losses = [value for figure in figures for value in _floats(figure["loss"])]
-        shrinks = [value for figure in figures for value in _floats(figure["shrink"])]
+        metrics = [answer.metric_records[wire.METRICS] for answer in answers.values()]
+        losses = [value for record in metrics for value in _floats(record["loss"])]
+        shrinks = [value for record in metrics for value in _floats(record["shrink"])]
         self.round += 1
         return RoundInfo(
             loss=math.fsum(losses) / len(losses),
@@ -137,8 +139,8 @@ class PeerExchange:
         """Let the clients evaluate their models after the rounds so far."""
         answers = self._ask(MessageType.EVALUATE, self.round, last=is_last, collect=is_last and self._flower.collect)
         self._collect(answers)
-        figures = [answer.metric_records[wire.FIGURES] for answer in answers.values()]
-        parts = [{name: _floats(values) for name, values in figure.items()} for figure in figures]
+        metrics = [answer.metric_records[wire.METRICS] for answer in answers.values()]
+        parts = [{name: _floats(values) for name, values in record.items()} for record in metrics]
         places = [int(node) for part in parts for node in part["node"]]
         return self._measure, Evaluation.joined(self._measure, parts).record(places, self._topology.num_nodes)
 
@@ -158,24 +160,24 @@ class PeerExchange:
         contents = {}
         for client in range(len(self._hosted)):
             fresh = self._read[client] < number - 1
-            note = {
+            config = {
                 "round": number,
                 "known": self._known[client],
-                "parcel": number - 1 if fresh else -1,
+                "messages-round": number - 1 if fresh else -1,
                 "last": last,
                 "collect": collect,
             }
-            contents[client] = RecordDict({wire.NOTE: wire.note(note)})
+            contents[client] = RecordDict({wire.CONFIG: wire.config_record(config)})
             if fresh:
-                wire.put(contents[client], self._mail.get(client, wire.NodeMessages({}, {})))
+                wire.write_messages(contents[client], self._messages.get(client, wire.NodeMessages({}, {})))
         from ngpd_fl.config import parse_json  # here, since it imports PyTorch
 
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)
         for client, answer in answers.items():
-            note = wire.noted(answer)
-            self._known[client], self._read[client] = note["worked"], note["read"]
-            self._recorder.add_retries(parse_json(str(note["retries"])))
-            if note["lost-curvature"]:
+            values = wire.config_of(answer)
+            self._known[client], self._read[client] = values["worked"], values["read"]
+            self._recorder.add_retries(parse_json(str(values["retries"])))
+            if values["lost-curvature"]:
                 self._clients.note(number, client, "had lost its curvature and estimates it anew")
         if not answers:
             reasons = [event.what for event in self._clients.events if event.round == number]

@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 class Credentials(NamedTuple):
-    """Three PEM files, read and found to fit together.
+    """Three PEM files that belong together.
 
     Attributes:
-        name: the name that the certificate is for.
-        authority: the certificates that are trusted.
-        certificate: the peer's own.
-        key: its private key.
+        name: the name in the certificate.
+        authority: file of the trusted certificates.
+        certificate: file of the peer's own certificate.
+        key: file of its private key.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Credentials(NamedTuple):
 
         Args:
             folder: one that ``ngpd-fl deploy keys`` made.
-            name: of the peer; without one, that of the folder's only certificate.
+            name: the name of the peer. Defaults to that of the folder's only certificate.
 
         Raises:
-            InputError: a file is missing, does not fit the others, is for another name or at another time, or others
-                can read the key.
+            InputError: a file is missing or does not fit the others, the certificate has another name or is not valid
+                now, or other users can read the key.
         """
         if name is None:
-            found = sorted(path.stem for path in folder.glob("*.crt") if path.stem != "ca")
-            if len(found) != 1:
+            names = sorted(path.stem for path in folder.glob("*.crt") if path.stem != "ca")
+            if len(names) != 1:
                 raise InputError(
-                    f"{folder}: should hold one certificate beside ca.crt (got {', '.join(found) or 'none'})"
+                    f"{folder}: should hold one certificate beside ca.crt (got {', '.join(names) or 'none'})"
                 )
-            name = found[0]
+            name = names[0]
         credentials = cls(name, folder / "ca.crt", folder / f"{name}.crt", folder / f"{name}.key")
         try:
             credentials._check()
@@ -62,13 +62,13 @@ class Credentials(NamedTuple):
         return credentials
 
     def server_context(self) -> ssl.SSLContext:
-        """Return what the accepting side uses to prove itself and to verify others."""
+        """Return the TLS context of the accepting side, which proves this identity and verifies others."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0  # every connection shows its certificate
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """Return what the connecting side uses to prove itself and to verify others; it checks their names."""
+        """Return the TLS context of the connecting side, which also checks the names of others."""
         return self._context(ssl.PROTOCOL_TLS_CLIENT)
 
     def _context(self, side: int) -> ssl.SSLContext:
@@ -104,8 +104,8 @@ class Insecure(NamedTuple):
     """Placeholder for credentials: neither encryption nor proof of identity. For tests on one machine.
 
     Attributes:
-        name: of the peer.
-        forced: also where peers are on other machines.
+        name: the name of the peer.
+        forced: whether peers on other machines are allowed.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Insecure(NamedTuple):
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """Return the name that a certificate is for."""
+    """Return the common name of a certificate."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else ""
 

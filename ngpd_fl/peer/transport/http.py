@@ -1,7 +1,7 @@
 """Frames over HTTP/1.1 with mutual TLS 1.3, by Python's own ``http`` and ``ssl``. See docs/explanation/transport.md.
 
-A process connects to each process that hosts a neighbor, with its certificate, and sends ``PUT /edge/E``; what comes
-back on the same connection is an empty answer when the frame was taken. The other direction is a connection of its own.
+A process connects to every process that hosts a neighbor, shows its certificate, and sends frames by ``PUT /edge/E``.
+The answer to an accepted frame is empty. Frames in the other direction have a connection of their own.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import time
 
 from ngpd_fl.config import InputError
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Counts, Tally
 from ngpd_fl.peer.transport.credentials import Credentials, Insecure
-from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
+from ngpd_fl.peer.transport.interface import Counts, Frame, Receive, Routes, Tally
 from ngpd_fl.peer.transport.listener import Listener
 from ngpd_fl.peer.transport.peers import Peers
 from ngpd_fl.peer.transport.sender import Sender
 
-_PATIENCE = 1.0
-"""Seconds that what is queued has to leave at the end."""
+_TIMEOUT = 1.0
+"""Seconds in which queued frames may still leave at the end."""
 
 
 class HttpTransport:
-    """Frames between processes; see ``Transport``.
+    """A ``Transport`` over HTTP.
 
-    A frame that does not get through is sent again until a newer one of its edge waits, so that it may come twice.
-    Those of one edge come in order.
+    A frame that does not get through is sent again until a newer frame of its edge replaces it, so it may arrive twice.
+    The frames of an edge arrive in order.
     """
 
     def __init__(
@@ -34,13 +33,13 @@ class HttpTransport:
         """Set the identity of this process, the other peers, and the edges.
 
         Args:
-            identity: of this process, with a name in ``peers``.
-            peers: everyone.
-            routes: the edges with an end here.
-            largest_frame: bytes; more is neither sent nor taken, so that a neighbor cannot fill the memory.
+            identity: the identity of this process, with a name in ``peers``.
+            peers: all peers.
+            routes: the edges with an end in this process.
+            largest_frame: largest size of a frame in bytes, sent or received, so that no neighbor can fill the memory.
 
         Raises:
-            InputError: the name is not in ``peers``, or the identity is insecure and somebody is on another machine.
+            InputError: the name is not in ``peers``, or the identity is insecure and a peer is on another machine.
         """
         neighbors = {*routes.outgoing.values(), *routes.incoming.values()} - {identity.name}
         self._listens_at = peers[identity.name].listens_at
@@ -60,8 +59,8 @@ class HttpTransport:
         self._receive: Receive | None = None
         self._listener: Listener | None = None
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
-        """Begin; raise ``InputError`` where the address is taken or not this machine's."""
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
+        """Listen and connect; raise ``InputError`` if the address is in use or not of this machine."""
         self._receive = receive
         self._largest = self._largest if largest is None else largest
         incoming = {edge: name for edge, name in self.routes.incoming.items() if name != self._name}
@@ -70,11 +69,11 @@ class HttpTransport:
         except OSError as error:
             raise InputError(f"{self._listens_at}: cannot listen there ({error.strerror or error})") from error
         for sender in self._senders.values():
-            sender.outbox.keep(kept)
+            sender.outbox.keep(queue_length)
             sender.start()
 
     def send(self, edge: int, frame: Frame) -> None:
-        """Queue a frame; on an edge inside the process, hand it over."""
+        """Queue a frame; on an edge inside the process, deliver it."""
         if edge not in self.routes.outgoing:
             raise ValueError(f"edge {edge}: begins at no node of this process")
         if (size := sum(memoryview(piece).nbytes for piece in frame)) > self._largest:
@@ -87,16 +86,16 @@ class HttpTransport:
             self._receive(edge, memoryview(b"".join(frame)))
 
     def counts(self) -> Counts:
-        """Return what was done so far."""
+        """Return the counters so far."""
         return self._tally.counts
 
     def problems(self) -> dict[str, str]:
-        """Return for each neighbor that was not reached when it was last tried the reason."""
+        """Return the neighbors that could not be reached at the last attempt, with the reasons."""
         return {name: sender.problem for name, sender in self._senders.items() if sender.problem is not None}
 
     def close(self) -> None:
-        """Stop."""
-        end = time.monotonic() + _PATIENCE
+        """Stop sending and listening."""
+        end = time.monotonic() + _TIMEOUT
         for sender in self._senders.values():
             sender.outbox.finish(max(0.0, end - time.monotonic()))
         for sender in self._senders.values():

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ngpd_fl.peer.transport.counts import Counts
-
 Frame = Sequence[bytes | memoryview]
-"""A message in pieces, which arrive as one: a header and tensors need no copy before they are sent."""
+"""A message in pieces that arrive as one, so that a header and tensors are sent without a copy."""
 
 Receive = Callable[[int, memoryview], None]
-"""Takes an edge and the frame that came over it."""
+"""A function of an edge and the frame that came over it."""
 
 
 class Routes(NamedTuple):
     """The directed edges with an end in one process, by their numbers.
 
     Edge 2e goes from i to j and edge 2e + 1 back, with (i, j) = ``topology.edges[e]``. An edge between two nodes of
-    the process is in both.
+    the process is in both attributes.
 
     Attributes:
-        outgoing: name of the peer that hosts an edge's receiver.
-        incoming: name of the peer that hosts an edge's sender.
+        outgoing: edge -> name of the peer that hosts its receiver.
+        incoming: edge -> name of the peer that hosts its sender.
     """
 
     outgoing: Mapping[int, str]
@@ -36,8 +35,8 @@ class Routes(NamedTuple):
         """Return the routes of a peer.
 
         Args:
-            own: its name.
-            hosts: for each node the name of the peer that hosts it.
+            own: the name of the peer.
+            hosts: node -> name of the peer that hosts it.
             edges: the topology's edges, int64 ``[E, 2]``.
         """
         outgoing, incoming = {}, {}
@@ -50,31 +49,67 @@ class Routes(NamedTuple):
         return cls(outgoing, incoming)
 
 
+class Counts(NamedTuple):
+    """Counters of a transport since its start.
+
+    Attributes:
+        sent: frames that the receiver has accepted.
+        sent_bytes: their bytes, without the overhead of the protocol.
+        received: frames passed to ``receive``.
+        received_bytes: their bytes.
+        replaced: frames that a newer frame of the same edge replaced before they left.
+        retried: failed attempts after which a frame waits again.
+        refused: connections of unknown peers, and frames that were too large or on an edge of another sender.
+    """
+
+    sent: int = 0
+    sent_bytes: int = 0
+    received: int = 0
+    received_bytes: int = 0
+    replaced: int = 0
+    retried: int = 0
+    refused: int = 0
+
+
+class Tally:
+    """Counters that any thread can increase."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.counts = Counts()
+        self._lock = threading.Lock()
+
+    def add(self, **more: int) -> None:
+        """Increase the counters of these names."""
+        with self._lock:
+            self.counts = self.counts._replace(**{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+
 class Transport(Protocol):
-    """Carries frames over the edges of one process. Any may be lost."""
+    """Carries frames over the edges of one process. Any frame may be lost."""
 
     @property
     def routes(self) -> Routes:
         """The edges with an end in the process."""
         ...
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
-        """Begin to listen and to connect, and go on connecting until closed.
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
+        """Listen and connect until the transport is closed.
 
         Args:
-            receive: called with each frame that comes from the peer that hosts the edge's sender, from a thread of
-                the transport's (on an edge inside the process: from that of ``send``). It must be quick and must not
-                raise; the frame is its own to keep.
-            kept: frames of an edge that wait at most. Where nodes keep step, neighbors may be one round apart and need
-                two.
-            largest: bytes of a frame at most; more is neither sent nor taken. None: as many as the transport allows.
+            receive: called with every frame from the peer that hosts the edge's sender. The call comes from a thread of
+                the transport, or from the thread of ``send`` on an edge inside the process. It must be quick and must
+                not raise. It owns the frame.
+            queue_length: largest number of frames of an edge that wait. Nodes that wait for each other may be one round
+                apart, and need two.
+            largest: largest size of a frame in bytes, sent or received. Defaults to the limit of the transport.
         """
         ...
 
     def send(self, edge: int, frame: Frame) -> None:
-        """Send a frame, without waiting; of those of an edge that have not left yet only the newest are kept.
+        """Send a frame without waiting. Of the frames of an edge that have not left yet, only the newest are kept.
 
-        The pieces must not change until they have left.
+        The pieces must not change until the frame has left.
 
         Raises:
             ValueError: the edge begins at no node of this process.
@@ -82,13 +117,13 @@ class Transport(Protocol):
         ...
 
     def counts(self) -> Counts:
-        """Return what was done so far."""
+        """Return the counters so far."""
         ...
 
     def problems(self) -> Mapping[str, str]:
-        """Return for each neighbor that was not reached when it was last tried the reason."""
+        """Return the neighbors that could not be reached at the last attempt, with the reasons."""
         ...
 
     def close(self) -> None:
-        """Stop. What is queued has a short time to leave; nothing is received afterwards."""
+        """Stop. Queued frames have a short time to leave; nothing is received afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""The side that receives: a thread for each neighbor's connection."""
+"""Receiver of frames: a listening server with a thread for each neighbor's connection."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Tally
-from ngpd_fl.peer.transport.interface import Receive
+from ngpd_fl.peer.transport.interface import Receive, Tally
 from ngpd_fl.peer.transport.sender import shut, watch
 from ngpd_fl.peer.transport.server import BoundedServer
 
 _HANDSHAKE = 5.0
-"""Seconds that a connecting peer has to prove its identity."""
+"""Seconds in which a connecting peer must prove its identity."""
 
 _STRANGERS = 64
-"""Connections at most that have not proved it yet; the oldest of more are closed."""
+"""Largest number of connections without a proven identity; beyond it, the oldest is closed."""
 
 _PIECE = 1 << 18
 _PROGRESS = 60.0
-"""Bytes of a frame, and seconds that they have to come in: as ``sender.py`` has to send them."""
+"""A piece of a frame in bytes, and the seconds in which it must arrive; the same as in ``sender.py``."""
 
-_PATIENCE = 5.0
-"""Seconds that a connection has to end when it is asked to."""
+_TIMEOUT = 5.0
+"""Seconds in which a connection must end when it is closed."""
 
 
-class _Line(NamedTuple):
+class _Connection(NamedTuple):
     """A connection and the thread that reads it."""
 
     socket: socket.socket
@@ -42,7 +41,7 @@ class _Line(NamedTuple):
 
 
 class Listener(BoundedServer):
-    """Takes ``PUT /edge/E`` from the peer that hosts the edge's sender."""
+    """Accepts ``PUT /edge/E`` from the peer that hosts the edge's sender."""
 
     def __init__(
         self,
@@ -53,22 +52,22 @@ class Listener(BoundedServer):
         receive: Receive,
         tally: Tally,
     ) -> None:
-        """Listen; raise ``OSError`` where that is not possible.
+        """Listen; raise ``OSError`` if that is not possible.
 
         Args:
-            address: where.
-            context: proves this identity and verifies others; None: everyone may send on every edge.
-            incoming: who sends on which edge.
-            largest_frame: bytes.
-            receive: takes the frames.
-            tally: what counts.
+            address: the address to listen at.
+            context: proves this identity and verifies others. None lets everyone send on every edge.
+            incoming: edge -> name of the peer that hosts its sender.
+            largest_frame: largest size of a frame in bytes.
+            receive: called with every frame.
+            tally: the counters.
         """
         self.incoming = incoming
         self.largest_frame = largest_frame
         self.receive = receive
         self.tally = tally
         self._context = context
-        self._lines: dict[object, _Line] = {}
+        self._connections: dict[object, _Connection] = {}
         self._lock = threading.Lock()
         self._closed = False
         most = _STRANGERS if context is not None else max(_STRANGERS, 4 * len(set(incoming.values())))
@@ -90,7 +89,7 @@ class Listener(BoundedServer):
             if self._context is not None:
                 request.do_handshake()
                 names &= names_of(request)
-                self.vouch_for(request)
+                self.trust(request)
         except OSError:
             self.tally.add(refused=1)
             return
@@ -106,29 +105,29 @@ class Listener(BoundedServer):
                 self._leave(key)
 
     def close(self) -> None:
-        """Stop, and receive nothing afterwards."""
+        """Stop; nothing is received afterwards."""
         with self._lock:
             self._closed = True
-            lines = list(self._lines.values())
+            connections = list(self._connections.values())
         super().close()
-        for line in lines:
-            _end(line)
+        for connection in connections:
+            _end(connection)
 
     def _enter(self, key: object, connection: socket.socket) -> bool:
-        """Accept a neighbor's connection in place of the one it had, once that has ended: frames stay in order."""
-        mine = _Line(connection, threading.current_thread())
+        """Replace a neighbor's earlier connection once that has ended, so that frames stay in order."""
+        mine = _Connection(connection, threading.current_thread())
         with self._lock:
             if self._closed:
                 return False
-            before, self._lines[key] = self._lines.get(key), mine
+            before, self._connections[key] = self._connections.get(key), mine
         if before is not None:
             _end(before)
         return True
 
     def _leave(self, key: object) -> None:
         with self._lock:
-            if self._lines[key].thread is threading.current_thread():
-                del self._lines[key]
+            if self._connections[key].thread is threading.current_thread():
+                del self._connections[key]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -159,7 +158,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(http.HTTPStatus.NO_CONTENT)
 
     def _read(self, frame: memoryview) -> bool:
-        """Fill a frame; return whether it came, each piece in time."""
+        """Read a frame; return whether every piece came in time."""
         for begin in range(0, len(frame), _PIECE):
             piece, until = frame[begin : begin + _PIECE], time.monotonic() + _PROGRESS
             while piece:
@@ -168,12 +167,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if not taken:
                     return False
                 piece = piece[taken:]
-        self.connection.settimeout(None)  # until the next there may be any time
+        self.connection.settimeout(None)  # the next frame may come at any time
         return True
 
     def _refuse(self, status: http.HTTPStatus) -> None:
         self.server.tally.add(refused=1)
-        self.close_connection = True  # what follows was not read
+        self.close_connection = True  # the content was not read
         self._answer(status)
 
     def _answer(self, status: http.HTTPStatus) -> None:
@@ -187,11 +186,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._refuse(http.HTTPStatus(code))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 def names_of(connection: ssl.SSLSocket) -> set[str]:
-    """Return the DNS names that the other side has proved to have."""
+    """Return the DNS names in the certificate of the other side."""
     certificate = connection.getpeercert() or {}
     alternatives: Any = certificate.get("subjectAltName", ())
     return {value for kind, value in alternatives if kind == "DNS"}
@@ -201,7 +200,7 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def _end(line: _Line) -> None:
-    shut(line.socket)
-    if line.thread is not threading.current_thread():
-        line.thread.join(_PATIENCE)
+def _end(connection: _Connection) -> None:
+    shut(connection.socket)
+    if connection.thread is not threading.current_thread():
+        connection.thread.join(_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Frames between transports of one process, for tests, with a rule for what is lost, delayed and doubled."""
+"""Transports within one process, for tests, with a rule for loss, delay and duplication of frames."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ngpd_fl.peer.transport.counts import Counts, Tally
-from ngpd_fl.peer.transport.interface import Frame, Receive, Routes
+from ngpd_fl.peer.transport.interface import Counts, Frame, Receive, Routes, Tally
 
 Rule = Callable[[int, int], Sequence[float]]
-"""Takes an edge and how many frames it has had before; returns the seconds until each copy arrives.
-The sequence is empty for a lost frame."""
+"""A function of an edge and the number of its earlier frames. It returns the seconds until each copy arrives; an empty
+sequence means that the frame is lost."""
 
 
 def seeded(seed: int, *, loss: float = 0.0, duplicate: float = 0.0, delay_s: float = 0.0) -> Rule:
-    """Return a rule whose draws depend on the seed, the edge and the frame's place in it, not on the order of calls.
+    """Return a random rule that depends on the seed, the edge and the frame's number, not on the order of calls.
 
     Args:
-        seed: of the draws.
+        seed: seed of the draws.
         loss: probability that a frame is lost.
-        duplicate: probability that a frame that is not lost comes twice.
+        duplicate: probability that a frame that is not lost arrives twice.
         delay_s: mean delay of each copy in seconds, exponentially distributed.
     """
 
@@ -37,10 +36,10 @@ def seeded(seed: int, *, loss: float = 0.0, duplicate: float = 0.0, delay_s: flo
 
 
 class MemoryNetwork:
-    """Joins the transports that it makes. One thread delivers, in the order in which frames are due."""
+    """A network of the transports that it makes. One thread delivers frames in the order of their times."""
 
     def __init__(self, rule: Rule = lambda edge, place: (0.0,)) -> None:
-        """Set the rule; without one every frame arrives once, at once."""
+        """Set the rule. By default every frame arrives once and immediately."""
         self._rule = rule
         self._places: Counter[int] = Counter()
         self._receivers: dict[int, MemoryTransport] = {}
@@ -50,11 +49,11 @@ class MemoryNetwork:
         self._change = threading.Condition()
 
     def transport(self, routes: Routes) -> MemoryTransport:
-        """Return a new end of the network; it replaces one with the same edges that was closed."""
+        """Return a new transport; it replaces a closed one with the same edges."""
         return MemoryTransport(self, routes)
 
     def post(self, edge: int, frame: bytes) -> None:
-        """Put a frame on its way."""
+        """Accept a frame for later delivery."""
         with self._change:
             now = time.monotonic()
             for delay in self._rule(edge, self._places[edge]):
@@ -64,7 +63,7 @@ class MemoryNetwork:
             self._change.notify()
 
     def join(self, transport: MemoryTransport) -> None:
-        """Deliver to a transport from now on."""
+        """Start to deliver to a transport."""
         with self._change:
             self._receivers.update(dict.fromkeys(transport.routes.incoming, transport))
             if not self._delivers:
@@ -72,9 +71,11 @@ class MemoryNetwork:
                 threading.Thread(target=self._deliver, name="memory network", daemon=True).start()
 
     def leave(self, transport: MemoryTransport) -> None:
-        """Deliver nothing more to a transport; the thread ends with the last."""
+        """Stop delivery to a transport; the thread ends with the last one."""
         with self._change:
-            self._receivers = {edge: each for edge, each in self._receivers.items() if each is not transport}
+            self._receivers = {
+                edge: receiver for edge, receiver in self._receivers.items() if receiver is not transport
+            }
             self._change.notify()
 
     def _deliver(self) -> None:
@@ -91,7 +92,7 @@ class MemoryNetwork:
                 receiver.deliver(edge, frame)
 
     def _wait(self) -> float | None:
-        """Return seconds until the next frame is due; None: there is none."""
+        """Return the seconds until the next frame is due; None if there is none."""
         return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
 
 
@@ -106,13 +107,13 @@ class MemoryTransport:
         self._receiving = threading.RLock()
         self._tally = Tally()
 
-    def start(self, receive: Receive, kept: int = 1, largest: int | None = None) -> None:
-        """Begin to receive."""
+    def start(self, receive: Receive, queue_length: int = 1, largest: int | None = None) -> None:
+        """Start to receive."""
         self._receive = receive
         self._network.join(self)
 
     def send(self, edge: int, frame: Frame) -> None:
-        """Put a frame on its way; none waits here, so none is ever replaced."""
+        """Send a frame. None waits here, so none is ever replaced."""
         if edge not in self.routes.outgoing:
             raise ValueError(f"edge {edge}: begins at no node of this process")
         joined = b"".join(frame)
@@ -120,18 +121,18 @@ class MemoryTransport:
         self._network.post(edge, joined)
 
     def deliver(self, edge: int, frame: bytes) -> None:
-        """Hand over a frame that has arrived."""
+        """Pass on a frame that has arrived."""
         with self._receiving:
             if self._receive is not None:
                 self._tally.add(received=1, received_bytes=len(frame))
                 self._receive(edge, memoryview(frame))
 
     def counts(self) -> Counts:
-        """Return what was done so far."""
+        """Return the counters so far."""
         return self._tally.counts
 
     def problems(self) -> dict[str, str]:
-        """Return no reasons: every neighbor is reached."""
+        """Return nothing: every neighbor is reached."""
         return {}
 
     def close(self) -> None:

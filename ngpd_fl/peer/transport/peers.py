@@ -1,4 +1,4 @@
-"""Participants of a run and their addresses: one TOML file that all machines share.
+"""Peers of a run and their addresses: one TOML file that all machines share.
 
 [[peers]]
 address = "192.168.1.10:7447"
@@ -33,9 +33,9 @@ class Peer(Section):
     nodes: tuple[Annotated[int, Field(ge=0)], ...] = Field(description="the nodes that it hosts")
     address: str = Field(description="HOST:PORT under which its neighbors reach it")
     listen: str | None = Field(
-        None, description="HOST:PORT at which it listens, where that is not its address: 0.0.0.0:7447"
+        None, description="HOST:PORT at which it listens if that differs from its address, e.g. 0.0.0.0:7447"
     )
-    name: str = Field("", description="that of its certificate; unset: node and the number of its first node")
+    name: str = Field("", description="name in its certificate; unset: node and the number of its first node")
 
     @field_validator("address", "listen")
     @classmethod
@@ -54,18 +54,18 @@ class Peer(Section):
 
     @property
     def listens_at(self) -> Address:
-        """Address at which it listens."""
+        """The address at which it listens."""
         return Address.of(self.listen or self.address)
 
 
 class Peers(Section):
-    """All that take part."""
+    """All peers of a run."""
 
     peers: tuple[Peer, ...] = Field(description="one for each process")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file; raise ``InputError`` with one line where it is not as it should be."""
+        """Read the file; raise ``InputError`` with one line if it is invalid."""
         try:
             return cls(**read_toml(path, "peers file"))
         except ValidationError as error:
@@ -73,7 +73,7 @@ class Peers(Section):
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Read the file's content, as ``to_toml`` returns it; raise ``InputError`` where it is not as it should be."""
+        """Parse the file's content, as ``to_toml`` returns it; raise ``InputError`` if it is invalid."""
         try:
             return cls(**parse_toml(text))
         except ValidationError as error:
@@ -82,7 +82,7 @@ class Peers(Section):
             raise InputError(f"peers: not valid TOML ({error})") from error
 
     def to_toml(self) -> str:
-        """Return the file's content, without what is unset."""
+        """Return the file's content, without unset keys."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     @model_validator(mode="after")
@@ -96,15 +96,15 @@ class Peers(Section):
 
     @cached_property
     def hosts(self) -> dict[int, str]:
-        """For each node the name of the peer that hosts it."""
+        """Node -> name of the peer that hosts it."""
         return {node: peer.name for peer in self.peers for node in peer.nodes}
 
     def __getitem__(self, name: str) -> Peer:
-        """Return the peer of a name; raise ``InputError`` where there is none."""
+        """Return the peer of a name; raise ``InputError`` if there is none."""
         for peer in self.peers:
             if peer.name == name:
                 return peer
-        names = [str(each.name) for each in self.peers]
+        names = [str(peer.name) for peer in self.peers]
         raise InputError(f"peer {name}: is not in the peers file; {choices(name, names)}")
 
     def require_nodes(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The side that sends: a thread and a connection for each neighbor."""
+"""Sender of frames: a thread and a connection for each neighbor, and the queue of its frames."""
 
 from __future__ import annotations
 
@@ -6,39 +6,38 @@ import http.client
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Tally
-from ngpd_fl.peer.transport.interface import Frame
-from ngpd_fl.peer.transport.outbox import Outbox
+from ngpd_fl.peer.transport.interface import Frame, Tally
 
 _PIECE = 1 << 18
-"""Bytes written at once: time limits are for each."""
+"""Bytes written at once; time limits apply to each piece."""
 
 _CONNECT, _PROGRESS, _GONE = 5.0, 60.0, 10.0
-"""Seconds to connect in, to send a piece or get an answer in, and after which a silent machine counts as gone."""
+"""Seconds to connect; to send a piece or get an answer; and of silence after which a machine counts as gone."""
 
 _SHORTEST, _LONGEST = 0.05, 0.2
-"""Seconds between two attempts to reach a neighbor: the first, and what it doubles up to."""
+"""Seconds between two attempts to reach a neighbor: the first pause, and the limit up to which it doubles."""
 
 
 class Sender(threading.Thread):
-    """Sends what waits for one neighbor, each frame until it has got through or a newer one waits.
+    """Sends the frames for one neighbor. A frame is sent again until it gets through or a newer one replaces it.
 
     Attributes:
-        outbox: what waits.
-        problem: why the neighbor was not reached when it was last tried; None: it was.
+        outbox: the waiting frames.
+        problem: reason why the last attempt failed; None if it did not.
     """
 
     def __init__(self, name: str, address: Address, context: ssl.SSLContext | None, tally: Tally) -> None:
         """Set the neighbor and its address.
 
         Args:
-            name: that of its certificate.
-            address: where it listens.
-            context: proves this identity and verifies the neighbor; None: nothing does.
-            tally: what counts.
+            name: the name in its certificate.
+            address: the address at which it listens.
+            context: proves this identity and verifies the neighbor. None means no TLS.
+            tally: the counters.
         """
         super().__init__(name=f"to {name}", daemon=True)
         self.outbox = Outbox()
@@ -47,7 +46,7 @@ class Sender(threading.Thread):
         self._connection = _Connection(name, address, context)
 
     def run(self) -> None:
-        """Send until closed."""
+        """Send until the outbox is closed."""
         pause = _SHORTEST
         while (item := self.outbox.take()) is not None:
             edge, frame = item
@@ -57,7 +56,7 @@ class Sender(threading.Thread):
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 self._tally.add(**{"retried" if self.outbox.put_back(edge, frame) else "replaced": 1})
-                if was_up:  # it may be that only this connection has ended, such as with the process before
+                if was_up:  # perhaps only this connection has ended, e.g. with the neighbor's earlier process
                     continue
                 self.problem = str(error) or type(error).__name__
                 self.outbox.pause(pause)
@@ -68,15 +67,15 @@ class Sender(threading.Thread):
         self._connection.close()
 
     def stop(self) -> None:
-        """Break off what is being sent, and end."""
+        """Cancel the frame that is being sent, and end the thread."""
         self.outbox.close()
         self._connection.abort()
-        if self.ident is not None:  # it was started: the own address may have been taken
+        if self.ident is not None:  # it was started, unless the own address was in use
             self.join(_CONNECT)
 
 
 class _Connection(http.client.HTTPConnection):
-    """One to a peer that proves its name; it is opened with the first frame."""
+    """A connection to a peer that proves its name; the first frame opens it."""
 
     def __init__(self, name: str, address: Address, context: ssl.SSLContext | None) -> None:
         super().__init__(address.host, address.port, timeout=_CONNECT)
@@ -84,7 +83,7 @@ class _Connection(http.client.HTTPConnection):
         self._context = context
 
     def connect(self) -> None:
-        """Connect, and find out whether it is who it should be."""
+        """Connect, and verify the identity of the peer."""
         super().connect()
         watch(self.sock)
         if self._context is not None:
@@ -92,18 +91,18 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(_PROGRESS)
 
     def put(self, edge: int, frame: Frame) -> int:
-        """Send a frame, wait until it was taken, and return its size in bytes."""
+        """Send a frame, wait until it is accepted, and return its size in bytes."""
         views = [memoryview(piece).cast("B") for piece in frame]
         size = sum(len(view) for view in views)
         self.request("PUT", f"/edge/{edge}", _pieces(views), {"Content-Length": str(size)})
         answer = self.getresponse()
         if answer.status != http.client.NO_CONTENT:
-            raise http.client.HTTPException(f"refused: {answer.status}")  # what else it says may be anything
-        answer.read()  # nothing, by its status
+            raise http.client.HTTPException(f"refused: {answer.status}")  # the rest of the answer may be anything
+        answer.read()  # empty, by its status
         return size
 
     def abort(self) -> None:
-        """Make any thread that waits on the connection fail."""
+        """Interrupt any thread that waits on the connection."""
         sock = self.sock
         if sock is not None:
             shut(sock)
@@ -116,7 +115,7 @@ def _pieces(views: list[memoryview]) -> Iterator[memoryview]:
 
 
 def watch(sock: socket.socket) -> None:
-    """Let a connection end when the machine at its other end is gone without notice."""
+    """End a connection when the machine at its other end disappears without notice."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_USER_TIMEOUT", int(1000 * _GONE))):
         if hasattr(socket, name):  # not on every system
@@ -124,8 +123,82 @@ def watch(sock: socket.socket) -> None:
 
 
 def shut(sock: socket.socket) -> None:
-    """End a connection from another thread than the one that waits on it."""
+    """End a connection on which another thread waits."""
     try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would take away what the other thread uses
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own would remove state of the other thread
     except OSError:  # it has ended already
         pass
+
+
+class Outbox:
+    """Queue of the newest frames of each edge, for the one thread that sends them, the oldest first."""
+
+    def __init__(self) -> None:
+        """Start empty, with room for one frame per edge."""
+        self._length = 1
+        self._waiting: dict[int, deque[Frame]] = {}
+        self._sending = False
+        self._closed = False
+        self._change = threading.Condition()
+
+    def keep(self, count: int) -> None:
+        """Make room for ``count`` frames per edge."""
+        self._length = count
+
+    def put(self, edge: int, frame: Frame) -> bool:
+        """Queue a frame, and return whether it replaced an older one; after ``close`` it is dropped."""
+        with self._change:
+            if self._closed:
+                return False
+            frames = self._waiting.setdefault(edge, deque())
+            frames.append(frame)
+            replaced = len(frames) > self._length
+            if replaced:
+                frames.popleft()
+            self._change.notify_all()
+            return replaced
+
+    def take(self) -> tuple[int, Frame] | None:
+        """Wait for a frame of the edge that has waited longest, remove and return it; None after ``close``.
+
+        The call also reports that the frame before has left or was put back.
+        """
+        with self._change:
+            self._sending = False
+            self._change.notify_all()
+            self._change.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            self._sending = True
+            edge = next(iter(self._waiting))
+            frames = self._waiting.pop(edge)
+            frame = frames.popleft()
+            if frames:  # the edge goes to the end of the queue
+                self._waiting[edge] = frames
+            return edge, frame
+
+    def put_back(self, edge: int, frame: Frame) -> bool:
+        """Queue a frame that did not get through, unless newer ones fill the queue; return whether it waits."""
+        with self._change:
+            frames = self._waiting.setdefault(edge, deque())
+            has_room = len(frames) < self._length
+            if has_room:
+                frames.appendleft(frame)
+            return has_room
+
+    def pause(self, seconds: float) -> None:
+        """Wait, at most until ``close``."""
+        with self._change:
+            self._change.wait_for(lambda: self._closed, seconds)
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all frames have left, at most for ``seconds``."""
+        with self._change:
+            self._change.wait_for(lambda: not self._waiting and not self._sending, seconds)
+
+    def close(self) -> None:
+        """Drop the waiting frames, and end the sending thread."""
+        with self._change:
+            self._closed = True
+            self._waiting.clear()
+            self._change.notify_all()

@@ -1,4 +1,4 @@
-"""Listening server: a thread for each connection, and a bound on unauthenticated connections."""
+"""Listening server with a thread for each connection and a limit on unauthenticated connections."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.sender import shut
 
 _SHARE = 8
-"""A server's unknown connections take one of so many of the files that the process may have open: the rest is left for
+"""Untrusted connections take at most one in so many of the files that the process may open. The rest is for
 checkpoints, data, and connections to neighbors."""
 
 
 class BoundedServer(socketserver.ThreadingTCPServer):
-    """Listens in a thread of its own; of the connections that it does not vouch for it keeps the newest.
+    """A server in a thread of its own, with a limit on connections that are not trusted.
 
-    So a client that connects and sends nothing, or very little at a time, uses up no files and blocks no other: with
-    one connection more than there is room for, the oldest is closed.
+    Beyond the limit, the oldest of these is closed. So a client that connects and sends nothing, or very little at a
+    time, neither uses up the files nor blocks others.
     """
 
     allow_reuse_address = True
@@ -28,18 +28,18 @@ class BoundedServer(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def __init__(self, address: Address, handler: type[socketserver.BaseRequestHandler], most: int) -> None:
-        """Listen; raise ``OSError`` where that is not possible.
+        """Listen; raise ``OSError`` if that is not possible.
 
         Args:
-            address: where.
-            handler: deals with a connection.
-            most: connections to keep, fewer where the process may open few files.
+            address: the address to listen at.
+            handler: handles a connection.
+            most: largest number of untrusted connections; fewer if the process may open only few files.
         """
         try:
-            found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            addresses = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except UnicodeError as error:
             raise OSError(f"{address.host!r} is no host name") from error
-        self.address_family, _, _, _, where = found[0]
+        self.address_family, _, _, _, where = addresses[0]
         self._most = max(1, min(most, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE))
         self._unknown: dict[socket.socket, None] = {}  # the oldest first
         self._unknown_lock = threading.Lock()
@@ -48,7 +48,7 @@ class BoundedServer(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a new connection a thread, in place of the oldest if there are too many."""
+        """Start a thread for a new connection, and close the oldest if there are too many."""
         with self._unknown_lock:
             self._unknown[request] = None
             oldest = next(iter(self._unknown)) if len(self._unknown) > self._most else None
@@ -58,18 +58,18 @@ class BoundedServer(socketserver.ThreadingTCPServer):
             shut(oldest)
         super().process_request(request, client_address)
 
-    def vouch_for(self, request: socket.socket) -> None:
-        """Keep a connection, however many others come."""
+    def trust(self, request: socket.socket) -> None:
+        """Exclude a connection from the limit."""
         with self._unknown_lock:
             self._unknown.pop(request, None)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
-        self.vouch_for(request)
+        self.trust(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report nothing: a connection has broken off, and its peer tries again."""
+        """Report nothing: the connection was interrupted, and its peer tries again."""
 
     def close(self) -> None:
         """Stop listening."""

@@ -28,8 +28,8 @@ from ngpd_fl.config import (
 )
 from ngpd_fl.devices import read_table
 from ngpd_fl.flower.run_config import FlowerConfig, read, write
+from ngpd_fl.records.files import read_tensors
 from ngpd_fl.records.shapes import Summary
-from ngpd_fl.records.tensors import read_tensors
 
 BOM = b"\xef\xbb\xbf"
 ODD = ('{"\\ud800": 1}', '"\\u0000"')

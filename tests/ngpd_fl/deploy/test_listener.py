@@ -56,11 +56,11 @@ class Line:
 @elsewhere
 def test_whoever_is_silent_makes_room_and_is_ended_in_time() -> None:
     async def check() -> None:
-        async with serving(Connections(strangers=3, nodes=2, patience=600.0)) as port:
+        async with serving(Connections(strangers=3, nodes=2, timeout=600.0)) as port:
             lines = [await Line.to(own_address(), port) for _ in range(5)]
             assert [await line.has_ended() for line in lines[2:]] == [False, False, False]
             assert [await line.has_ended(60.0) for line in lines[:2]] == [True, True]
-        connections = Connections(strangers=3, nodes=2, patience=3.0)
+        connections = Connections(strangers=3, nodes=2, timeout=3.0)
         async with serving(connections) as port:
             node = await Line.to(own_address(), port)
             connections.trust(node.where)

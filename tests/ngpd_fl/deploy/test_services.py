@@ -86,19 +86,19 @@ def test_the_registrar_follows_the_folder(made: Path, address: str, capsys: pyte
     files = SuperLinkFolder.open(made / "superlink")
     registrar = Registrar(link, files, address, lambda: now)
     link.refuses = {"node1"}
-    registrar.tend()
+    registrar.update()
     assert "superlink could not register the nodes: it is not to be" in capsys.readouterr().err
     link.refuses, asked = set(), len(link.asked)
-    registrar.tend()
+    registrar.update()
     assert len(link.asked) == asked, "it waits before it tries again"
     now += 5.1
-    registrar.tend()
+    registrar.update()
     assert capsys.readouterr().err == "ngpd-fl: superlink takes 2 nodes: node0, node1\n"
     assert {words[2:] for words in link.asked} == {(f"node{n}.pub", "own", "--name", f"node{n}") for n in range(2)}
-    registrar.tend()
+    registrar.update()
     moved = (files.nodes / "node0.pub").rename(made / "node0.pub")
     link.asked.clear()
-    registrar.tend()
+    registrar.update()
     ((*words, node_id, name),) = link.asked
     assert (words, name) == (["supernode", "unregister"], "own") and node_id.isdecimal()
     assert capsys.readouterr().err == "ngpd-fl: superlink takes 1 nodes: node1\n"
@@ -109,7 +109,7 @@ def test_nobody_is_registered_before_the_superlink_answers(made: Path) -> None:
     link: Any = FakeSuperLinkClient()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    Registrar(link, SuperLinkFolder.open(made / "superlink"), f"127.0.0.1:{port}").tend()
+    Registrar(link, SuperLinkFolder.open(made / "superlink"), f"127.0.0.1:{port}").update()
     assert link.asked == []
 
 
@@ -119,11 +119,11 @@ def test_it_is_said_where_a_superlink_does_not_answer(made: Path, capsys: pytest
     with socket.create_server(("127.0.0.1", 0)) as free:
         where = f"127.0.0.1:{free.getsockname()[1]}"
     registrar = Registrar(link, SuperLinkFolder.open(made / "superlink"), where, lambda: now)
-    registrar.tend()
+    registrar.update()
     assert capsys.readouterr().err == "", "it may be starting"
     now = 61.0
-    registrar.tend()
-    registrar.tend()
+    registrar.update()
+    registrar.update()
     words = f"this machine cannot reach the SuperLink at {where}: Connection refused"
     assert capsys.readouterr().err == f"ngpd-fl: superlink registers no nodes yet: {words}\n", "once"
 

@@ -55,7 +55,7 @@ def test_a_direct_run_is_the_relayed_one(tmp_path: Path) -> None:
             assert (value is None) == (there[name] is None), name
     keys = ("rounds", "status", "bytes_sent", "node_steps", "parameters", "unused_classes")
     assert [direct.recorder.summary()[key] for key in keys] == [relayed.recorder.summary()[key] for key in keys]
-    account = direct.exchange.account()
+    account = direct.exchange.summary()
     assert account["events"] == [] and [peer["nodes"] for peer in account["peers"]] == [[0, 1, 2], [3]]
     assert not list(tmp_path.glob("scratch-*")) and family(tmp_path) == {}
     kinds = {kind for kind, *_ in direct.grid.asked}
@@ -127,12 +127,12 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
     fake.go()
     assert fake.recorder.status == "finished" and fake.recorder.round == 600
     assert any(client == 1 and "its process died and is started again" in what for _, client, what in fake.events())
-    assert [peer["life"] for peer in fake.exchange.account()["peers"]] == [1, 2]
+    assert [peer["starts"] for peer in fake.exchange.summary()["peers"]] == [1, 2]
     assert fake.params(run(settings.model_copy(update={"training": config().training})).model).isfinite().all()
     assert family(tmp_path) == {}
 
 
-def order(settings: Config, **flower: Any) -> Order:
+def order_of(settings: Config, **flower: Any) -> Order:
     plane = FlowerConfig(data_plane="direct", nodes_per_client=settings.topology.nodes, **flower)
     peers = flower.get("peers") or loopback_peers(settings, plane).to_toml()
     return Order(write(settings, plane.model_copy(update={"peers": peers})), 0, None, "this one")
@@ -141,26 +141,26 @@ def order(settings: Config, **flower: Any) -> Order:
 @pytest.mark.slow
 def test_a_process_ends_where_the_server_is_silent_and_goes_on_where_it_comes_back(tmp_path: Path) -> None:
     settings = config(training={"rounds": 100_000, "local_steps": 1}, evaluation={"every": 100_000})
-    process, told = PeerProcess.of(7, 0, tmp_path), order(settings, round_timeout=3.0)
-    assert process.tend(told) is False and process.is_running()
+    process, order = PeerProcess.of(7, 0, tmp_path), order_of(settings, round_timeout=3.0)
+    assert process.ensure_running(order) is False and process.is_running()
     records = tmp_path / "run-7" / "peer0" / "records"
     wait_for(lambda: process.status(), 120, lambda: "it does not stop")
     summary = RunFolder(records).summary()
     assert summary["status"] == "interrupted" and list((records / "checkpoints").glob("round-*.json"))
     wait_for(lambda: not process.is_running(), 10, lambda: "it does not end")
-    assert process.tend(told) is True
+    assert process.ensure_running(order) is True
     try:
-        while process.news(-1, 0)["round"] <= summary["rounds"]:
-            process.tend(told)
+        while process.report(-1, 0)["round"] <= summary["rounds"]:
+            process.ensure_running(order)
             time.sleep(0.1)
         later = PeerProcess.of(8, 0, tmp_path)
-        later.tend(told._replace(run="another"))  # makes room for itself
+        later.ensure_running(order._replace(run="another"))  # makes room for itself
         assert not process.is_running() and later.is_running()
     finally:
         for each in (process, PeerProcess.of(8, 0, tmp_path)):
             each.stop()
-    assert "was stopped and is started again" in process.news(-1, 0)["events"]
-    assert process.news(-1, 1)["events"] == "" and family(tmp_path) == {}
+    assert "was stopped and is started again" in process.report(-1, 0)["events"]
+    assert process.report(-1, 1)["events"] == "" and family(tmp_path) == {}
 
 
 def test_a_client_that_cannot_take_part_says_why() -> None:

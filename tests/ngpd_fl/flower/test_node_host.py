@@ -54,8 +54,8 @@ def test_compressed_messages_go_through_flower_bit_for_bit(strategy: dict[str, A
         for group in groups:
             group.work(number)
             content = RecordDict()
-            wire.put(content, to_wire(group.write(number), options.needs.per_edge))
-            sent.append(from_wire(wire.get(content)))
+            wire.write_messages(content, to_wire(group.write(number), options.needs.per_edge))
+            sent.append(from_wire(wire.read_messages(content)))
         for group, messages in zip(groups, reversed(sent), strict=True):
             group.read(number, messages)
         whole.run_round()

@@ -166,11 +166,11 @@ def test_a_message_that_comes_again_changes_nothing() -> None:
     fake.go()
     node_id = fake.grid.get_node_ids()[0]
     before = fake.grid.contexts[node_id].state
-    note = {"round": 2, "known": -1, "parcel": -1, "last": False, "collect": False}
+    note = {"round": 2, "known": -1, "messages-round": -1, "last": False, "collect": False}
     from flwr.app import Message, RecordDict
 
     for kind in ("train", "evaluate"):
-        fake.grid.handle(Message(RecordDict({wire.NOTE: wire.note(note)}), node_id, kind, group_id="2"))
+        fake.grid.handle(Message(RecordDict({wire.CONFIG: wire.config_record(note)}), node_id, kind, group_id="2"))
         ((_, (reply,)),) = [list(fake.grid.answers.values())[-1]]
         assert reply.has_error() and "round" in str(reply.error.reason)
         assert fake.grid.contexts[node_id].state.config_records == before.config_records
@@ -261,7 +261,7 @@ def test_the_server_never_looks_into_a_payload() -> None:
     router = Router(job.topology.edges, home)
     delivered = traffic(job.topology, 0.0, job.config.seed, 0).delivered
     blob = {node: Opaque("float64", (1,), "secret", bytes([node])) for node in range(6)}
-    parcels = {
+    messages = {
         client: wire.NodeMessages(
             {f"node/params/{node}": blob[node] for node in range(6) if home[node] == client},
             {
@@ -272,7 +272,7 @@ def test_the_server_never_looks_into_a_payload() -> None:
         )
         for client in range(3)
     }
-    arrived = router.route(parcels, delivered)
+    arrived = router.route(messages, delivered)
     for client, messages in arrived.items():
         for name, value in messages.payload.items():
             assert value is blob[int(name.split("/")[2])]

@@ -105,7 +105,7 @@ import os, time
 from pathlib import Path
 
 def fault(message, context, call):
-    number, client = message.content["note"]["round"], context.node_config["partition-id"]
+    number, client = message.content["config"]["round"], context.node_config["partition-id"]
     mark = Path(os.environ["FLWR_HOME"]) / "died"
     if number in (1, 2) and client == 2:
         raise ValueError("out of memory, say")

@@ -97,7 +97,7 @@ def test_a_peer_that_stops_is_not_waited_for_and_goes_on_later(tmp_path: Path) -
         assert not thread.is_alive()
     assert not crowd.errors
     assert [crowd.summaries[number]["status"] for number in range(5)] == ["finished"] * 5
-    assert crowd.summaries[4]["peer"]["life"] == 2
+    assert crowd.summaries[4]["peer"]["starts"] == 2
     rounds = [metrics.round for metrics in RunFolder(crowd.folder(4)).metrics()]
     assert rounds == sorted(set(rounds)) and rounds[:7] == [0, 1, 2, 3, 4, 5, 6] and rounds[-1] == 40
     assert not any(summary["peer"]["frames_refused"] for summary in crowd.summaries.values())

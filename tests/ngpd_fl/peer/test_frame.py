@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import EdgeHeader
-from ngpd_fl.peer.frame import REASONS, Codec, Head, Kind, Refusal
+from ngpd_fl.peer.frame import REASONS, Codec, Head, InvalidFrame, Kind
 from ngpd_fl.peer.inbox import Inbox
 
 RUN = b"0123456789abcdef"
-HEAD = Head(Kind.MESSAGE, 3, EdgeHeader(sequence=5, newest=4, bitmap=0b1011, round=7), life=2, heard=1)
+HEAD = Head(
+    Kind.MESSAGE, 3, EdgeHeader(sequence=5, newest=4, bitmap=0b1011, round=7), incarnation=2, receiver_incarnation=1
+)
 
 
 class Message(NamedTuple):
@@ -47,7 +49,7 @@ def sealed(frame: bytearray) -> bytearray:
 
 
 def refusal(frame: bytes | bytearray, edge: int = 3, codec: Codec | None = None) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InvalidFrame) as refused:
         (codec or Codec(RUN, LIKE)).read(edge, memoryview(frame))
     assert str(refused.value) in REASONS
     return str(refused.value)
@@ -125,8 +127,8 @@ def inbox(**options: Any) -> Inbox:
     return Inbox(Codec(RUN, LIKE), [3, 5], rounds=10, **options)
 
 
-def give(box: Inbox, round: int, sequence: int, life: int = 1, edge: int = 3, kind: Kind = Kind.MESSAGE) -> None:
-    head = Head(kind, edge, EdgeHeader(sequence, -1, 0, round), life)
+def give(box: Inbox, round: int, sequence: int, incarnation: int = 1, edge: int = 3, kind: Kind = Kind.MESSAGE) -> None:
+    head = Head(kind, edge, EdgeHeader(sequence, -1, 0, round), incarnation)
     frame = Codec(RUN, LIKE).write(head, fields() if kind is Kind.MESSAGE else None)
     box.receive(edge, memoryview(b"".join(frame)))
 
@@ -137,11 +139,11 @@ def test_nothing_comes_twice_or_from_a_life_that_is_over() -> None:
     give(box, 0, 0)
     give(box, 1, 0)
     assert box.refused == {"replayed": 2}
-    give(box, 1, 1, life=2)  # a new life counts from 0 again, and what the old one wrote is over
-    give(box, 2, 5, life=1)
-    give(box, 2, 5, life=1, kind=Kind.BYE)
-    give(box, 4, 1, life=2, edge=5)
-    give(box, 4, 2, life=2, edge=5)
+    give(box, 1, 1, incarnation=2)  # a new incarnation counts from 0 again, and what the old one wrote is over
+    give(box, 2, 5, incarnation=1)
+    give(box, 2, 5, incarnation=1, kind=Kind.BYE)
+    give(box, 4, 1, incarnation=2, edge=5)
+    give(box, 4, 2, incarnation=2, edge=5)
     assert box.refused == {"replayed": 5} and not box.gone
     assert {edge: frame.head.header.round for edge, frame in box.take_newest().items()} == {3: 1, 5: 4}
     assert box.seen == {3: (2, 1), 5: (2, 2)}
@@ -150,7 +152,7 @@ def test_nothing_comes_twice_or_from_a_life_that_is_over() -> None:
 def test_rounds_that_cannot_be_are_refused() -> None:
     box = inbox()
     give(box, 10, 0)
-    give(box, 3, 0, life=0)
+    give(box, 3, 0, incarnation=0)
     give(box, 3, 0, edge=4)
     assert box.refused == {"header": 2, "edge": 1} and not box.take_newest()
 
@@ -175,7 +177,7 @@ def test_who_is_gone_is_not_waited_for_until_heard() -> None:
     assert box.wait([3], 1, 0.0, lambda: False) == [3] and box.gone == {3, 5}
     assert box.wait([3, 5], 1, never, lambda: False) == []
     give(box, 0, 0, kind=Kind.HELLO)
-    assert box.gone == {5} and box.heard() == {3, 5}
+    assert box.gone == {5} and box.heard_edges() == {3, 5}
     assert box.wait([3], 1, never, lambda: True) == [] and box.gone == {5}
 
 
@@ -199,7 +201,7 @@ def test_no_mutated_frame_is_taken() -> None:
             frame = sealed(frame)
             try:
                 found = codec.read(3, memoryview(frame))
-            except Refusal as refused:
+            except InvalidFrame as refused:
                 reasons[str(refused)] += 1
             else:
                 taken += 1
@@ -207,7 +209,7 @@ def test_no_mutated_frame_is_taken() -> None:
                 assert [value.shape for value in found.fields.values()] == [value.shape for value in LIKE]
         else:
             box.receive(3, memoryview(frame))
-    assert not box.take_newest() and not box.seen and not box.gone and not box.heard()
+    assert not box.take_newest() and not box.seen and not box.gone and not box.heard_edges()
     assert sum(box.refused.values()) > 0.49 * MUTATIONS
     assert set(reasons) == {"format", "run", "edge", "shape", "not finite"} and 0 < taken < 0.4 * MUTATIONS
 

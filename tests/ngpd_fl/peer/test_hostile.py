@@ -41,9 +41,9 @@ class Liar(Caller):
         self._fields: dict[str, Tensor] = {name: torch.zeros_like(value) for name, value in like._asdict().items()}
 
     def say(self, kind: Kind = Kind.MESSAGE, *, edges: list[int] | None = None, **numbers: int) -> None:
-        life, heard = numbers.pop("life", 1), numbers.pop("heard", 0)
+        incarnations = numbers.pop("incarnation", 1), numbers.pop("receiver_incarnation", 0)
         for edge in edges or self.edges:
-            head = Head(kind, edge, EdgeHeader(0, -1, 0, 0)._replace(**numbers), life, heard)
+            head = Head(kind, edge, EdgeHeader(0, -1, 0, 0)._replace(**numbers), *incarnations)
             self.send(edge, self._codec.write(head, self._fields if kind is Kind.MESSAGE else None))
 
 
@@ -106,7 +106,7 @@ def test_a_flood_of_frames_does_not_let_a_neighbor_be_waited_for(flood: str, tmp
                     liar.say(round=max(0, engine.round - 1), sequence=max(0, engine.round - 1))
                 case "never sent":
                     round = engine.round
-                    liar.say(round=round, sequence=round, newest=round + 7, bitmap=1, heard=1)
+                    liar.say(round=round, sequence=round, newest=round + 7, bitmap=1, receiver_incarnation=1)
                 case "replayed":
                     liar.say()
             time.sleep(0.002)
@@ -150,8 +150,8 @@ EXTREMES += [1 << 63, (1 << 64) - 1]
 
 def numbers(random: np.random.Generator, now: int) -> dict[str, int]:
     """Numbers of a head, each right or extreme."""
-    right = {"round": now, "sequence": now, "newest": -1, "bitmap": 0, "life": 1, "heard": 1}
-    most = {"round": 32, "sequence": 32, "newest": 31, "bitmap": 64, "life": 64, "heard": 64}
+    right = {"round": now, "sequence": now, "newest": -1, "bitmap": 0, "incarnation": 1, "receiver_incarnation": 1}
+    most = {"round": 32, "sequence": 32, "newest": 31, "bitmap": 64, "incarnation": 64, "receiver_incarnation": 64}
     for name in right:
         if random.random() < 0.4:
             drawn = EXTREMES[random.integers(len(EXTREMES))]
@@ -161,7 +161,7 @@ def numbers(random: np.random.Generator, now: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: str, tmp_path: Path) -> None:
-    """Then a neighbor that is honest again is taken in, with a higher life where the lies have taken its numbers."""
+    """Then a neighbor that is honest again is taken in, with a higher incarnation where lies took its numbers."""
     crowd = crowd_of("path", 3, tmp_path, NodeTimeouts(0.2, 0.0), rounds=100_000)
     crowd.config = crowd.config.model_copy(update={"training": crowd.config.training.model_copy(update={"mode": mode})})
     random = np.random.default_rng(0)
@@ -182,9 +182,9 @@ def test_any_numbers_leave_the_node_running_and_its_other_edges_untouched(mode: 
         assert engine.skipped <= 10 and engine.round == 300 + engine.skipped
         assert engine._raised.keys() <= {liar.edges[0]}
         assert engine.inbox.seen[honest.edges[0]][0] == 1 and taken >= 300
-        life = max(engine.inbox.seen[liar.edges[0]][0], 1) + 1
+        incarnation = max(engine.inbox.seen[liar.edges[0]][0], 1) + 1
         known, round = sum(engine.ages.values()), engine.round
-        liar.say(round=round, sequence=0, life=life)
+        liar.say(round=round, sequence=0, incarnation=incarnation)
         until(lambda: engine.inbox.newest_rounds()[liar.edges[0]] == round)
         engine.run_round()
         assert sum(engine.ages.values()) == known + 1

@@ -57,11 +57,11 @@ def test_a_peer_is_taken_back(loss: str, mode: str, tmp_path: Path, monkeypatch:
 
     staying = After(rounds)
     first, its_events = begin(0, staying)
-    for life in range(2):
+    for start in range(2):
         stop = After(20)
         thread, _ = begin(1, stop)
         thread.join(60)
-        if life == 0:
+        if start == 0:
             shutil.copytree(crowd.folder(1), tmp_path / "backup")
             stop.round = 40
     shutil.rmtree(crowd.folder(1))
@@ -89,7 +89,7 @@ def test_a_peer_is_taken_back(loss: str, mode: str, tmp_path: Path, monkeypatch:
 
 
 def taken(staying: Any, stop: Any) -> bool:
-    """Whether each end has taken in messages of the other's present life."""
+    """Whether each end has taken in messages of the other's present incarnation."""
     ends = (staying.engine, stop.engine)
     return all(
         ours._known.get(edge) == theirs._number(edge ^ 1)
@@ -98,12 +98,12 @@ def taken(staying: Any, stop: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize("life", ["Infinity", "1e999", "true", "-1", "NaN", '"1"', "[1]", "1.5", "9" * 5000])
-@pytest.mark.parametrize("key", ["life", "incarnation"])
-def test_a_damaged_note_of_lives_is_refused(key: str, life: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["Infinity", "1e999", "true", "-1", "NaN", '"1"', "[1]", "1.5", "9" * 5000])
+@pytest.mark.parametrize("key", ["starts", "incarnation"])
+def test_a_damaged_record_of_the_starts_is_refused(key: str, number: str, tmp_path: Path) -> None:
     write_self(tmp_path, [0], 1, 5)
     assert read_self(tmp_path) == ([0], 1, 5)
     text = (tmp_path / "peer.json").read_text()
-    (tmp_path / "peer.json").write_text(text.replace(f'"{key}": {1 if key == "life" else 5}', f'"{key}": {life}'))
+    (tmp_path / "peer.json").write_text(text.replace(f'"{key}": {1 if key == "starts" else 5}', f'"{key}": {number}'))
     with pytest.raises(InputError, match="damaged"):
         read_self(tmp_path)

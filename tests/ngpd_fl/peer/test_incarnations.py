@@ -54,7 +54,7 @@ class End:
     def __init__(self, air: Air) -> None:
         self.air = air
 
-    def start(self, receive: Any, kept: int = 1) -> None:
+    def start(self, receive: Any, queue_length: int = 1) -> None:
         pass
 
     def send(self, edge: int, frame: Sequence[bytes | memoryview]) -> None:
@@ -86,7 +86,7 @@ class Network:
             model=SimpleNamespace(start=lambda: start),
             engine_settings=settings,
         )
-        self.lives = [1] * self.topology.num_nodes
+        self.starts = [1] * self.topology.num_nodes
         self.engines = [self.make(node) for node in range(self.topology.num_nodes)]
         self.kept: list[list[Any]] = [[engine.state()] for engine in self.engines]
         self.truth: dict[tuple[int, int, int], Tensor] = {}
@@ -98,7 +98,7 @@ class Network:
 
         class Noting(PeerEngine):
             def _frame(self, edge: int, header: Any, messages: Any) -> Any:
-                network.truth[edge, self.life, header.sequence] = self.params()[0].clone()
+                network.truth[edge, self.starts, header.sequence] = self.params()[0].clone()
                 return super()._frame(edge, header, messages)
 
             def _take(self, number: int, frames: Any) -> int:
@@ -123,7 +123,7 @@ class Network:
                 self.used.append(bool(at_hand[slot]))
             if at_hand[slot]:
                 head = self.taking[edge]
-                truth = self.truth[edge, head.life, head.header.sequence]
+                truth = self.truth[edge, head.incarnation, head.header.sequence]
                 self.errors.append(float((neighbors[slot] - truth).norm() / truth.norm()))
         return gossip(params, neighbors, weights, at_hand, clip)
 
@@ -140,10 +140,10 @@ class Network:
     def revive(self, node: int) -> None:
         back = int(self.random.integers(len(self.kept[node])))
         self.kept[node] = self.kept[node][: back + 1]
-        self.lives[node] += 1
+        self.starts[node] += 1
         self.engines[node] = self.make(node)
         self.engines[node].load(*self.kept[node][-1])
-        self.engines[node].begin_life(self.lives[node])
+        self.engines[node].begin_incarnation(self.starts[node])
         self.join(self.engines[node])
 
     def params(self) -> Tensor:
@@ -156,7 +156,7 @@ gossip = edge_consensus.gossip
 @pytest.mark.parametrize("graph", ["path 2", "ring 4"])
 @pytest.mark.parametrize("theta", [1.0, 0.9])
 @pytest.mark.parametrize("method", [ECLOptions, undamped])
-def test_mirrors_are_right_through_lives(
+def test_mirrors_are_right_through_incarnations(
     method: Any, theta: float, graph: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, nodes = graph.split()
@@ -166,7 +166,7 @@ def test_mirrors_are_right_through_lives(
     monkeypatch.setattr(edge_consensus, "gossip", network.observe)
     for _ in range(500):
         network.turn(kill=0.02)
-    assert sum(network.lives) > len(network.lives) + 3
+    assert sum(network.starts) > len(network.starts) + 3
     for _ in range(120):
         network.turn()
     so_far = len(network.used)
@@ -178,18 +178,18 @@ def test_mirrors_are_right_through_lives(
 
 
 @pytest.mark.parametrize("method", [ECLOptions, undamped])
-def test_the_minimizer_is_reached_after_lives(method: Any) -> None:
+def test_the_minimizer_is_reached_after_incarnations(method: Any) -> None:
     problem = make_quadratic(4, 4, dim=5)
     options = method(lr=0.5, edge_penalty=0.5, memory=4, mixing=0.5)
     network = Network(problem, options, {"name": "ring", "nodes": 4}, 3, loss=0.1, turns=2)
     for turn in range(4000):
         network.turn(kill=0.01 if turn < 500 else 0.0)
-    assert sum(network.lives) > 8
+    assert sum(network.starts) > 8
     assert problem.relative_error(network.params()) < 1e-6
 
 
-def test_what_was_applied_of_an_earlier_life_is_not_taken_for_this_ones(monkeypatch: Any) -> None:
-    """A neighbor that has not heard of the new life yet acknowledges the old one's messages, by the same numbers."""
+def test_what_was_applied_of_an_earlier_incarnation_is_not_taken_for_this_ones(monkeypatch: Any) -> None:
+    """A neighbor that has not heard of the new incarnation yet acknowledges by the old numbers."""
     options = ECLOptions(lr=0.3, edge_penalty=0.5, mixing=0.5, memory=12)
     network = Network(make_quadratic(10, 2, dim=3), options, {"name": "path", "nodes": 2}, seed=0, loss=0.0, turns=0)
     monkeypatch.setattr(edge_consensus, "gossip", network.observe)

@@ -70,14 +70,14 @@ def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
         fleet.wait_for_round(2, there + 20, 400)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             found = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
-        assert float(found["ngpd_fl_life"]) == 2 and float(found["ngpd_fl_rounds_skipped_total"]) > 0
+        assert float(found["ngpd_fl_starts"]) == 2 and float(found["ngpd_fl_rounds_skipped_total"]) > 0
         assert float(found["ngpd_fl_node_steps_total"]) > 0
         codes, was_mostly_away = (
             fleet.wait(200),
             account(fleet, 2)["rounds_skipped"] > 200,
         )  # a busy machine starts slowly
         assert codes == [0, 0, int(was_mostly_away)]
-        assert account(fleet, 2)["life"] == 2 and account(fleet, 2)["rounds_skipped"] > 0
+        assert account(fleet, 2)["starts"] == 2 and account(fleet, 2)["rounds_skipped"] > 0
         assert not any(account(fleet, number)["frames_refused"] for number in range(3))
         assert account(fleet, 1)["messages_missed"] >= 1
         assert "joins them there" in fleet.log(2) and "did not send its message" in fleet.log(1)

@@ -363,18 +363,18 @@ def test_a_neighbor_that_was_killed_is_taken_back_within_a_second(place: Place) 
     fork = multiprocessing.get_context("fork")
     with place.running(0) as ((sender,), (shelf,)):
         delays: list[float] = []
-        for life in range(4):
+        for start in range(4):
             ours, theirs = fork.Pipe()
             child = fork.Process(target=_node1, args=(place, theirs), daemon=True)
             child.start()
             try:
                 up, _ = ours.recv()
-                if life == 0:
+                if start == 0:
                     sender.send(0, [b"first"])
                 came, frame = ours.recv()
-                assert frame == (b"while away" if life else b"first")
+                assert frame == (b"while away" if start else b"first")
                 delays.append(came - up)
-                assert shelf.wait(life + 1)[life] == (1, b"%d" % child.pid)
+                assert shelf.wait(start + 1)[start] == (1, b"%d" % child.pid)
             finally:
                 os.kill(child.pid or 0, signal.SIGKILL)
                 child.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from ngpd_fl.peer.transport.outbox import Outbox
+from ngpd_fl.peer.transport.sender import Outbox
 
 
 def test_of_each_edge_the_newest_in_the_order_in_which_edges_came() -> None:

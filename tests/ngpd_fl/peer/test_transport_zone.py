@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.core.address import Address
-from ngpd_fl.peer.transport.counts import Tally
+from ngpd_fl.peer.transport.interface import Tally
 from ngpd_fl.peer.transport.listener import Listener
 from tests.support.deployment import free_port
 

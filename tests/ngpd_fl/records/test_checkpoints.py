@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ngpd_fl.records import Checkpoint, Checkpoints, Refused, files
+from ngpd_fl.records import Checkpoint, Checkpoints, DamagedCheckpoint, files
 
 VALUES = {"engine": {"round": 1, "heap": [[0.1 + 0.2, "send", 3]], "big": 2**70}, "recorder": {"loss": [1e-300, -0.0]}}
 
@@ -130,7 +130,9 @@ def test_what_a_killed_writer_left_is_removed(checkpoints: Checkpoints) -> None:
     (checkpoints.path / "round-000002.safetensors.partial-1").write_bytes(b"half")
     (checkpoints.path / "round-000002.safetensors").write_bytes(b"whole")
     (refused, found) = checkpoints.candidates()
-    assert isinstance(refused, Refused) and str(refused).startswith(f"{checkpoints.path}/round-000002.json: cannot be")
+    assert isinstance(refused, DamagedCheckpoint) and str(refused).startswith(
+        f"{checkpoints.path}/round-000002.json: cannot be"
+    )
     assert isinstance(found, Checkpoint) and found.round == 1
     checkpoints.write(3, tensors(), {})
     assert not list(checkpoints.path.glob("*partial*"))
@@ -140,5 +142,5 @@ def test_another_version_is_refused(checkpoints: Checkpoints, monkeypatch: pytes
     monkeypatch.setattr("ngpd_fl.records.checkpoints._FORMAT", 0)
     checkpoints.write(1, tensors(), {})
     monkeypatch.undo()
-    with pytest.raises(Refused, match="is of another version"):
+    with pytest.raises(DamagedCheckpoint, match="is of another version"):
         checkpoints.read(1)

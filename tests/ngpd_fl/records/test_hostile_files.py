@@ -23,10 +23,10 @@ from ngpd_fl.deploy.folders import make_peer_keys
 from ngpd_fl.devices import read_table
 from ngpd_fl.flower import run_config
 from ngpd_fl.models.saved import load_start
-from ngpd_fl.peer.merge import Part
+from ngpd_fl.peer.merge import PeerFolder
 from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
-from ngpd_fl.records import ACCURACY, Refused, RunFolder, differences
+from ngpd_fl.records import ACCURACY, DamagedCheckpoint, RunFolder, differences
 from ngpd_fl.report import read_run
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
@@ -96,7 +96,7 @@ def checkpoint(folder: Path) -> None:
         pass
     try:
         RunFolder(folder).checkpoints.read(2)
-    except Refused as refused:
+    except DamagedCheckpoint as refused:
         raise InputError(str(refused)) from refused
 
 
@@ -143,7 +143,7 @@ READERS = {
     "checkpoint-tensors": Reader("checkpoints/round-000002.safetensors", checkpoint, tensors_mutated),
     "start": Reader("start.safetensors", started, tensors_mutated),
     "peer": Reader("peer.json", read_self, json_mutated),
-    "peer-records": Reader("summary.json", Part.open, json_mutated),
+    "peer-records": Reader("summary.json", PeerFolder.open, json_mutated),
     "events": Reader("events.jsonl", told, json_mutated),
     "journal": Reader("journal.jsonl", RunStore, json_mutated),
     "study-page": Reader("study.toml", study_shown, toml_mutated),

@@ -117,6 +117,8 @@ def test_an_event_log_is_replayed(tmp_path: Path) -> None:
 
 def test_gather_writes_records_of_this_version(tmp_path: Path) -> None:
     summary = gather([OLD / "peers" / "peer0", OLD / "peers" / "peer1"], tmp_path / "out")
+    assert [peer["starts"] for peer in summary["peers"]] == [1, 1]
+    assert all("life" not in peer for peer in summary["peers"])
     assert summary["status"] == "finished" and summary["nodes"] == 3 and summary["final"]["averaged_model_accuracy"]
     text = (tmp_path / "out" / "config.toml").read_text()
     assert 'mode = "neighbor-synchronous"' in text and "message_dtype" in text and "wire" not in text
