@@ -74,8 +74,8 @@ def test_what_is_given_for_a_node_may_name_it() -> None:
 
 @pytest.mark.parametrize("topology", [{"nodes": 100_000}, ROOMS])
 def test_a_number_as_text_is_a_number(topology: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where nodes without labels are more than anybody could list."""
-    monkeypatch.setattr(TopologyOptions, "node_names", property(lambda _: pytest.fail("a name for each of 2^62 nodes")))
+    """Also where nodes without labels are many: their names are not listed."""
+    monkeypatch.setattr(TopologyOptions, "node_names", property(lambda _: pytest.fail("a name for each node")))
     faults = {"leave": [{"node": "3", "at_s": 1.0}]}
     config = Config(topology=topology, devices={"slow": {"3": 2.0}}, faults=faults)
     assert config.devices.slow == {3: 2.0} and config.faults.leave[0].node == 3
