@@ -82,12 +82,13 @@ class RunStore:
 
     @staticmethod
     def key(config: Config) -> str:
-        """Return a run's name: a fingerprint of its whole configuration, but for where its data lie.
+        """Return a run's name: a fingerprint of its configuration, but for the place of its data and the workers.
 
-        It goes by the keys of version 0.1, so that a study of then knows its runs.
+        Its result depends on neither. It goes by the keys of version 0.1, so that a study of then knows its runs.
         """
         data = config.data.model_copy(update={"data_dir": None, "download": False})
         values = config.model_copy(update={"data": data}).model_dump(mode="json", exclude_none=True)
+        del values["engine"]["workers"]
         return hashlib.sha256(tomli_w.dumps(with_names_of_0_1(values)).encode()).hexdigest()[:16]
 
     def record(self, key: str) -> CompletedRun | None:

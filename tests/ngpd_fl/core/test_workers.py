@@ -57,6 +57,7 @@ def test_each_worker_has_the_callers_number_of_torch_threads() -> None:
 def test_cores_are_those_of_the_affinity_the_container_and_the_share(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(machine, "_share", float("inf"))  # undone with the test
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(machine, "_quota", lambda: float("inf"))
     assert machine.cores() == 8
