@@ -1,4 +1,4 @@
-"""Addresses as people write them: ``HOST:PORT``, where the host is a DNS name or an IP address."""
+"""Parsing of addresses: ``HOST:PORT``, where the host is a DNS name or an IP address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a run and the process that it is in out of each other's way: what a process has once, or once a thread.
+"""Isolation of a run from the global settings and generators of its process, and of these from the run.
 
 However many runs go on in threads, each is what it would be alone, and the settings and random numbers of the
 caller stay unchanged.

@@ -29,7 +29,7 @@ class Purpose(IntEnum):
     JITTER = 12
     AVAILABILITY = 13
     MESSAGE_FAULT = 14
-    LIE = 15
+    BYZANTINE = 15
     PLACEMENT = 16
 
 

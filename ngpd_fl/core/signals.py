@@ -41,7 +41,7 @@ def deferred() -> Iterator[None]:
 
     ``torch.func.vmap`` cannot be interrupted: an exception inside it may leave PyTorch's stack of levels broken, and
     then no model can be evaluated or saved. A signal that comes later than a second after the first is handled at
-    once, for people who do not want to wait for the end of a long round.
+    once, so that users need not wait for the end of a long round.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

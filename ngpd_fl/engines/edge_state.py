@@ -1,4 +1,4 @@
-"""The state of the edges between nodes that keep step: what was sent, what arrived, what was applied."""
+"""The state of the edges between synchronous nodes: what was sent, what arrived, what was applied."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Placed(NamedTuple):
 class EdgeState:
     """The messages over every directed edge: how many were sent, and which of them the receiver has applied.
 
-    Where both ends are computed in this process all of it is known. Of an edge that leads elsewhere, what the other end
+    Where both ends are computed in this process all of it is known. Of an edge to another process, what the other end
     has applied is known from the newest message that came from there (``receive``).
     """
 
@@ -113,7 +113,7 @@ class EdgeState:
         return self._acknowledgements.header(edge, round.number)
 
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
-        """Record headers of messages from elsewhere; return the round in which they came. Call before ``headers``.
+        """Record headers of messages from other processes; return the round in which they came. Call before ``headers``.
 
         The weights of messages of other rounds are those of ``RoundGraphs.weights_of``.
         """

@@ -1,4 +1,4 @@
-"""The exchange between nodes in rounds of their own: messages on their way, tampered with, refused or taken in."""
+"""The exchange between nodes in rounds of their own: messages in flight, tampered with, refused or read."""
 
 from __future__ import annotations
 

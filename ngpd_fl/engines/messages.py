@@ -26,11 +26,11 @@ Key = tuple[int, int]
 
 
 class RoundMessages:
-    """Messages that the nodes of some blocks sent in this round, and those that came for them from elsewhere.
+    """Messages that the nodes of some blocks sent in this round, and those that came from other processes.
 
     A field with one value per edge lies in a buffer with a row for every directed edge at these nodes, any other in one
     with a row for each of them and of their neighbors. The last row is zero: what a slot without a message reads.
-    What goes elsewhere and comes from there lies on the host; each field is copied at once.
+    What goes to other processes and comes from them lies on the host; each field is copied at once.
     """
 
     def __init__(self, per_edge: tuple[str, ...], blocks: Sequence[Block], num_edges: int, num_nodes: int) -> None:
@@ -81,7 +81,7 @@ class RoundMessages:
         }
 
     def deliver(self, payload: Payload, edges: Collection[int], nodes: Collection[int]) -> None:
-        """Store what came over directed ``edges`` and from ``nodes``, all of them elsewhere; call after ``put``.
+        """Store what came over directed ``edges`` and from ``nodes``, all of other processes; call after ``put``.
 
         Raises:
             ValueError: a field that these messages do not have, a value of another shape or type, or one from

@@ -1,4 +1,4 @@
-"""The nodes that one process computes, stacked: local steps, and the exchange among them and with nodes elsewhere.
+"""The nodes that one process computes, stacked: local steps, and the exchange among them and with other nodes.
 
 The in-process engine is one group of all nodes. A client that hosts some of them is a group whose messages to the
 others leave as ``OutgoingMessages``; those between its own nodes never do.
@@ -32,7 +32,7 @@ REFRESH = Phase(refresh_factors=True, refresh_basis=True)
 
 
 class OutgoingMessages(NamedTuple):
-    """The messages between nodes here and nodes elsewhere in one round.
+    """The messages between the nodes of a group and all others in one round.
 
     Attributes:
         payload: the messages' content, by field.
@@ -44,7 +44,7 @@ class OutgoingMessages(NamedTuple):
 
 
 NOTHING = OutgoingMessages({}, {})
-"""No messages from elsewhere: there are no other nodes, or every message is lost."""
+"""No messages of other nodes: there are none, or every message is lost."""
 
 
 class NodeGroup:
@@ -56,8 +56,8 @@ class NodeGroup:
     Attributes:
         settings: the run.
         nodes: their indices in the graph in the order in which results come, int64 ``[n]``.
-        outgoing: directed edges to nodes elsewhere, each with its sender.
-        incoming: directed edges from nodes elsewhere, each with its sender.
+        outgoing: directed edges to other nodes, each with its sender.
+        incoming: directed edges from other nodes, each with its sender.
         bytes_per_message: the payload of one message over one directed edge.
         has_forgotten: whether the curvature was lost, or is out of date, and the next local step estimates it anew.
     """
@@ -86,7 +86,7 @@ class NodeGroup:
         self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
         self._estimate = over_nodes(strategy.estimate)
-        self.outgoing, self.incoming = self._edges_elsewhere()
+        self.outgoing, self.incoming = self._outer_edges()
         self._written: tuple[Round, list[RoundView], list[Message]] | None = None
         self.bytes_per_message = sum(message_bytes(strategy, start).values())
         self.has_forgotten = False
@@ -108,7 +108,7 @@ class NodeGroup:
         return StepInfo(*map(torch.cat, zip(*infos, strict=True)))
 
     def write(self, number: int) -> OutgoingMessages:
-        """Return what leaves for nodes elsewhere in round ``number``, lost messages included."""
+        """Return the messages to other nodes in round ``number``, lost ones included."""
         round = self._edges.open(number)
 
         def write(block: Block, state: State, view: RoundView) -> Message:
@@ -123,9 +123,9 @@ class NodeGroup:
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
 
     def read(self, number: int, come: OutgoingMessages = NOTHING) -> int:
-        """Read what the nodes of the group sent each other in round ``number``, and what has come from elsewhere.
+        """Read the messages that the nodes of the group sent each other in round ``number``, and those of other nodes.
 
-        What comes from elsewhere may be of other rounds, provided that its sender had not yet applied what this group
+        Messages of other nodes may be of other rounds, provided that their sender had not yet applied what this group
         sent in round ``number``.
 
         Returns:
@@ -163,7 +163,7 @@ class NodeGroup:
         return int(round.sent[self._out_edges].sum()) * self.bytes_per_message
 
     def awaits(self, number: int) -> list[int]:
-        """Return the directed edges over which nodes elsewhere send in round ``number``, lost messages included."""
+        """Return the directed edges over which other nodes send in round ``number``, lost messages included."""
         sent = self._edges.open(number).sent
         return [edge for edge in self.incoming if sent[edge]]
 
@@ -176,7 +176,7 @@ class NodeGroup:
         return self._edges.sent(edge)
 
     def reset(self, edges: Sequence[int] | None = None) -> None:
-        """Note that an end of edges from elsewhere went back to an earlier state, which it reached a second time.
+        """Note that one end of edges from other nodes went back to an earlier state, which it reached a second time.
 
         Args:
             edges: directed edges to this group whose other end did. By default this group itself did.
@@ -225,8 +225,8 @@ class NodeGroup:
         ends = list(accumulate(len(block.nodes) for block in self._blocks))
         return [slice(end - len(block.nodes), end) for block, end in zip(self._blocks, ends, strict=True)]
 
-    def _edges_elsewhere(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the directed edges to and from nodes elsewhere, each with its sender."""
+    def _outer_edges(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the directed edges to and from other nodes, each with its sender."""
         here = set(self._indices)
         outgoing, incoming = {}, {}
         for block in self._blocks:

@@ -76,7 +76,7 @@ class Tampering:
             return message
         fields = {name: value.clone() for name, value in message._asdict().items()}
         for row, work, fault in changes:
-            chance = generator(self._seed, Purpose.LIE, work.node, work.round)
+            chance = generator(self._seed, Purpose.BYZANTINE, work.node, work.round)
             for name, value in fields.items():
                 if not value.is_floating_point():
                     continue

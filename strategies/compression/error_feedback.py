@@ -49,7 +49,7 @@ class ErrorFeedback(Wrapped):
     """An algorithm whose options ask for a compression, its differences sent; see ``Strategy``."""
 
     def init(self, params: Tensor, view: View) -> DifferencesState:
-        """Start as the algorithm does, with copies of what everyone would say now."""
+        """Start as the algorithm does, with copies of every node's current message."""
         inner = self.strategy.init(params, view)
         own = self.strategy.outgoing(inner, view, _idle(view))
         heard = {

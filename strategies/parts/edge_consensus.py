@@ -17,7 +17,7 @@ what i itself sent. It keeps a mirror m of z_j|i and decodes
 so that each node may also average with its neighbors (``mixing`` of the weights W) without sending a byte more. At
 rest all w agree, hence the averaging moves nothing and the fixed point stays the exact one.
 
-When that mirror may be believed is in ``mirror``; while it may be wrong, its edge is left out of the mixing.
+``mirror`` decides when that copy is valid; while it may be wrong, its edge is left out of the mixing.
 
 **Clipping** (``clip``, tau; see ``gossip``) shortens what a message changes, in (1) and in the mixing:
 
