@@ -113,7 +113,7 @@ class EdgeState:
         return self._acknowledgements.header(edge, round.number)
 
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
-        """Record headers of messages from other processes; return the round in which they came. Call before ``headers``.
+        """Record headers of other processes' messages; return the round in which they came. Call before ``headers``.
 
         The weights of messages of other rounds are those of ``RoundGraphs.weights_of``.
         """
