@@ -152,7 +152,9 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
 
     Raises:
         StillGoing: a running process has it locked.
+        InputError: it is a link.
     """
+    refuse_link(path)
     file = path.open("r+b")
     with suppress(OSError):  # some network file systems have no locks
         try:
@@ -163,6 +165,12 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file
+
+
+def refuse_link(path: Path) -> None:
+    """Raise ``InputError`` if a file that is changed in place is a link, which may lead out of a stranger's folder."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link to another file, which would be changed; put the file itself there")
 
 
 def _sync(path: Path) -> None:

@@ -16,7 +16,16 @@ from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.environment import differences
-from ngpd_fl.records.files import StillGoing, alone_in, lock, read_tensors, remove_partial, write_tensors, write_text
+from ngpd_fl.records.files import (
+    StillGoing,
+    alone_in,
+    lock,
+    read_tensors,
+    refuse_link,
+    remove_partial,
+    write_tensors,
+    write_text,
+)
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
@@ -113,10 +122,7 @@ class RunFolder:
         """
         folder = cls.open(path)
         for name in _WRITTEN_IN_PLACE:
-            if (link := folder.path / name).is_symlink():
-                raise InputError(
-                    f"{link}: is a link to another file, which would be changed; put the file itself there"
-                )
+            refuse_link(folder.path / name)
         try:
             folder._lock = lock(folder.path / "config.toml")
         except OSError as error:

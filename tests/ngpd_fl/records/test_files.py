@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ngpd_fl.config import InputError
 from ngpd_fl.records.checkpoints import Checkpoints
-from ngpd_fl.records.files import remove_partial, write_tensors, write_text, written_whole
+from ngpd_fl.records.files import lock, remove_partial, write_tensors, write_text, written_whole
 
 FORK = multiprocessing.get_context("fork")
 
@@ -115,3 +116,13 @@ def test_writers_and_removers_in_one_folder(tmp_path: Path) -> None:
     assert {path.name: int(path.read_text()) % 5 for path in tmp_path.iterdir()} == {
         str(name): name for name in range(5)
     }
+
+
+@pytest.mark.parametrize("kind", ["run", "study", "sweep"])
+def test_a_link_out_of_the_folder_is_not_opened_to_be_changed(kind: str, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "journal.jsonl").symlink_to(precious)
+    with pytest.raises(InputError, match="journal.jsonl: is a link to another file, which would be changed"):
+        lock(tmp_path / "journal.jsonl", kind)
+    lock(precious, kind).close()
