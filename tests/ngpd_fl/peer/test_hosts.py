@@ -54,12 +54,21 @@ def test_a_bad_network_costs_time_but_no_accuracy(tmp_path: Path) -> None:
 
 
 def test_impatient_peers_end_on_a_bad_network_too(tmp_path: Path) -> None:
-    """Messages are given up after half a second, less than the network stalls now and then: that stops nobody."""
+    """Messages are given up after half a second, less than the network stalls now and then: that stops nobody.
+
+    A round here takes far less than a stall, after which a peer joins the others many rounds later. One that left out
+    over half of its rounds says that it failed.
+    """
     here = config(rounds=60)
     with Hosts(4, BAD._replace(loss=0.1)) as hosts, on_hosts(here, tmp_path, hosts, "--round-timeout", "0.5") as fleet:
-        assert fleet.wait(500) == [0] * 4
-        accounts = [RunFolder(fleet.out(number)).summary()["peer"] for number in range(4)]
-    missed = sum(account["messages_missed"] for account in accounts)
-    refused = sum((Counter(account["frames_refused"]) for account in accounts), Counter[str]())
-    assert missed > 0 and set(refused) <= {"replayed"}
-    assert all(sum(account["messages_taken"].values()) > 0 for account in accounts)
+        codes = fleet.wait(500)
+        summaries = [RunFolder(fleet.out(number)).summary() for number in range(4)]
+    records = [summary["peer"] for summary in summaries]
+    is_skipped = [record["rounds_skipped"] > 30 for record in records]
+    assert codes == [int(skipped) for skipped in is_skipped]
+    assert [summary["status"] for summary in summaries] == [
+        "failed" if skipped else "finished" for skipped in is_skipped
+    ]
+    refused = sum((Counter(record["frames_refused"]) for record in records), Counter[str]())
+    assert sum(record["messages_missed"] for record in records) > 0 and set(refused) <= {"replayed"}
+    assert sum(sum(record["messages_taken"].values()) for record in records) > 0
