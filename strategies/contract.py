@@ -5,7 +5,7 @@ no clock, no global state and no random numbers of its own. Engines stack many n
 one node in a client, or drive it from an event queue; the algorithm cannot tell which.
 
 Engines also trace these functions: from the third call with tensors of the same shapes on, the operations are replayed
-and the Python code does not run (``ngpd_fl.core.trace``). So what a function does may depend on shapes and options alone.
+and the Python code does not run (``ngpd_fl.core.trace``). What a function does may depend on shapes and options alone.
 
 Notation, shared by every file of this package
 (Niwa et al., "Natural Gradient Primal-Dual Method for Decentralized Learning", IEEE TSIPN 10, 2024):
