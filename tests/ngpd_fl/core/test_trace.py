@@ -109,9 +109,10 @@ def test_a_replay_does_not_run_the_function() -> None:
         lambda x: x * float(x[0]),
         lambda x: x[x > 0],
         lambda x: x.nonzero(),
+        lambda x: x[x > 0] / len(x[x > 0]),
         lambda x: x if torch.equal(x, x.abs()) else -x,
     ],
-    ids=["branch", "item", "mask", "nonzero", "equal"],
+    ids=["branch", "item", "mask", "nonzero", "size", "equal"],
 )
 def test_what_depends_on_values_is_never_replayed(function: Callable[[Tensor], Tensor]) -> None:
     traced = Traced(function)

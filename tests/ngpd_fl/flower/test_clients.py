@@ -1,4 +1,4 @@
-"""How long the server waits for its clients, on a clock that is set by hand."""
+"""Waiting of Flower's server for its clients, on a clock that is set by hand."""
 
 from __future__ import annotations
 
