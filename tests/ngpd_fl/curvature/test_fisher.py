@@ -107,6 +107,11 @@ NORMS = {
     "layer over C, H, W": lambda: image_net(nn.LayerNorm((4, 3, 2))),
     "layer over H, W": lambda: image_net(nn.LayerNorm((3, 2))),
     "layer over W": lambda: image_net(nn.LayerNorm(2, bias=False)),
+    "rms [B, d]": lambda: dense_net(nn.RMSNorm(6, eps=0.3)),
+    "rms over H, W": lambda: image_net(nn.RMSNorm((3, 2))),
+    "instance [B, C, H, W]": lambda: image_net(nn.InstanceNorm2d(4, affine=True)),
+    "PReLU": lambda: image_net(nn.PReLU()),
+    "PReLU of channels": lambda: image_net(nn.PReLU(4)),
 }
 
 
@@ -115,7 +120,8 @@ NORMS = {
 def test_a_normalization_has_the_diagonal_of_the_dense_fisher_matrix(name: str, fisher: str) -> None:
     net, input_shape = NORMS[name]()
     kfac = make_kfac(net, input_shape, fisher=fisher)
-    layer = next(key for key, module in net.named_modules() if isinstance(module, nn.GroupNorm | nn.LayerNorm))
+    kinds = nn.GroupNorm | nn.LayerNorm | nn.RMSNorm | nn.InstanceNorm2d | nn.PReLU
+    layer = next(key for key, module in net.named_modules() if isinstance(module, kinds))
     batch = make_batch(kfac, 5, input_shape)
     expected = dense_fisher(kfac, batch).diagonal()[layer_places(net, layer)]
     close(refreshed(kfac, batch).blocks[layer].values, expected)
