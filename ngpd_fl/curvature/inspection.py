@@ -62,7 +62,7 @@ class Inspection:
 
     def _check(self, layers: dict[str, Layer]) -> dict[str, str]:
         """Return the modules that are not what their rules say, and why; if there are none, set the attributes."""
-        names = [name for layer in layers.values() for name in layer.modules]
+        names = dict.fromkeys(name for layer in layers.values() for name in layer.modules)
         by_size = [self._shapes(names, size) for size in (2, 3)]
         calls: dict[str, list[CallShape]] = {}
         refused: dict[str, str] = {}
@@ -118,7 +118,7 @@ class Inspection:
             shapes.setdefault(name, []).append(output.shape)
             return output
 
-        with torch.no_grad(), listening(self._model, list(names), remember):
+        with torch.no_grad(), listening(self._model, names, remember):
             self._model(self._model.start(), self._examples[:batch_size])
         return shapes
 

@@ -64,7 +64,7 @@ def output_jacobians(net: nn.Module, inputs: Tensor) -> Tensor:
 
     def jacobian(example: Tensor) -> Tensor:
         by_name = jacrev(lambda values: functional_call(net, values, (example[None],))[0])(params)
-        return torch.cat([part.flatten(1) for part in by_name.values()], dim=1)
+        return torch.cat([part.reshape(len(part), -1) for part in by_name.values()], dim=1)
 
     return torch.stack([jacobian(example) for example in inputs])
 

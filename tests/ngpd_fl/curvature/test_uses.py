@@ -88,23 +88,17 @@ def test_an_embedding_is_a_linear_layer_on_unit_vectors(fisher: str, rank: int) 
 
 
 def test_padding_counts_in_neither_factor() -> None:
-    plain, padded = (make_kfac(embedder(**more), (5,), fisher="exact") for more in ({}, {"padding_idx": 2}))
-    padded.model.module.load_state_dict(plain.model.module.state_dict())
-    tokens, labels = tokens_of(plain, 1, (5,), 7)
-    tokens[:, 1:3] = 2
-    block, whole = (refreshed(kfac, (tokens, labels)).blocks["embed"] for kfac in (padded, plain))
-    assert block.frequencies[2] == 0 and whole.frequencies[2] == 2
-    assert torch.equal(block.frequencies.sum(), torch.tensor(3.0).double())
-    # of one example, all gradients of a mean over positions differ by their tanh' alone
-    kept = (tokens[0] != 2).nonzero()[:, 0]
-    only = make_kfac(embedder(), (3,), fisher="exact")
-    only.model.module.load_state_dict(plain.model.module.state_dict())
-    assert (
-        relative_error(kfac_matrix(padded, refreshed(padded, (tokens, labels))), dense_fisher(padded, (tokens, labels)))
-        < 1.5
-    )
-    assert len(kept) == 3
-    assert_solves(padded, (tokens, labels))
+    """Where padding is, the gradient does not reach the table: the factors are those of the other positions."""
+    kfac = make_kfac(embedder(padding_idx=2), (5,), fisher="empirical")
+    net = kfac.model.module
+    tokens, labels = torch.tensor([[1.0, 0, 1, 2, 2]]).double(), torch.tensor([1])
+    block = refreshed(kfac, (tokens, labels)).blocks["embed"]
+    assert block.frequencies.tolist() == [1, 2, 0, 0, 0, 0, 0]
+    embedded = net.embed(tokens.long()).detach().requires_grad_()
+    loss = nn.functional.cross_entropy(net.head(torch.tanh(embedded).mean(1)), labels)
+    kept = torch.autograd.grad(loss, embedded)[0][0, :3]
+    torch.testing.assert_close(block.output_factor, kept.T @ kept / 3, rtol=1e-12, atol=1e-15)
+    assert_solves(kfac, (tokens, labels))
 
 
 @pytest.mark.parametrize("fisher", ["empirical", "exact"])
@@ -270,7 +264,7 @@ def test_other_parameters_have_the_diagonal_on_average_over_signs(likelihood: Ca
     diagonal, places = dense_fisher(kfac, batch).diagonal(), parameter_places(kfac.model.module)
     expected = torch.cat([diagonal[places["table"]].flatten(), diagonal[places["scale"]].flatten()])
     torch.testing.assert_close(torch.stack(samples).mean(0), expected, rtol=1e-10, atol=1e-14)
-    assert relative_error(samples[0], expected) > 0.05
+    assert relative_error(samples[0], expected) > 0.01
 
 
 def test_other_parameters_have_the_diagonal_on_average_over_sampled_labels() -> None:

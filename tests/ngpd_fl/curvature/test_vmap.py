@@ -35,7 +35,49 @@ def conv_net() -> tuple[nn.Module, tuple[int, ...]]:
     return net, (2, 5, 6)
 
 
+class Attention(nn.Module):
+    """Tokens, a table of positions, linear layers over time, one of them used twice, and a tied output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.positions = nn.Embedding(5, 4, padding_idx=0), nn.Parameter(torch.zeros(3, 4))
+        self.query, self.key, self.norm = nn.Linear(4, 4), nn.Linear(4, 4, bias=False), nn.RMSNorm(4)
+        self.head = nn.Linear(4, 5)
+        self.head.weight = self.embed.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        values = self.norm(self.embed(inputs.abs().clamp(max=4).long()) + self.positions)
+        for _ in range(2):
+            values = (self.query(values) @ self.key(values).mT).softmax(-1) @ values
+        return self.head(values.mean(1))
+
+
+def groups_net() -> tuple[nn.Module, tuple[int, ...]]:
+    net = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4, padding=1, padding_mode="reflect"),
+        nn.InstanceNorm2d(4, affine=True),
+        nn.PReLU(4),
+        nn.ConvTranspose2d(4, 4, 2, stride=2, groups=2, bias=False),
+        nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular"),
+        nn.Flatten(2),
+        nn.Conv1d(2, 3, 5, stride=3),
+        nn.PReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(4),
+    )
+    net(torch.zeros(1, 4, 4, 3))
+    return net, (4, 4, 3)
+
+
+def volume_net() -> tuple[nn.Module, tuple[int, ...]]:
+    net = nn.Sequential(nn.Conv3d(2, 4, 2, groups=2), nn.ConvTranspose3d(4, 1, 2), nn.Flatten(), nn.Linear(27, 3))
+    return net, (2, 3, 3, 3)
+
+
 NETS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
+    "tokens": lambda: (Attention(), (3,)),
+    "groups": groups_net,
+    "volumes": volume_net,
     "mlp": lambda: (dense((1, 3, 3), 4, (6, 5)), (1, 3, 3)),
     "lenet": lambda: (lenet(ModelConfig(channels=(2, 3), hidden=(6,)), (1, 8, 8), 4), (1, 8, 8)),
     "conv": conv_net,
