@@ -81,8 +81,8 @@ def eigh(matrix: Tensor, basis: Tensor, on_retry: Callable[[str], None]) -> tupl
 def _of_stack(on_retry: Callable[[str], None], matrices: Tensor, bases: Tensor) -> tuple[Tensor, Tensor]:
     """Decompose ``matrices [n, ..., d, d]``; one by one where any of them fails."""
     if matrices.dim() > 3:
-        values, vectors = _of_stack(on_retry, matrices.flatten(0, -3), bases.flatten(0, -3))
-        return values.view(matrices.shape[:-1]), vectors.view(matrices.shape)
+        all_values, all_vectors = _of_stack(on_retry, matrices.flatten(0, -3), bases.flatten(0, -3))
+        return all_values.view(matrices.shape[:-1]), all_vectors.view(matrices.shape)
     decomposition = _attempt(matrices)
     if decomposition is not None:
         return decomposition

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ngpd_fl.curvature.blocks import Diagonal
 from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
-from ngpd_fl.curvature.moments import Sum
+from ngpd_fl.curvature.moments import Sum, total
 
 
 class DiagonalRule:
@@ -68,7 +68,7 @@ class Elementwise(DiagonalRule):
             if layer.bias is not None:
                 part.append(self.per_weight(use.module, gradients))
             parts.append(part)
-        return [sum(of_uses[1:], of_uses[0]) for of_uses in zip(*parts, strict=True)]
+        return [total(of_uses) for of_uses in zip(*parts, strict=True)]
 
 
 class _OverChannels(Elementwise):

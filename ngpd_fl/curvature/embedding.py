@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ngpd_fl.curvature.blocks import TokenKronecker
 from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
-from ngpd_fl.curvature.moments import SecondMoment, Sum
+from ngpd_fl.curvature.moments import SecondMoment, Sum, total
 
 
 class Embedding:
@@ -49,8 +49,8 @@ class Embedding:
             for use, keep in zip(uses, kept, strict=True)
             for gradient in use.gradients
         ]
-        number = sum(keep.sum() for keep in kept)
-        return Sum(counts, 1 / len(uses[0].given)), SecondMoment(rows, 1 / torch.clamp(torch.as_tensor(number), min=1))
+        number = total(keep.sum() for keep in kept).clamp(min=1)
+        return Sum(counts, 1 / len(uses[0].given)), SecondMoment(rows, 1 / number)
 
     def gradients(self, layer: Layer, uses: Sequence[Use]) -> list[Tensor]:
         """Return the gradient of the table, ``[d, V]``."""
@@ -60,7 +60,7 @@ class Embedding:
             else use.gradients[0].flatten(0, -2).mT @ use.given.flatten(0, -2)
             for use in uses
         ]
-        return [sum(parts[1:], parts[0]).mT]
+        return [total(parts).mT]
 
 
 class TiedEmbedding(Embedding):
@@ -71,16 +71,21 @@ class TiedEmbedding(Embedding):
         tables = [use for use in uses if isinstance(use.module, nn.Embedding)]
         heads = [use for use in uses if not isinstance(use.module, nn.Embedding)]
         counts, of_tables = super().moments(layer, tables, approx)
-        size = len(uses[0].given)
+        vectors = [use.given.flatten(0, -2) for use in heads]
         squares = [gradient.flatten(0, -2).square().sum(0) for use in heads for gradient in use.gradients]
-        number = sum(use.given.flatten(0, -2).shape[0] for use in heads)
-        given = [(list(of_tables.pieces), of_tables.weight), ([use.given.flatten(0, -2) for use in heads], 1 / size)]
-        rows = [sum(counts.pieces) * counts.weight, sum(squares) / number]
-        traces = [sum(piece.square().sum() for piece in pieces) * weight for pieces, weight in given]
-        total = sum(row.sum() * trace for row, trace in zip(rows, traces, strict=True))
-        share = [row.sum() * weight / total for row, (_, weight) in zip(rows, given, strict=True)]
-        columns = [piece * part.sqrt() for (pieces, _), part in zip(given, share, strict=True) for piece in pieces]
-        return Sum([row * trace for row, trace in zip(rows, traces, strict=True)], 1.0), SecondMoment(columns, 1.0)
+        rows = [total(counts.pieces) * counts.weight, total(squares) / sum(map(len, vectors))]
+        columns = [
+            (list(of_tables.pieces), torch.as_tensor(of_tables.weight)),
+            (vectors, torch.as_tensor(1 / len(uses[0].given))),
+        ]
+        traces = [weight * total(piece.square().sum() for piece in pieces) for pieces, weight in columns]
+        whole = total(row.sum() * trace for row, trace in zip(rows, traces, strict=True))
+        scaled = [
+            piece * (row.sum() * weight / whole).sqrt()
+            for row, (pieces, weight) in zip(rows, columns, strict=True)
+            for piece in pieces
+        ]
+        return Sum([row * trace for row, trace in zip(rows, traces, strict=True)], 1.0), SecondMoment(scaled, 1.0)
 
 
 def _kept(use: Use) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class Inspection:
             model: the network.
             input_shape: shape of one example.
             other_layers: whether parameters that no rule covers are handled by their "diagonal", or "refuse"d.
-            examples: three or more inputs ``[M, ...]`` to run the network on; by default random ones between 0 and 1.
+            examples: inputs ``[M, ...]`` to run the network on; by default random ones between 0 and 1.
 
         Raises:
             InputError: a layer that no rule covers, if these are refused; the message names it.
@@ -46,9 +46,10 @@ class Inspection:
         self._model = model
         generator = torch.Generator().manual_seed(0)
         start = model.start()
-        if examples is None:
+        if examples is None or not len(examples):
             examples = torch.rand((3, *input_shape), generator=generator, dtype=torch.float32)
-        self._examples = (examples.to(start) if examples.is_floating_point() else examples.to(start.device))[:3]
+        examples = torch.stack([examples[number % len(examples)] for number in range(3)])
+        self._examples = examples.to(start) if examples.is_floating_point() else examples.to(start.device)
         self._params = start + 0.1 * torch.randn(start.shape, generator=generator, dtype=torch.float32).to(start)
         self.unused: list[Segment] = []
         refused: dict[str, str] = {}
@@ -88,11 +89,10 @@ class Inspection:
         score = score.to(recorded.outputs)
         backward = recorded.backward(score)
         values = list(recorded.named.values())
-        parts = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
+        parts: Sequence[Tensor | None] = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
         unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
-        zeros = map(torch.zeros_like, values)
-        parts = [zero if part is None else part for zero, part in zip(zeros, parts, strict=True)]
-        gradient = self._model.flatten(dict(zip(recorded.named, parts, strict=True)))
+        whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values, parts, strict=True))
+        gradient = self._model.flatten(dict(zip(recorded.named, whole, strict=True)))
         used: dict[str, Layer] = {}
         for layer in layers.values():
             if all(name in unused for name, place in self._model.segments.items() if place in layer.segments):
@@ -170,9 +170,12 @@ def _fits(capture: Capture, layer: Layer, recorded: Recorded, backward: Gradient
 
     They differ where a weight is also used apart from its layer, or a subclass computes something of its own.
     """
+    uses = capture.uses(layer, recorded, [backward])
+    if not uses:
+        return False
     try:
-        expected = layer.rule.gradients(layer, capture.uses(layer, recorded, [backward]))
-    except (RuntimeError, IndexError):  # shapes that do not fit, or no use at all
+        expected = layer.rule.gradients(layer, uses)
+    except RuntimeError:  # shapes do not fit
         return False
     for view, part in zip(gather(gradient[None], layer), expected, strict=True):
         given, told = view.reshape(-1), part.reshape(-1)

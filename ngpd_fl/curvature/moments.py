@@ -14,6 +14,7 @@ and the layer's Fisher matrix is A (x) G. A linear layer on ``[B, d_in]`` has on
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -59,3 +60,8 @@ class Sum(NamedTuple):
 
 
 Moment = SecondMoment | Sum
+
+
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """Return the sum of one or more tensors of the same shape."""
+    return reduce(torch.add, parts)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ngpd_fl.curvature.blocks import Kronecker
 from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
-from ngpd_fl.curvature.moments import SecondMoment
+from ngpd_fl.curvature.moments import SecondMoment, total
 
 _PIECE_BYTES = 2 << 20
 """Patches gathered at once on a CPU: more drop out of its caches before they are multiplied."""
@@ -84,12 +84,14 @@ class WeightMatrix:
         outputs = [[self.output_vectors(use.module, gradient) for gradient in use.gradients] for use in uses]
         rows = sum(of_use[0].shape[-2] for of_use in outputs)
         if approx == "reduce" and rows > size:
-            sums = [sum(_sums(part, size) for part in of_score) for of_score in zip(*outputs, strict=True)]
-            pieces = (self._pieces(layer, use, size) for use in uses)
-            mean = sum(torch.cat([_sums(part, count) for part, count in piece], dim=-2) for piece in pieces)
-            return SecondMoment([mean * (size / rows)], 1 / size), SecondMoment(sums, 1 / size)
-        inputs = (part for use in uses for part, _ in self._pieces(layer, use, size))
-        return SecondMoment(inputs, 1 / size), SecondMoment([part for of_use in outputs for part in of_use], 1 / rows)
+            sums = [total(_sums(part, size) for part in of_score) for of_score in zip(*outputs, strict=True)]
+            inputs = total(
+                torch.cat([_sums(part, count) for part, count in self._pieces(layer, use, size)], dim=-2)
+                for use in uses
+            )
+            return SecondMoment([inputs * (size / rows)], 1 / size), SecondMoment(sums, 1 / size)
+        pieces = (part for use in uses for part, _ in self._pieces(layer, use, size))
+        return SecondMoment(pieces, 1 / size), SecondMoment([part for of_use in outputs for part in of_use], 1 / rows)
 
     def gradients(self, layer: Layer, uses: Sequence[Use]) -> list[Tensor]:
         """Return sum over examples, positions and uses of g a^T, by columns, ``[G, d_out, columns]``."""
@@ -97,7 +99,7 @@ class WeightMatrix:
         for use in uses:
             vectors = torch.cat([part for part, _ in self._pieces(layer, use, len(use.given))], dim=-2)
             parts.append(self.output_vectors(use.module, use.gradients[0]).mT @ vectors)
-        matrix: Tensor = sum(parts[1:], parts[0])
+        matrix = total(parts)
         if layer.weight is None or layer.bias is None:
             return [matrix]
         return [matrix[..., :-1], matrix[..., -1:]]

@@ -171,7 +171,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
     )
-    objective = build_objective(config, model, likelihood, input_shape)
+    objective = build_objective(config, model, likelihood, input_shape, train.inputs[:3])
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):
         evaluated = division.evaluated.placed(dtype, device)
@@ -214,12 +214,19 @@ def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
 
 
 def build_objective(
-    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]
+    config: Config,
+    model: FlatModel,
+    likelihood: Likelihood,
+    input_shape: tuple[int, ...],
+    examples: Tensor | None = None,
 ) -> SupervisedObjective | KFAC:
-    """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it."""
+    """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it.
+
+    Some ``examples [M, ...]`` of the inputs tell K-FAC how the network uses its layers.
+    """
     decay, options = config.training.weight_decay, config.strategy
     if isinstance(options, NaturalGradientOptions):
-        return KFAC(model, likelihood, input_shape, options, decay)
+        return KFAC(model, likelihood, input_shape, options, decay, examples)
     return SupervisedObjective(model, likelihood, decay)
 
 
