@@ -67,9 +67,7 @@ def main() -> None:
                 results.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
             (guess, _), (peak, took) = results
             ratio, duration = int(guess) / int(peak), seconds(float(took))
-            print(
-                f"| {strategy} | {nodes} | {size(int(peak))} | {size(int(guess))} | {ratio:.2f} | {duration} |"
-            )
+            print(f"| {strategy} | {nodes} | {size(int(peak))} | {size(int(guess))} | {ratio:.2f} | {duration} |")
             sys.stdout.flush()
 
 

@@ -124,7 +124,7 @@ def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Ta
 
 def _squared_distances(params: Tensor, mean: Tensor) -> Tensor:
     """Return |w_i - mean|^2, ``[n]``, of some nodes ``[n, P]`` at once: all would take twice the memory of them."""
-    some = params.split(max(1, _AT_ONCE // mean.numel()))
+    some = torch.split(params, max(1, _AT_ONCE // mean.numel()))
     return torch.cat([(rows - mean).square().sum(1) for rows in some])
 
 
