@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -267,18 +268,38 @@ class KFAC:
     def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
         """Return what the Fisher matrix of the outputs is made of: scores ``[B, ...]``, one or several per example.
 
-        For outputs at R positions of an example, whose loss is the mean over them, it is the mean of R matrices.
+        With outputs ``[B, T, C]`` the loss is the mean over B and T: an example's matrix is the mean of those of its
+        positions, hence the scores of one are divided by sqrt(T). All labels ("exact") come position by position.
         """
-        if self.options.fisher == "monte-carlo":
-            softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
-            scores = [self.likelihood.sampled_score(softened, draws)]
-        elif self.options.fisher == "empirical":
-            scores = [self.likelihood.score(outputs, targets)]
+        if outputs.dim() > 2:
+            positions = outputs.shape[1:-1]
+            flat = self._scores_of_vectors(*(tensor.flatten(0, len(positions)) for tensor in (outputs, targets, draws)))
+            scores = [score.view(outputs.shape) / prod(positions) ** 0.5 for score in flat]
+            if self.options.fisher == "exact":
+                scores = [part for score in scores for part in _one_position_each(score)]
         else:
-            scores = list(self.likelihood.fisher_root(self.likelihood.soften(outputs, self.options.fisher_smoothing)))
+            scores = self._scores_of_vectors(outputs, targets, draws)
         if self.capture.others and self.options.fisher != "monte-carlo":
             scores = [_signs(draws, score) * score for score in scores]
         return scores
+
+    def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
+        """Return the scores of outputs ``[M, C]``, one or several for each."""
+        if self.options.fisher == "empirical":
+            return [self.likelihood.score(outputs, targets)]
+        softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
+        if self.options.fisher == "monte-carlo":
+            return [self.likelihood.sampled_score(softened, draws)]
+        return list(self.likelihood.fisher_root(softened))
+
+
+def _one_position_each(score: Tensor) -> Iterator[Tensor]:
+    """Yield ``score [B, T, ..., C]`` at one position after another, 0 at all others."""
+    flat = score.flatten(1, -2)
+    for position in range(flat.shape[1]):
+        alone = torch.zeros_like(flat)
+        alone[:, position] = flat[:, position]
+        yield alone.view(score.shape)
 
 
 def _signs(draws: Tensor, like: Tensor) -> Tensor:
