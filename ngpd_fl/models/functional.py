@@ -82,7 +82,7 @@ class FlatModel:
 
     def start(self) -> Tensor:
         """Return the module's own parameters as a flat vector ``[P]``."""
-        return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+        return torch.cat([self.module.get_parameter(name).detach().reshape(-1) for name in self.segments])
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by parameter name."""
