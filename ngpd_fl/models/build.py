@@ -15,7 +15,7 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
-from ngpd_fl.models.checks import check_forward, check_model, require_images
+from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
@@ -50,10 +50,14 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        check(module, _examples(input_shape, inputs).to(dtype), num_classes)
+        examples = _examples(input_shape, inputs).to(dtype)
+        check(module, examples, num_classes)
+        batches_nodes = config.name in MODELS or can_batch(module, examples)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module)
+    model = FlatModel(module)
+    model.batches_nodes = batches_nodes
+    return model
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:

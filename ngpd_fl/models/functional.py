@@ -32,7 +32,10 @@ class FlatModel:
         module: the network, in training mode.
         segments: parameter name -> its place in the vector.
         num_params: P.
+        batches_nodes: whether ``torch.func.vmap`` can batch it; otherwise nodes are computed one after another.
     """
+
+    batches_nodes = True
 
     def __init__(self, module: nn.Module) -> None:
         """Wrap the network; its present parameters are the start."""

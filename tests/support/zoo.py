@@ -237,6 +237,16 @@ def scaled(shape: Any, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
+def branching(shape: Any, classes: int) -> nn.Module:
+    """A network whose forward pass depends on numbers, which vmap cannot batch."""
+
+    def run(net: Net, x: Tensor) -> Tensor:
+        values = net.conv(x)
+        return net.head(torch.tanh(values if values.sum() > -1e9 else -values).mean(2))
+
+    return Net(run, conv=nn.Conv1d(2, 4, 3), head=nn.Linear(4, classes))
+
+
 def bag(shape: Any, classes: int) -> nn.Module:
     return Net(lambda net, x: net.head(net.bag(x.long())), bag=nn.EmbeddingBag(TOKENS, 4), head=nn.Linear(4, classes))
 
@@ -294,6 +304,7 @@ def shufflenet(shape: Any, classes: int) -> nn.Module:
 NETWORKS = {
     "conv1d": "series", "conv3d": "volumes", "padding_modes": "images", "depthwise": "images", "unet": "images",
     "upsampling": "series", "embedding": "tokens", "recurrent": "tokens", "gpt": "tokens", "vit": "images",
-    "time_first": "tokens", "used_twice": "series", "unused": "series", "scaled": "series", "bag": "tokens",
+    "time_first": "tokens", "used_twice": "series", "unused": "series", "scaled": "series", "branching": "series",
+    "bag": "tokens",
 }  # fmt: skip
 TORCHVISION = {name: "images" for name in ("mobilenet", "resnet", "resnext", "densenet", "shufflenet")}
