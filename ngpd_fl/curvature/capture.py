@@ -35,6 +35,11 @@ class CallShape(NamedTuple):
     axis: int
     per_example: int
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the first axis is the batch and nothing else."""
+        return (self.axis, self.per_example) == (0, 1)
+
     def of_batch(self, size: int) -> list[int]:
         """Return the shape for a batch."""
         return [*self.shape[: self.axis], self.per_example * size, *self.shape[self.axis + 1 :]]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.curvature.capture import CallShape, Capture, Gradients, Recorded, listening
-from ngpd_fl.curvature.layer import Layer, gather
+from ngpd_fl.curvature.capture import CallShape, Capture, listening
+from ngpd_fl.curvature.layer import Layer, Use, gather
 from ngpd_fl.curvature.layers import OTHER, find_layers, reason
 from ngpd_fl.models.functional import FlatModel, Segment
 
@@ -63,22 +63,7 @@ class Inspection:
 
     def _check(self, layers: dict[str, Layer]) -> dict[str, str]:
         """Return the modules that are not what their rules say, and why; if there are none, set the attributes."""
-        names = dict.fromkeys(name for layer in layers.values() for name in layer.modules)
-        by_size = [self._shapes(names, size) for size in (2, 3)]
-        calls: dict[str, list[CallShape]] = {}
-        refused: dict[str, str] = {}
-        for layer in layers.values():
-            for name in layer.modules:
-                calls[name] = []
-                for of_two, of_three in zip(*(shapes.get(name, []) for shapes in by_size), strict=True):
-                    call = _call_shape(of_two, of_three)
-                    if call is None or ((call.axis, call.per_example) != (0, 1) and not layer.rule.any_batch_axis):
-                        refused[name] = (
-                            f"returns shape {tuple(of_two)} for 2 examples, {tuple(of_three)} for 3; K-FAC needs the "
-                            "batch as the first axis"
-                        )
-                    else:
-                        calls[name].append(call)
+        calls, refused = self._calls(layers)
         if refused:
             return refused
         capture = Capture(self._model, layers, calls)
@@ -87,35 +72,47 @@ class Inspection:
             raise InputError("model: its outputs depend on none of its parameters")
         score = torch.randn(recorded.outputs.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
         score = score.to(recorded.outputs)
-        backward = recorded.backward(score)
+        of_first = torch.cat([score[:1], torch.zeros_like(score[1:])])
+        backward = [recorded.backward(each) for each in (score, of_first)]
         values = list(recorded.named.values())
         parts: Sequence[Tensor | None] = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
         unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
         whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values, parts, strict=True))
         gradient = self._model.flatten(dict(zip(recorded.named, whole, strict=True)))
-        used: dict[str, Layer] = {}
-        for layer in layers.values():
-            if all(name in unused for name, place in self._model.segments.items() if place in layer.segments):
-                continue
-            used[layer.name] = layer
-            if layer.rule is not OTHER and not _fits(capture, layer, recorded, backward, gradient):
-                refused |= dict.fromkeys(
-                    layer.modules,
-                    "does more than multiply by its weight and add its bias, or these are also used apart from it",
-                )
-        if refused:
-            return refused
         self.unused = [place for name, place in self._model.segments.items() if name in unused]
+        used = {name: layer for name, layer in layers.items() if any(part not in self.unused for part in layer.segments)}
+        for layer in used.values():
+            if layer.rule is not OTHER:
+                why = _objection(layer, capture.uses(layer, recorded, backward), gradient)
+                refused |= dict.fromkeys(layer.modules, why) if why else {}
         kept = {name: calls[name] for layer in used.values() for name in layer.modules}
         self.capture = Capture(self._model, used, kept)
-        return {}
+        return refused
+
+    def _calls(self, layers: dict[str, Layer]) -> tuple[dict[str, list[CallShape]], dict[str, str]]:
+        """Return the calls of the layers' modules, and the modules in whose outputs no example is found, and why."""
+        rules = {name: layer.rule for layer in layers.values() for name in layer.modules}
+        of_two, of_three = (self._shapes(rules, size) for size in (2, 3))
+        calls: dict[str, list[CallShape]] = {}
+        refused: dict[str, str] = {}
+        for name, rule in rules.items():
+            pairs = list(zip(of_two[name], of_three[name], strict=False))
+            shapes = [_call_shape(*pair) for pair in pairs]
+            calls[name] = [shape for shape in shapes if shape is not None and (shape.is_first or rule.any_batch_axis)]
+            if len(calls[name]) < max(len(of_two[name]), len(of_three[name])):
+                refused[name] = (
+                    f"returns shapes {', '.join(str(tuple(shape)) for shape in of_two[name])} for 2 examples, "
+                    f"{', '.join(str(tuple(shape)) for shape in of_three[name])} for 3; K-FAC needs the batch as the "
+                    "first axis"
+                )
+        return calls, refused
 
     def _shapes(self, names: Iterable[str], batch_size: int) -> dict[str, list[torch.Size]]:
         """Return the shapes of the named modules' outputs, call by call."""
-        shapes: dict[str, list[torch.Size]] = {}
+        shapes: dict[str, list[torch.Size]] = {name: [] for name in names}
 
         def remember(name: str, given: Tensor, output: Tensor) -> Tensor:
-            shapes.setdefault(name, []).append(output.shape)
+            shapes[name].append(output.shape)
             return output
 
         with torch.no_grad(), listening(self._model, names, remember):
@@ -165,21 +162,29 @@ def _call_shape(of_two: torch.Size, of_three: torch.Size) -> CallShape | None:
     return CallShape(torch.Size((*of_two[:axis], per_example, *of_two[axis + 1 :])), axis, per_example)
 
 
-def _fits(capture: Capture, layer: Layer, recorded: Recorded, backward: Gradients, gradient: Tensor) -> bool:
-    """Return whether a layer's gradient is the one that its inputs and output gradients say, at a random place.
+def _objection(layer: Layer, uses: Sequence[Use], gradient: Tensor) -> str:
+    """Return in what a layer differs from its rule at a random place, in words that follow its name; empty if it fits.
 
-    They differ where a weight is also used apart from its layer, or a subclass computes something of its own.
+    The gradient is another one than its inputs and output gradients say where a weight is also used apart from its
+    layer, or a subclass computes something of its own.
+
+    Args:
+        layer: the layer.
+        uses: with the output gradients of a random score, and of the same for the first example alone.
+        gradient: of the random score, ``[P]``.
     """
-    uses = capture.uses(layer, recorded, [backward])
+    apart = "does more than multiply by its weight and add its bias, or these are also used apart from it"
     if not uses:
-        return False
+        return apart
     try:
         expected = layer.rule.gradients(layer, uses)
     except RuntimeError:  # shapes do not fit
-        return False
+        return apart
     for view, part in zip(gather(gradient[None], layer), expected, strict=True):
         given, told = view.reshape(-1), part.reshape(-1)
         tolerance = 1e-2 * given.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where given may be 0
         if given.shape != told.shape or (given - told).norm() > tolerance:
-            return False
-    return True
+            return apart
+    if any(use.gradients[1][1:].count_nonzero() for use in uses):
+        return "does not keep the parts of an example together; K-FAC needs the batch as the first axis"
+    return ""

@@ -107,6 +107,18 @@ REFUSED = {
         (2, 3),
         ("'conv.weight'", "first axis"),
     ),
+    "examples next to each other": (
+        lambda: Net(
+            lambda net, x: net.layer(x.transpose(0, 1).flatten(0, 1)).view(2, len(x), 2).mean(0), layer=nn.Linear(3, 2)
+        ),
+        (2, 3),
+        ("'layer.weight'", "does not keep the parts of an example together"),
+    ),
+    "more calls for more examples": (
+        lambda: Net(lambda net, x: torch.cat([net.layer(row[None]) for row in x]), layer=nn.Linear(3, 2)),
+        (3,),
+        ("'layer.weight'", "first axis"),
+    ),
     "a weight that is a bias elsewhere": (bias_is_weight, (3,), ("shares one",)),
 }
 
