@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
 
 def find_layers(model: FlatModel) -> dict[str, Layer]:
-    """Return the layers with parameters, by name; together they hold every parameter once.
+    """Return the layers with trained parameters, by name; together they hold each of these once.
 
     Raises:
         InputError: a parameter that K-FAC cannot handle; the message names it.
@@ -31,9 +31,15 @@ def find_layers(model: FlatModel) -> dict[str, Layer]:
     layers: dict[str, Layer] = {}
     for name, module in model.module.named_modules():
         prefix = f"{name}." if name else ""
-        own = [key for key, _ in module.named_parameters(recurse=False)]
+        parameters = dict(module.named_parameters(recurse=False))
+        own = [key for key, parameter in parameters.items() if parameter.requires_grad]
         if not own:
             continue
+        if frozen := parameters.keys() - set(own):
+            raise InputError(
+                f"model: parameter {prefix + min(frozen)!r} is frozen and others of its layer are not; K-FAC needs a "
+                "layer whole, first-order strategies such as dsgd do not"
+            )
         _check_kind(name, module, prefix + own[0])
         if set(own) not in ({"weight"}, {"weight", "bias"}):
             raise InputError(

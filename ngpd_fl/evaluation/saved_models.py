@@ -201,8 +201,9 @@ def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem:
 
     Buffers and second names of a tensor may be missing: earlier versions did not save them.
     """
+    required = dict(model.module.named_parameters())
     for key, value in model.state_dict(model.start()).items():
-        if key not in saved and key not in model.segments:
+        if key not in saved and key not in required:
             continue
         shape = tuple(saved[key].shape) if key in saved else "missing"
         if shape != tuple(value.shape):

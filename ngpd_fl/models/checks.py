@@ -44,10 +44,10 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
                 f"model: layer {name!r} is a {type(layer).__name__} with p = {layer.p}: it draws random numbers that "
                 "cannot be keyed by node and step; use p = 0"
             )
-    if frozen := [name for name, parameter in module.named_parameters() if not parameter.requires_grad]:
-        raise InputError(f"model: parameter {frozen[0]!r} is frozen; every parameter is trained")
     if not list(module.parameters()):
         raise InputError("model: the network has no parameters")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
     if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
         raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
     if complex_ones := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:

@@ -25,12 +25,13 @@ class Segment(NamedTuple):
 class FlatModel:
     """An ``nn.Module`` seen as ``outputs = model(params, inputs)`` with ``params [P]``.
 
-    Parameters lie in the vector in the order of ``module.named_parameters()``, each once, however many names it and its
-    module have. The module itself is never changed.
+    The vector holds what is trained: parameters in the order of ``module.named_parameters()``, each once, however many
+    names it and its module have. Frozen parameters (``requires_grad`` is False) and buffers are constants that all
+    nodes share. The module itself is never changed.
 
     Attributes:
         module: the network, in training mode.
-        segments: parameter name -> its place in the vector.
+        segments: name of a trained parameter -> its place in the vector.
         num_params: P.
     """
 
@@ -40,17 +41,17 @@ class FlatModel:
         self._owner, self._copies = threading.current_thread(), threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
-        for name, parameter in module.named_parameters():
+        names = {id(parameter): name for name, parameter in _trained(module)}
+        for name, parameter in _trained(module):
             stop = start + prod(parameter.shape)
             self.segments[name] = Segment(start, stop, parameter.shape)
             start = stop
         self.num_params = start
-        names = {id(parameter): name for name, parameter in module.named_parameters()}
         self._places = {
             f"{prefix}.{key}" if prefix else key: names[id(parameter)]
             for prefix, part in module.named_modules()  # each once
             for key, parameter in part._parameters.items()
-            if parameter is not None
+            if id(parameter) in names
         }
 
     def __call__(self, params: Tensor, inputs: Tensor) -> Tensor:
@@ -81,20 +82,21 @@ class FlatModel:
         return module
 
     def start(self) -> Tensor:
-        """Return the module's own parameters as a flat vector ``[P]``."""
-        return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+        """Return the module's own trained parameters as a flat vector ``[P]``."""
+        return torch.cat([parameter.detach().reshape(-1) for _, parameter in _trained(self.module)])
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
-        """Return views of ``params [P]`` by parameter name."""
+        """Return views of ``params [P]`` by the names of the trained parameters."""
         return {name: params[part.start : part.stop].view(part.shape) for name, part in self.segments.items()}
 
     def state_dict(self, params: Tensor) -> dict[str, Tensor]:
         """Return what ``module.load_state_dict`` takes, with ``params [P]`` in it.
 
-        Parameters are there under each of their names, and buffers as they are, unless these are not persistent.
+        Parameters are there under each of their names, frozen ones and buffers as they are, unless these are not
+        persistent.
         """
         named = self.unflatten(params)
-        names = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        names = {id(parameter): name for name, parameter in _trained(self.module)}
         return {
             key: named[names[id(value)]] if id(value) in names else value.detach()
             for key, value in self.module.state_dict(keep_vars=True).items()
@@ -104,3 +106,8 @@ class FlatModel:
     def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
         """Return the vector ``[P]`` of tensors by parameter name: the inverse of ``unflatten``."""
         return torch.cat([named[name].reshape(-1) for name in self.segments])
+
+
+def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that are not frozen, each once, with their names."""
+    return [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]

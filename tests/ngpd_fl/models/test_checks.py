@@ -98,7 +98,7 @@ REFUSED = {
         lambda: Run(lambda net, x: net.layer(x * net.turn.abs())).turned(torch.complex128),
         ("'turn'", "complex128", "use complex64"),
     ),
-    "frozen": (frozen, ("'1.bias'", "frozen")),
+    "all frozen": (lambda: around(nn.Conv2d(2, 2, 1)).requires_grad_(False), ("every parameter is frozen",)),
     "no parameters": (lambda: nn.Flatten(), ("no parameters",)),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), ("'1.weight'", "sizes")),
     "too many outputs": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)), ("(1, 4)", "expected (1, 3)")),
@@ -141,6 +141,7 @@ def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> Non
 
 
 TAKEN = {
+    "frozen": frozen,
     "group norm": lambda: around(nn.GroupNorm(1, 2)),
     "instance norm": lambda: around(nn.InstanceNorm2d(2, affine=True)),
     "dropout of nothing": lambda: around(nn.Dropout(0.0)),
