@@ -136,6 +136,11 @@ class ModelConfig(Section):
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
     )
+    batch_norm: Literal["group", "refuse"] | None = Field(
+        None,
+        description='BatchNorm layers, whose statistics depend on each node\'s own data: "group" puts a GroupNorm in '
+        'the place of each, "refuse" makes them an error; unset: group in torchvision:NAME, refuse in your own network',
+    )
     init: Path | None = Field(
         None,
         description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "

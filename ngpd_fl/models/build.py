@@ -17,6 +17,7 @@ from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
 from ngpd_fl.models.checks import check_forward, check_model, require_images
 from ngpd_fl.models.functional import FlatModel
+from ngpd_fl.models.norm import replace_batch_norm
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
 
@@ -44,6 +45,8 @@ def build_model(
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, input_shape, num_classes).train()
+        if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
+            replace_batch_norm(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor

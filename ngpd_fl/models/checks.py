@@ -33,11 +33,13 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
         examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type.
         num_classes: width of the output.
     """
+    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
+        raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
             raise InputError(
                 f"model: layer {name!r} is a {type(layer).__name__}: its statistics depend on each node's own data and "
-                "break when these differ; use GroupNorm"
+                "break when these differ; use GroupNorm, or set model.batch_norm = group to have it put in its place"
             )
         if isinstance(layer, _DropoutNd) and layer.p > 0:
             raise InputError(
@@ -48,8 +50,6 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
         raise InputError("model: the network has no parameters")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
-    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
-        raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
     if complex_ones := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
