@@ -16,6 +16,7 @@ from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
 from ngpd_fl.models.checks import check_forward, check_model, require_images
+from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.norm import replace_batch_norm
 from ngpd_fl.models.saved import load_start
@@ -47,6 +48,7 @@ def build_model(
         module = _module(config, input_shape, num_classes).train()
         if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
             replace_batch_norm(module)
+        convert(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from itertools import chain
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class FlatModel:
 
     def start(self) -> Tensor:
         """Return the module's own trained parameters as a flat vector ``[P]``."""
-        return torch.cat([parameter.detach().reshape(-1) for _, parameter in _trained(self.module)])
+        return _start(self.module)
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by the names of the trained parameters."""
@@ -96,16 +96,34 @@ class FlatModel:
         persistent.
         """
         named = self.unflatten(params)
-        names = {id(parameter): name for name, parameter in _trained(self.module)}
-        return {
-            key: named[names[id(value)]] if id(value) in names else value.detach()
-            for key, value in self.module.state_dict(keep_vars=True).items()
-            if isinstance(value, Tensor)  # a module may keep what is none
-        }
+        placed = {f"module.{place}": named[name] for place, name in self._places.items()}
+        state: dict[str, Any] = functional_call(_State(self.own_module()), placed, (), tie_weights=False)
+        return {key: value for key, value in state.items() if isinstance(value, Tensor)}  # it may keep what is none
+
+    def params_of(self, state: Mapping[str, Tensor]) -> Tensor:
+        """Return the vector ``[P]`` of a saved model: the inverse of ``state_dict``, in the module's dtype."""
+        module = deepcopy(self.module)
+        module.load_state_dict(state, strict=False)
+        return _start(module)
 
     def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
         """Return the vector ``[P]`` of tensors by parameter name: the inverse of ``unflatten``."""
         return torch.cat([named[name].reshape(-1) for name in self.segments])
+
+
+class _State(nn.Module):
+    """A module whose output is another one's state dict."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self) -> dict[str, Any]:
+        return self.module.state_dict()
+
+
+def _start(module: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().reshape(-1) for _, parameter in _trained(module)])
 
 
 def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
