@@ -129,7 +129,7 @@ class ModelConfig(Section):
     name: str = Field(
         "mlp",
         description=f"{', '.join(MODELS)} (with GroupNorm), torchvision:NAME (e.g. torchvision:resnet18: GroupNorm for "
-        "BatchNorm, no dropout), or package.module:factory of your own",
+        "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")

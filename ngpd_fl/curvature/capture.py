@@ -81,20 +81,20 @@ class Capture:
         self._output_shapes = self._find_output_shapes(input_shape)
         self._check_gradients(input_shape)
 
-    def forward(self, params: Tensor, inputs: Tensor) -> Captured:
-        """Run the network at ``params [P]`` on ``inputs [B, ...]``."""
-        run = partial(self._run, self._model.unflatten(params), inputs)
+    def forward(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Captured:
+        """Run the network at ``params [P]`` on ``inputs [B, ...]``, with the dropout of a key."""
+        run = partial(self._run, self._model.unflatten(params), inputs, key)
         pulled: Any = torch.func.vjp(run, self._zeros(params, len(inputs)), has_aux=True)
         outputs, backward, layer_inputs = pulled
         return Captured(outputs, layer_inputs, lambda score: backward(score)[0])
 
-    def record(self, params: Tensor, inputs: Tensor) -> Recorded:
+    def record(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Recorded:
         """Run the network as ``forward`` does, for one node, recorded by autograd; far less fixed cost, but no vmap."""
         named = {name: value.detach().requires_grad_() for name, value in self._model.unflatten(params).items()}
         zero = params.new_zeros(())
         added = {name: zero.expand(len(inputs), *shape).requires_grad_() for name, shape in self._output_shapes.items()}
         with torch.enable_grad():
-            outputs, layer_inputs = self._run(named, inputs, added)
+            outputs, layer_inputs = self._run(named, inputs, key, added)
         return Recorded(outputs, {name: value.detach() for name, value in layer_inputs.items()}, named, added)
 
     def _zeros(self, params: Tensor, batch_size: int) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ class Capture:
         return {name: params.new_zeros((batch_size, *shape)) for name, shape in self._output_shapes.items()}
 
     def _run(
-        self, named: dict[str, Tensor], inputs: Tensor, added: dict[str, Tensor]
+        self, named: dict[str, Tensor], inputs: Tensor, key: Tensor | None, added: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run the network with ``added`` to its layers' outputs; return its outputs and what each layer was given."""
         layer_inputs: dict[str, Tensor] = {}
@@ -112,7 +112,7 @@ class Capture:
             return output + added[name]
 
         with self._listening(capture):
-            return self._model.apply(named, inputs), layer_inputs
+            return self._model.apply(named, inputs, key), layer_inputs
 
     @contextmanager
     def _listening(self, listener: Listener) -> Iterator[None]:

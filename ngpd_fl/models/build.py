@@ -55,10 +55,10 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        check(module, _examples(input_shape, inputs).to(dtype), num_classes)
+        is_random = check(module, _examples(input_shape, inputs).to(dtype), num_classes)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module)
+    return FlatModel(module, is_random)
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:

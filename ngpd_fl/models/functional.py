@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from itertools import chain
 from math import prod
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from ngpd_fl.models.dropout import KeyedDropout
 
 
 class Segment(NamedTuple):
@@ -23,21 +26,24 @@ class Segment(NamedTuple):
 
 
 class FlatModel:
-    """An ``nn.Module`` seen as ``outputs = model(params, inputs)`` with ``params [P]``.
+    """An ``nn.Module`` seen as ``outputs = model(params, inputs, key)`` with ``params [P]``.
 
     The vector holds what is trained: parameters in the order of ``module.named_parameters()``, each once, however many
     names it and its module have. Frozen parameters (``requires_grad`` is False) and buffers are constants that all
-    nodes share. The module itself is never changed.
+    nodes share. The module itself is never changed. The key, int64 ``[2]``, decides what dropout drops; without one it
+    drops nothing, as in evaluation.
 
     Attributes:
         module: the network, in training mode.
+        is_random: whether it drops values.
         segments: name of a trained parameter -> its place in the vector.
         num_params: P.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, is_random: bool = False) -> None:
         """Wrap the network; its present parameters are the start."""
         self.module = module
+        self.is_random = is_random
         self._owner, self._copies = threading.current_thread(), threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
@@ -54,18 +60,22 @@ class FlatModel:
             if id(parameter) in names
         }
 
-    def __call__(self, params: Tensor, inputs: Tensor) -> Tensor:
+    def __call__(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Tensor:
         """Return the network's outputs ``[B, C]`` for ``params [P]`` and ``inputs [B, ...]``."""
-        return self.apply(self.unflatten(params), inputs)
+        return self.apply(self.unflatten(params), inputs, key)
 
-    def apply(self, named: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    def apply(self, named: Mapping[str, Tensor], inputs: Tensor, key: Tensor | None = None) -> Tensor:
         """Return the network's outputs ``[B, C]`` for parameters by name, as ``unflatten`` gives them.
 
         Every place that holds a parameter is filled once: torch's own ``tie_weights`` fills a module that has two names
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
-        outputs: Tensor = functional_call(self.own_module(), placed, (inputs,), tie_weights=False)
+        module = self.own_module()
+        if self.is_random:
+            module.train(key is not None)
+        with nullcontext() if key is None else KeyedDropout(key):
+            outputs: Tensor = functional_call(module, placed, (inputs,), tie_weights=False)
         return outputs
 
     def own_module(self) -> nn.Module:

@@ -12,6 +12,7 @@ from gallery.markdown import table
 from ngpd_fl.config import InputError
 from ngpd_fl.curvature.capture import Capture
 from ngpd_fl.models.checks import check_model
+from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 
 _IMAGES, _VECTORS = torch.randn(3, 4, 8, 8), torch.randn(3, 6)
@@ -20,6 +21,18 @@ _IMAGES, _VECTORS = torch.randn(3, 4, 8, 8), torch.randn(3, 6)
 def _head(*layers: nn.Module) -> nn.Module:
     """Return a classifier of 3 classes that begins with some layers on images."""
     return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
+
+
+class _Recurrent(nn.Module):
+    """An LSTM along the rows of images, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.head(self.lstm(inputs.flatten(1, 2))[0][:, -1])
+        return outputs
 
 
 def _networks() -> dict[str, tuple[nn.Module, torch.Tensor]]:
@@ -38,7 +51,12 @@ def _networks() -> dict[str, tuple[nn.Module, torch.Tensor]]:
         "`InstanceNorm2d` with weights": (_head(nn.InstanceNorm2d(4, affine=True)), _IMAGES),
         "`PReLU`": (_head(nn.PReLU()), _IMAGES),
         "`BatchNorm2d`": (_head(nn.BatchNorm2d(4)), _IMAGES),
-        "`Dropout`, p > 0": (_head(nn.Dropout(0.5)), _IMAGES),
+        "`Dropout` of every kind": (_head(nn.Dropout(0.5)), _IMAGES),
+        "`MultiheadAttention`, `TransformerEncoderLayer`, `TransformerDecoderLayer`": (
+            _head(nn.Flatten(1, 2), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)),
+            _IMAGES,
+        ),
+        "`LSTM`, `GRU`, `RNN`": (_Recurrent(), _IMAGES),
         "one layer used twice": (nn.Sequential(*[nn.Linear(6, 6)] * 2, nn.Linear(6, 3)), _VECTORS),
         "layers without parameters (activations, pooling, ...)": (_head(nn.ReLU(), nn.MaxPool2d(2)), _IMAGES),
     }
@@ -54,8 +72,11 @@ def _row(name: str, module: nn.Module, inputs: torch.Tensor) -> list[str]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # PyTorch's about lazy layers
         module(inputs)
+    convert(module)
     first_order = _refusal(lambda: check_model(module, inputs, 3))
-    kfac = first_order or _refusal(lambda: Capture(FlatModel(module), tuple(inputs.shape[1:])))
+    kfac = first_order or _refusal(
+        lambda: Capture(FlatModel(module, check_model(module, inputs, 3)), tuple(inputs.shape[1:]))
+    )
     return [name, f"refused: {kfac}" if kfac else "yes", f"refused: {first_order}" if first_order else "yes"]
 
 
