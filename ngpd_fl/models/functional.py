@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -115,6 +116,14 @@ class FlatModel:
         module = deepcopy(self.module)
         module.load_state_dict(state, strict=False)
         return _start(module)
+
+    def constants_fingerprint(self) -> str | None:
+        """Return 16 hexadecimal digits that depend on every frozen parameter and buffer; None where there is none."""
+        digest, constants = hashlib.sha256(), chain(self.module.named_parameters(), self.module.named_buffers())
+        frozen = [(name, tensor) for name, tensor in constants if name not in self.segments]
+        for name, tensor in frozen:
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16] if frozen else None
 
     def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
         """Return the vector ``[P]`` of tensors by parameter name: the inverse of ``unflatten``."""

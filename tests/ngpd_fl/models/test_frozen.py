@@ -169,6 +169,30 @@ def test_a_gpu_and_a_resumed_run_compute_the_same(net: str, tmp_path: Path) -> N
     assert torch.equal(resume(tmp_path / "run", trust_code=True).params, expected)
 
 
+class Changing:
+    """A network whose frozen part is another one each time, as from a file that somebody replaces."""
+
+    value = 0.0
+
+
+def changing(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    net = trunk_and_head()
+    nn.init.constant_(net[4].bias, Changing.value)
+    return net
+
+
+def test_a_resumed_run_says_that_its_frozen_part_has_changed(tmp_path: Path) -> None:
+    run(config("changing"), tmp_path / "run", checkpoint_every=1)
+    (tmp_path / "run" / "summary.json").unlink()
+    events: list[str] = []
+    resume(tmp_path / "run", on_event=events.append, trust_code=True)
+    assert events == []
+    (tmp_path / "run" / "summary.json").unlink()
+    Changing.value = 1.0
+    resume(tmp_path / "run", on_event=events.append, trust_code=True)
+    assert len(events) == 1 and "results may differ: constants " in events[0]
+
+
 def test_a_start_from_a_file_has_the_frozen_part_too(tmp_path: Path) -> None:
     first = run(config("trunk_and_head"), tmp_path / "run")
     path = tmp_path / "run" / "models.safetensors"
