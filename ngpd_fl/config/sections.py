@@ -129,12 +129,17 @@ class ModelConfig(Section):
     name: str = Field(
         "mlp",
         description=f"{', '.join(MODELS)} (with GroupNorm), torchvision:NAME (e.g. torchvision:resnet18: GroupNorm for "
-        "BatchNorm, no dropout), or package.module:factory of your own",
+        "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
+    )
+    batch_norm: Literal["group", "refuse"] | None = Field(
+        None,
+        description='BatchNorm layers, whose statistics depend on each node\'s own data: "group" puts a GroupNorm in '
+        'the place of each, "refuse" makes them an error; unset: group in torchvision:NAME, refuse in your own network',
     )
     init: Path | None = Field(
         None,

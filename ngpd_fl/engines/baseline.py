@@ -51,7 +51,9 @@ class PooledMinibatches:
 
         def pooled(step: int, rows: slice) -> tuple[Any, Tensor]:
             batch, draws = drawn(step, slice(None))
-            return tuple(leaf.flatten(0, 1)[None] for leaf in batch), draws.flatten(0, 1)[None]
+            inputs, labels, *keys = batch  # one network drops by one key
+            of_all = (leaf.flatten(0, 1)[None] for leaf in (inputs, labels))
+            return (*of_all, *(key[:1] for key in keys)), draws.flatten(0, 1)[None]
 
         return pooled
 

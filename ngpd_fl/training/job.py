@@ -170,6 +170,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         crop=config.data.crop,
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
+        dropout=model.is_random,
     )
     objective = build_objective(config, model, likelihood, input_shape, train.inputs[:3])
     evaluated: Split | dict[int, Split]

@@ -202,8 +202,10 @@ class Checkpointing(Callback):
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return the environment on which a run's result depends besides its configuration, including its data."""
-    return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+    """Return the environment on which a run's result depends besides its configuration, data and constants included."""
+    environment = describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+    constants = job.model.constants_fingerprint()
+    return environment | ({"constants": constants} if constants else {})
 
 
 def check_checkpoint_every(rounds: int | None) -> None:

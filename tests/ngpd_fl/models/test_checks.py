@@ -82,13 +82,8 @@ REFUSED = {
         lambda: around(nn.InstanceNorm2d(2, track_running_stats=True)),
         ("'1.running_mean'", "all nodes would share"),
     ),
-    "dropout": (lambda: around(nn.Dropout(0.5)), ("'1'", "Dropout", "p = 0.5", "use p = 0")),
-    "dropout of channels": (lambda: around(nn.Dropout2d(0.1)), ("'1'", "Dropout2d", "use p = 0")),
-    "alpha dropout": (lambda: around(nn.AlphaDropout(0.1)), ("'1'", "AlphaDropout", "use p = 0")),
-    "functional dropout": (
-        lambda: Run(lambda net, x: net.layer(F.dropout(x, training=net.training))),
-        ("draws random numbers",),
-    ),
+    "dropout in evaluation too": (lambda: Run(lambda net, x: net.layer(F.dropout(x))), ("draws random numbers",)),
+    "random slopes": (lambda: around(nn.RReLU()), ("draws random numbers",)),
     "noise": (lambda: Run(lambda net, x: net.layer(x + torch.randn_like(x))), ("draws random numbers",)),
     "complex parameter": (
         lambda: around(nn.Linear(4, 4, dtype=torch.complex64)),
@@ -98,7 +93,7 @@ REFUSED = {
         lambda: Run(lambda net, x: net.layer(x * net.turn.abs())).turned(torch.complex128),
         ("'turn'", "complex128", "use complex64"),
     ),
-    "frozen": (frozen, ("'1.bias'", "frozen")),
+    "all frozen": (lambda: around(nn.Conv2d(2, 2, 1)).requires_grad_(False), ("every parameter is frozen",)),
     "no parameters": (lambda: nn.Flatten(), ("no parameters",)),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), ("'1.weight'", "sizes")),
     "too many outputs": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)), ("(1, 4)", "expected (1, 3)")),
@@ -141,9 +136,12 @@ def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> Non
 
 
 TAKEN = {
+    "frozen": frozen,
     "group norm": lambda: around(nn.GroupNorm(1, 2)),
     "instance norm": lambda: around(nn.InstanceNorm2d(2, affine=True)),
     "dropout of nothing": lambda: around(nn.Dropout(0.0)),
+    "dropout": lambda: around(nn.Dropout2d(0.5)),
+    "functional dropout": lambda: Run(lambda net, x: net.layer(F.dropout(x, training=net.training))),
     "in place": lambda: around(nn.ReLU(inplace=True)),
     "buffer": lambda: Run(lambda net, x: net.layer(x) + net.count),
     "parameters of its own": lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.PReLU()),
