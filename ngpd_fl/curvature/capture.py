@@ -111,12 +111,12 @@ class Capture:
             layer_inputs[name] = layer_input
             return output + added[name]
 
-        with self._listening(capture):
+        with self._listening(capture, inputs.device):
             return self._model.apply(named, inputs), layer_inputs
 
     @contextmanager
-    def _listening(self, listener: Listener) -> Iterator[None]:
-        """Send every layer's output through ``listener``, before hooks of the user's own see it."""
+    def _listening(self, listener: Listener, device: torch.device) -> Iterator[None]:
+        """Send every layer's output in a pass on a device through ``listener``, before hooks of the user's see it."""
 
         def hook(name: str) -> Callable[..., Tensor]:
             def send(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Capture:
 
             return send
 
-        module = self._model.own_module()
+        module = self._model.own_module(device)
         handles = [
             module.get_submodule(name).register_forward_hook(hook(name), prepend=True, with_kwargs=True)
             for name in self.layers
@@ -162,7 +162,7 @@ class Capture:
             return output
 
         start = self._model.start()
-        with torch.no_grad(), self._listening(remember):
+        with torch.no_grad(), self._listening(remember, start.device):
             self._model(start, start.new_zeros((batch_size, *input_shape)))
         return shapes
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from copy import deepcopy
-from itertools import chain
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,21 +63,23 @@ class FlatModel:
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
-        outputs: Tensor = functional_call(self.own_module(), placed, (inputs,), tie_weights=False)
+        outputs: Tensor = functional_call(self.own_module(inputs.device), placed, (inputs,), tie_weights=False)
         return outputs
 
-    def own_module(self) -> nn.Module:
+    def own_module(self, device: torch.device) -> nn.Module:
         """Return the module for this thread alone: a pass puts parameters, and may put hooks, into it.
 
-        In the thread that made the model it is the module, in others a copy with the same tensors.
+        In the thread that made the model, and on its device, it is the module, otherwise a copy with the same
+        parameters, and with the same buffers as far as they are on ``device``.
         """
-        if threading.current_thread() is self._owner:
+        if threading.current_thread() is self._owner and device == next(self.module.parameters()).device:
             return self.module
-        if not hasattr(self._copies, "module"):
-            tensors = chain(self.module.parameters(), self.module.buffers())
-            self._copies.module = deepcopy(self.module, {id(tensor): tensor for tensor in tensors})
-        module: nn.Module = self._copies.module
-        return module
+        copies: dict[Any, nn.Module] = self._copies.__dict__
+        if device not in copies:
+            tensors: dict[int, Tensor] = {id(tensor): tensor for tensor in self.module.parameters()}
+            tensors |= {id(tensor): tensor.to(device) for tensor in self.module.buffers()}
+            copies[device] = deepcopy(self.module, tensors)
+        return copies[device]
 
     def start(self) -> Tensor:
         """Return the module's own parameters as a flat vector ``[P]``."""

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from ngpd_fl.data import Split
 from ngpd_fl.engines import SynchronousEngine, example_payload
 from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.engines.round_messages import RoundMessages
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
 from strategies.contract import State
@@ -77,25 +78,29 @@ def message_bytes(job: Job) -> int:
 def messages_bytes(job: Job, topology: Topology) -> int:
     """Return the bytes in which the engine holds a round's messages, in the type of the parameters.
 
-    There is a row per directed edge if neighbors get different messages, else one per node, and one empty row.
+    There is a row per directed edge if neighbors get different messages, else one per node, and one empty row; a
+    message between nodes on two devices has one on both.
     """
-    per_edge = bool(job.config.strategy.needs.per_edge)
-    message: int = sum(value.nbytes for value in example_payload(job.strategy, job.model.start()))
-    return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
+    per_edge, start = job.config.strategy.needs.per_edge, job.model.start()
+    blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, devices=job.compute_devices)
+    rows = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes).num_rows(next(iter(per_edge), ""))
+    return rows * sum(value.nbytes for value in example_payload(job.strategy, start))
 
 
 def dataset_bytes(job: Job) -> int:
-    """Return the bytes of the three splits; training examples count twice where nodes have their own view of them."""
+    """Return the bytes of the three splits; training examples count twice where nodes have their own view of them.
+
+    Each GPU has what nodes learn from and are evaluated on.
+    """
     evaluated = [job.evaluated] if isinstance(job.evaluated, Split) else job.evaluated.values()
     splits = [job.dataset.train, job.dataset.validation, job.dataset.test, *evaluated, job.minibatches.split]
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for split in splits
         for tensor in (split.inputs, split.labels)
-        if tensor.device == job.device
+        if tensor.device == job.compute_devices[0]
     }
-    total: int = sum(storages.values())
-    return total
+    return len(job.compute_devices) * sum(storages.values())
 
 
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 
-import torch
-
 from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.models import synchronize
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
 from strategies import Phase
@@ -73,6 +72,5 @@ def _timed(job: Job, action: Callable[[], object]) -> float:
     """Return the seconds of an action, with the work that it leaves to a GPU."""
     began = time.perf_counter()
     action()
-    if job.device.type == "cuda":
-        torch.cuda.synchronize(job.device)
+    synchronize(job.compute_devices)
     return time.perf_counter() - began

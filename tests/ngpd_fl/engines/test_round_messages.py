@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines.blocks import make_blocks
-from ngpd_fl.engines.messages import RoundMessages
+from ngpd_fl.engines.round_messages import RoundMessages
 from topologies import parse_topology
 
 WHEEL = [[0, 1], [1, 2], [2, 3], [0, 3], [0, 4], [1, 4], [2, 4], [3, 4]]
