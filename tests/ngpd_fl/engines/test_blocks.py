@@ -124,3 +124,20 @@ def test_spare_slots_never_hold_anything() -> None:
         assert (leaf[spare] == 0).all()
     assert (dual[~spare] != 0).all() and (mirror.value[~spare] != 0).all()
     assert (mirror.pending[spare] == 0).all()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_devices_hold_equal_parts_and_nodes_keep_their_order_and_slots(name: str, chunk_size: int | None) -> None:
+    topology, like = topology_of(name), torch.zeros(0)
+    whole = make_blocks(topology, lambda *_: 1.0, None, like)
+    slots_of = {node: block.out_edge.shape[1] for block in whole for node in block.nodes.tolist()}
+    for count in (1, 2, 3, 5):
+        devices = [torch.device("meta", index) for index in range(count)]
+        placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, devices=devices)
+        of_devices = [sum(len(block.nodes) for block in placed if block.nodes.device == device) for device in devices]
+        assert max(of_devices) - min(of_devices) <= 1 and sum(of_devices) == topology.num_nodes
+        order = [devices.index(block.nodes.device) for block in placed]
+        assert order == sorted(order)
+        widths = [block.out_edge.shape[1] for block in placed for _ in range(len(block.nodes))]
+        assert widths == list(slots_of.values())

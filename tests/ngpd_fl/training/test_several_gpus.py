@@ -99,7 +99,7 @@ def test_each_gpu_holds_its_own_nodes_and_only_messages_between_them_move() -> N
     of_blocks = [{name: leaf for name, leaf in leaves.items() if name.startswith(f"['blocks'][{n}]")} for n in (0, 1)]
     assert devices_of(of_blocks[0].values()) == {"cuda:0"} and devices_of(of_blocks[1].values()) == {"cuda:1"}
     assert all(len(leaf) == 4 for leaf in of_blocks[0].values())
-    # A ring that is cut twice has two edges between the halves, with a message each way; and the reports of local steps.
+    # A ring in halves: two edges between them, with a message each way. Besides, what the local steps report.
     assert moved == 4 * vector + 2 * 4
     assert counts.downloads == counts.waits == 0
 
@@ -117,7 +117,11 @@ def test_no_local_step_waits() -> None:
 
 @pytest.mark.parametrize("model", ["mlp", "lenet"])
 def test_a_run_goes_on_on_another_number_of_gpus_or_none(model: str, tmp_path: Path) -> None:
-    sections = {"model": {"name": model}, "network": {"message_loss": 0.3}, "topology": {"name": "grid", "nodes": 6}}
+    sections = {
+        "model": {"name": model},
+        "network": {"message_loss": 0.3},
+        "topology": {"name": "barabasi-albert", "nodes": 9},
+    }
     expected = None
     with PretendDevice(devices=3):
         for gpus, then in ((2, 1), (1, 3), (3, 0), (0, 2)):
