@@ -18,7 +18,7 @@ import torch
 _lock = threading.RLock()
 """Lock of the resources that all threads share."""
 
-_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
 """Settings of torch that let products of float32 matrices be computed in TF32 or bfloat16."""
 
 _runs = 0

@@ -84,7 +84,8 @@ def messages_bytes(job: Job, topology: Topology) -> int:
     per_edge, start = job.config.strategy.needs.per_edge, job.model.start()
     blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, devices=job.compute_devices)
     rows = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes).num_rows(next(iter(per_edge), ""))
-    return rows * sum(value.nbytes for value in example_payload(job.strategy, start))
+    message: int = sum(value.nbytes for value in example_payload(job.strategy, start))
+    return rows * message
 
 
 def dataset_bytes(job: Job) -> int:
@@ -100,7 +101,8 @@ def dataset_bytes(job: Job) -> int:
         for tensor in (split.inputs, split.labels)
         if tensor.device == job.compute_devices[0]
     }
-    return len(job.compute_devices) * sum(storages.values())
+    total: int = sum(storages.values())
+    return len(job.compute_devices) * total
 
 
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ngpd_fl.engines.blocks import Block, make_blocks
+from tests.support.pretend_device import PretendDevice, to_host
 from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import EdgesOptions, Topology
 
@@ -133,11 +134,12 @@ def test_devices_hold_equal_parts_and_nodes_keep_their_order_and_slots(name: str
     whole = make_blocks(topology, lambda *_: 1.0, None, like)
     slots_of = {node: block.out_edge.shape[1] for block in whole for node in block.nodes.tolist()}
     for count in (1, 2, 3, 5):
-        devices = [torch.device("meta", index) for index in range(count)]
-        placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, devices=devices)
+        devices = [torch.device("cuda", index) for index in range(count)]
+        with PretendDevice(count):
+            placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, devices=devices)
         of_devices = [sum(len(block.nodes) for block in placed if block.nodes.device == device) for device in devices]
         assert max(of_devices) - min(of_devices) <= 1 and sum(of_devices) == topology.num_nodes
         order = [devices.index(block.nodes.device) for block in placed]
         assert order == sorted(order)
-        widths = [block.out_edge.shape[1] for block in placed for _ in range(len(block.nodes))]
-        assert widths == list(slots_of.values())
+        widths = [(node, block.out_edge.shape[1]) for block in placed for node in to_host(block.nodes).tolist()]
+        assert widths == list(slots_of.items())
