@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -82,12 +81,17 @@ class NodeGroup:
         )
         self.nodes = self._joined([block.nodes for block in self._blocks])
         self._indices: list[int] = self.nodes.tolist()
+        self._nodes_on: dict[torch.device, list[int]] = {}
+        self._rows: list[slice] = []  # of each block's nodes among those on its device
+        for block in self._blocks:
+            here = self._nodes_on.setdefault(block.nodes.device, [])
+            self._rows.append(slice(len(here), len(here) + len(block.nodes)))
+            here += block.nodes.tolist()
         self._out_edges = self._joined([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
         self._states: list[State] = [
             over_nodes(strategy.init)(start.to(block.nodes.device).expand(len(block.nodes), -1), block.view)
             for block in self._blocks
         ]
-        self._minibatches = {block.nodes.device: self._minibatches_on(block.nodes.device) for block in self._blocks}
         self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
         self._estimate = over_nodes(strategy.estimate)
@@ -106,18 +110,15 @@ class NodeGroup:
         phases = [self._strategy.phase(step) for step in range(first, first + steps)]
         if self.has_forgotten:
             phases[0] = REFRESH
-        places = self._places()
-        counts = {block.nodes.device: rows.stop for block, rows in zip(self._blocks, places, strict=True)}
-        begins = accumulate(counts.values(), initial=0)
         drawn = {
-            device: draw(self._minibatches[device], self._indices[begin : begin + count], [first] * count, phases)
-            for begin, (device, count) in zip(begins, counts.items(), strict=False)
+            device: draw(self._minibatches_on(device), nodes, [first] * len(nodes), phases)
+            for device, nodes in self._nodes_on.items()
         }
 
         def local_steps(index: int, rows: slice) -> StepInfo:
             return self._local_steps_of(index, rows, first, phases, drawn[self._blocks[index].nodes.device])
 
-        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), places)
+        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows)
         self.has_forgotten = False
         return StepInfo(*map(self._joined, zip(*infos, strict=True)))
 
@@ -238,15 +239,6 @@ class NodeGroup:
 
     def _leaves(self) -> dict[str, Tensor]:
         return to_tensors(self._tree())
-
-    def _places(self) -> list[slice]:
-        """Return each block's places among the nodes of the group that are on its device."""
-        places, ends = [], dict[torch.device, int]()
-        for block in self._blocks:
-            begin = ends.get(block.nodes.device, 0)
-            ends[block.nodes.device] = end = begin + len(block.nodes)
-            places.append(slice(begin, end))
-        return places
 
     def _minibatches_on(self, device: torch.device) -> Minibatches:
         """Return the minibatches of the nodes on a device."""

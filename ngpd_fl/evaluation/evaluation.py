@@ -98,8 +98,10 @@ def _scores(
 
     devices = [places.devices[index * len(places.devices) // len(splits)] for index in range(len(splits))]
 
+    there = {pair: (pair[0].on(pair[1]), groups_of[pair[0]].to(pair[1])) for pair in zip(splits, devices, strict=True)}
+
     def totals_of(vector: Tensor, split: Split, device: torch.device) -> Tensor:
-        totals = _totals(model, vector.to(device), split.on(device), groups_of[split].to(device), task)
+        totals = _totals(model, vector.to(device), *there[split, device], task)
         return totals.to(places.devices[0])
 
     totals = torch.stack(places.workers.map(totals_of, params, splits, devices)).cpu()  # one copy for all models
