@@ -82,11 +82,13 @@ class NodeGroup:
         self.nodes = self._joined([block.nodes for block in self._blocks])
         self._indices: list[int] = self.nodes.tolist()
         self._nodes_on: dict[torch.device, list[int]] = {}
-        self._rows: list[slice] = []  # of each block's nodes among those on its device
+        self._rows: list[slice] = []  # of each block's nodes among all of the group
+        self._rows_there: list[slice] = []  # and among those on its device
         for block in self._blocks:
-            here = self._nodes_on.setdefault(block.nodes.device, [])
-            self._rows.append(slice(len(here), len(here) + len(block.nodes)))
-            here += block.nodes.tolist()
+            there, begin = self._nodes_on.setdefault(block.nodes.device, []), sum(map(len, self._nodes_on.values()))
+            self._rows.append(slice(begin, begin + len(block.nodes)))
+            self._rows_there.append(slice(len(there), len(there) + len(block.nodes)))
+            there += block.nodes.tolist()
         self._out_edges = self._joined([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
         self._states: list[State] = [
             over_nodes(strategy.init)(start.to(block.nodes.device).expand(len(block.nodes), -1), block.view)
@@ -118,7 +120,7 @@ class NodeGroup:
         def local_steps(index: int, rows: slice) -> StepInfo:
             return self._local_steps_of(index, rows, first, phases, drawn[self._blocks[index].nodes.device])
 
-        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows)
+        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows_there)
         self.has_forgotten = False
         return StepInfo(*map(self._joined, zip(*infos, strict=True)))
 
@@ -207,9 +209,19 @@ class NodeGroup:
             for state in self._states
         ]
 
-    def params(self) -> Tensor:
-        """Return every node's parameters as evaluation sees them, ``[n, P]``, on the first device."""
-        return self._joined(self.settings.workers.map(self._estimate, self._states))
+    def params(self, *, in_order: bool = False) -> Tensor:
+        """Return every node's parameters as evaluation sees them, ``[n, P]``; ``in_order`` of the nodes' indices.
+
+        They lie on the first device.
+        """
+        params = self.settings.start.new_empty((len(self.nodes), len(self.settings.start)))
+
+        def write(state: State, rows: slice) -> None:  # one block at once: memory for two of all is not needed
+            params[places[rows]] = self._estimate(state).to(params.device)
+
+        places = self.nodes.argsort().argsort() if in_order else torch.arange(len(self.nodes), device=params.device)
+        self.settings.workers.map(write, self._states, self._rows)
+        return params
 
     def state(self) -> dict[str, Tensor]:
         """Return all that a process needs to go on from here, by name; ``load`` restores it."""
