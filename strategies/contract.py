@@ -172,8 +172,8 @@ class Objective(Protocol):
 class Curvature(Protocol):
     """A Fisher matrix F_i that a node estimates as it goes, and the solve with it."""
 
-    def init(self) -> State:
-        """Return the curvature state before the first refresh."""
+    def init(self, params: Tensor) -> State:
+        """Return the curvature state before the first refresh, in the type and on the device of ``params [P]``."""
         ...
 
     def gradient(

@@ -172,18 +172,18 @@ class Capture:
             given[name].append(value)
             return output + added[name][len(given[name]) - 1]
 
-        with listening(self._model, self.calls, capture):
+        with listening(self._model, self.calls, capture, inputs.device):
             return self._model.apply(named, inputs, key), given
 
 
 @contextmanager
-def listening(model: FlatModel, names: Iterable[str], listener: Listener) -> Iterator[None]:
-    """Send the outputs of the named modules through ``listener``, before hooks of the user's own see them."""
+def listening(model: FlatModel, names: Iterable[str], listener: Listener, device: torch.device) -> Iterator[None]:
+    """Send the named modules' outputs in a pass on a device through ``listener``, before hooks of the user's see them."""
 
     def send(name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Any) -> Any:
         return listener(name, args[0] if args else kwargs["input"], output)
 
-    module = model.own_module()
+    module = model.own_module(device)
     handles = [
         module.get_submodule(name).register_forward_hook(partial(send, name), prepend=True, with_kwargs=True)
         for name in names

@@ -83,9 +83,9 @@ class KFAC:
         self.retries = Retries()
         self._warn_of_width()
 
-    def init(self) -> KFACState:
+    def init(self, params: Tensor) -> KFACState:
         """Return a state that holds no factor yet; its solve is meaningless before the first refresh."""
-        like = self.model.start()
+        like = torch.empty(0, dtype=params.dtype, device=params.device)  # under vmap one for all nodes
         blocks = {
             name: layer.rule.block.empty(layer.rule.sizes(layer), self.options.rank, like)
             for name, layer in self.capture.layers.items()

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ngpd_fl.engines.engine import EngineSettings, RoundInfo
@@ -43,6 +44,10 @@ class PooledMinibatches:
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[Any, Tensor]:
         """Return batches of N B examples, and their draws, with a leading axis of 1."""
         return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
+
+    def on(self, device: torch.device) -> PooledMinibatches:
+        """Return the same minibatches for a node on another device."""
+        return PooledMinibatches(self._minibatches.on(device), self._num_nodes)
 
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
         """Draw for all N nodes at once; see ``RoundMinibatches``."""

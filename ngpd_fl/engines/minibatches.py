@@ -31,11 +31,15 @@ class Minibatches(Protocol):
 
 
 @runtime_checkable
-class RoundMinibatches(Protocol):
+class RoundMinibatches(Minibatches, Protocol):
     """Minibatches drawn for a whole round: a GPU waits for each copy from the host, however small."""
 
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
         """Draw for n nodes, each in ``len(phases)`` local steps from its one of ``firsts`` on."""
+        ...
+
+    def on(self, device: torch.device) -> RoundMinibatches:
+        """Return the same minibatches for nodes on another device."""
         ...
 
 
@@ -114,6 +118,12 @@ class DataMinibatches:
             return (images, self.split.labels[chosen], *(key[step, rows] for key in keys)), uniform[step][rows]
 
         return of_step
+
+    def on(self, device: torch.device) -> DataMinibatches:
+        """Return the same minibatches for nodes on another device, with the images there."""
+        moved = copy(self)
+        moved.split = self.split.on(device)
+        return moved
 
     def of_one_node(self) -> DataMinibatches:
         """Return the minibatches of one node that has all nodes' images, as they see them."""

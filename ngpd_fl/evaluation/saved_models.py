@@ -17,7 +17,7 @@ from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
 from ngpd_fl.evaluation.evaluation import evaluate
-from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_device
+from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_devices
 from ngpd_fl.models.saved import parameter_names
 from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
 
@@ -89,8 +89,8 @@ def evaluate_saved(
     """
     config = require_trust(folder.config(), folder.path, trust_code)
     data_config = _data_config(config.data, dataset, data_dir)
-    engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
-    with own_settings(engine.threads):
+    elsewhere = config.on_device(device)
+    with own_settings(config.engine.threads):
         models = folder.models()
         data, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
@@ -98,18 +98,19 @@ def evaluate_saved(
             examples = data.task.measure.examples
             raise InputError(f"--split {split}: {data.name} has no such {examples} (data.validation_fraction is 0)")
         model, params = _restore(folder, config, models, data)
-        torch_device = pick_device(config.model_copy(update={"engine": engine}))
-        model.module.to(torch_device)
+        devices = pick_devices(elsewhere)
+        model.module.to(devices[0])
         counts = _label_counts(folder, config)
         shape = (len(params), data.task.num_groups)
         own_known = counts is not None and counts.shape == shape
-        placed = [part.placed(params.dtype, torch_device) for part in splits]
+        placed = [part.placed(params.dtype, devices[0]) for part in splits]
         evaluation = evaluate(
             model,
-            params.to(torch_device),
+            params.to(devices[0]),
             placed[0] if isinstance(evaluated, Split) else placed,
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             data.task,
+            devices=devices,
         )
     groups = torch.cat([data.task.groups(part.labels) for part in splits]).numpy()
     return SavedModelEvaluation(

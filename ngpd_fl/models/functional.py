@@ -72,25 +72,33 @@ class FlatModel:
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
-        module = self.own_module()
+        module = self.own_module(inputs.device)
         if self.is_random:
             module.train(key is not None)
         with nullcontext() if key is None else KeyedDropout(key):
             outputs: Tensor = functional_call(module, placed, (inputs,), tie_weights=False)
         return outputs
 
-    def own_module(self) -> nn.Module:
+    def own_module(self, device: torch.device) -> nn.Module:
         """Return the module for this thread alone: a pass puts parameters, and may put hooks, into it.
 
-        In the thread that made the model it is the module, in others a copy with the same tensors.
+        In the thread that made the model, and on its device, it is the module, otherwise a copy with the same
+        trained parameters, and with the same frozen ones and buffers as far as they are on ``device``.
         """
-        if threading.current_thread() is self._owner:
+        if threading.current_thread() is self._owner and device == self._device:
             return self.module
-        if not hasattr(self._copies, "module"):
-            tensors = chain(self.module.parameters(), self.module.buffers())
-            self._copies.module = deepcopy(self.module, {id(tensor): tensor for tensor in tensors})
-        module: nn.Module = self._copies.module
-        return module
+        copies: dict[Any, nn.Module] = self._copies.__dict__
+        if device not in copies:
+            tensors: dict[int, Tensor] = {id(tensor): tensor for _, tensor in _trained(self.module)}
+            constants = (tensor for tensor in self.module.parameters() if id(tensor) not in tensors)
+            tensors |= {id(tensor): nn.Parameter(tensor.to(device), requires_grad=False) for tensor in constants}
+            tensors |= {id(tensor): tensor.to(device) for tensor in self.module.buffers()}
+            copies[device] = deepcopy(self.module, tensors)
+        return copies[device]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device
 
     def start(self) -> Tensor:
         """Return the module's own trained parameters as a flat vector ``[P]``."""
@@ -108,7 +116,7 @@ class FlatModel:
         """
         named = self.unflatten(params)
         placed = {f"module.{place}": named[name] for place, name in self._places.items()}
-        state: dict[str, Any] = functional_call(_State(self.own_module()), placed, (), tie_weights=False)
+        state: dict[str, Any] = functional_call(_State(self.own_module(self._device)), placed, (), tie_weights=False)
         return {key: value for key, value in state.items() if isinstance(value, Tensor)}  # it may keep what is none
 
     def params_of(self, state: Mapping[str, Tensor]) -> Tensor:

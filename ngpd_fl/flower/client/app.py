@@ -47,7 +47,7 @@ def query(message: Message, context: Context) -> Message:
     values = {
         "client": client,
         "code": wire.code_version(),
-        "device": str(job.device),
+        "device": ", ".join(map(str, job.compute_devices)),
         "parameters": job.model.num_params,
         "measure": job.dataset.task.measure.key,
         "groups": job.dataset.task.num_groups,

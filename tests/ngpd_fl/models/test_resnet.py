@@ -59,7 +59,7 @@ def test_a_step_of_nodes_at_once_is_that_of_nodes_one_by_one() -> None:
     lr, shift = torch.tensor([0.1, 1.0], dtype=torch.float64)
 
     def step(params: torch.Tensor, batch: tuple[torch.Tensor, torch.Tensor], draws: torch.Tensor) -> torch.Tensor:
-        state, _, gradient = kfac.gradient(kfac.init(), params, batch, draws, Phase(True, True))
+        state, _, gradient = kfac.gradient(kfac.init(params), params, batch, draws, Phase(True, True))
         return kfac.solve(state, gradient, lr, shift)[0]
 
     together = vmap(step)(params, (inputs, labels), draws)
