@@ -178,7 +178,7 @@ class Capture:
 
 @contextmanager
 def listening(model: FlatModel, names: Iterable[str], listener: Listener, device: torch.device) -> Iterator[None]:
-    """Send the named modules' outputs in a pass on a device through ``listener``, before hooks of the user's see them."""
+    """Send outputs of named modules in a pass on a device through ``listener``, before hooks of the user's see them."""
 
     def send(name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Any) -> Any:
         return listener(name, args[0] if args else kwargs["input"], output)

@@ -118,7 +118,7 @@ class Inspection:
             shapes.setdefault(name, []).append(output.shape)
             return output
 
-        with torch.no_grad(), listening(self._model, names, remember, inputs.device):
+        with torch.no_grad(), listening(self._model, names, remember, self._examples.device):
             self._model(self._model.start(), self._examples[:batch_size])
         return shapes
 
