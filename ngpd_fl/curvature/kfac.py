@@ -172,7 +172,7 @@ class KFAC:
         stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
         averages: Sequence[Tensor]
         traced = self.objective.dense_layers is not None and self.objective.is_traceable
-        if self.objective.dense_layers is None and params.device.type != "cpu":
+        if self.objective.dense_layers is None and params.device.type != "cpu" and self.model.batches_nodes:
             if not self.objective.is_traceable:
                 refuse_trace()
             loss, gradient = self.objective.gradient(params, batch)

@@ -127,6 +127,10 @@ class Linear(WeightMatrix):
 
     any_batch_axis = True
 
+    def moments(self, layer: Layer, uses: Sequence[Use], approx: KFACApprox) -> tuple[SecondMoment, SecondMoment]:
+        """Return A and G, of many calls (as of a recurrent network) in one product each."""
+        return super().moments(layer, [_as_one(uses)] if len(uses) > 1 else uses, approx)
+
     def matrix(self, module: nn.Module, weights: Tensor) -> Tensor:
         """Return the weights, which are in matrix form."""
         return weights
@@ -151,6 +155,16 @@ class Linear(WeightMatrix):
 def with_one(vectors: Tensor) -> Tensor:
     """Append the homogeneous 1 to the last axis."""
     return torch.cat([vectors, torch.ones_like(vectors[..., :1])], dim=-1)
+
+
+def _as_one(uses: Sequence[Use]) -> Use:
+    """Return several uses of a linear layer as one, on all their positions."""
+
+    def positions(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([part.reshape(len(part), -1, part.shape[-1]) for part in parts], dim=1)
+
+    gradients = zip(*(use.gradients for use in uses), strict=True)
+    return Use(uses[0].module, positions([use.given for use in uses]), [positions(parts) for parts in gradients])
 
 
 def _sums(vectors: Tensor, size: int) -> Tensor:

@@ -15,7 +15,7 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
-from ngpd_fl.models.checks import check_forward, check_model, require_images
+from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
 from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.norm import replace_batch_norm
@@ -55,10 +55,13 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        is_random = check(module, _examples(input_shape, inputs).to(dtype), num_classes)
+        examples = _examples(input_shape, inputs).to(dtype)
+        is_random = check(module, examples, num_classes)
+        model = FlatModel(module, is_random)
+        model.batches_nodes = config.name in MODELS or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module, is_random)
+    return model
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:

@@ -39,7 +39,10 @@ class FlatModel:
         is_random: whether it drops values.
         segments: name of a trained parameter -> its place in the vector.
         num_params: P.
+        batches_nodes: whether ``torch.func.vmap`` can batch it; otherwise nodes are computed one after another.
     """
+
+    batches_nodes = True
 
     def __init__(self, module: nn.Module, is_random: bool = False) -> None:
         """Wrap the network; its present parameters are the start."""

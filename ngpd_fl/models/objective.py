@@ -45,12 +45,13 @@ class SupervisedObjective:
         """Return the loss ``[]`` and the gradient ``[P]``.
 
         Networks of linear layers are differentiated by hand. All others are on a CPU taken one node after another:
-        batched over nodes, convolutions are slower there and their images do not stay in cache.
+        batched over nodes, convolutions are slower there and their images do not stay in cache. So are those that vmap
+        cannot batch, on any device.
         """
         if self.dense_layers is not None:
             by_hand = partial(dense_gradient, self.dense_layers, self.likelihood)
             loss, gradient = call_stacked(by_hand, params, *batch, traced=self.is_traceable)
-        elif params.device.type == "cpu":
+        elif params.device.type == "cpu" or not self.model.batches_nodes:
             loss, gradient = call_stacked(self._one_by_one, params, *batch, traced=False)
         else:
             if not self.is_traceable:

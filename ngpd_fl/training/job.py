@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -36,6 +37,8 @@ from ngpd_fl.training.lr_schedule import lr_scale
 from strategies import Strategy, make_strategy
 from strategies.parts.natural_gradient import NaturalGradientOptions
 from topologies import Topology
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +171,8 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
     input_shape = tuple(dataset.train.inputs.shape[1:])
     model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
     model.module.to(device)
+    if device.type != "cpu" and not model.batches_nodes:
+        logger.warning("model: torch.func.vmap cannot batch it over nodes; they are computed one after another")
     likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
     train = skew_features(
         dataset.train.placed(dtype, device),

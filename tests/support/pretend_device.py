@@ -190,6 +190,9 @@ class PretendDevice:
             "reset_peak_memory_stats": lambda device=None: None,
         }
         self._entered.enter_context(patch.multiple(torch.cuda, **replaced))
+        # as on a GPU, a parameter that is moved stays the same object, also where two modules hold it
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        self._entered.callback(torch.__future__.set_swap_module_params_on_conversion, False)
         torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]  # to switch devices does nothing
         before = torch._C._only_lift_cpu_tensors()  # type: ignore[attr-defined]
         torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # torch.tensor comes here, too

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.models.checks import check_model
+from ngpd_fl.models.checks import can_batch, check_model
+from ngpd_fl.models.functional import FlatModel
 
 EXAMPLES = torch.randn((3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
 
@@ -112,16 +113,6 @@ REFUSED = {
         ("the others of its batch",),
     ),
     "counter": (lambda: Run(counting), ("'count'", "all nodes would share")),
-    "data-dependent branch": (
-        lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
-        ("torch.func.vmap",),
-    ),
-    "number out of a tensor": (
-        lambda: Run(lambda net, x: net.layer(x) * net.layer.weight.max().item()),
-        ("torch.func.vmap",),
-    ),
-    "operation without a rule": (lambda: Run(lambda net, x: net.layer(Square.apply(x))), ("torch.func.vmap",)),
-    "written in place": (lambda: Run(add_in_place), ("torch.func.vmap",)),
 }
 
 
@@ -133,6 +124,21 @@ def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> Non
     message = str(raised.value)
     assert "\n" not in message and message.startswith("model: ")
     assert all(word in message for word in words), message
+
+
+ONE_BY_ONE = {
+    "data-dependent branch": lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
+    "number out of a tensor": lambda: Run(lambda net, x: net.layer(x) * net.layer.weight.max().item()),
+    "operation without a rule": lambda: Run(lambda net, x: net.layer(Square.apply(x))),
+    "written in place": lambda: Run(add_in_place),
+}
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE)
+def test_a_network_that_vmap_cannot_batch_is_taken_one_node_after_another(case: str) -> None:
+    net = ONE_BY_ONE[case]()
+    check_model(net, EXAMPLES, 3)
+    assert not can_batch(FlatModel(net), EXAMPLES)
 
 
 TAKEN = {
@@ -162,6 +168,7 @@ def test_other_networks_are_taken(case: str, dtype: torch.dtype) -> None:
     kept = [parameter.clone() for parameter in net.parameters()]
     before = torch.get_rng_state()
     check_model(net, EXAMPLES.to(dtype), 3)
+    assert can_batch(FlatModel(net), EXAMPLES.to(dtype))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one, other) for one, other in zip(net.parameters(), kept, strict=True))
     assert all(parameter.grad is None for parameter in net.parameters())

@@ -15,7 +15,7 @@ from ngpd_fl import Config, InputError, RunFolder, run
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.evaluation.saved_models import evaluate_saved
 from ngpd_fl.models import Categorical, FlatModel, SupervisedObjective, build_model
-from ngpd_fl.models.checks import check_model
+from ngpd_fl.models.checks import can_batch, check_model
 from ngpd_fl.models.dropout import KeyedDropout
 from ngpd_fl.training import compose
 from strategies import Phase
@@ -296,5 +296,6 @@ class Always(nn.Module):
 )
 def test_what_cannot_be_keyed_is_refused_in_one_line(net: Any, words: str) -> None:
     with pytest.raises(InputError, match=words) as raised:
-        check_model(net(), torch.randn(3, 1, 8, 8), 3)
+        examples, module = torch.randn(3, 1, 8, 8), net()
+        can_batch(FlatModel(module, check_model(module, examples, 3)), examples)
     assert "\n" not in str(raised.value)

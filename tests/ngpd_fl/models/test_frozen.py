@@ -226,11 +226,18 @@ def test_a_saved_model_without_its_frozen_part_is_refused(tmp_path: Path) -> Non
 
 def half_frozen(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
-    net[1].bias.requires_grad_(False)
+    nn.init.zeros_(net[1].bias).requires_grad_(False)
     return net
 
 
-def test_kfac_needs_a_layer_whole() -> None:
-    assert run(config("half_frozen")).params.shape == (NODES, 640)
-    with pytest.raises(InputError, match=r"^model: parameter '1.bias' is frozen and others of its layer are not"):
-        run(config("half_frozen", "ngpd"))
+def without_bias(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    net = half_frozen(input_shape, num_classes)
+    net[1].bias = None
+    return net
+
+
+@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
+def test_a_frozen_bias_of_zero_is_like_none(strategy: str) -> None:
+    found, expected = (run(config(name, strategy)).params for name in ("half_frozen", "without_bias"))
+    assert found.shape == (NODES, 640)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
