@@ -105,7 +105,7 @@ class FlatModel:
 
     def start(self) -> Tensor:
         """Return the module's own trained parameters as a flat vector ``[P]``."""
-        return _start(self.module)
+        return self._vector(self.module)
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by the names of the trained parameters."""
@@ -126,7 +126,11 @@ class FlatModel:
         """Return the vector ``[P]`` of a saved model: the inverse of ``state_dict``, in the module's dtype."""
         module = deepcopy(self.module)
         module.load_state_dict(state, strict=False)
-        return _start(module)
+        return self._vector(module)
+
+    def _vector(self, module: nn.Module) -> Tensor:
+        """Return the trained parameters in this module or a copy of it, ``[P]``."""
+        return torch.cat([module.get_parameter(name).detach().reshape(-1) for name in self.segments])
 
     def constants_fingerprint(self) -> str | None:
         """Return 16 hexadecimal digits that depend on every frozen parameter and buffer; None where there is none."""
@@ -150,10 +154,6 @@ class _State(nn.Module):
 
     def forward(self) -> dict[str, Any]:
         return self.module.state_dict()
-
-
-def _start(module: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().reshape(-1) for _, parameter in _trained(module)])
 
 
 def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
