@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 JOBS = "slurm"
 """Name of the folder of jobs in the folder of a sweep or a study."""
 
+_LOGS = "*_log.out"
+
 _POLL_SECONDS, _QUEUE_SECONDS = 0.5, 10.0
 """Times between two looks at the files of the jobs, and at the queue."""
 
@@ -68,16 +70,20 @@ class SlurmExecutor(Executor):
                 raise InputError(f"--slurm {name}: not an option of these jobs; {choices(name, allowed)}")
         minutes = self._settings.get("time")
         if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
-            raise InputError(f"--slurm time: should be the most minutes of a run, e.g. time=120 (got {minutes})")
+            given = "not set" if minutes is None else f"got {minutes}"
+            raise InputError(f"--slurm time: should be the most minutes that a run takes, e.g. time=120 ({given})")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel the jobs that are left, and remove their folder if it is empty."""
+        """Cancel the jobs that are left, and remove all of their files but the logs of jobs that died."""
         self.interrupt()
         if self._submitter is not None:
-            with suppress(OSError):  # it holds the logs of jobs that died
+            for path in self._submitter.folder.iterdir():
+                if not path.match(_LOGS):
+                    path.unlink()
+            with suppress(OSError):  # there are logs
                 self._submitter.folder.rmdir()
 
     def prepare(self, folder: Path, jobs: int) -> None:
@@ -155,7 +161,7 @@ class SlurmExecutor(Executor):
         return number in self._queued
 
     def _end(self, job: Job[RunEnd], task: RunTask) -> RunEnd:
-        """Return the end of a job, and remove its files unless its log says why it died."""
+        """Return the end of a job, and remove its log unless that says why it died."""
         from submitit.core.utils import FailedJobError, UncompletedJobError
 
         log = job.paths.stdout
@@ -168,9 +174,8 @@ class SlurmExecutor(Executor):
                 end = RunEnd(INTERRUPTED, "it was interrupted")
             else:
                 end = RunEnd(KILLED, f"its job {job.job_id} ended without a result; see {log}")
-        for path in log.parent.glob(f"{job.job_id}_*"):
-            if end.status != KILLED or path != log:
-                path.unlink(missing_ok=True)
+        if end.status != KILLED:
+            log.unlink(missing_ok=True)
         return end
 
 
