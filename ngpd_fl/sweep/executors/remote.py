@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ngpd_fl.core.code_version import code_version
+from ngpd_fl.core.code_version import ROOT, code_version
 from ngpd_fl.sweep.tasks import DIVERGED, FINISHED, KILLED, RunEnd, RunTask
 
 _RECORDS_SECONDS = 60.0
@@ -65,9 +65,13 @@ def remote_check(file: Path) -> Callable[[], str]:
 
 
 def _search_path() -> list[str]:
-    """Return this process's search path, with the working folder last, so that nothing there hides a library."""
+    """Return this process's search path, with the working folder last, so that nothing there hides a library.
+
+    Where the working folder holds this project, it stays in its place: another version may be installed.
+    """
     here = os.getcwd()
-    return [*(path for path in sys.path if path not in ("", here)), here]
+    paths = [path or here for path in sys.path]
+    return paths if here in paths and here == str(ROOT) else [*(path for path in paths if path != here), here]
 
 
 def confirmed(task: RunTask, end: RunEnd) -> RunEnd:
