@@ -16,7 +16,7 @@ training = {rounds = 3, local_steps = 2}
 strategy.name = ["dsgd", "ngpd"]
 """
 
-LONG = SHORT.replace("rounds = 3", "rounds = 3000").replace("[sweep.keys]", "evaluation.every = 20\n[sweep.keys]")
+LONG = SHORT.replace("rounds = 3", "rounds = 1000").replace("[sweep.keys]", "evaluation.every = 20\n[sweep.keys]")
 """Long enough to be stopped in the middle."""
 
 

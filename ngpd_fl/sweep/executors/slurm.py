@@ -32,8 +32,8 @@ _POLL_SECONDS, _QUEUE_SECONDS = 0.5, 10.0
 _CANCEL_SECONDS = 90.0
 """Time for cancelled jobs to end; SLURM kills them after its KillWait, 30 seconds unless set."""
 
-_ONE_PROCESS = ("nodes", "ntasks_per_node", "array_parallelism")
-"""Options of sbatch that would start a run more than once."""
+_SET_HERE = {"nodes", "ntasks_per_node", "array_parallelism", "stderr_to_stdout"}
+"""Options of submitit that are not for users: a run is one process, with one log."""
 
 
 class SlurmExecutor(Executor):
@@ -64,14 +64,16 @@ class SlurmExecutor(Executor):
             raise InputError("--executor slurm: this machine has no sbatch; start this on a login node of the cluster")
         from submitit import SlurmExecutor as Options
 
-        allowed = sorted(Options._valid_parameters() - {*_ONE_PROCESS})
+        allowed = sorted(Options._valid_parameters() - _SET_HERE)
         for name in self._settings:
             if name not in allowed:
                 raise InputError(f"--slurm {name}: not an option of these jobs; {choices(name, allowed)}")
-        minutes = self._settings.get("time")
-        if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
-            given = "not set" if minutes is None else f"got {minutes}"
-            raise InputError(f"--slurm time: should be the most minutes that a run takes, e.g. time=120 ({given})")
+        if "time" not in self._settings:
+            raise InputError("--slurm time: is needed, the most minutes that a run takes, e.g. time=120")
+        for name in ("time", "cpus_per_task"):
+            number = self._settings.get(name, 1)
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise InputError(f"--slurm {name}: should be a whole number from 1 (got {number})")
         return self
 
     def __exit__(
@@ -100,9 +102,9 @@ class SlurmExecutor(Executor):
         left = [file.name.partition("_")[0] for file in path.glob("*_submitted.pkl")]
         if left and self._cluster == "slurm":
             subprocess.run(["scancel", *left], check=False, capture_output=True)
-        until = time.monotonic() + _CANCEL_SECONDS
-        while any(self._is_queued(number) for number in left) and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
+            until = time.monotonic() + _CANCEL_SECONDS
+            while any(self._is_queued(number) for number in left) and time.monotonic() < until:
+                time.sleep(_POLL_SECONDS)
         shutil.rmtree(path)
 
     def submit(self, task: RunTask) -> None:
@@ -110,18 +112,15 @@ class SlurmExecutor(Executor):
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         assert self._submitter is not None
-        num_cores = int(self._settings.get("cpus_per_task", task.num_cores))
-        self._submitter.update_parameters(
-            **{"slurm_job_name": task.name, **{f"slurm_{name}": value for name, value in self._settings.items()}},
-            slurm_cpus_per_task=num_cores,
-            timeout_min=self._settings["time"],
-            stderr_to_stdout=True,
-        )
+        options = {"job_name": task.name, "cpus_per_task": task.num_cores} | self._settings
+        job_options = {f"slurm_{name}": value for name, value in options.items()}
+        call = _ended_before_timeout(remote_call(task, options["cpus_per_task"]))
         try:
-            job = self._submitter.submit(_ended_before_timeout(remote_call(task, num_cores)))
-        except (FailedJobError, FailedSubmissionError) as error:
+            self._submitter.update_parameters(timeout_min=options["time"], stderr_to_stdout=True, **job_options)
+            job = self._submitter.submit(call)
+        except (FailedJobError, FailedSubmissionError, TypeError, ValueError) as error:
             lines = str(error).strip().splitlines()
-            raise InputError(f"--slurm: sbatch refused the job ({lines[-1] if lines else error})") from error
+            raise InputError(f"--slurm: the job was refused ({lines[-1] if lines else error})") from error
         self._queued.add(job.job_id)
         self._running[job] = task
 
@@ -149,8 +148,6 @@ class SlurmExecutor(Executor):
 
     def _is_queued(self, number: str) -> bool:
         """Return whether a job waits or runs, by a look at the queue a few seconds ago."""
-        if self._cluster != "slurm":
-            return _is_alive(int(number))
         if time.monotonic() > self._asked_queue + _QUEUE_SECONDS:
             # Not submitit's way, by sacct: it needs accounting, which not every cluster has.
             command = ["squeue", "--me", "--noheader", "--format=%A"]
@@ -185,15 +182,6 @@ def _has_result(job: Job[RunEnd]) -> bool:
     status = folder.stat()
     os.chown(folder, status.st_uid, status.st_gid)  # changes nothing, but a network file system then looks again
     return job.paths.result_pickle.exists()
-
-
-def _is_alive(pid: int) -> bool:
-    """Return whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _ended_before_timeout(call: Callable[[], RunEnd]) -> Callable[[], RunEnd]:
