@@ -112,7 +112,7 @@ class SlurmExecutor(Executor):
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         assert self._submitter is not None
-        options = {"job_name": task.name, "cpus_per_task": task.num_cores} | self._settings
+        options: dict[str, Any] = {"job_name": task.name, "cpus_per_task": task.num_cores} | self._settings
         job_options = {f"slurm_{name}": value for name, value in options.items()}
         call = _ended_before_timeout(remote_call(task, options["cpus_per_task"]))
         try:
