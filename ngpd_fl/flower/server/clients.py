@@ -25,6 +25,9 @@ _SETTLED = 3.0
 _REMIND = 15.0
 """Seconds between two lines that report the wait for clients."""
 
+_RESENT_FOR = 5.0
+"""Seconds for which messages are sent again while no process answers: Ray may fail to reach a busy one for a moment."""
+
 _ALIKE = ("dataset.toml", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
 """Keys of the first query's answer that must be equal for all clients."""
 
@@ -145,7 +148,8 @@ class Clients:
         """Send each client its message and return the answers that come in time, by client.
 
         A client that has not answered an earlier message is busy and left out. Ray does not replace a process that
-        dies, and goes on giving it messages, which fail at once: these are sent again as long as others get through.
+        dies, and goes on giving it messages, which fail at once: these are sent again, for some time also if none gets
+        through.
         """
         self._note_late(self._pull())
         busy = {pending.client for pending in self._open.values()}
@@ -153,10 +157,14 @@ class Clients:
             self.note(round, client, "is still busy with an earlier message: left out until it answers")
         waiting = {client: content for client, content in contents.items() if client not in busy}
         answers: dict[int, RecordDict] = {}
+        answered = time.monotonic()
         while waiting:
             new_answers, unsent = self._exchange(kind, waiting, round, timeout)
             answers |= new_answers
-            if unsent and not new_answers:
+            now = time.monotonic()
+            if new_answers:
+                answered = now
+            elif unsent and now > answered + _RESENT_FOR:
                 for client in unsent:
                     self.note(round, client, "was given to a process that is dead")
                 break

@@ -15,6 +15,7 @@ from ngpd_fl.core.message_loss import traffic
 from ngpd_fl.engines import EdgeHeader
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.client import state_store
+from ngpd_fl.flower.server import clients as clients_module
 from ngpd_fl.flower.server.clients import Unfit
 from ngpd_fl.training import Job, compose
 from tests.support.flower import FakeRun
@@ -228,6 +229,30 @@ def test_lost_curvature_is_estimated_anew_and_told(kind: str, tmp_path: Path) ->
 def test_a_diverging_run_stops() -> None:
     fake = FakeRun(config({"name": "dsgd", "lr": 1e9, "momentum": 0})).go()
     assert fake.recorder.status == "diverged" and fake.recorder.round < 5
+
+
+@pytest.mark.parametrize("tries", [3, 10**9])
+def test_a_process_that_cannot_be_reached_for_a_moment_ends_no_run(tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients_module, "_RESENT_FOR", 1.0)
+    settings = config("dsgd", network={"message_loss": 0.0})
+    refused = 0
+
+    def fault(kind: str, number: int, client: int) -> str | None:
+        nonlocal refused
+        if kind == "train" and ((number, client) == (1, 5) and not refused or number == 3 and refused <= 8 * tries):
+            refused += 1
+            return "unreachable"
+        return None
+
+    fake = FakeRun(settings, fault)
+    if tries > 3:
+        with pytest.raises(RuntimeError, match="no client answered in round 4: was given to a process that is dead"):
+            fake.go()
+        return
+    events = fake.go().events()
+    assert events == [(1, 5, "died with its process; Flower's simulation starts no other")]
+    params = fake.params(run(settings).model)
+    torch.testing.assert_close(params, outages(settings, {1: [5]}), rtol=0, atol=1e-12)
 
 
 def test_a_run_without_any_answer_fails() -> None:
