@@ -80,6 +80,7 @@ def run_study(
     plan.selected(only)
     until = None if seconds is None else time.monotonic() + seconds
     with executor or ProcessExecutor() as connected, _locked(folder):
+        connected.prepare(folder, jobs)
         for path in (folder, folder / RUNS):
             remove_partial(path, is_ours=True)
         write_text(folder / STUDY_FILE, plan.text)
@@ -103,7 +104,7 @@ def run_study(
 
         _write(whole, folder)
         try:
-            run_tasks(tasks(), connected, folder, jobs, end)
+            run_tasks(tasks(), connected, jobs, end)
         finally:
             write_text(folder / "provenance.json", json.dumps(provenance(store.folder), indent=2) + "\n")
         return _write(whole, folder)

@@ -53,6 +53,13 @@ def run_sweep(
     with executor or ProcessExecutor() as connected:
         _prepare(plan, folder, resume)
         with lock(folder / JOURNAL, "sweep"):
+            try:
+                connected.prepare(folder, jobs)
+            except InputError:
+                if not resume:  # else the same command would find the folder not empty
+                    (folder / SWEEP_FILE).unlink()
+                    (folder / JOURNAL).unlink()
+                raise
             return _run(plan, folder, jobs, connected, checkpoint_every, on_end)
 
 
@@ -87,7 +94,7 @@ def _run(
         if on_end is not None:
             on_end(trial)
 
-    run_tasks(tasks(), executor, folder, jobs, end)
+    run_tasks(tasks(), executor, jobs, end)
     table = [row for _, row in sorted(rows.items())]
     write_rows(folder, TABLE, table)
     write_picture(plan, folder, table)

@@ -161,7 +161,7 @@ def test_a_trial_goes_on_only_where_its_folder_has_its_configuration(tmp_path: P
     task = RunTask(
         "trial", tmp_path / "trial", config(seed=8).model_dump(mode="json", exclude_none=True), {}, "mean_accuracy"
     )
-    run_tasks([task], ProcessExecutor(), tmp_path, 1, lambda task, end: ends.append(end))
+    run_tasks([task], ProcessExecutor(), 1, lambda task, end: ends.append(end))
     assert ends[0].status == "failed" and "holds a run of another configuration" in ends[0].note
 
 

@@ -55,7 +55,6 @@ class Executor(ABC):
 def run_tasks(
     tasks: Iterable[RunTask | None],
     executor: Executor,
-    folder: Path,
     jobs: int,
     on_end: Callable[[RunTask, RunEnd], None],
 ) -> None:
@@ -64,16 +63,14 @@ def run_tasks(
     Args:
         tasks: the tasks in order; the next one is requested when there is room for it. None means that there is no next
             one before another run has ended.
-        executor: runs them; connected.
-        folder: the folder of the sweep or the study.
+        executor: runs them; connected and prepared.
         jobs: number of tasks at a time.
         on_end: called with each run that has ended.
 
     Raises:
-        InputError: the executor cannot run them.
+        InputError: the executor cannot run one of them.
         KeyboardInterrupt: passed on after all tasks have completed their records.
     """
-    executor.prepare(folder, jobs)
     coming = iter(tasks)
     running = 0
     try:

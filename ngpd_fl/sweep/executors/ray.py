@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ngpd_fl.config import InputError
+from ngpd_fl.core.signals import kept_handlers
 from ngpd_fl.sweep.executors.executor import Executor
 from ngpd_fl.sweep.executors.remote import confirmed, remote_call, remote_check
 from ngpd_fl.sweep.tasks import INTERRUPTED, KILLED, RunEnd, RunTask
@@ -51,7 +52,8 @@ class RayExecutor(Executor):
             return self
         _require_answer(self._address)
         try:
-            with warnings.catch_warnings(action="ignore"):  # tips for the next version of Ray
+            # Ray has tips for its next version, and handles SIGTERM itself, by ending the process.
+            with warnings.catch_warnings(action="ignore"), kept_handlers():
                 ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
         except (Exception, SystemExit) as error:  # Ray ends the process where it waits in vain
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
