@@ -21,7 +21,7 @@ from flwr.clientapp import ClientApp
 from ngpd_fl.config import Config, InputError, parse_toml
 from ngpd_fl.config.import_paths import working_folder_last
 from ngpd_fl.config.sections import NODE_FOLDERS
-from ngpd_fl.core.machine import cores, share_cores
+from ngpd_fl.core.machine import limit_cores
 from ngpd_fl.data import Split
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower import run_config
@@ -151,7 +151,7 @@ def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     """Return the client's number, the parts of the run, and its settings in Flower."""
     client, _, config, flower = _setting(context)
     torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
-    share_cores(cores())  # so that several alike do not take the cores from each other; engine.workers gives more
+    limit_cores(1)  # so that several alike do not take the cores from each other; engine.workers gives more
     apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
     nodes = flower.hosted(client, config.topology.nodes) if apart else None
     return client, _job(config.to_toml(), nodes), flower

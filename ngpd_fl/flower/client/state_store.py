@@ -86,7 +86,7 @@ class StateStore:
         state = self._read_state(str(where["token"])) if where and int(str(where["worked"])) >= known else {}
         if where and state:
             host.worked, host.read = int(str(where["worked"])), int(str(where["read"]))
-            host.group.load(state | self._read(self._curvature_file(host.worked)))
+            host.group.load(state | self._read_curvature(host.worked))
             self.lost_curvature = host.worked >= 0 and host.group.has_forgotten
         elif not self._read_checkpoint(host, known) and known >= 0:
             there = "a state-dir without it" if self._checkpoint else "no state-dir"
@@ -142,6 +142,15 @@ class StateStore:
         if there is None:
             return self._read(self._state_file(token))
         return {name: torch.from_numpy(array.numpy()) for name, array in there.items()}
+
+    def _read_curvature(self, worked: int) -> dict[str, Tensor]:
+        """Return the curvature from this machine, or from a ``state_dir`` that machines share; empty if in neither."""
+        curvature = self._read(self._curvature_file(worked))
+        if not curvature and self._checkpoint and self._checkpoint.is_file():
+            state, where = read_tensors(self._checkpoint)
+            if int(where["worked"]) == worked:
+                return {name: value for name, value in state.items() if is_curvature(name)}
+        return curvature
 
     def _scratch_files(self) -> list[Path]:
         return list(scratch(self._context.run_id).glob(f"client{self._client}-*"))

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from ngpd_fl import Config
+from ngpd_fl import Config, run
 from ngpd_fl.flower.client import state_store
+from ngpd_fl.training import compose
 from tests.support.flower import FakeRun
 
 SETTINGS = Config(
@@ -52,6 +54,20 @@ def test_the_context_suffices_on_another_machine(machines: list[bool], tmp_path:
 
     fake = FakeRun(SETTINGS, fault, forgetful=True).go()
     assert fake.events() == [(2, 1, "had lost its curvature and estimates it anew")]
+
+
+def test_with_a_state_dir_the_curvature_too_is_there_on_another_machine(machines: list[bool], tmp_path: Path) -> None:
+    """One that has the folder, but nothing in its own scratch folder."""
+    machines += [True, True]
+
+    def fault(kind: str, number: int, client: int) -> None:
+        for path in tmp_path.glob("scratch-*/client1-*"):
+            path.unlink()
+
+    fake = FakeRun(SETTINGS, fault, forgetful=True, state_dir=tmp_path / "shared").go()
+    assert fake.events() == []
+    model = compose(SETTINGS).model
+    torch.testing.assert_close(fake.params(model), run(SETTINGS).params.double(), rtol=0, atol=1e-6)
 
 
 def test_a_state_that_somebody_removed_is_lost(machines: list[bool], tmp_path: Path) -> None:
