@@ -210,7 +210,7 @@ def test_lost_curvature_is_estimated_anew_and_told(kind: str, tmp_path: Path) ->
     def losing(options: dict[str, Any]) -> FakeRun:
         def fault(*message: Any) -> None:
             if message == (kind, 2, 4):
-                for path in tmp_path.glob("scratch-*/client4-*"):
+                for path in tmp_path.glob("scratch-*/client4/*"):
                     path.unlink()
 
         return FakeRun(config({**NGPD, **options}, evaluation={"every": 2}), fault, forgetful=True).go()

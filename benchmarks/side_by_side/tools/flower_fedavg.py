@@ -1,0 +1,44 @@
+"""Flower's simulation: FedAvg as in its quickstart, a ClientApp process on every core."""
+
+from functools import cache
+
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+from flwr.simulation import run_simulation
+from job import IMAGES, NODES, ROUNDS, Stopwatch, images_of, network, train
+
+client, server, watch = ClientApp(), ServerApp(), Stopwatch()
+
+_images = cache(images_of)
+
+
+@client.train()
+def train_client(message: Message, context: Context) -> Message:
+    """Take the local steps from the server's parameters."""
+    torch.set_num_threads(1)
+    module = network()
+    module.load_state_dict(message.content["arrays"].to_torch_state_dict())
+    loss = train(module, *_images(int(context.node_config["partition-id"])))
+    metrics = MetricRecord({"train_loss": loss, "num-examples": IMAGES})
+    return Message(RecordDict({"arrays": ArrayRecord(module.state_dict()), "metrics": metrics}), reply_to=message)
+
+
+class _Timed(FedAvg):
+    def aggregate_train(self, *arguments, **named):
+        result = super().aggregate_train(*arguments, **named)
+        watch.round_ended()
+        return result
+
+
+@server.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the rounds."""
+    _Timed(fraction_evaluate=0.0).start(grid, ArrayRecord(network().state_dict()), num_rounds=ROUNDS)
+
+
+if __name__ == "__main__":
+    run_simulation(server, client, NODES, backend_config={"client_resources": {"num_cpus": 1}})
+    watch.report("flwr", "FedAvg")
