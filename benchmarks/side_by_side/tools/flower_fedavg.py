@@ -1,7 +1,5 @@
 """Flower's simulation: FedAvg as in its quickstart, a ClientApp process on every core."""
 
-from functools import cache
-
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -12,8 +10,6 @@ from job import IMAGES, NODES, ROUNDS, Stopwatch, images_of, network, train
 
 client, server, watch = ClientApp(), ServerApp(), Stopwatch()
 
-_images = cache(images_of)
-
 
 @client.train()
 def train_client(message: Message, context: Context) -> Message:
@@ -21,14 +17,17 @@ def train_client(message: Message, context: Context) -> Message:
     torch.set_num_threads(1)
     module = network()
     module.load_state_dict(message.content["arrays"].to_torch_state_dict())
-    loss = train(module, *_images(int(context.node_config["partition-id"])))
+    loss = train(module, *images_of(int(context.node_config["partition-id"])))
     metrics = MetricRecord({"train_loss": loss, "num-examples": IMAGES})
     return Message(RecordDict({"arrays": ArrayRecord(module.state_dict()), "metrics": metrics}), reply_to=message)
 
 
 class _Timed(FedAvg):
-    def aggregate_train(self, *arguments, **named):
-        result = super().aggregate_train(*arguments, **named)
+    def aggregate_train(self, server_round, replies):
+        answers = list(replies)
+        if sum(not answer.has_error() for answer in answers) < NODES:
+            raise RuntimeError("a client failed")
+        result = super().aggregate_train(server_round, answers)
         watch.round_ended()
         return result
 
