@@ -41,7 +41,9 @@ NAMES = (
     "fluke_fedavg",
     "gossipy_gossip",
 )
-LEFT_OUT = {"p2pfl": "its documentation has no simulation of 100 nodes with a network of one's own"}
+LEFT_OUT = {
+    "p2pfl": "not measured: its command does not explain its experiment files, and its source (GPL) is not read"
+}
 
 
 class Unavailable(Exception):
@@ -85,17 +87,12 @@ def _reason(text: str) -> str:
 
 def measure(tool: str, python: str, rounds: int, minutes: float) -> dict[str, Any]:
     """Run a tool; return what it reports, with rounds a minute and the seconds of its start."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} if python == sys.executable else os.environ
+    path = {"PYTHONPATH": str(ROOT)} if python == sys.executable else {}
+    environment = os.environ | path | {"ROUNDS": str(rounds)}
+    command = [python, f"{tool}.py"]
     began = time.time()
     try:
-        done = subprocess.run(
-            [python, f"{tool}.py", str(rounds)],
-            cwd=TOOLS,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60 * minutes,
-        )
+        done = subprocess.run(command, cwd=TOOLS, env=environment, capture_output=True, text=True, timeout=60 * minutes)
     except subprocess.TimeoutExpired:
         raise Unavailable(f"not done after {minutes:g} minutes") from None
     if done.returncode:
@@ -129,7 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help=f"more than {WARM}")
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environments")
     parser.add_argument("--minutes", type=float, default=10.0, help="longest time of a tool")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if unknown := set(given.tools) - set(NAMES):
         parser.error(f"TOOL: {min(unknown)} is not known; allowed: {', '.join(NAMES)}")
     if given.rounds <= WARM:

@@ -25,8 +25,8 @@ def train_client(message: Message, context: Context) -> Message:
 class _Timed(FedAvg):
     def aggregate_train(self, server_round, replies):
         answers = list(replies)
-        if sum(not answer.has_error() for answer in answers) < NODES:
-            raise RuntimeError("a client failed")
+        if (good := sum(not answer.has_error() for answer in answers)) < NODES:
+            raise RuntimeError(f"{good} of {NODES} clients trained")
         result = super().aggregate_train(server_round, answers)
         watch.round_ended()
         return result
@@ -35,7 +35,8 @@ class _Timed(FedAvg):
 @server.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds."""
-    _Timed(fraction_evaluate=0.0).start(grid, ArrayRecord(network().state_dict()), num_rounds=ROUNDS)
+    strategy = _Timed(fraction_evaluate=0.0, min_train_nodes=NODES, min_available_nodes=NODES)
+    strategy.start(grid, ArrayRecord(network().state_dict()), num_rounds=ROUNDS)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ images a node, hence 5 steps of 50 images in a local epoch; plain SGD. Arithmeti
 from __future__ import annotations
 
 import json
+import os
 import platform
-import sys
 import time
 from functools import cache
 from importlib.metadata import version
@@ -20,7 +20,7 @@ NODES, STEPS, BATCH, CLASSES, LR = 100, 5, 50, 10, 0.01
 IMAGES = STEPS * BATCH
 """Images of a node."""
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+ROUNDS = int(os.environ.get("ROUNDS", "8"))
 """Rounds that a tool computes."""
 
 
