@@ -97,8 +97,8 @@ def test_a_client_that_fails_in_some_rounds_is_one_that_is_away(
 ) -> None:
     """Its state is that of before, its messages and those to it are lost, and the next round has it again.
 
-    The message that it fails on has brought the neighbors' of the round before, unless an evaluation had. A process that
-    holds a later state of the client than the message names goes back to that.
+    The message that it fails on has brought the neighbors' of the round before, unless an evaluation had.
+    A process that holds a later state of the client than the message names goes back to that.
     """
     monkeypatch.setattr(state_store, "_is_one_machine", lambda: state != "context")
     settings = config(strategy, evaluation={"every": every})
