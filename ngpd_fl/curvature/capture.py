@@ -125,13 +125,13 @@ class Capture:
         self.calls = calls
         self.others = [name for name, layer in layers.items() if layer.rule is OTHER]
 
-    def forward(self, params: Tensor, inputs: Tensor) -> Captured:
-        """Run the network at ``params [P]`` on ``inputs [B, ...]``."""
+    def forward(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Captured:
+        """Run the network at ``params [P]`` on ``inputs [B, ...]``, with the dropout of a key."""
         named = self._model.unflatten(params)
         others = {name: named[name] for name in self.others}
 
         def run(added: dict[str, list[Tensor]], others: dict[str, Tensor]) -> tuple[Tensor, dict[str, list[Tensor]]]:
-            return self._run({**named, **others}, inputs, added)
+            return self._run({**named, **others}, inputs, key, added)
 
         zeros = {
             name: [params.new_zeros(call.of_batch(len(inputs))) for call in calls] for name, calls in self.calls.items()
@@ -140,7 +140,7 @@ class Capture:
         outputs, backward, given = pulled
         return Captured(outputs, given, lambda score: Gradients(*backward(score)))
 
-    def record(self, params: Tensor, inputs: Tensor) -> Recorded:
+    def record(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Recorded:
         """Run the network as ``forward`` does, for one node, recorded by autograd; far less fixed cost, but no vmap."""
         named = {name: value.detach().requires_grad_() for name, value in self._model.unflatten(params).items()}
         zero = params.new_zeros(())
@@ -149,7 +149,7 @@ class Capture:
             for name, calls in self.calls.items()
         }
         with torch.enable_grad():
-            outputs, given = self._run(named, inputs, added)
+            outputs, given = self._run(named, inputs, key, added)
         given = {name: [value.detach() for value in values] for name, values in given.items()}
         return Recorded(outputs, given, named, self.others, added)
 
@@ -168,7 +168,7 @@ class Capture:
         ]
 
     def _run(
-        self, named: dict[str, Tensor], inputs: Tensor, added: dict[str, list[Tensor]]
+        self, named: dict[str, Tensor], inputs: Tensor, key: Tensor | None, added: dict[str, list[Tensor]]
     ) -> tuple[Tensor, dict[str, list[Tensor]]]:
         """Run the network with ``added`` to its modules' outputs; return its outputs and what each module was given."""
         given: dict[str, list[Tensor]] = {name: [] for name in self.calls}
@@ -177,18 +177,18 @@ class Capture:
             given[name].append(value)
             return output + added[name][len(given[name]) - 1]
 
-        with listening(self._model, self.calls, capture):
-            return self._model.apply(named, inputs), given
+        with listening(self._model, self.calls, capture, inputs.device):
+            return self._model.apply(named, inputs, key), given
 
 
 @contextmanager
-def listening(model: FlatModel, names: Iterable[str], listener: Listener) -> Iterator[None]:
-    """Send the outputs of the named modules through ``listener``, before hooks of the user's own see them."""
+def listening(model: FlatModel, names: Iterable[str], listener: Listener, device: torch.device) -> Iterator[None]:
+    """Send outputs of named modules in a pass on a device through ``listener``, before hooks of the user's see them."""
 
     def send(name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Any) -> Any:
         return listener(name, args[0] if args else kwargs["input"], output)
 
-    module = model.own_module()
+    module = model.own_module(device)
     handles = [
         module.get_submodule(name).register_forward_hook(partial(send, name), prepend=True, with_kwargs=True)
         for name in names

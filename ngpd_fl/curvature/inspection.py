@@ -115,7 +115,7 @@ class Inspection:
             shapes[name].append(output.shape)
             return output
 
-        with torch.no_grad(), listening(self._model, names, remember):
+        with torch.no_grad(), listening(self._model, names, remember, self._examples.device):
             self._model(self._model.start(), self._examples[:batch_size])
         return shapes
 

@@ -30,7 +30,7 @@ from ngpd_fl.curvature.weight_matrix import with_one
 from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood
-from ngpd_fl.models.objective import SupervisedObjective
+from ngpd_fl.models.objective import Batch, SupervisedObjective
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
 
@@ -83,9 +83,9 @@ class KFAC:
         self.retries = Retries()
         self._warn_of_width()
 
-    def init(self) -> KFACState:
+    def init(self, params: Tensor) -> KFACState:
         """Return a state that holds no factor yet; its solve is meaningless before the first refresh."""
-        like = self.model.start()
+        like = torch.empty(0, dtype=params.dtype, device=params.device)  # under vmap one for all nodes
         blocks = {
             name: layer.rule.block.empty(layer.rule.sizes(layer), self.options.rank, like)
             for name, layer in self.capture.layers.items()
@@ -93,7 +93,7 @@ class KFAC:
         return KFACState(blocks, like.new_zeros(()))
 
     def gradient(
-        self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor, phase: Phase
+        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor, phase: Phase
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``."""
         if phase.refresh_factors:
@@ -159,7 +159,7 @@ class KFAC:
         return (total,)
 
     def _refresh(
-        self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor
+        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Average the factors of the first ``factor_batch`` examples in; return the batch's loss and gradient as well.
 
@@ -167,7 +167,7 @@ class KFAC:
         """
         blocks, updates = state
         used = min(self.options.factor_batch or len(draws), len(draws))
-        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
+        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used], *batch[2:])
         running = [average for block in blocks.values() for average in block.averages]
         stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
         averages: Sequence[Tensor]
@@ -222,11 +222,12 @@ class KFAC:
 
     def _one_by_one(self, with_gradient: bool, updates: Tensor, *stacked: Tensor) -> tuple[Tensor, ...]:
         """Do the same for one node after another, which on a CPU is faster for convolutions; see the objective."""
-        params, inputs, targets, draws, *running = stacked
+        params, inputs, targets, draws, *rest = stacked
+        keys, running = self._keys(rest)
         first = [params.new_empty(len(params)), torch.empty_like(params)] if with_gradient else []
         averages = [torch.empty_like(average) for average in running]
         for node, share in enumerate(self._share(updates).tolist()):
-            recorded = self.capture.record(params[node], inputs[node])
+            recorded = self.capture.record(params[node], inputs[node], *(key[node] for key in keys))
             scores = self._scores(recorded.outputs.detach(), targets[node], draws[node])
             backward = [recorded.backward(score) for score in scores]
             if with_gradient:
@@ -240,12 +241,18 @@ class KFAC:
         return *first, *averages
 
     def _average(
-        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
+        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the running averages of all blocks, one after another, with these examples' factors in them."""
-        captured = self.capture.forward(params, inputs)
+        keys, running = self._keys(rest)
+        captured = self.capture.forward(params, inputs, *keys)
         backward = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
         return tuple(self._averages(captured, backward, running, self._share(updates)))
+
+    def _keys(self, rest: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the key of dropout, if the network has any, and the running averages after it."""
+        count = int(self.model.is_random)
+        return rest[:count], rest[count:]
 
     def _averages(
         self,

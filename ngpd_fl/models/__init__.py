@@ -5,7 +5,7 @@ from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.models.placement import DTYPES, pick_device
+from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
 
 __all__ = [
     "DTYPES",
@@ -18,5 +18,6 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
-    "pick_device",
+    "pick_devices",
+    "synchronize",
 ]

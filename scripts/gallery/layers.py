@@ -16,6 +16,7 @@ from ngpd_fl.curvature.inspection import Inspection
 from ngpd_fl.curvature.layers import OTHER
 from ngpd_fl.curvature.rules import RULES
 from ngpd_fl.models.checks import check_model
+from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 
 _SEQUENCES, _IMAGES, _VOLUMES = torch.randn(3, 4, 8), torch.randn(3, 4, 8, 8), torch.randn(3, 4, 4, 4, 4)
@@ -57,6 +58,18 @@ def _head(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
 
 
+class _Recurrent(nn.Module):
+    """An LSTM along the rows of images, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.lstm(inputs.flatten(1, 2))[0][:, -1])
+        return outputs
+
+
 def _of_rules() -> dict[type[nn.Module], tuple[nn.Module, Tensor]]:
     """Return a small network with each kind of layer that has a rule, and inputs for it."""
     return {
@@ -91,7 +104,12 @@ def _networks() -> dict[str, tuple[nn.Module, Tensor]]:
         "a bare parameter, or a kind of layer that is not listed": (nn.Sequential(_Scale(), nn.Linear(6, 3)), _VECTORS),
         "a parameter that is not used": (nn.Sequential(_Unused(6, 6), nn.Linear(6, 3)), _VECTORS),
         "`BatchNorm2d`": (_head(nn.BatchNorm2d(4)), _IMAGES),
-        "`Dropout`, p > 0": (_head(nn.Dropout(0.5)), _IMAGES),
+        "`Dropout` of every kind": (_head(nn.Dropout(0.5)), _IMAGES),
+        "`MultiheadAttention`, `TransformerEncoderLayer`, `TransformerDecoderLayer`": (
+            _head(nn.Flatten(1, 2), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)),
+            _IMAGES,
+        ),
+        "`LSTM`, `GRU`, `RNN`": (_Recurrent(), _IMAGES),
         "layers without parameters (activations, pooling, ...)": (_head(nn.ReLU(), nn.MaxPool2d(2)), _IMAGES),
     }
 
@@ -115,6 +133,7 @@ def _row(name: str, module: nn.Module, inputs: Tensor, block: type[Block] | None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # PyTorch's about lazy layers
         module(inputs)
+    convert(module)
     first_order = _refusal(lambda: check_model(module, inputs, 3))
     second_order = f"refused: {first_order}" if first_order else _form(module, inputs, block)
     return [name, second_order, f"refused: {first_order}" if first_order else "yes"]

@@ -55,7 +55,7 @@ def make_batch(kfac: KFAC, batch_size: int, input_shape: tuple[int, ...], seed: 
 def refreshed(kfac: KFAC, batch: tuple[Tensor, Tensor], draws: Tensor | None = None) -> KFACState:
     """Return the state after one refresh at the network's own parameters."""
     draws = torch.full(batch[0].shape[:1], 0.5, dtype=torch.float64) if draws is None else draws
-    return kfac.gradient(kfac.init(), kfac.model.start(), batch, draws, BOTH)[0]
+    return kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), batch, draws, BOTH)[0]
 
 
 def output_jacobians(net: nn.Module, inputs: Tensor) -> Tensor:

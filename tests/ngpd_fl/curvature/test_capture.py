@@ -211,7 +211,7 @@ def test_the_module_is_left_as_it_was() -> None:
     kept, parameters = copy.deepcopy(net.state_dict()), list(net.parameters())
     batch = make_batch(kfac, 4, (3,))
     refreshed(kfac, batch)
-    kfac.gradient(kfac.init(), kfac.model.start(), batch, torch.rand(4), Phase())
+    kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), batch, torch.rand(4), Phase())
     assert not any(hooks(net))
     assert all(torch.equal(kept[name], value) for name, value in net.state_dict().items())
     assert all(one is other for one, other in zip(net.parameters(), parameters, strict=True))

@@ -66,7 +66,9 @@ def test_uniform_labels_on_one_linear_layer_are_exact_for_any_batch() -> None:
     batch = make_batch(kfac, 9, (4,))
     given = kfac_matrix(kfac, refreshed(kfac, batch))
     close(given, dense_fisher(kfac, batch))
-    surer = kfac.gradient(kfac.init(), 10 * kfac.model.start(), batch, batch[0][:, 0], Phase(refresh_factors=True))[0]
+    surer = kfac.gradient(
+        kfac.init(kfac.model.start()), 10 * kfac.model.start(), batch, batch[0][:, 0], Phase(refresh_factors=True)
+    )[0]
     close(kfac_matrix(kfac, surer), given)
 
 
@@ -166,7 +168,7 @@ def test_the_mean_over_uniform_draws_is_the_exact_matrix_within_its_standard_err
     start = sampled.model.start()
 
     def sample(draws: Tensor) -> dict[str, Tensor]:
-        state = sampled.gradient(sampled.init(), start, batch, draws, Phase(refresh_factors=True))[0]
+        state = sampled.gradient(sampled.init(start), start, batch, draws, Phase(refresh_factors=True))[0]
         return {name: getattr(block, "running", block[1]) for name, block in state.blocks.items()}
 
     for name, samples in vmap(sample)(uniform).items():

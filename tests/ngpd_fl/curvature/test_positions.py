@@ -47,7 +47,9 @@ def test_positions_that_do_not_mix_are_examples(fisher: str) -> None:
         net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
         kfac = make_kfac(net, (3,) if flat else (5, 3), PerPosition(), fisher=fisher)
         given = [tensor.flatten(0, 1) if flat else tensor for tensor in (inputs, targets, draws)]
-        state, loss, _ = kfac.gradient(kfac.init(), kfac.model.start(), tuple(given[:2]), given[2], BOTH)
+        state, loss, _ = kfac.gradient(
+            kfac.init(kfac.model.start()), kfac.model.start(), tuple(given[:2]), given[2], BOTH
+        )
         matrices.append(kfac_matrix(kfac, state))
     torch.testing.assert_close(*matrices, rtol=1e-10, atol=1e-13)
 
@@ -55,7 +57,7 @@ def test_positions_that_do_not_mix_are_examples(fisher: str) -> None:
 def test_a_normalization_has_the_diagonal_of_the_mean_over_examples_and_positions() -> None:
     kfac = make_kfac(Mixing(), (3, 3), PerPosition(), fisher="exact")
     inputs, targets, draws = batch_of(2, 3)
-    state = kfac.gradient(kfac.init(), kfac.model.start(), (inputs, targets), draws, BOTH)[0]
+    state = kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), (inputs, targets), draws, BOTH)[0]
     net = kfac.model.module
     jacobians = output_jacobians(nn.Sequential(net, nn.Flatten()), inputs).unflatten(1, (3, 3))
     total = torch.zeros(jacobians.shape[-1], dtype=torch.float64)
@@ -72,7 +74,11 @@ def test_nodes_at_once_are_nodes_one_by_one() -> None:
     kfac: KFAC = make_kfac(Mixing(), (3, 3), PerPosition(), fisher="exact")
     inputs, targets, draws = batch_of(2, 3)
     params = torch.stack([kfac.model.start(), 0.5 * kfac.model.start()])
-    running = [torch.zeros_like(average) for block in kfac.init().blocks.values() for average in block.averages]
+    running = [
+        torch.zeros_like(average)
+        for block in kfac.init(kfac.model.start()).blocks.values()
+        for average in block.averages
+    ]
 
     def averages(params: Tensor) -> tuple[Tensor, ...]:
         return kfac._average(torch.zeros((), dtype=torch.float64), params, inputs, targets, draws, *running)

@@ -248,7 +248,7 @@ class Positions(nn.Module):
 
 def others(kfac: KFAC, batch: tuple[Tensor, Tensor], draws: Tensor) -> Tensor:
     """The estimates of all parameters without a rule, after one refresh."""
-    state = kfac.gradient(kfac.init(), kfac.model.start(), batch, draws, BOTH)[0]
+    state = kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), batch, draws, BOTH)[0]
     return torch.cat([state.blocks[name].values for name in ("table", "scale")])
 
 
@@ -287,7 +287,7 @@ def test_other_parameters_are_named_once_and_may_be_refused(caplog: pytest.LogCa
         assert_solves(kfac, make_batch(kfac, 3, (2, 3)))
     (record,) = caplog.records
     assert all(word in record.getMessage() for word in ("'table'", "'scale'", "Positions", "diagonal"))
-    assert all(isinstance(kfac.init().blocks[name], Diagonal) for name in ("table", "scale"))
+    assert all(isinstance(kfac.init(kfac.model.start()).blocks[name], Diagonal) for name in ("table", "scale"))
     with pytest.raises(InputError, match="'table'.*Positions"):
         make_kfac(Positions(), (2, 3), other_layers="refuse")
 
@@ -296,7 +296,9 @@ def test_a_layer_that_is_not_used_never_changes() -> None:
     net = Net(lambda net, x: net.used(x), idle=nn.Linear(3, 2), used=nn.Linear(3, 2), spare=nn.Parameter(torch.ones(2)))
     kfac = make_kfac(net, (3,), weight_decay=0.5, other_layers="refuse")
     batch = make_batch(kfac, 4, (3,))
-    state, _, gradient = kfac.gradient(kfac.init(), kfac.model.start(), batch, torch.rand(4).double(), BOTH)
+    state, _, gradient = kfac.gradient(
+        kfac.init(kfac.model.start()), kfac.model.start(), batch, torch.rand(4).double(), BOTH
+    )
     step, _ = kfac.solve(state, gradient, torch.tensor(0.1).double(), torch.tensor(0.2).double())
     places = parameter_places(net)
     for name, place in places.items():
@@ -328,6 +330,10 @@ def test_everything_else_stays_in_float32(fisher: str) -> None:
     kfac.model.module.float()
     inputs, targets = make_batch(make_kfac(Positions(), (2, 3)), 4, (2, 3))
     state, *_ = kfac.gradient(
-        kfac.init(), kfac.model.start(), (inputs.float(), targets), torch.rand(4), Phase(refresh_factors=True)
+        kfac.init(kfac.model.start()),
+        kfac.model.start(),
+        (inputs.float(), targets),
+        torch.rand(4),
+        Phase(refresh_factors=True),
     )
     assert all(average.dtype == torch.float32 for block in state.blocks.values() for average in block.averages)

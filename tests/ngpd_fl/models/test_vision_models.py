@@ -55,10 +55,14 @@ def test_the_first_convolution_takes_the_channels_of_the_images(shape: tuple[int
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny", "efficientnet_b0"])
-def test_dropout_is_off(name: str) -> None:
-    net = vision_model(name, SHAPE, 10).train()
-    inputs = torch.randn(2, *SHAPE)
-    assert torch.equal(net(inputs), net(inputs))
+def test_dropout_goes_by_a_key_and_is_off_in_evaluation(name: str) -> None:
+    model = build(name)
+    params, inputs, keys = model.start(), torch.randn(2, *SHAPE), torch.arange(4).view(2, 2)
+    assert model.is_random
+    first, second = (model(params, inputs, key) for key in keys)
+    assert torch.equal(model(params, inputs, keys[0]), first) and not torch.equal(first, second)
+    plain = model(params, inputs)
+    assert torch.equal(model(params, inputs), plain) and not torch.equal(plain, first)
 
 
 @pytest.mark.filterwarnings("error")
