@@ -80,7 +80,9 @@ class Inspection:
         whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values, parts, strict=True))
         gradient = self._model.flatten(dict(zip(recorded.named, whole, strict=True)))
         self.unused = [place for name, place in self._model.segments.items() if name in unused]
-        used = {name: layer for name, layer in layers.items() if any(part not in self.unused for part in layer.segments)}
+        used = {
+            name: layer for name, layer in layers.items() if any(part not in self.unused for part in layer.segments)
+        }
         for layer in used.values():
             if layer.rule is not OTHER:
                 why = _objection(layer, capture.uses(layer, recorded, backward), gradient)
@@ -185,6 +187,6 @@ def _objection(layer: Layer, uses: Sequence[Use], gradient: Tensor) -> str:
         tolerance = 1e-2 * given.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where given may be 0
         if given.shape != told.shape or (given - told).norm() > tolerance:
             return apart
-    if any(use.gradients[1][1:].count_nonzero() for use in uses):
+    if any(use.gradients[1][1:].abs().gt(0).any() for use in uses):
         return "does not keep the parts of an example together; K-FAC needs the batch as the first axis"
     return ""
