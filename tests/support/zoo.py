@@ -237,6 +237,44 @@ def scaled(shape: Any, classes: int) -> nn.Module:
     )  # fmt: skip
 
 
+def lstm(shape: Any, classes: int) -> nn.Module:
+    """LEAF's network for text: an embedding and a recurrent network of two layers."""
+    return Net(
+        lambda net, x: net.head(net.lstm(net.embed(x.long()))[0][:, -1]),
+        embed=nn.Embedding(TOKENS, 3), lstm=nn.LSTM(3, 4, 2, batch_first=True), head=nn.Linear(4, classes),
+    )  # fmt: skip
+
+
+def gru(shape: Any, classes: int) -> nn.Module:
+    """A recurrent network of both directions, with time as the first axis."""
+    return Net(
+        lambda net, x: net.head(net.gru(net.embed(x.long().t()))[0].mean(0)),
+        embed=nn.Embedding(TOKENS, 3), gru=nn.GRU(3, 2, bidirectional=True), head=nn.Linear(4, classes),
+    )  # fmt: skip
+
+
+def encoder(shape: Any, classes: int) -> nn.Module:
+    """torch's own layer of a transformer, with dropout."""
+    return Net(
+        lambda net, x: net.head(net.layer(net.embed(x.long())).mean(1)),
+        embed=nn.Embedding(TOKENS, 4), layer=nn.TransformerEncoderLayer(4, 2, 8, dropout=0.2, batch_first=True),
+        head=nn.Linear(4, classes),
+    )  # fmt: skip
+
+
+def frozen(shape: Any, classes: int) -> nn.Module:
+    """A frozen layer, one of which only the bias is trained, and one of which only the weight is."""
+    net = nn.Sequential(
+        nn.Conv1d(2, 3, 3), nn.Tanh(), nn.Conv1d(3, 4, 3, groups=1), nn.GroupNorm(2, 4), nn.Tanh(), nn.Flatten(),
+        nn.Linear(32, classes),
+    )  # fmt: skip
+    net[0].requires_grad_(False)
+    net[2].weight.requires_grad_(False)
+    net[3].weight.requires_grad_(False)
+    net[6].bias.requires_grad_(False)
+    return net
+
+
 def branching(shape: Any, classes: int) -> nn.Module:
     """A network whose forward pass depends on numbers, which vmap cannot batch."""
 
@@ -305,6 +343,7 @@ NETWORKS = {
     "conv1d": "series", "conv3d": "volumes", "padding_modes": "images", "depthwise": "images", "unet": "images",
     "upsampling": "series", "embedding": "tokens", "recurrent": "tokens", "gpt": "tokens", "vit": "images",
     "time_first": "tokens", "used_twice": "series", "unused": "series", "scaled": "series", "branching": "series",
+    "lstm": "tokens", "gru": "tokens", "encoder": "tokens", "frozen": "series",
     "bag": "tokens",
 }  # fmt: skip
 TORCHVISION = {name: "images" for name in ("mobilenet", "resnet", "resnext", "densenet", "shufflenet")}

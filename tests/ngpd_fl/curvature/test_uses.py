@@ -306,6 +306,28 @@ def test_a_layer_that_is_not_used_never_changes() -> None:
     assert list(state.blocks) == ["used"]
 
 
+@pytest.mark.parametrize("fisher", ["empirical", "exact"])
+def test_of_a_layer_that_is_frozen_in_part_the_rest_has_its_block(fisher: str) -> None:
+    """One example, one position: the bias's and the weight's blocks are those of the dense Fisher matrix."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3))
+    frozen = ("0.weight", "1.bias", "3.bias")
+    for name in frozen:
+        net.get_parameter(name).requires_grad_(False)
+    kfac = make_kfac(net, (3,), fisher=fisher, other_layers="refuse")
+    assert [len(layer.segments) for layer in kfac.capture.layers.values()] == [1, 1, 1]
+    batch = make_batch(kfac, 1, (3,))
+    whole, places = dense_fisher(kfac, batch), parameter_places(net)
+    given = kfac_matrix(kfac, refreshed(kfac, batch))
+    for name, segment in kfac.model.segments.items():
+        place = places[name].flatten()
+        expected = whole[place][:, place]
+        block = given[segment.start : segment.stop, segment.start : segment.stop]
+        if name == "1.weight":
+            expected = torch.diag(expected.diagonal())
+        torch.testing.assert_close(block, expected, rtol=1e-10, atol=1e-14)
+    assert_solves(kfac, batch)
+
+
 AXES: dict[str, Callable[[Net, Tensor], Tensor]] = {
     "batch first": lambda net, x: net.head(torch.tanh(net.norm(net.layer(x))).mean(1)),
     "time first": lambda net, x: net.head(torch.tanh(net.norm(net.layer(x.transpose(0, 1)))).mean(0)),
