@@ -94,7 +94,7 @@ class Config(SeedConfig):
     @classmethod
     def _topology(cls, value: Any) -> TopologyOptions:
         if isinstance(value, nx.Graph):
-            value = _from_graph(value)
+            value = options_of_graph(value)
         return _named("topology", value, parse_topology, TOPOLOGIES, TOPOLOGIES.__getitem__)
 
     @field_validator("devices", "faults", mode="before")
@@ -224,9 +224,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return pairs
 
 
-def _from_graph(graph: nx.Graph) -> TopologyOptions:
+def options_of_graph(graph: nx.Graph, **options: Any) -> TopologyOptions:
+    """Return the options of a networkx graph, with ``weights`` or ``schedule`` among ``options``.
+
+    Raises:
+        InputError: it is not a connected, undirected graph.
+    """
     try:
-        return EdgesOptions.from_graph(graph)
+        return EdgesOptions.from_graph(graph, **options)
     except ValueError as error:
         raise InputError(f"topology: {error}") from error
 

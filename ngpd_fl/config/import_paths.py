@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.held_object import is_object_name
 
 
 def is_import_path(text: str) -> bool:
-    """Return whether ``text`` has the form ``package.module:name``."""
+    """Return whether ``text`` has the form ``package.module:name``; that of an object has not."""
     module, colon, name = text.partition(":")
-    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    return (
+        not is_object_name(text)
+        and bool(colon)
+        and name.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    )
 
 
 def import_object(path: str, key: str) -> Any:

@@ -4,11 +4,13 @@ from ngpd_fl.config.config import Config, build_topology, parse_assignments, put
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
 from ngpd_fl.config.keys import all_fields, all_keys
+from ngpd_fl.config.objects import with_objects, with_recorded_objects
 from ngpd_fl.config.partitions import (
     ClassesPartition,
     DirichletPartition,
     GivenPartition,
     IIDPartition,
+    IndicesPartition,
     PartitionConfig,
     PathologicalPartition,
     QuantityPartition,
@@ -54,6 +56,7 @@ __all__ = [
     "Corrupt",
     "GivenPartition",
     "IIDPartition",
+    "IndicesPartition",
     "InputError",
     "Byzantine",
     "ModelConfig",
@@ -86,4 +89,6 @@ __all__ = [
     "suggestion",
     "translated",
     "translated_plan",
+    "with_objects",
+    "with_recorded_objects",
 ]

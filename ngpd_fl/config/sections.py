@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ngpd_fl.config.errors import choices
+from ngpd_fl.config.held_object import ObjectSection, is_object_name
 from ngpd_fl.config.import_paths import is_import_path
 from ngpd_fl.config.installed import installed, names
 
@@ -66,7 +67,7 @@ class SeedConfig(Section):
     seed: Seed = Field(0, description="keys every random draw of the run", json_schema_extra={"flag": "--seed"})
 
 
-class DataConfig(Section):
+class DataConfig(Section, ObjectSection):
     """Data set, its folder, validation images, minibatches, placement on the graph, augmentation and feature skew."""
 
     dataset: str = Field(
@@ -81,6 +82,17 @@ class DataConfig(Section):
         json_schema_extra={"flag": "--data-dir"},
     )
     download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
+    input_column: str | None = Field(
+        None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
+    )
+    label_column: str | None = Field(
+        None, description="of a Hugging Face data set: the column of labels; unset: that of classes, or label"
+    )
+    node_column: str | None = Field(
+        None,
+        description="of a Hugging Face data set: the column that says whose an example is, e.g. its writer; "
+        "partition.name = natural goes by it",
+    )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
@@ -113,6 +125,8 @@ class DataConfig(Section):
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
+        if is_object_name(name):
+            return name
         if name not in DATASETS and not is_import_path(name) and name not in installed("datasets"):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
@@ -123,7 +137,7 @@ class DataConfig(Section):
         return self.dataset in DATASETS and self.dataset not in BUNDLED
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, ObjectSection):
     """The network that every node trains."""
 
     name: str = Field(
@@ -152,6 +166,8 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
+        if is_object_name(name):
+            return name
         if name not in MODELS and not is_import_path(name) and name not in installed("models"):
             more = f", torchvision:NAME{_OR_OWN}"
             raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from copy import deepcopy
@@ -83,6 +84,15 @@ class FlatModel:
     def start(self) -> Tensor:
         """Return the module's own parameters as a flat vector ``[P]``."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that depend on the module's own parameters and buffers, and on their names."""
+        digest = hashlib.sha256()
+        for name, value in self.state_dict(self.start()).items():
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by parameter name."""

@@ -36,7 +36,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences of two environments that may change a result, as text, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
-    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
+    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data", "partition", "model"):
         old, new = (
             environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
             for environment in (before, now)

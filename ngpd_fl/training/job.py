@@ -50,6 +50,7 @@ class Job:
             whose data lie elsewhere.
         evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.
+        fingerprint: of the partition.
         model: the network; its parameters are the nodes' common start.
         objective: the function that the algorithm minimizes, with its curvature for a second-order algorithm.
         strategy: the algorithm.
@@ -65,6 +66,7 @@ class Job:
     counts: NDArray[np.int64]
     evaluated: Split | Mapping[int, Split]
     origin: str
+    fingerprint: str
     model: FlatModel
     objective: SupervisedObjective | KFAC
     strategy: Strategy
@@ -186,6 +188,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         counts,
         evaluated,
         origin,
+        division.fingerprint,
         model,
         objective,
         strategy,

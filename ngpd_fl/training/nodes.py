@@ -202,8 +202,9 @@ class Checkpointing(Callback):
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return the environment on which a run's result depends besides its configuration, including its data."""
-    return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+    """Return the environment on which a run's result depends besides its configuration, with its data and its start."""
+    own = {"data": fingerprint(job.dataset), "partition": job.fingerprint, "model": job.model.fingerprint}
+    return describe_environment(job.device) | own
 
 
 def check_checkpoint_every(rounds: int | None) -> None:

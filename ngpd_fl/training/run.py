@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import networkx as nx
+from torch import Tensor, nn
 
-from ngpd_fl.config import Config, InputError, require_trust
+from ngpd_fl.config import Config, InputError, require_trust, with_objects, with_recorded_objects
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
 from ngpd_fl.training import Job, compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
+
+Network = nn.Module | Callable[[tuple[int, ...], int], nn.Module]
+"""A network, or ``factory(input_shape, num_classes)`` of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +44,35 @@ class Result:
 
 
 def run(
-    config: Config,
+    config: Config | None = None,
     out: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
     *,
+    model: Network | None = None,
+    data: Any = None,
+    graph: nx.Graph | None = None,
+    partition: Sequence[Any] | None = None,
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
     event_log: bool = False,
 ) -> Result:
     """Train the network of nodes that ``config`` describes.
 
+    An object takes the place of what the configuration names, and is checked alike. Records hold its name only:
+    ``resume`` and ``evaluate_saved`` take it again by the same keyword.
+
     Args:
-        config: the whole run.
+        config: the whole run. Defaults to the defaults of all keys.
         out: folder for the records. Defaults to none: nothing is written.
         callbacks: called at the steps of the run, in this order.
+        model: a network, whose present parameters are all nodes' start, or ``factory(input_shape, num_classes)`` of
+            one. It is copied, never changed.
+        data: ``(inputs, labels)`` or ``(train_inputs, train_labels, test_inputs, test_labels)``, tensors or NumPy
+            arrays; a map-style torch ``Dataset``, a Hugging Face ``Dataset``, a pair of these for training and test;
+            or a ``ngpd_fl.data.Dataset``. Without test examples, every fifth example of each class is one.
+        graph: a connected networkx graph of the nodes. It is recorded as a whole.
+        partition: the training examples of each node: one list or array of indices a node, into the data as given.
+            Those held out for validation and test are left out.
         tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
         checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on. Defaults to no
             checkpoints: the run would begin again.
@@ -70,6 +89,7 @@ def run(
         KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
+    config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition)
     if tensorboard:
         require_tensorboard()
     check_checkpoint_every(checkpoint_every)
@@ -100,6 +120,9 @@ def resume(
     checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
     trust_code: bool = False,
+    model: Network | None = None,
+    data: Any = None,
+    partition: Sequence[Any] | None = None,
 ) -> Result:
     """Resume an interrupted run; the result is bit for bit that of an uninterrupted run.
 
@@ -111,6 +134,9 @@ def resume(
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
+        model: the network or factory that ``run`` was given, if it was given one.
+        data: likewise, the data.
+        partition: likewise, the index lists.
 
     Returns:
         The result, as ``run`` returns it, of all rounds.
@@ -124,6 +150,7 @@ def resume(
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
         config = require_trust(config, folder.path, trust_code)
+        config = with_recorded_objects(config, model=model, data=data, partition=partition)
         with own_settings(config.engine.threads):
             job = compose(config)
             nodes = _prepare(job, folder)
