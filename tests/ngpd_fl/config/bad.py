@@ -27,7 +27,7 @@ def keys(section: type[BaseModel]) -> str:
 
 STRATEGY_NAMES = ", ".join(STRATEGIES)
 TOPOLOGY_NAMES = ", ".join(TOPOLOGIES)
-SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given"
+SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given, indices"
 
 INVALID = [
     # Unknown keys and names.
