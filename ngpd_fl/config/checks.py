@@ -9,6 +9,7 @@ from ngpd_fl.config.sections import (
     NODE_FOLDERS,
     DataConfig,
     EvaluationConfig,
+    ModelConfig,
     NetworkConfig,
     TrainingConfig,
 )
@@ -32,11 +33,18 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
 
 
 def check_baseline(
-    strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig, *, has_clock: bool
+    strategy: StrategyOptions,
+    training: TrainingConfig,
+    network: NetworkConfig,
+    model: ModelConfig,
+    *,
+    has_clock: bool,
 ) -> None:
     """Raise ``InputError`` with one line if a baseline is combined with an option of decentralized runs."""
     if training.baseline is None:
         return
+    if model.init_per_node and training.baseline != "fedavg":
+        raise InputError(f"model.init_per_node: training.baseline = {training.baseline} trains one model; unset it")
     if strategy.name not in BASELINE_STEPS:
         raise InputError(
             f"strategy.name: training.baseline = {training.baseline} takes the local steps of an algorithm that has "

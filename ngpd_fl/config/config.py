@@ -122,7 +122,7 @@ class Config(SeedConfig):
     @model_validator(mode="after")
     def _combination(self) -> Config:
         check_strategy(self.strategy, self.training, self.network)
-        check_baseline(self.strategy, self.training, self.network, has_clock=self.has_clock)
+        check_baseline(self.strategy, self.training, self.network, self.model, has_clock=self.has_clock)
         check_faults(self.strategy, self.faults)
         check_data(self.data, self.evaluation)
         check_division(self.data, self.partition)

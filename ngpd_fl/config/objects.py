@@ -22,6 +22,7 @@ def with_objects(
     data: Any = None,
     graph: nx.Graph | None = None,
     partition: Sequence[Any] | None = None,
+    init: Path | str | None = None,
 ) -> Config:
     """Return a configuration with objects in place of what it names; see ``ngpd_fl.run``.
 
@@ -33,6 +34,8 @@ def with_objects(
     sections: dict[str, Any] = {name: getattr(config, name) for name in type(config).model_fields}
     if model is not None:
         sections["model"] = config.model.holding(model, name=object_name(model))
+    if init is not None:
+        sections["model"] = sections["model"].model_copy(update={"init": Path(init)})
     if data is not None:
         sections["data"] = config.data.holding(data, dataset=object_name(data), data_dir=None)
         if config.partition.name == "given":

@@ -152,9 +152,12 @@ class ModelConfig(Section, ObjectSection):
     )
     init: Path | None = Field(
         None,
-        description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "
-        "averaged model; unset: drawn by the seed",
+        description="start from this run's folder, or from a .safetensors file: a network's parameters, or a run's "
+        "models.safetensors; of a run its averaged model; unset: drawn by the seed",
         json_schema_extra={"flag": "--init"},
+    )
+    init_per_node: bool = Field(
+        False, description="each node starts from its own model of the run in init, not from the averaged one"
     )
     loss: str = Field(
         "auto",
@@ -172,6 +175,12 @@ class ModelConfig(Section, ObjectSection):
             more = f", torchvision:NAME{_OR_OWN}"
             raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")
         return name
+
+    @model_validator(mode="after")
+    def _own_starts_have_a_run(self) -> ModelConfig:
+        if self.init_per_node and self.init is None:
+            raise ValueError("init_per_node: needs a run's folder to start from; set model.init")
+        return self
 
     @field_validator("loss")
     @classmethod

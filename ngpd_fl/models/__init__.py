@@ -6,6 +6,7 @@ from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Lik
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
 from ngpd_fl.models.placement import DTYPES, pick_device
+from ngpd_fl.models.saved import load_starts
 
 __all__ = [
     "DTYPES",
@@ -18,5 +19,6 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
+    "load_starts",
     "pick_device",
 ]

@@ -29,6 +29,7 @@ from ngpd_fl.models import (
     SupervisedObjective,
     build_likelihood,
     build_model,
+    load_starts,
     pick_device,
 )
 from ngpd_fl.records import Evaluation
@@ -52,6 +53,7 @@ class Job:
         origin: as in ``Partition``.
         fingerprint: of the partition.
         model: the network; its parameters are the nodes' common start.
+        own_starts: each node's own start ``[N, P]``; None if all start alike.
         objective: the function that the algorithm minimizes, with its curvature for a second-order algorithm.
         strategy: the algorithm.
         minibatches: batches and draws of every node.
@@ -73,6 +75,7 @@ class Job:
     minibatches: DataMinibatches | PooledMinibatches
     device: torch.device
     devices: Sequence[Device] = ()
+    own_starts: Tensor | None = None
     workers: Workers = field(default_factory=Workers)
 
     @property
@@ -94,6 +97,7 @@ class Job:
             seed=self.config.seed,
             message_loss=self.config.network.message_loss,
             lr_scale=partial(lr_scale, training),
+            own_starts=self.own_starts,
             chunk_size=self.config.engine.chunk_size,
             one_by_one=loss_of(self.objective).dense_layers is None,
             workers=self.workers,
@@ -155,6 +159,10 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         )
     input_shape = tuple(dataset.train.inputs.shape[1:])
     model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
+    own_starts = None
+    if config.model.init_per_node:
+        assert config.model.init is not None
+        own_starts = load_starts(model, config.model.init, config.topology.nodes).to(device)
     model.module.to(device)
     likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
     train = skew_features(
@@ -195,6 +203,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         minibatches,
         device,
         devices,
+        own_starts,
         make_workers(config, device),
     )
     return _with_one_model(job, minibatches) if config.num_models == 1 else job

@@ -52,6 +52,7 @@ def run(
     data: Any = None,
     graph: nx.Graph | None = None,
     partition: Sequence[Any] | None = None,
+    init: Path | str | None = None,
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
     event_log: bool = False,
@@ -73,6 +74,7 @@ def run(
         graph: a connected networkx graph of the nodes. It is recorded as a whole.
         partition: the training examples of each node: one list or array of indices a node, into the data as given.
             Those held out for validation and test are left out.
+        init: where the nodes start: a run's folder or a file, as in ``model.init``.
         tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
         checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on. Defaults to no
             checkpoints: the run would begin again.
@@ -89,7 +91,7 @@ def run(
         KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
-    config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition)
+    config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition, init=init)
     if tensorboard:
         require_tensorboard()
     check_checkpoint_every(checkpoint_every)
@@ -117,6 +119,7 @@ def resume(
     out: Path | str,
     callbacks: Sequence[Callback] = (),
     *,
+    rounds: int | None = None,
     checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
     trust_code: bool = False,
@@ -124,13 +127,15 @@ def resume(
     data: Any = None,
     partition: Sequence[Any] | None = None,
 ) -> Result:
-    """Resume an interrupted run; the result is bit for bit that of an uninterrupted run.
+    """Resume an interrupted run, or go on with a finished one; the result is bit for bit that of an unbroken run.
 
-    The run resumes from its last intact checkpoint, or else from the beginning. Later records are written again.
+    The run resumes from its last intact checkpoint, or else from the beginning. Later records are written again. An
+    evaluation at the former end of a finished run stays in its records.
 
     Args:
         out: the run's folder.
         callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
+        rounds: rounds in all, more than the run had: also a finished run goes on. Defaults to those that it had.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
@@ -147,8 +152,11 @@ def resume(
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
     check_checkpoint_every(checkpoint_every)
-    with closing(RunFolder.reopen(out)) as folder:
+    with closing(RunFolder.reopen(out, finished=rounds is not None)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
+        if rounds is not None:
+            require_longer(config, rounds, folder)
+            config = folder.config({"training.rounds": rounds})
         config = require_trust(config, folder.path, trust_code)
         config = with_recorded_objects(config, model=model, data=data, partition=partition)
         with own_settings(config.engine.threads):
@@ -156,6 +164,8 @@ def resume(
             nodes = _prepare(job, folder)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
+            if rounds is not None:
+                folder.extend(rounds)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
             folder.stay()
             if checkpoint_every is not None:
@@ -163,6 +173,24 @@ def resume(
             since = checkpoint.round + 1 if checkpoint else 0
             event_files = TensorBoard(folder.event_files, since) if folder.event_files.is_dir() else None
             return _complete(nodes, callbacks, every, event_files)
+
+
+def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
+    """Raise ``InputError`` unless a run of more rounds would have begun as this one did."""
+    training = config.training
+    if rounds <= training.rounds:
+        raise InputError(f"rounds: the run has {training.rounds} already; allowed: {training.rounds + 1} and more")
+    if training.lr_schedule == "cosine":
+        why = "training.lr_schedule = cosine spreads over all rounds of a run"
+    elif config.has_clock:
+        why = "the virtual clock plans all rounds of a run"
+    elif training.until_accuracy is not None and folder.has_reached_target:
+        why = "it ended at its training.until_accuracy"
+    else:
+        return
+    raise InputError(
+        f"rounds: {folder.path} cannot go on beyond its end, {why}; a new run may start from its models (model.init)"
+    )
 
 
 def _prepare(job: Job, folder: RunFolder | None) -> LocalNodes:

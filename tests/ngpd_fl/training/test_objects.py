@@ -57,7 +57,7 @@ def hugging_face() -> Any:
 def test_an_object_runs_as_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_objects.py").write_text("from test_objects import X, Y, make_net\n\ndef pair():\n    return X, Y\n")
+    (tmp_path / "own_objects.py").write_text("from test_objects import X, Y, make_net\npair = (X, Y)\n")
     monkeypatch.delitem(sys.modules, "own_objects", raising=False)
     named = SHORT.model_dump() | {"data": {"dataset": "own_objects:pair"}, "model": "own_objects:make_net"}
     by_name = run(Config(**named | {"topology": GRAPH}))
@@ -171,7 +171,10 @@ def test_resume_takes_the_objects_again(cut_short: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": None}, r"data.dataset: object:Tensor is recorded for an object .* give it again as data=\.\.\., which"),
+        (
+            {"data": None},
+            r"data.dataset: object:Tensor is recorded .* give it again as data=\.\.\., which",
+        ),
         ({"model": None}, r"model.name: object:make_net is recorded .* give it again as model=\.\.\."),
         ({"partition": None}, r"partition.file: object:ndarray is recorded .* give it again as partition=\.\.\."),
     ],
