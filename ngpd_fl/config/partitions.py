@@ -102,6 +102,18 @@ class GivenPartition(NamedPartition):
     name: Literal["given"] = "given"
 
 
+class NaturalPartition(NamedPartition):
+    """Each node has all images of one or several owners, such as writers or speakers: see data.node_column.
+
+    With as many owners as nodes, node i has the i-th owner in the order of their names; else owners are drawn.
+    """
+
+    name: Literal["natural"] = "natural"
+    owners_per_node: int | None = Field(
+        None, ge=1, description="owners that a node gets, the others are left out; unset: all are dealt out"
+    )
+
+
 class IndicesPartition(NamedPartition, ObjectSection):
     """Nothing is drawn: a file lists the training images of each node, by their indices in the data set as it lies.
 
@@ -125,6 +137,7 @@ PartitionConfig = Annotated[
     | ShardsPartition
     | QuantityPartition
     | GivenPartition
+    | NaturalPartition
     | IndicesPartition,
     Field(discriminator="name"),
 ]

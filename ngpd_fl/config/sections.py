@@ -5,6 +5,7 @@ The sections ``strategy`` and ``topology`` belong to the packages of these names
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ngpd_fl.config.errors import choices
 from ngpd_fl.config.held_object import ObjectSection, is_object_name
-from ngpd_fl.config.import_paths import is_import_path
+from ngpd_fl.config.import_paths import HUB, is_import_path
 from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
@@ -72,8 +73,8 @@ class DataConfig(Section, ObjectSection):
 
     dataset: str = Field(
         "digits",
-        description=f"{', '.join(DATASETS)} (each node's own data in node0, node1, ...), or package.module:factory of "
-        "your own",
+        description=f"{', '.join(DATASETS)} (each node's own data in node0, node1, ...), hf:NAME of the Hugging "
+        "Face hub, or package.module:factory of your own",
         json_schema_extra={"flag": "--dataset"},
     )
     data_dir: Path | None = Field(
@@ -81,7 +82,11 @@ class DataConfig(Section, ObjectSection):
         description="folder that holds the data set; digits, diabetes and your own need none",
         json_schema_extra={"flag": "--data-dir"},
     )
-    download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
+    download: bool = Field(
+        False,
+        description="let torchvision download a missing data set into data_dir, or the Hugging Face library one into "
+        "its own cache",
+    )
     input_column: str | None = Field(
         None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
     )
@@ -125,7 +130,7 @@ class DataConfig(Section, ObjectSection):
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
-        if is_object_name(name):
+        if is_object_name(name) or re.fullmatch(rf"{HUB}[\w.-]+(/[\w.-]+)?", name, re.ASCII):
             return name
         if name not in DATASETS and not is_import_path(name) and name not in installed("datasets"):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
@@ -134,6 +139,8 @@ class DataConfig(Section, ObjectSection):
     @property
     def needs_data_dir(self) -> bool:
         """Whether the data set is in a folder."""
+        if self.dataset.startswith(HUB):
+            return not self.download
         return self.dataset in DATASETS and self.dataset not in BUNDLED
 
 

@@ -57,14 +57,27 @@ def read_custom(config: DataConfig) -> RawDataset | Dataset:
                 given = given()
         except (Exception, SystemExit) as error:  # a script may end the process
             raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
+    if not isinstance(given, Dataset):
+        return raw_of(path, given, config)
     try:
-        if isinstance(given, Dataset):
-            _check_dataset(given)
-            return given
-        return raw_dataset(path, *_train_and_test(path, given, config))
+        _check_dataset(given)
     except ValueError as error:
-        text = str(error)
-        raise InputError(text if isinstance(error, InputError) else f"data.dataset: {path}: {text}") from error
+        raise InputError(f"data.dataset: {path}: {error}") from error
+    return given
+
+
+def raw_of(name: str, given: Any, config: DataConfig) -> RawDataset:
+    """Return arrays or sets of examples, in a form that ``read_custom`` takes, as a reader returns them.
+
+    Raises:
+        InputError: they are something else; one line says what.
+    """
+    try:
+        return raw_dataset(name, *_train_and_test(name, given, config))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"data.dataset: {name}: {error}") from error
 
 
 def raw_dataset(name: str, train: Examples, test: Examples | None) -> RawDataset:

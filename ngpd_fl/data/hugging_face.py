@@ -71,14 +71,23 @@ def _type(table: Any, column: str) -> str:
 
 def _values(table: Any, column: str) -> Any:
     """Return a column ``[M, ...]`` as NumPy holds it."""
+    feature = table.features[column]
+    if not _is_plain(feature):
+        raise ValueError(f"column {column!r} holds {type(feature).__name__}; expected numbers, or images as inputs")
     return np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
+
+
+def _is_plain(feature: Any) -> bool:
+    """Return whether a column holds plain values, also in lists: to read others may open files that they name."""
+    kind = type(feature).__name__
+    if kind in ("List", "LargeList", "Sequence"):
+        return _is_plain(feature.feature)
+    return kind in ("Value", "ClassLabel") or kind.startswith("Array")
 
 
 def _inputs(table: Any, column: str, name: str) -> Any:
     if _type(table, column) == "Image":
         return stacked(_pictures(table, column), name)
-    if _type(table, column) in ("Audio", "Video", "Pdf"):
-        raise ValueError(f"column {column!r} holds {_type(table, column)}; expected numbers or images")
     values = _values(table, column)
     if values.dtype == object:
         raise ValueError(f"column {column!r} holds values of several shapes or none; expected numbers of one shape")
@@ -94,7 +103,7 @@ def _labels(table: Any, column: str, name: str) -> Any:
 
 def _owners(table: Any, column: str) -> Tensor:
     """Return the number of each example's owner, by the order of their names, int64 ``[M]``."""
-    names = table.select_columns([column]).with_format(None)[:][column]
+    names = table.select_columns([column]).with_format(None)[:][column] if _type(table, column) == "Value" else [None]
     kinds = {type(name) for name in names}
     if kinds not in ({str}, {int}):
         found = ", ".join(sorted(kind.__name__ for kind in kinds))

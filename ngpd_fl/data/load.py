@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.import_paths import HUB
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
@@ -81,7 +82,7 @@ def read_raw(config: DataConfig) -> RawDataset:
 
 
 def _read(config: DataConfig) -> RawDataset | Dataset:
-    reader = DATASETS.get(config.dataset)
+    reader = "ngpd_fl.data.hub:read_hub" if config.dataset.startswith(HUB) else DATASETS.get(config.dataset)
     raw: RawDataset | Dataset = (read_custom if reader is None else resolve_name(reader))(config)
     return raw
 

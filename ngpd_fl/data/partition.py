@@ -24,6 +24,7 @@ from ngpd_fl.config.partitions import (
     DirichletUniformPartition,
     IIDPartition,
     IndicesPartition,
+    NaturalPartition,
     PartitionConfig,
     PathologicalPartition,
     QuantityPartition,
@@ -36,6 +37,7 @@ from ngpd_fl.data.classes import absent
 from ngpd_fl.data.dataset import Partition
 from ngpd_fl.data.index_lists import index_lists
 from ngpd_fl.data.load import load_dataset
+from ngpd_fl.data.natural import natural_parts
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
 from ngpd_fl.data.skew import label_counts
@@ -77,6 +79,13 @@ def deal(
     num_nodes = config.topology.nodes
     if isinstance(config.partition, IndicesPartition):
         parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
+    elif isinstance(config.partition, NaturalPartition):
+        if owners is None:
+            raise InputError(
+                f"partition.name: natural needs to know whose each example of {config.data.dataset} is; set "
+                "data.node_column, a column of a Hugging Face data set"
+            )
+        parts = natural_parts(owners.numpy(), num_nodes, config.partition, config.seed)
     else:
         parts = partition_labels(labels, num_nodes, config.partition, config.seed)
     if config.data.placement is None:

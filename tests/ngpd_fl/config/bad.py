@@ -27,7 +27,10 @@ def keys(section: type[BaseModel]) -> str:
 
 STRATEGY_NAMES = ", ".join(STRATEGIES)
 TOPOLOGY_NAMES = ", ".join(TOPOLOGIES)
-SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given, indices"
+SPLITS = (
+    "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given, natural, "
+    "indices"
+)
 
 INVALID = [
     # Unknown keys and names.
