@@ -78,8 +78,10 @@ def _read_parquet(paths: Sequence[Path]) -> Any:
 def _download(name: str, node_column: str | None) -> dict[str, Any]:
     """Return the splits of a data set of the hub."""
     from flwr_datasets import FederatedDataset
+    from flwr_datasets.common import telemetry
     from flwr_datasets.partitioner import IidPartitioner, NaturalIdPartitioner
 
+    telemetry.FLWR_TELEMETRY_ENABLED = "0"  # as of all that Flower runs here: nobody is told what was downloaded
     partitioner = IidPartitioner(1) if node_column is None else NaturalIdPartitioner(node_column)
     hub = FederatedDataset(dataset=name, partitioners={"train": partitioner}, shuffle=False)
     tables = {}
