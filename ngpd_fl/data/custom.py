@@ -131,7 +131,7 @@ def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples
         if len(given) == 4:
             return Examples(*given[:2]), Examples(*given[2:])
     kind = f"{len(given)} values" if isinstance(given, tuple | list) else type(given).__name__
-    raise InputError(f"data.dataset: {path} is {kind}; expected {FORMS}")
+    raise InputError(f"data.dataset: {path} gives {kind}; expected {FORMS}")
 
 
 def _is_set(given: Any) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
 
+OF_ONE_RUN = ("data", "partition", "model")
+"""Fingerprints in the environment that differ from run to run: of the data, of their partition, and of the start."""
+
+
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions, the code's fingerprint, the device's name and torch's threads, for ``environment.json``."""
     import torch
@@ -36,7 +40,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences of two environments that may change a result, as text, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
-    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data", "partition", "model"):
+    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", *OF_ONE_RUN):
         old, new = (
             environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
             for environment in (before, now)
