@@ -48,7 +48,10 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     try:
         if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             found = datasets.load_from_disk(str(folder))
-            return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+            tables = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+            for table in tables.values():
+                table.data.validate(full=True)  # with offsets that lead out of its memory it would crash the process
+            return tables
         files = sorted(folder.rglob("*.parquet"))
         if not files:
             raise InputError(f"data.data_dir: {folder} holds neither what save_to_disk writes nor .parquet files")

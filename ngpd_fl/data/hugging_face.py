@@ -22,6 +22,9 @@ from ngpd_fl.data.examples import Examples, input_tensor, stacked
 _LABELS = ("label", "labels", "target", "targets", "character", "y")
 """Names of the column of labels, where none is of the type ``ClassLabel``."""
 
+_LARGEST = 1024
+"""Pixels of an image in each direction, as of images in folders: a few bytes may stand for many pixels."""
+
 
 def is_table(given: Any) -> bool:
     """Return whether an object is a Hugging Face ``Dataset``: whoever has one has loaded the library."""
@@ -123,6 +126,8 @@ def _pictures(table: Any, column: str) -> list[Tensor]:
             raise ValueError(f"column {column!r} holds no bytes of image {index}; files that it names are not opened")
         try:
             with Image.open(io.BytesIO(content)) as image:
+                if max(image.size) > _LARGEST:
+                    raise ValueError(f"{image.size[0]} x {image.size[1]} pixels; allowed: {_LARGEST} each way")
                 pictures.append(input_tensor(image))
         except Exception as error:  # Pillow's decoders raise many kinds
             raise ValueError(f"image {index} of column {column!r} cannot be read ({reason(error)})") from error

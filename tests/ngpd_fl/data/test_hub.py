@@ -144,6 +144,22 @@ def test_files_and_addresses_in_a_table_are_not_opened(tmp_path: Path, monkeypat
     assert opened == []
 
 
+def test_images_are_bounded_and_alike(tmp_path: Path) -> None:
+    for name, last, words in (
+        (
+            "large",
+            picture(0, (1025, 1)),
+            r"image 11 of column 'image' cannot be read \(ValueError: 1025 x 1 pixels; allowed",
+        ),
+        ("other", picture(0, (4, 4)), r"train_inputs\[11\] is \(1, 4, 4\) uint8, but the first is \(1, 2, 3\) uint8"),
+        ("none", b"no image", "image 11 of column 'image' cannot be read"),
+    ):
+        stored = [{"bytes": picture(0), "path": None}] * 11 + [{"bytes": last, "path": None}]
+        pictures(stored).save_to_disk(str(tmp_path / name))
+        with pytest.raises(InputError, match=words):
+            load_dataset(config(tmp_path / name), seed=0)
+
+
 @pytest.mark.parametrize(
     ("columns", "keys", "words"),
     [

@@ -239,7 +239,7 @@ def normalized(split: Split) -> Dataset:
         ({"data": (X, Y, X)}, "data.dataset: object:Tensor gives 3 values; expected"),
         ({"data": (X, Y[:-1])}, "data.dataset: object:Tensor: 90 train_inputs but 89 train_labels"),
         ({"data": (X[:4], Y[:4])}, "data.dataset: object:Tensor: no class has the 5 examples"),
-        ({"data": torch_data.TensorDataset(X)}, "data.dataset: object:TensorDataset: data has 1 tensors; expected"),
+        ({"data": torch_data.TensorDataset(X)}, "data.dataset: object:TensorDataset: train has 1 tensors; expected"),
         ({"data": normalized(Split(X, Y + 1))}, "train_labels go up to 3; its task has 3 classes"),
         ({"data": normalized(Split(X, Y.float()))}, "train has labels of another kind than its task, Classification"),
         ({"data": normalized(Split((X * 0).byte(), Y))}, "train_inputs are uint8; a Dataset holds inputs as"),
@@ -282,9 +282,9 @@ class Stream(torch_data.IterableDataset[Any]):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (Uneven(), r"data_inputs\[89\] is \(5,\) float32, but the first is \(4,\) float32; all should be alike"),
+        (Uneven(), r"train_inputs\[89\] is \(5,\) float32, but the first is \(4,\) float32; all should be alike"),
         (Failing(), r"example 89 of the Failing cannot be read \(OSError: one\)"),
-        (Stream(), "data is a Stream without a length; expected a map-style Dataset"),
+        (Stream(), "train is a Stream without a length; expected a map-style Dataset"),
     ],
 )
 def test_torch_sets_are_checked(data: Any, words: str) -> None:
