@@ -29,12 +29,14 @@ def resume(
         ),
     ] = None,
     checkpoint_every: flags.CheckpointEvery = None,
+    device: flags.Device = None,
     trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Resume an interrupted run or, with --rounds, a finished one.
 
-    It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit.
+    It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit, on another
+    device up to rounding.
     """
     from ngpd_fl.records import RunFolder
 
@@ -48,6 +50,7 @@ def resume(
             rounds=rounds,
             checkpoint_every=checkpoint_every,
             on_event=_warn,
+            device=device,
             trust_code=trust_code,
         )
 

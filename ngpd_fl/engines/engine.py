@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
@@ -42,6 +43,7 @@ class EngineSettings:
         chunk_size: nodes computed at once, a block. Defaults to ``default_chunk_size``.
         one_by_one: whether the objective takes a block's nodes one after another, so that small blocks cost no more.
         workers: compute the blocks.
+        devices: hold the nodes, one after another, in equal parts. Defaults to that of ``start``.
     """
 
     strategy: Strategy
@@ -57,6 +59,7 @@ class EngineSettings:
     chunk_size: int | None = None
     one_by_one: bool = False
     workers: Workers = field(default_factory=Workers)
+    devices: Sequence[torch.device] = ()
 
     @property
     def nodes_at_once(self) -> int | None:
@@ -70,10 +73,10 @@ class EngineSettings:
         the common start; nodes with starts of their own then leave it. Other algorithms begin at a node's own start.
         """
         init, options = over_nodes(self.strategy.init), self.strategy.options
-        common = self.start.expand(len(block.nodes), -1)
+        common = self.start.to(block.nodes.device).expand(len(block.nodes), -1)
         if self.own_starts is None:
             return init(common, block.view)
-        own = self.own_starts[block.nodes]
+        own = self.own_starts.to(block.nodes.device)[block.nodes]
         if options.needs.per_edge or options.compress is not None:
             return _with_params(init(common, block.view), own)
         return init(own, block.view)

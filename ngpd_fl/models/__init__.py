@@ -5,7 +5,7 @@ from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.models.placement import DTYPES, pick_device
+from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
 from ngpd_fl.models.saved import load_starts
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "build_likelihood",
     "build_model",
     "load_starts",
-    "pick_device",
+    "pick_devices",
+    "synchronize",
 ]

@@ -15,8 +15,10 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
-from ngpd_fl.models.checks import check_forward, check_model, require_images
+from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
+from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
+from ngpd_fl.models.norm import replace_batch_norm
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
 
@@ -44,16 +46,22 @@ def build_model(
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, input_shape, num_classes).train()
+        if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
+            replace_batch_norm(module)
+        convert(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
             lambda tensor: tensor.to("cpu", dtype if tensor.is_floating_point() else None)
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        check(module, _examples(input_shape, inputs).to(dtype), num_classes)
+        examples = _examples(input_shape, inputs).to(dtype)
+        is_random = check(module, examples, num_classes)
+        model = FlatModel(module, is_random)
+        model.batches_nodes = config.name in MODELS or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module)
+    return model
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +16,24 @@ if TYPE_CHECKING:
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
 
-OF_ONE_RUN = ("data", "partition", "model")
-"""Fingerprints in the environment that differ from run to run: of the data, of their partition, and of the start."""
+OF_ONE_RUN = ("data", "partition", "model", "constants")
+"""Fingerprints in the environment that differ from run to run: of data, partition, start, and frozen parts."""
 
 
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, the code's fingerprint, the device's name and torch's threads, for ``environment.json``."""
+def describe_environment(devices: Sequence[torch.device]) -> dict[str, Any]:
+    """Return versions, the code's fingerprint, the devices' names and torch's threads, for ``environment.json``."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    on_gpus = devices[0].type == "cuda"
+    names = map(torch.cuda.get_device_name, devices) if on_gpus else [platform.processor() or platform.machine()]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "code": code_version(),
         "records": RECORDS,
-        "device": device.type,
-        "device_name": name,
+        "device": devices[0].type,
+        "device_name": ", ".join(names),
         "threads": torch.get_num_threads(),
     }
 

@@ -14,6 +14,7 @@ from ngpd_fl.config import InputError, parse_json
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import Engine, RoundInfo
+from ngpd_fl.models import synchronize
 from ngpd_fl.records import (
     AVERAGE,
     Checkpoint,
@@ -98,8 +99,7 @@ class LocalNodes:
         """Run a round; the device has finished it when this returns."""
         with deferred() if self.waits_for_nobody else nullcontext():
             info = self.engine.run_round()
-            if self.job.device.type == "cuda":
-                torch.cuda.synchronize(self.job.device)
+            synchronize(self.job.compute_devices)
         self.recorder.add_retries(self.job.take_retries())
         return info
 
@@ -202,9 +202,10 @@ class Checkpointing(Callback):
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return the environment on which a run's result depends besides its configuration, with its data and its start."""
+    """Return what a run's result depends on besides its configuration, with its data, their partition and its start."""
     own = {"data": fingerprint(job.dataset), "partition": job.fingerprint, "model": job.model.fingerprint}
-    return describe_environment(job.device) | own
+    constants = job.model.constants_fingerprint()
+    return describe_environment(job.compute_devices) | own | ({"constants": constants} if constants else {})
 
 
 def check_checkpoint_every(rounds: int | None) -> None:

@@ -16,7 +16,7 @@ from ngpd_fl.config import Config, InputError, require_trust, with_objects, with
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
-from ngpd_fl.training import Job, compose, make_clock, make_engine
+from ngpd_fl.training import compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 
@@ -106,13 +106,13 @@ def run(
         raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
     with own_settings(config.engine.threads):
         job, folder, event_files = compose(config), None, None
+        clock = make_clock(job)
+        engine = make_engine(job, clock)  # what cannot run is refused before anything is written
         if out is not None:
-            if config.devices.replay is not None:
-                make_clock(job)  # a log that cannot be replayed is refused before anything is written
             folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
             event_files = TensorBoard(folder.event_files) if tensorboard else None
-        return _complete(_prepare(job, folder), callbacks, checkpoint_every, event_files)
+        return _complete(LocalNodes(job, engine, folder, clock), callbacks, checkpoint_every, event_files)
 
 
 def resume(
@@ -122,6 +122,7 @@ def resume(
     rounds: int | None = None,
     checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
+    device: str | None = None,
     trust_code: bool = False,
     model: Network | None = None,
     data: Any = None,
@@ -138,6 +139,8 @@ def resume(
         rounds: rounds in all, more than the run had: also a finished run goes on. Defaults to those that it had.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
+        device: where the run goes on, named as in ``engine.device``. Defaults to where it was; another device, or
+            another number of them, may change last digits.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
         model: the network or factory that ``run`` was given, if it was given one.
         data: likewise, the data.
@@ -159,9 +162,12 @@ def resume(
             config = folder.config({"training.rounds": rounds})
         config = require_trust(config, folder.path, trust_code)
         config = with_recorded_objects(config, model=model, data=data, partition=partition)
+        if device is not None:
+            config = config.on_device(device)
         with own_settings(config.engine.threads):
             job = compose(config)
-            nodes = _prepare(job, folder)
+            clock = make_clock(job)
+            nodes = LocalNodes(job, make_engine(job, clock), folder, clock)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
             if rounds is not None:
@@ -191,11 +197,6 @@ def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
     raise InputError(
         f"rounds: {folder.path} cannot go on beyond its end, {why}; a new run may start from its models (model.init)"
     )
-
-
-def _prepare(job: Job, folder: RunFolder | None) -> LocalNodes:
-    clock = make_clock(job)
-    return LocalNodes(job, make_engine(job, clock), folder, clock)
 
 
 def _complete(

@@ -44,6 +44,8 @@ def test_every_record_is_read(name: str) -> None:
     recorded = translated(read_toml(OLD / name / "config.toml"))
     recorded["engine"]["workers"] = "auto"  # keys that 0.1 did not have
     recorded["model"]["init_per_node"] = False
+    if "fisher" in recorded["strategy"]:
+        recorded["strategy"] |= {"kfac_approx": "expand", "other_layers": "diagonal"}
     assert config.model_dump(mode="json", exclude_none=True) == recorded
     assert folder.summary()["status"] == "finished" and folder.metrics()
     assert written_by(OLD / name) == "0.1.0"

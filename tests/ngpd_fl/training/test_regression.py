@@ -74,7 +74,7 @@ def test_the_exact_fisher_matrix_is_the_hessian() -> None:
     inputs, targets = job.dataset.train.inputs.double(), job.dataset.train.labels.double()
     params = torch.randn(11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     draws = torch.zeros((len(inputs), 1), dtype=torch.float64)
-    state, _, _ = kfac.gradient(kfac.init(), params, (inputs, targets), draws, Phase(True, True))
+    state, _, _ = kfac.gradient(kfac.init(params), params, (inputs, targets), draws, Phase(True, True))
     hessian = torch.func.hessian(lambda each: likelihood.loss(job.model(each, inputs), targets))(params)
     for direction in torch.eye(11, dtype=torch.float64):
         assert float(kfac.quadratic(state, direction)) == pytest.approx(float(direction @ hessian @ direction))
