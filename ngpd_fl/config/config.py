@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ngpd_fl.config.checks import check_baseline, check_data, check_division, check_faults, check_strategy
+from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.installed import Registered, names, register
@@ -32,7 +33,6 @@ from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     NODE_FOLDERS,
     DataConfig,
-    DevicesConfig,
     EngineConfig,
     EvaluationConfig,
     ModelConfig,

@@ -1,6 +1,7 @@
 """The public names of ``ngpd_fl.config``."""
 
 from ngpd_fl.config.config import Config, build_topology, parse_assignments, put_over
+from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
 from ngpd_fl.config.keys import all_fields, all_keys
@@ -21,7 +22,6 @@ from ngpd_fl.config.renamed import require_current, translated, translated_plan
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     DataConfig,
-    DevicesConfig,
     EngineConfig,
     EvaluationConfig,
     ModelConfig,
