@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ngpd_fl.config.held_object import ObjectSection
 from ngpd_fl.config.sections import Section
 
 
@@ -100,6 +102,31 @@ class GivenPartition(NamedPartition):
     name: Literal["given"] = "given"
 
 
+class NaturalPartition(NamedPartition):
+    """Each node has all images of one or several owners, such as writers or speakers: see data.node_column.
+
+    With as many owners as nodes, node i has the i-th owner in the order of their names; else owners are drawn.
+    """
+
+    name: Literal["natural"] = "natural"
+    owners_per_node: int | None = Field(
+        None, ge=1, description="owners that a node gets, the others are left out; unset: all are dealt out"
+    )
+
+
+class IndicesPartition(NamedPartition, ObjectSection):
+    """Nothing is drawn: a file lists the training images of each node, by their indices in the data set as it lies.
+
+    No image is on two nodes, and not all need to be on one. Those that are held out for validation are left out.
+    """
+
+    name: Literal["indices"] = "indices"
+    file: Path = Field(
+        description="a list of indices for each node: .json ([[0, 5], [1, 2, 7], ...]) or .npz (arrays node0, node1, "
+        "...)"
+    )
+
+
 PartitionConfig = Annotated[
     IIDPartition
     | DirichletPartition
@@ -109,6 +136,8 @@ PartitionConfig = Annotated[
     | ClassesPartition
     | ShardsPartition
     | QuantityPartition
-    | GivenPartition,
+    | GivenPartition
+    | NaturalPartition
+    | IndicesPartition,
     Field(discriminator="name"),
 ]

@@ -1,10 +1,14 @@
-"""A user's own data set: the arrays that a function, named by its import path, returns."""
+"""A user's own data set: arrays or a data set object, given to ``run`` or returned by a function of an import path."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils import data as torch_data
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import reason
@@ -13,50 +17,149 @@ from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.data.arrays import check_alike, split_of
 from ngpd_fl.data.classes import count_classes
-from ngpd_fl.data.dataset import RawDataset
-from ngpd_fl.data.task import column_statistics
+from ngpd_fl.data.dataset import Dataset, RawDataset, Split
+from ngpd_fl.data.examples import Examples
+from ngpd_fl.data.hugging_face import is_table, table_examples
+from ngpd_fl.data.task import Regression, column_statistics
+from ngpd_fl.data.torch_sets import torch_examples
+from ngpd_fl.data.validation import held_out_rows
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
+FORMS = (
+    "(inputs, labels), (train_inputs, train_labels, test_inputs, test_labels), a torch or Hugging Face Dataset, a pair "
+    "of them for training and test, or a ngpd_fl.data.Dataset"
+)
 
 
-def read_custom(config: DataConfig) -> RawDataset:
-    """Call the user's ``factory()``, which returns ``(train_inputs, train_labels, test_inputs, test_labels)``.
+def read_custom(config: DataConfig) -> RawDataset | Dataset:
+    """Return the user's own data: those given to ``run``, or what the ``factory()`` that is named returns.
 
-    Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
+    They are ``(inputs, labels)``, ``(train_inputs, train_labels, test_inputs, test_labels)``, a map-style torch
+    ``Dataset`` or Hugging Face ``Dataset``, a pair of these for training and test, a mapping with the keys ``train``
+    and ``test``, or a ``Dataset`` of this package. Without test examples, every fifth example of each class is one.
+
+    Arrays are tensors or NumPy arrays. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
     taken as they are, uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus one,
     is the number of classes, most of which have to occur. Or they are floating-point targets, ``[M]`` or
     ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardized by
-    the training examples. The factory is to return the same at every call, since runs are repeated by it; torch's,
+    the training examples. A factory is to return the same at every call, since runs are repeated by it; torch's,
     NumPy's and Python's own generators start from the same seed each time.
 
     Raises:
-        InputError: the factory cannot be imported, fails, or returns something else; one line says what.
+        InputError: the factory cannot be imported or fails, or the data are something else; one line says what.
     """
     path = config.dataset
-    factory = own_object(path, "datasets", "data.dataset")
+    given = own_object(path, "datasets", "data.dataset", config.held)
+    if callable(given) and not _is_set(given):
+        try:
+            with own_randomness(0):
+                given = given()
+        except (Exception, SystemExit) as error:  # a script may end the process
+            raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
+    if not isinstance(given, Dataset):
+        return raw_of(path, given, config)
     try:
-        with own_randomness(0):
-            returned = factory()
-    except (Exception, SystemExit) as error:  # a script may end the process
-        raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
-    if not isinstance(returned, tuple | list) or len(returned) != len(PARTS):
-        given = f"{len(returned)} values" if isinstance(returned, tuple | list) else type(returned).__name__
-        raise InputError(f"data.dataset: {path} returned {given}; expected ({', '.join(PARTS)})")
-    try:
-        train, test = split_of("train", *returned[:2]), split_of("test", *returned[2:])
-        check_alike(train, test)
-        real_valued = train.labels.is_floating_point()
-        num_classes = None if real_valued else count_classes(path, [train.labels, test.labels])
+        _check_dataset(given)
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
-    white = 255 if train.inputs.dtype == torch.uint8 else 1
+    return given
+
+
+def raw_of(name: str, given: Any, config: DataConfig) -> RawDataset:
+    """Return arrays or sets of examples, in a form that ``read_custom`` takes, as a reader returns them.
+
+    Raises:
+        InputError: they are something else; one line says what.
+    """
+    try:
+        return raw_dataset(name, *_train_and_test(name, given, config))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"data.dataset: {name}: {error}") from error
+
+
+def raw_dataset(name: str, train: Examples, test: Examples | None) -> RawDataset:
+    """Return checked examples as a reader returns them.
+
+    Args:
+        name: of the data set, for messages.
+        train: the training examples; every fifth of a class is a test example if ``test`` is None.
+        test: the test examples.
+
+    Raises:
+        ValueError: the arrays are not what ``read_custom`` takes, or training and test differ in kind.
+    """
+    learned, owners, places = split_of("train", train.inputs, train.labels), train.owners, None
+    if test is None:
+        is_test = held_out_rows(learned.labels)
+        if not is_test.any():
+            raise ValueError("no class has the 5 examples of which one is for the test; give test examples as well")
+        tested = Split(learned.inputs[is_test], learned.labels[is_test])
+        learned = Split(learned.inputs[~is_test], learned.labels[~is_test])
+        places = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
+        owners = None if owners is None else owners[~is_test]
+    else:
+        tested = split_of("test", test.inputs, test.labels)
+    check_alike(learned, tested)
+    real_valued = learned.labels.is_floating_point()
+    num_classes = None if real_valued else count_classes(name, [learned.labels, tested.labels])
+    white = 255 if learned.inputs.dtype == torch.uint8 else 1
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if real_valued and (train.labels == train.labels.round()).all():
+    if real_valued and (learned.labels == learned.labels.round()).all():
         logger.warning(
-            "%s: labels are whole numbers of a floating-point type: targets; for classes give integers", path
+            "%s: labels are whole numbers of a floating-point type: targets; for classes give integers", name
         )
-    if real_valued and train.inputs.ndim == 2:
-        mean, std = column_statistics(train.inputs.double() / white)
-    return RawDataset(train, test, num_classes, white, mean, std)
+    if real_valued and learned.inputs.ndim == 2:
+        mean, std = column_statistics(learned.inputs.double() / white)
+    return RawDataset(learned, tested, num_classes, white, mean, std, places, owners)
+
+
+def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples, Examples | None]:
+    """Return the training examples, and the test examples where there are any."""
+    if isinstance(given, Mapping) and "train" in given:
+        given = (given["train"], given["test"]) if "test" in given else given["train"]
+    if _is_set(given):
+        return _examples(given, "train", config), None
+    if isinstance(given, tuple | list):
+        if len(given) == 2 and all(map(_is_set, given)):
+            train, test = given
+            return _examples(train, "train", config), _examples(test, "test", config)
+        if len(given) == 2 and not any(map(_is_set, given)):
+            return Examples(*given), None
+        if len(given) == 4:
+            return Examples(*given[:2]), Examples(*given[2:])
+    kind = f"{len(given)} values" if isinstance(given, tuple | list) else type(given).__name__
+    raise InputError(f"data.dataset: {path} gives {kind}; expected {FORMS}")
+
+
+def _is_set(given: Any) -> bool:
+    return isinstance(given, torch_data.Dataset) or is_table(given)
+
+
+def _examples(given: Any, name: str, config: DataConfig) -> Examples:
+    return table_examples(given, name, config) if is_table(given) else torch_examples(given, name)
+
+
+def _check_dataset(given: Dataset) -> None:
+    """Raise ``ValueError`` where the splits of a ready data set are not what its task says."""
+    splits = {"train": given.train, "validation": given.validation, "test": given.test}
+    for name, split in splits.items():
+        if not len(split) and name != "train":
+            continue
+        checked = split_of(name, split.inputs, split.labels)
+        check_alike(given.train, split, ("train_", f"{name}_"))
+        _check_floating(name, checked.inputs)
+        is_regression = isinstance(given.task, Regression)
+        if checked.labels.is_floating_point() != is_regression:
+            raise ValueError(f"{name} has labels of another kind than its task, {type(given.task).__name__}")
+        if not is_regression and int(checked.labels.max()) >= given.task.num_outputs:
+            raise ValueError(
+                f"{name}_labels go up to {int(checked.labels.max())}; its task has {given.task.num_outputs} classes"
+            )
+
+
+def _check_floating(name: str, inputs: Tensor) -> None:
+    if not inputs.is_floating_point():
+        raise ValueError(f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them, floating-point")

@@ -79,6 +79,9 @@ class Dataset:
         validation: the examples that settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: the examples that results are reported on.
         task: the learning task; it knows the number of classes or targets.
+        places: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split. None: the
+            training examples lie as they are.
+        owners: the number of each training example's owner, int64 ``[M]``. None: nobody owns any.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Dataset:
     validation: Split
     test: Split
     task: Task
+    places: Tensor | None = None
+    owners: Tensor | None = None
 
     @property
     def train_groups(self) -> NDArray[np.int64]:
@@ -119,6 +124,14 @@ class Partition:
         """Return how many training images of each group each node holds, ``[N, G]``."""
         return label_counts(self.dataset.train_groups, self.parts, self.dataset.task.num_groups)
 
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that depend on the training images of every node."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update(len(part).to_bytes(8, "little") + part.tobytes())
+        return digest.hexdigest()[:16]
+
 
 @dataclass(frozen=True, eq=False)
 class RawDataset:
@@ -134,6 +147,8 @@ class RawDataset:
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
+        places: as in ``Dataset``; None where no test images lie among the training images.
+        owners: the number of each training image's owner, such as its writer, int64 ``[M]``. None: nobody owns any.
     """
 
     train: Split
@@ -142,6 +157,14 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
+    places: Tensor | None = None
+    owners: Tensor | None = None
+
+    def places_of(self, kept: Tensor) -> Tensor:
+        """Return ``places`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""
+        places = torch.full((len(self.train),), -1)
+        places[kept] = torch.arange(len(kept))
+        return places if self.places is None else places[self.places].where(self.places >= 0, -1)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+import torch
 
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
@@ -41,7 +42,8 @@ def export_nodes(config: Config, path: Path) -> int:
     labels, _, task = learned(raw, raw)
     groups = task.groups(labels).numpy()
     kept, held = hold_out(groups, config.data.validation_fraction, config.seed)
-    parts = deal(groups[kept], config)
+    rows = torch.from_numpy(kept)
+    parts = deal(groups[kept], config, raw.places_of(rows), None if raw.owners is None else raw.owners[rows])
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.config.errors import InputError
@@ -23,6 +24,8 @@ from ngpd_fl.config.partitions import (
     DirichletPriorPartition,
     DirichletUniformPartition,
     IIDPartition,
+    IndicesPartition,
+    NaturalPartition,
     PartitionConfig,
     PathologicalPartition,
     QuantityPartition,
@@ -33,7 +36,9 @@ from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
 from ngpd_fl.data.dataset import Partition
+from ngpd_fl.data.index_lists import index_lists
 from ngpd_fl.data.load import load_dataset
+from ngpd_fl.data.natural import natural_parts
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
 from ngpd_fl.data.skew import label_counts
@@ -54,13 +59,36 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train_groups, config)
-    return Partition(dataset, parts, dataset.split(config.evaluation.split))
+    parts = deal(dataset.train_groups, config, dataset.places, dataset.owners)
+    evaluated = dataset.split(config.evaluation.split)
+    if not len(evaluated):
+        raise InputError(f"evaluation.split: {dataset.name} has no {config.evaluation.split} examples")
+    return Partition(dataset, parts, evaluated)
 
 
-def deal(labels: NDArray[np.int64], config: Config) -> Parts:
-    """Partition images by their labels, int64 ``[M]``, and place the parts on the nodes; see ``partition_labels``."""
-    parts = partition_labels(labels, config.topology.nodes, config.partition, config.seed)
+def deal(
+    labels: NDArray[np.int64], config: Config, places: Tensor | None = None, owners: Tensor | None = None
+) -> Parts:
+    """Partition images among the nodes, and place the parts; see ``partition_labels``.
+
+    Args:
+        labels: of the training images, int64 ``[M]``.
+        config: the run's configuration.
+        places: as in ``Dataset``, for index lists.
+        owners: likewise, for the natural partition.
+    """
+    num_nodes = config.topology.nodes
+    if isinstance(config.partition, IndicesPartition):
+        parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
+    elif isinstance(config.partition, NaturalPartition):
+        if owners is None:
+            raise InputError(
+                f"partition.name: natural needs to know whose each example of {config.data.dataset} is; set "
+                "data.node_column, a column of a Hugging Face data set"
+            )
+        parts = natural_parts(owners.numpy(), num_nodes, config.partition, config.seed)
+    else:
+        parts = partition_labels(labels, num_nodes, config.partition, config.seed)
     if config.data.placement is None:
         return parts
     counts = label_counts(labels, parts, int(labels.max()) + 1)

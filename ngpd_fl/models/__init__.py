@@ -6,6 +6,7 @@ from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Lik
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
 from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
+from ngpd_fl.models.saved import load_starts
 
 __all__ = [
     "DTYPES",
@@ -18,6 +19,7 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
+    "load_starts",
     "pick_devices",
     "synchronize",
 ]

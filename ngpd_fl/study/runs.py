@@ -89,6 +89,8 @@ class RunStore:
         data = config.data.model_copy(update={"data_dir": None, "download": False})
         values = config.model_copy(update={"data": data}).model_dump(mode="json", exclude_none=True)
         del values["engine"]["workers"]
+        if not config.model.init_per_node:
+            del values["model"]["init_per_node"]
         return hashlib.sha256(tomli_w.dumps(with_names_of_0_1(values)).encode()).hexdigest()[:16]
 
     def record(self, key: str) -> CompletedRun | None:

@@ -28,7 +28,10 @@ def keys(section: type[BaseModel]) -> str:
 DEVICES = "allowed: auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1"
 STRATEGY_NAMES = ", ".join(STRATEGIES)
 TOPOLOGY_NAMES = ", ".join(TOPOLOGIES)
-SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given"
+SPLITS = (
+    "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given, natural, "
+    "indices"
+)
 
 INVALID = [
     # Unknown keys and names.
