@@ -44,7 +44,7 @@ MODELS = {
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
 """The sections with a ``name``, and its default."""
 
-LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
+LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error", "binary-cross-entropy")
 """Names of the losses."""
 
 
@@ -81,6 +81,12 @@ class DataConfig(Section):
         json_schema_extra={"flag": "--data-dir"},
     )
     download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
+    task: Literal["auto", "multi-label"] = Field(
+        "auto",
+        description="what labels of your own data mean; auto: integers are classes, one of an example or at each "
+        "position, floating-point numbers are targets, bools are multi-label; multi-label: each example has 0 or 1 for "
+        "every label",
+    )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
@@ -117,6 +123,12 @@ class DataConfig(Section):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
 
+    @model_validator(mode="after")
+    def _task_fits(self) -> DataConfig:
+        if self.task != "auto" and self.dataset in DATASETS:
+            raise ValueError(f"task: {self.dataset} has its own; {self.task} is for package.module:factory")
+        return self
+
     @property
     def needs_data_dir(self) -> bool:
         """Whether the data set is in a folder."""
@@ -144,8 +156,9 @@ class ModelConfig(Section):
     )
     loss: str = Field(
         "auto",
-        description='"auto" (cross-entropy for classes, squared-error for real-valued targets), "cross-entropy", '
-        '"label-smoothing", "squared-error" (for classes: to one-hot labels), or "package.module:factory" of your own',
+        description='"auto" (cross-entropy for classes, binary-cross-entropy for multi-label, squared-error for '
+        'real-valued targets), "cross-entropy", "label-smoothing", "squared-error" (for classes: to one-hot labels), '
+        '"binary-cross-entropy", or "package.module:factory" of your own',
     )
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of label-smoothing's targets that all classes divide")
 

@@ -70,16 +70,19 @@ class Capture:
         layers: the layers with parameters, by name.
     """
 
-    def __init__(self, model: FlatModel, input_shape: tuple[int, ...]) -> None:
-        """Check every layer and run the network a few times on examples of ``input_shape``.
+    def __init__(self, model: FlatModel, input_shape: tuple[int, ...], examples: Tensor | None = None) -> None:
+        """Check every layer and run the network a few times on ``examples [3, ...]``, random ones by default.
 
         Raises:
             InputError: a layer that K-FAC cannot handle; the message names it.
         """
         self._model = model
         self.layers = find_layers(model)
-        self._output_shapes = self._find_output_shapes(input_shape)
-        self._check_gradients(input_shape)
+        if examples is None:
+            generator = torch.Generator().manual_seed(0)
+            examples = torch.randn((3, *input_shape), generator=generator, dtype=torch.float32).to(model.start())
+        self._output_shapes = self._find_output_shapes(examples)
+        self._check_gradients(examples)
 
     def forward(self, params: Tensor, inputs: Tensor) -> Captured:
         """Run the network at ``params [P]`` on ``inputs [B, ...]``."""
@@ -135,9 +138,9 @@ class Capture:
             for handle in handles:
                 handle.remove()
 
-    def _find_output_shapes(self, input_shape: tuple[int, ...]) -> dict[str, torch.Size]:
+    def _find_output_shapes(self, examples: Tensor) -> dict[str, torch.Size]:
         """Return the shape of each layer's output without the batch axis, which has to be the first one."""
-        of_two, of_three = self._trial(2, input_shape), self._trial(3, input_shape)
+        of_two, of_three = self._trial(examples[:2]), self._trial(examples)
         for name in self.layers:
             if name not in of_two:
                 raise InputError(f"model: layer {name!r} is never used in a forward pass; remove it")
@@ -148,8 +151,8 @@ class Capture:
                 )
         return {name: shape[1:] for name, shape in of_two.items()}
 
-    def _trial(self, batch_size: int, input_shape: tuple[int, ...]) -> dict[str, torch.Size]:
-        """Return the shape of each layer's output in one run on zeros."""
+    def _trial(self, inputs: Tensor) -> dict[str, torch.Size]:
+        """Return the shape of each layer's output in one run."""
         shapes: dict[str, torch.Size] = {}
 
         def remember(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
@@ -163,10 +166,10 @@ class Capture:
 
         start = self._model.start()
         with torch.no_grad(), self._listening(remember):
-            self._model(start, start.new_zeros((batch_size, *input_shape)))
+            self._model(start, inputs)
         return shapes
 
-    def _check_gradients(self, input_shape: tuple[int, ...]) -> None:
+    def _check_gradients(self, examples: Tensor) -> None:
         """Compare the gradient with the one that each layer's inputs and output gradients say, at a random place.
 
         They differ where a weight is also used apart from its layer, or a subclass computes something of its own.
@@ -177,8 +180,8 @@ class Capture:
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float32).to(start)
 
-        params, inputs = start + 0.1 * normal(*start.shape), normal(3, *input_shape)
-        recorded = self.record(params, inputs)
+        params = start + 0.1 * normal(*start.shape)
+        recorded = self.record(params, examples)
         score = normal(*recorded.outputs.shape)
         output_gradients = recorded.backward(score)
         with torch.enable_grad():

@@ -28,7 +28,7 @@ from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadrat
 from ngpd_fl.curvature.spectrum import Spectrum
 from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.likelihood import Likelihood
+from ngpd_fl.models.likelihood import Likelihood, PerPosition
 from ngpd_fl.models.objective import SupervisedObjective
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
@@ -60,6 +60,7 @@ class KFAC:
         input_shape: tuple[int, ...],
         options: NaturalGradientOptions,
         weight_decay: float = 0.0,
+        examples: Tensor | None = None,
     ) -> None:
         """Check that K-FAC can handle every layer of the network (see ``Capture``), and warn of very wide ones.
 
@@ -69,12 +70,13 @@ class KFAC:
             input_shape: shape of one example.
             options: how the Fisher matrix is estimated, damped and truncated.
             weight_decay: weight of 1/2 |w|^2 in the loss; it enters the gradient, not the Fisher matrix.
+            examples: inputs to try, ``[3, ...]``, where these are token ids. Defaults to random numbers.
         """
         self.model = model
         self.likelihood = likelihood
         self.options = options
         self.objective = SupervisedObjective(model, likelihood, weight_decay)
-        self.capture = Capture(model, input_shape)
+        self.capture = Capture(model, input_shape, examples)
         self.retries = Retries()
         self._warn_of_width()
 
@@ -270,8 +272,15 @@ class KFAC:
     def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
         """Return what the Fisher matrix of the outputs is made of: scores ``[B, C]``, one or several per example."""
         if self.options.fisher == "empirical":
-            return [self.likelihood.score(outputs, targets)]
-        softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
-        if self.options.fisher == "monte-carlo":
-            return [self.likelihood.sampled_score(softened, draws)]
-        return list(self.likelihood.fisher_root(softened))
+            scores = [self.likelihood.score(outputs, targets)]
+        else:
+            softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
+            is_sampled = self.options.fisher == "monte-carlo"
+            scores = (
+                [self.likelihood.sampled_score(softened, draws)]
+                if is_sampled
+                else list(self.likelihood.fisher_root(softened))
+            )
+        if isinstance(self.likelihood, PerPosition):
+            return [self.likelihood.weighted(score, targets) for score in scores]
+        return scores

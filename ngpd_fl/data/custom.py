@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from ngpd_fl.config.errors import InputError
@@ -11,12 +9,9 @@ from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
-from ngpd_fl.data.arrays import check_alike, split_of
-from ngpd_fl.data.classes import count_classes
+from ngpd_fl.data.arrays import check_alike, split_of, task_of
 from ngpd_fl.data.dataset import RawDataset
 from ngpd_fl.data.task import column_statistics
-
-logger = logging.getLogger(__name__)
 
 PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 
@@ -25,11 +20,13 @@ def read_custom(config: DataConfig) -> RawDataset:
     """Call the user's ``factory()``, which returns ``(train_inputs, train_labels, test_inputs, test_labels)``.
 
     Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
-    taken as they are, uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus one,
-    is the number of classes, most of which have to occur. Or they are floating-point targets, ``[M]`` or
-    ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardized by
-    the training examples. The factory is to return the same at every call, since runs are repeated by it; torch's,
-    NumPy's and Python's own generators start from the same seed each time.
+    taken as they are, uint8 ones are scaled to [0, 1], other integers are token ids. Labels are integers from 0,
+    ``[M]``; the largest, plus one, is the number of classes, most of which have to occur. Or a class at each position,
+    ``[M, T]``, ``IGNORE_INDEX`` at padding. Or the answers of multi-label classification, ``[M, C]``: bool, or 0 and 1
+    with ``data.task = "multi-label"``. Or floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
+    targets, and inputs that are vectors ``[M, d]``, are then standardized by the training examples. The factory is to
+    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start from
+    the same seed each time.
 
     Raises:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.
@@ -47,16 +44,11 @@ def read_custom(config: DataConfig) -> RawDataset:
     try:
         train, test = split_of("train", *returned[:2]), split_of("test", *returned[2:])
         check_alike(train, test)
-        real_valued = train.labels.is_floating_point()
-        num_classes = None if real_valued else count_classes(path, [train.labels, test.labels])
+        train, test, task = task_of(path, train, test, config.task == "multi-label")
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
     white = 255 if train.inputs.dtype == torch.uint8 else 1
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if real_valued and (train.labels == train.labels.round()).all():
-        logger.warning(
-            "%s: labels are whole numbers of a floating-point type: targets; for classes give integers", path
-        )
-    if real_valued and train.inputs.ndim == 2:
+    if task is None and train.inputs.dtype != torch.int64 and train.inputs.ndim == 2:
         mean, std = column_statistics(train.inputs.double() / white)
-    return RawDataset(train, test, num_classes, white, mean, std)
+    return RawDataset(train, test, task, white, mean, std)

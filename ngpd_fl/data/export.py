@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
+import torch
 
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
@@ -13,7 +15,7 @@ from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.description import FILE, Description, Targets
 from ngpd_fl.data.load import learned, read_raw
 from ngpd_fl.data.partition import deal
-from ngpd_fl.data.task import Regression, Task
+from ngpd_fl.data.task import MultiLabelClassification, Regression, Task, TokenClassification
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.records.files import written_whole
 
@@ -39,9 +41,8 @@ def export_nodes(config: Config, path: Path) -> int:
             raise InputError(f"data.{key}: an export has the images as they are; allowed: 0")
     raw = read_raw(config.data)
     labels, _, task = learned(raw, raw)
-    groups = task.groups(labels).numpy()
-    kept, held = hold_out(groups, config.data.validation_fraction, config.seed)
-    parts = deal(groups[kept], config)
+    kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
+    parts = deal(labels[torch.from_numpy(kept)], task, config)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")
@@ -60,13 +61,17 @@ def export_nodes(config: Config, path: Path) -> int:
 
 
 def _describe(raw: RawDataset, task: Task) -> Description:
-    targets, classes = None, None
+    learned: dict[str, Any]
     if isinstance(task, Regression):
         targets = Targets(mean=task.mean.tolist(), std=task.std.tolist(), edges=task.edges.tolist())
+        learned = {"targets": targets}
     else:
-        classes = tuple(map(str, range(task.num_groups)))
+        key = "labels" if isinstance(task, MultiLabelClassification) else "classes"
+        learned = {key: tuple(map(str, range(task.num_groups)))}
+    if isinstance(task, TokenClassification):
+        learned["positions"] = task.length
     mean, std = (tuple(values.tolist()) for values in (raw.mean, raw.std))
-    return Description(classes=classes, targets=targets, white=raw.white if raw.white > 1 else 255, mean=mean, std=std)
+    return Description(**learned, white=raw.white if raw.white > 1 else 255, mean=mean, std=std)
 
 
 def _write(path: Path, split: Split, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.config.errors import InputError
@@ -35,7 +36,7 @@ from ngpd_fl.data.dataset import Partition
 from ngpd_fl.data.load import load_dataset
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
-from ngpd_fl.data.skew import label_counts
+from ngpd_fl.data.task import Task, TokenClassification
 
 Parts = list[NDArray[np.int64]]
 
@@ -53,16 +54,21 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train_groups, config)
+    parts = deal(dataset.train.labels, dataset.task, config)
     return Partition(dataset, parts, dataset.split(config.evaluation.split))
 
 
-def deal(labels: NDArray[np.int64], config: Config) -> Parts:
-    """Partition images by their labels, int64 ``[M]``, and place the parts on the nodes; see ``partition_labels``."""
-    parts = partition_labels(labels, config.topology.nodes, config.partition, config.seed)
+def deal(labels: Tensor, task: Task, config: Config) -> Parts:
+    """Partition images by their labels ``[M, ...]``, and place the parts on the nodes; see ``partition_labels``."""
+    if isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
+        raise InputError(
+            f"partition.name: {config.partition.name} goes by the class of an example, but those of "
+            f"{config.data.dataset} have one at each position; allowed: iid, quantity"
+        )
+    parts = partition_labels(task.strata(labels).numpy(), config.topology.nodes, config.partition, config.seed)
     if config.data.placement is None:
         return parts
-    counts = label_counts(labels, parts, int(labels.max()) + 1)
+    counts = task.node_counts(labels, parts)
     edges = build_topology(config).edges
     rng = generator(config.seed, Purpose.PLACEMENT)
     return [parts[part] for part in place(counts, edges, config.data.placement, rng)]

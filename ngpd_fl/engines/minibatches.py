@@ -67,6 +67,7 @@ class DataMinibatches:
         crop: int = 0,
         flip: bool = False,
         draw_shape: tuple[int, ...] = (),
+        dtype: torch.dtype | None = None,
     ) -> None:
         """Draw from the training images.
 
@@ -78,6 +79,7 @@ class DataMinibatches:
             crop: as in ``DataConfig``.
             flip: as in ``DataConfig``.
             draw_shape: of the uniform numbers of one example, as its likelihood needs them.
+            dtype: their type. Defaults to that of the inputs.
         """
         self.split = split
         self._parts = parts
@@ -86,6 +88,7 @@ class DataMinibatches:
         self._seed = seed
         self._crop, self._flip = crop, flip
         self._draw_shape = draw_shape
+        self._dtype = dtype or split.inputs.dtype
 
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Return ``((inputs [n, B, C, H, W], labels [n, B]), uniform [n, B, *draw_shape])``.
@@ -124,7 +127,7 @@ class DataMinibatches:
         for of_step, step in zip(drawn, refreshing, strict=True):
             for row, node, first in zip(of_step, nodes, firsts, strict=True):
                 generator(self._seed, Purpose.LABELS, node, first + step).random(out=row)
-        zeros = self.split.inputs.new_zeros(shape)
+        zeros = self.split.inputs.new_zeros(shape, dtype=self._dtype)
         of_refreshing = dict(zip(refreshing, self._placed(drawn, zeros.dtype), strict=True)) if refreshing else {}
         return [of_refreshing.get(step, zeros) for step in range(len(phases))]
 

@@ -110,13 +110,13 @@ def evaluate_saved(
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             data.task,
         )
-    groups = torch.cat([data.task.groups(part.labels) for part in splits]).numpy()
+    groups = torch.cat([data.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(
         name=folder.path.resolve().name,
         config=config,
         dataset=data.name,
         split=split,
-        sizes=np.bincount(groups, minlength=data.task.num_groups),
+        sizes=np.bincount(groups[groups >= 0].numpy(), minlength=data.task.num_groups),
         evaluation=evaluation,
         evaluated_on="common" if isinstance(evaluated, Split) else "own",
         own_known=own_known,
@@ -177,7 +177,9 @@ def _restore(
         raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {present}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
-    model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype, data.train.inputs)
+    model = build_model(
+        settings, shape, data.task.num_outputs, config.seed, dtype, data.examples, positions=data.task.positions
+    )
     known = model.state_dict(model.start())
     for name, saved in models.items():
         _require_fit(

@@ -28,6 +28,8 @@ def build_model(
     seed: int,
     dtype: torch.dtype,
     inputs: Tensor | None = None,
+    *,
+    positions: tuple[int, ...] = (),
 ) -> FlatModel:
     """Return the network, started by ``seed`` or a file: the same at every node, in every dtype up to rounding.
 
@@ -38,6 +40,7 @@ def build_model(
         seed: the run's seed.
         dtype: the parameters' type.
         inputs: the training inputs, ``[M, ...]``, some of which are tried. None: random ones of ``input_shape`` are.
+        positions: the output's axes between examples and classes, ``(T,)`` where each position has a class.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
@@ -50,7 +53,8 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        check(module, _examples(input_shape, inputs).to(dtype), num_classes)
+        examples = _examples(input_shape, inputs)
+        check(module, examples.to(dtype) if examples.is_floating_point() else examples, num_classes, positions)
     if config.init is not None:
         load_start(module, config.init)
     return FlatModel(module)

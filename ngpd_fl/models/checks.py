@@ -25,13 +25,14 @@ def require_images(name: str, input_shape: Sequence[int]) -> None:
         )
 
 
-def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
+def check_model(module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = ()) -> None:
     """Raise ``InputError`` with one line that names the layer where the network cannot be used.
 
     Args:
         module: the network.
-        examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type.
+        examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type or token ids.
         num_classes: width of the output.
+        positions: the output's axes between examples and classes.
     """
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
@@ -54,11 +55,11 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> None:
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
-    check_forward(module, examples, num_classes)
+    check_forward(module, examples, num_classes, positions)
     _check_vmap(module, examples)
 
 
-def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> None:
+def check_forward(module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = ()) -> None:
     """Raise ``InputError`` where the network refuses such inputs in batches of 1, 2 and 3, or keeps or mixes any.
 
     Args as for ``check_model``.
@@ -71,14 +72,14 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> None
             with torch.no_grad():
                 outputs = module(examples[:size].clone())
         except Exception as error:
-            raise InputError(
-                f"model: it fails on inputs of shape {tuple(examples.shape[1:])}, {size} at once ({reason(error)})"
-            ) from error
+            raise InputError(f"model: it fails on {_words(examples)}, {size} at once ({reason(error)})") from error
+        expected = (size, *positions, num_classes)
         if not isinstance(outputs, Tensor):
-            raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor ({size}, {num_classes})")
-        if outputs.shape != (size, num_classes):
-            shape = tuple(outputs.shape)
-            raise InputError(f"model: for a batch of {size} it returns shape {shape}; expected ({size}, {num_classes})")
+            raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor {expected}")
+        if outputs.shape != expected:
+            raise InputError(
+                f"model: for a batch of {size} it returns shape {tuple(outputs.shape)}; expected {expected}"
+            )
         by_size.append(outputs)
     if not torch.equal(torch.get_rng_state(), random_state):
         raise InputError("model: its forward pass draws random numbers, which cannot be keyed by node and step")
@@ -89,6 +90,14 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> None
     for name, buffer in module.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
+
+
+def _words(examples: Tensor) -> str:
+    """Describe inputs, so that integers that are no token ids are noticed."""
+    shape = tuple(examples.shape[1:])
+    if examples.is_floating_point():
+        return f"inputs of shape {shape}"
+    return f"token ids of shape {shape}, up to {int(examples.max())} (measurements need a floating-point type)"
 
 
 def _check_vmap(module: nn.Module, examples: Tensor) -> None:

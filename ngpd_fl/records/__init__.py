@@ -7,13 +7,18 @@ from ngpd_fl.records.files import write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
 from ngpd_fl.records.metrics import (
     ACCURACY,
+    HAMMING_ACCURACY,
     MEASURES,
     METRICS,
     RMSE,
+    TOKEN_ACCURACY,
     Accuracies,
     Errors,
     Measure,
     Metrics,
+    MultiLabelAccuracies,
+    TokenAccuracies,
+    figure_measure,
     null_if_not_finite,
 )
 from ngpd_fl.records.recorder import Progress, RunRecorder, checked_retries
@@ -21,10 +26,12 @@ from ngpd_fl.records.tensorboard import EventFiles, require_tensorboard
 
 __all__ = [
     "ACCURACY",
+    "HAMMING_ACCURACY",
     "AVERAGE",
     "MEASURES",
     "METRICS",
     "RMSE",
+    "TOKEN_ACCURACY",
     "Accuracies",
     "Average",
     "Checkpoint",
@@ -34,13 +41,16 @@ __all__ = [
     "EventFiles",
     "Measure",
     "Metrics",
+    "MultiLabelAccuracies",
     "Progress",
     "DamagedCheckpoint",
     "RunFolder",
     "RunRecorder",
+    "TokenAccuracies",
     "checked_retries",
     "describe_environment",
     "differences",
+    "figure_measure",
     "null_if_not_finite",
     "require_empty",
     "require_tensorboard",

@@ -152,9 +152,11 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
             f"training.until_accuracy: {config.data.dataset} has real-valued targets, which have no accuracy; unset it"
         )
     input_shape = tuple(dataset.train.inputs.shape[1:])
-    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
+    model = build_model(
+        config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.examples, positions=task.positions
+    )
     model.module.to(device)
-    likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
+    likelihood = build_likelihood(config.model, task)
     train = skew_features(
         dataset.train.placed(dtype, device),
         parts,
@@ -170,8 +172,10 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         crop=config.data.crop,
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
+        dtype=dtype,
     )
-    objective = build_objective(config, model, likelihood, input_shape)
+    ids = dataset.examples.to(device) if dataset.train.inputs.dtype == torch.int64 else None
+    objective = build_objective(config, model, likelihood, input_shape, ids)
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):
         evaluated = division.evaluated.placed(dtype, device)
@@ -214,12 +218,12 @@ def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
 
 
 def build_objective(
-    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...]
+    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...], ids: Tensor | None = None
 ) -> SupervisedObjective | KFAC:
     """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it."""
     decay, options = config.training.weight_decay, config.strategy
     if isinstance(options, NaturalGradientOptions):
-        return KFAC(model, likelihood, input_shape, options, decay)
+        return KFAC(model, likelihood, input_shape, options, decay, ids)
     return SupervisedObjective(model, likelihood, decay)
 
 

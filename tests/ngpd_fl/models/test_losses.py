@@ -6,13 +6,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import ModelConfig
+from ngpd_fl.data import Classification, Regression
 from ngpd_fl.models import Categorical, Gaussian, LabelSmoothing, SquaredError, build_likelihood
 from ngpd_fl.training.run import run
+
+
+CLASSES = Classification(3)
+
+
+def regression(width: int) -> Regression:
+    return Regression.of(torch.randn((20, width), generator=torch.Generator().manual_seed(0)))
 
 
 def own(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
@@ -26,16 +35,16 @@ def own(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig
 
 
 def test_built_in_losses() -> None:
-    assert type(build_likelihood(ModelConfig(), 3)) is Categorical
-    assert type(build_likelihood(ModelConfig(loss="squared-error"), 3)) is SquaredError
-    smooth = build_likelihood(ModelConfig(loss="label-smoothing", smoothing=0.2), 3)
+    assert type(build_likelihood(ModelConfig(), CLASSES)) is Categorical
+    assert type(build_likelihood(ModelConfig(loss="squared-error"), CLASSES)) is SquaredError
+    smooth = build_likelihood(ModelConfig(loss="label-smoothing", smoothing=0.2), CLASSES)
     assert isinstance(smooth, LabelSmoothing) and smooth.amount == 0.2
 
 
 def test_losses_of_real_valued_targets() -> None:
     for loss in ("auto", "squared-error"):
-        assert type(build_likelihood(ModelConfig(loss=loss), 3, real_valued=True)) is Gaussian
-    assert type(build_likelihood(ModelConfig(loss="auto"), 3)) is Categorical
+        assert type(build_likelihood(ModelConfig(loss=loss), regression(3))) is Gaussian
+    assert type(build_likelihood(ModelConfig(loss="auto"), CLASSES)) is Categorical
 
 
 @pytest.mark.parametrize("width", [2, 3, 4])
@@ -47,14 +56,14 @@ def test_a_loss_of_the_users_own_for_the_other_kind_of_targets(
 ) -> None:
     config = own(f"def make(width): return {made}", tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"^model.loss: .*") as raised:
-        build_likelihood(config, width, real_valued)
+        build_likelihood(config, regression(width) if real_valued else Classification(width))
     assert "\n" not in str(raised.value)
 
 
 def test_a_loss_of_the_users_own_for_real_valued_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = own("def make(width): return Gaussian()", tmp_path, monkeypatch)
     for width in (1, 3):
-        assert type(build_likelihood(config, width, real_valued=True)) is Gaussian
+        assert type(build_likelihood(config, regression(width))) is Gaussian
 
 
 def test_a_loss_that_is_not_known() -> None:
@@ -67,7 +76,7 @@ def test_a_loss_that_is_not_known() -> None:
 @pytest.mark.parametrize("made", ["Categorical()", "SquaredError()"])
 def test_a_loss_of_the_users_own(made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = own(f"def make(classes):\n    assert classes == 7\n    return {made}", tmp_path, monkeypatch)
-    assert type(build_likelihood(config, 7)).__name__ == made.removesuffix("()")
+    assert type(build_likelihood(config, Classification(7))).__name__ == made.removesuffix("()")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +112,7 @@ def test_what_is_wrong_with_a_loss_of_the_users_own(
     text: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InputError) as raised:
-        build_likelihood(own(text, tmp_path, monkeypatch), 3)
+        build_likelihood(own(text, tmp_path, monkeypatch), CLASSES)
     message = str(raised.value)
     assert message.startswith("model.loss: ") and "\n" not in message
     assert all(word in message for word in words), message

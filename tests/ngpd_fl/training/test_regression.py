@@ -55,7 +55,7 @@ def test_nodes_agree_on_the_least_squares_solution_of_all_data(strategy: dict[st
     train = job.dataset.train
     together = least_squares(train.inputs, train.labels)
     assert job.counts.sum(1).tolist() == [EACH] * NODES
-    for part in partition_labels(job.dataset.train_groups, NODES, job.config.partition, job.config.seed):
+    for part in partition_labels(job.dataset.train_strata, NODES, job.config.partition, job.config.seed):
         alone = least_squares(train.inputs[part], train.labels[part])
         assert (alone - together).abs().max() > 0.1  # the nodes want different things
     engine = SynchronousEngine(job.engine_settings)
@@ -68,7 +68,7 @@ def test_the_exact_fisher_matrix_is_the_hessian() -> None:
     """Of a linear network with squared error, which is its Gauss-Newton matrix as well."""
     config = linear(name="ngpd", fisher="exact")
     job = compose(config)
-    likelihood = build_likelihood(config.model, 1, real_valued=True)
+    likelihood = build_likelihood(config.model, job.dataset.task)
     assert isinstance(config.strategy, NGPDOptions)
     kfac = KFAC(job.model, likelihood, (10,), config.strategy)
     inputs, targets = job.dataset.train.inputs.double(), job.dataset.train.labels.double()
