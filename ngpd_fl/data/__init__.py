@@ -15,7 +15,14 @@ from ngpd_fl.data.skew import (
     neighborhood_skew,
     unused_classes,
 )
-from ngpd_fl.data.task import IGNORE_INDEX, Classification, MultiLabelClassification, Regression, Task, TokenClassification
+from ngpd_fl.data.task import (
+    IGNORE_INDEX,
+    Classification,
+    MultiLabelClassification,
+    Regression,
+    Task,
+    TokenClassification,
+)
 
 __all__ = [
     "IGNORE_INDEX",

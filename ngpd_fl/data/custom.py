@@ -25,8 +25,8 @@ def read_custom(config: DataConfig) -> RawDataset:
     ``[M, T]``, ``IGNORE_INDEX`` at padding. Or the answers of multi-label classification, ``[M, C]``: bool, or 0 and 1
     with ``data.task = "multi-label"``. Or floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
     targets, and inputs that are vectors ``[M, d]``, are then standardized by the training examples. The factory is to
-    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start from
-    the same seed each time.
+    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start
+    from the same seed each time.
 
     Raises:
         InputError: the factory cannot be imported, fails, or returns something else; one line says what.

@@ -209,8 +209,8 @@ class MultiLabelClassification(Task):
         return scores[..., 0]
 
     def others(self, scores: NDArray[np.float64], labels: Tensor) -> dict[str, NDArray[np.float64]]:
-        """Return the subset accuracy: the share of examples whose labels are all right."""
-        return {"subset_accuracy": scores[..., 1]}
+        """Return the exact match ("subset accuracy"): the share of examples whose labels are all right."""
+        return {"exact_match": scores[..., 1]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,7 +141,8 @@ def _totals(model: FlatModel, params: Tensor, split: Split, groups: Tensor, task
     for inputs, labels, indices in zip(*batches, strict=True):
         scores = task.scores(model(params, inputs), labels)
         scores = torch.cat([scores, torch.ones_like(scores[..., :1])], dim=-1).flatten(0, -2)
-        scores, indices = torch.where(indices.view(-1, 1) >= 0, scores, 0.0), indices.flatten().clamp(min=0)
-        sums = scores.new_zeros((task.num_groups, scores.shape[1])).index_add_(0, indices, scores)
+        indices = indices.flatten()
+        scores = torch.where(indices[:, None] >= 0, scores, 0.0)
+        sums = scores.new_zeros((task.num_groups, scores.shape[1])).index_add_(0, indices.clamp(min=0), scores)
         total = total + sums.t()
     return total

@@ -39,8 +39,8 @@ class Curve(NamedTuple):
 def curves(group: Group, costs: Sequence[Cost]) -> dict[str, Any]:
     """Return a group's curves: the costs until each evaluation, and the known quantities.
 
-    These are ``QUANTITIES`` of the measure, and the mean of each further measure by its key. Evaluations of the runs are combined by round, with the mean of their costs. Diverged runs are drawn only if all
-    have diverged.
+    These are ``QUANTITIES`` of the measure, and the mean of each further measure by its key. Evaluations of the runs
+    are combined by round, with the mean of their costs. Diverged runs are drawn only if all have diverged.
     """
     by_round: dict[int, list[Metrics]] = {}
     for run in group.counted or group.runs:

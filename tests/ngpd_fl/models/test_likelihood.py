@@ -66,7 +66,9 @@ def test_score_is_the_gradient_of_each_examples_loss(likelihood: Any, outputs: T
 def test_loss_is_the_mean_of_minus_log_p_up_to_a_constant(likelihood: Any) -> None:
     outputs = torch.randn((4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     targets = targets_for(likelihood, outputs)
-    constant = 0.0 if isinstance(likelihood, Categorical | Bernoulli) else 2.5 * float(torch.log(torch.tensor(2 * torch.pi)))
+    constant = (
+        0.0 if isinstance(likelihood, Categorical | Bernoulli) else 2.5 * float(torch.log(torch.tensor(2 * torch.pi)))
+    )
     terms = [negative_log_density(likelihood, f, y) for f, y in zip(outputs, targets, strict=True)]
     torch.testing.assert_close(likelihood.loss(outputs, targets) + constant, torch.stack(terms).mean())
 

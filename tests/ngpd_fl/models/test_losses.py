@@ -16,7 +16,6 @@ from ngpd_fl.data import Classification, Regression
 from ngpd_fl.models import Categorical, Gaussian, LabelSmoothing, SquaredError, build_likelihood
 from ngpd_fl.training.run import run
 
-
 CLASSES = Classification(3)
 
 

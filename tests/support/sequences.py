@@ -1,0 +1,55 @@
+"""Small data sets of sequences and of several labels, and networks for them; named by import path in configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+LENGTH, TOKENS = 6, 5
+
+Arrays = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def sequences() -> Arrays:
+    """Return sequences of ids 0 to 4 that count up by 1 or 2, the next ids, and padding at the ends of some."""
+    generator = torch.Generator().manual_seed(0)
+    start, step = (torch.randint(high, (120, 1), generator=generator) for high in (TOKENS, 2))
+    ids = (start + (step + 1) * torch.arange(LENGTH + 1)) % TOKENS
+    lengths = torch.randint(2, LENGTH + 1, (120, 1), generator=generator)
+    inputs, targets = ids[:, :-1], torch.where(torch.arange(LENGTH) < lengths, ids[:, 1:], -100)
+    return inputs[:90].int(), targets[:90], inputs[90:].int(), targets[90:]
+
+
+def answers() -> Arrays:
+    """Return vectors and whether each of three sums of theirs is positive, as bools."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn((150, 4), generator=generator)
+    labels = inputs @ torch.randn((4, 3), generator=generator) > 0.3
+    return inputs[:100], labels[:100], inputs[100:], labels[100:]
+
+
+def whole_number_answers() -> Arrays:
+    """Return the same with 0 and 1 of floating-point type."""
+    train, labels, test, test_labels = answers()
+    return train, labels.float(), test, test_labels.float()
+
+
+class Counter(nn.Module):
+    """Reads ids from left to right: what it says at a position depends on that one and all earlier ones."""
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__()
+        self.read, self.say = nn.Linear(num_tokens, 8), nn.Linear(8, num_tokens)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        tokens = torch.arange(self.read.in_features, device=ids.device)
+        one_hot = (ids[..., None] == tokens).to(self.read.weight.dtype)
+        read = self.read(one_hot)
+        outputs: Tensor = self.say((read + 0.5 * read.cumsum(1).tanh()).tanh())
+        return outputs
+
+
+def counter(input_shape: Sequence[int], num_classes: int) -> nn.Module:
+    return Counter(num_classes)
