@@ -94,6 +94,15 @@ class QuantityPartition(NamedPartition):
     )
 
 
+class NaturalPartition(NamedPartition):
+    """Examples of one owner (a role, a writer) lie on one node; each node gets equally many owners, drawn by the seed.
+
+    For data sets whose examples have owners: shakespeare.
+    """
+
+    name: Literal["natural"] = "natural"
+
+
 class GivenPartition(NamedPartition):
     """Nothing is drawn: each node has the images of its own folder. Goes with data.dataset = "node-folders" only."""
 
@@ -109,6 +118,7 @@ PartitionConfig = Annotated[
     | ClassesPartition
     | ShardsPartition
     | QuantityPartition
+    | NaturalPartition
     | GivenPartition,
     Field(discriminator="name"),
 ]

@@ -23,6 +23,7 @@ DATASETS = {
     **dict.fromkeys(
         ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"), "ngpd_fl.data.vision_sets:read_vision_set"
     ),
+    "shakespeare": "ngpd_fl.data.shakespeare:read_shakespeare",
     "image-folder": "ngpd_fl.data.image_folder:read_image_folder",
     NODE_FOLDERS: "ngpd_fl.data.load:refuse",
 }
@@ -38,6 +39,8 @@ MODELS = {
     "resnet8": "ngpd_fl.models.resnet:resnet8",
     "resnet20": "ngpd_fl.models.resnet:resnet20",
     "resnet32": "ngpd_fl.models.resnet:resnet32",
+    "lstm": "ngpd_fl.models.lstm:lstm",
+    "transformer": "ngpd_fl.models.transformer:transformer",
 }
 """Name of a network -> its builder, imported where it is used. A new one is a file in ``models`` and a line here."""
 
@@ -88,6 +91,7 @@ class DataConfig(Section):
         "every label",
     )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
+    sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
     )
@@ -148,6 +152,10 @@ class ModelConfig(Section):
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
     )
+    embedding: int = Field(8, ge=1, description="width of lstm's embedding")
+    width: int = Field(256, ge=1, description="width of each layer of lstm and transformer")
+    layers: int = Field(2, ge=1, description="layers of lstm and transformer")
+    heads: int = Field(4, ge=1, description="attention heads of transformer; they divide the width among them")
     init: Path | None = Field(
         None,
         description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "

@@ -68,6 +68,8 @@ class Dataset:
         validation: the examples that settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: the examples that results are reported on.
         task: the learning task; it knows the number of classes or targets.
+        owners: number of the person, role or device that each training example comes from, int64 ``[M]``; None where
+            that is unknown.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Dataset:
     validation: Split
     test: Split
     task: Task
+    owners: NDArray[np.int64] | None = None
 
     @property
     def train_strata(self) -> NDArray[np.int64]:
@@ -133,6 +136,7 @@ class RawDataset:
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
+        owners: as in ``Dataset``, of the images in ``train``.
     """
 
     train: Split
@@ -141,6 +145,7 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
+    owners: NDArray[np.int64] | None = None
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -42,7 +42,8 @@ def export_nodes(config: Config, path: Path) -> int:
     raw = read_raw(config.data)
     labels, _, task = learned(raw, raw)
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
-    parts = deal(labels[torch.from_numpy(kept)], task, config)
+    owners = None if raw.owners is None else raw.owners[kept]
+    parts = deal(labels[torch.from_numpy(kept)], task, config, owners)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")

@@ -63,6 +63,7 @@ def load_dataset(
             validation=chosen(raw.train, train_labels, torch.from_numpy(held)),
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
+            owners=None if raw.owners is None else raw.owners[kept],
         )
     except ValueError as error:
         raise InputError(f"data.dataset: {config.dataset}: {error}") from error

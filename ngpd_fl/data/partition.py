@@ -23,6 +23,7 @@ from ngpd_fl.config.partitions import (
     DirichletPriorPartition,
     DirichletUniformPartition,
     IIDPartition,
+    NaturalPartition,
     PartitionConfig,
     PathologicalPartition,
     QuantityPartition,
@@ -54,24 +55,49 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train.labels, dataset.task, config)
+    parts = deal(dataset.train.labels, dataset.task, config, dataset.owners)
     return Partition(dataset, parts, dataset.split(config.evaluation.split))
 
 
-def deal(labels: Tensor, task: Task, config: Config) -> Parts:
-    """Partition images by their labels ``[M, ...]``, and place the parts on the nodes; see ``partition_labels``."""
-    if isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
+def deal(labels: Tensor, task: Task, config: Config, owners: NDArray[np.int64] | None = None) -> Parts:
+    """Partition images by their labels ``[M, ...]`` or owners ``[M]``, and place the parts on the nodes.
+
+    See ``partition_labels`` and ``partition_owners``.
+    """
+    num_nodes, name = config.topology.nodes, config.partition.name
+    if isinstance(config.partition, NaturalPartition):
+        if owners is None:
+            raise InputError(
+                f"partition.name: natural needs to know whom each example comes from, which {config.data.dataset} "
+                "does not say; use another partition, such as iid"
+            )
+        parts = partition_owners(owners, num_nodes, config.seed)
+    elif isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
         raise InputError(
-            f"partition.name: {config.partition.name} goes by the class of an example, but those of "
-            f"{config.data.dataset} have one at each position; allowed: iid, quantity"
+            f"partition.name: {name} goes by the class of an example, but those of {config.data.dataset} have one at "
+            f"each position; allowed: iid, quantity{', natural' * (owners is not None)}"
         )
-    parts = partition_labels(task.strata(labels).numpy(), config.topology.nodes, config.partition, config.seed)
+    else:
+        parts = partition_labels(task.strata(labels).numpy(), num_nodes, config.partition, config.seed)
     if config.data.placement is None:
         return parts
     counts = task.node_counts(labels, parts)
     edges = build_topology(config).edges
     rng = generator(config.seed, Purpose.PLACEMENT)
     return [parts[part] for part in place(counts, edges, config.data.placement, rng)]
+
+
+def partition_owners(owners: NDArray[np.int64], num_nodes: int, seed: int) -> Parts:
+    """Partition examples among nodes by their owners ``[M]``, equally many to each node but for one.
+
+    Raises:
+        InputError: there are fewer owners than nodes.
+    """
+    distinct = np.unique(owners)
+    if num_nodes > len(distinct):
+        raise InputError(f"topology.nodes: {num_nodes} nodes but the examples have only {len(distinct)} owners")
+    shuffled = generator(seed, Purpose.PARTITION).permutation(distinct)
+    return [np.flatnonzero(np.isin(owners, of_node)) for of_node in np.array_split(shuffled, num_nodes)]
 
 
 def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:

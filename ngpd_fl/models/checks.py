@@ -25,6 +25,14 @@ def require_images(name: str, input_shape: Sequence[int]) -> None:
         )
 
 
+def require_sequences(name: str, input_shape: Sequence[int]) -> None:
+    """Raise ``InputError`` where the inputs of a language model are no sequences."""
+    if len(input_shape) != 1:
+        raise InputError(
+            f"model.name: {name} needs sequences of token ids [T], but inputs have shape {tuple(input_shape)}"
+        )
+
+
 def check_model(module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = ()) -> None:
     """Raise ``InputError`` with one line that names the layer where the network cannot be used.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -53,3 +55,22 @@ class Counter(nn.Module):
 
 def counter(input_shape: Sequence[int], num_classes: int) -> nn.Module:
     return Counter(num_classes)
+
+
+ROLES = {
+    ("hamlet", "HAM"): ["To be, or not to be: that is the question.", "O, I die, Horatio;"],
+    ("hamlet", "HORATIO"): ["Now cracks a noble heart. Good night, sweet prince."],
+    ("othello", "IAGO"): ["Demand me nothing: what you know, you know."],
+    ("othello", "HAM"): ["Another of that name, in another play, speaks here and there."],
+}
+
+
+def write_speeches(folder: Path, *, packed: bool = False) -> None:
+    """Write the file of ``shakespeare``: the first speeches of all roles, then the second ones."""
+    lines = []
+    for turn in range(2):
+        for (play, role), speeches in ROLES.items():
+            lines += [f"{play}\t{role}\t{speech}\n" for speech in speeches[turn : turn + 1]]
+    content = "".join(lines).encode()
+    name = "shakespeare.tsv.xz" if packed else "shakespeare.tsv"
+    (folder / name).write_bytes(lzma.compress(content) if packed else content)

@@ -27,7 +27,7 @@ def keys(section: type[BaseModel]) -> str:
 
 STRATEGY_NAMES = ", ".join(STRATEGIES)
 TOPOLOGY_NAMES = ", ".join(TOPOLOGIES)
-SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, given"
+SPLITS = "iid, dirichlet, dirichlet-prior, dirichlet-uniform, pathological, classes, shards, quantity, natural, given"
 
 INVALID = [
     # Unknown keys and names.
@@ -43,8 +43,8 @@ INVALID = [
     Bad({"partition": "even"}, f"partition.name: 'even' is not known; allowed: {SPLITS}"),
     Bad(
         {"model": "vgg"},
-        "model.name: 'vgg' is not known; allowed: softmax, mlp, lenet, resnet8, resnet20, resnet32, torchvision:NAME "
-        "or package.module:factory",
+        "model.name: 'vgg' is not known; allowed: softmax, mlp, lenet, resnet8, resnet20, resnet32, lstm, transformer, "
+        "torchvision:NAME or package.module:factory",
     ),
     Bad(
         {"topology.schedule": "gossip"},
