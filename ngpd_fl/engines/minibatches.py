@@ -113,6 +113,11 @@ class DataMinibatches:
 
         return of_step
 
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The number of training images of each node, ``[N]``."""
+        return np.array([len(part) for part in self._parts])
+
     def of_one_node(self) -> DataMinibatches:
         """Return the minibatches of one node that has all nodes' images, as they see them."""
         merged = copy(self)

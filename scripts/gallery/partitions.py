@@ -9,8 +9,8 @@ from ngpd_fl.config import Config
 from ngpd_fl.report.pictures.partition import count_labels, partition_figure
 from ngpd_fl.report.pictures.style import drawing
 
-_GIVEN = "given"
-"""The partition that divides nothing."""
+_NOT_DRAWN = ("given", "natural")
+"""Partitions of data that say themselves who has what."""
 
 
 def gallery() -> str:
@@ -30,7 +30,7 @@ def pictures() -> dict[str, bytes]:
 
 def _partitions() -> dict[str, type]:
     models = [model for _, model in variants("partition") if model is not None]
-    return {name: model for model in models if (name := model.model_fields["name"].default) != _GIVEN}
+    return {name: model for model in models if (name := model.model_fields["name"].default) not in _NOT_DRAWN}
 
 
 def _section(model: type) -> str:
