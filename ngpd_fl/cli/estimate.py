@@ -60,18 +60,14 @@ def _memory(result: Estimate) -> Rows:
 
     count = result.num_nodes
     rows = [(_KINDS.get(kind, kind), size(total / count), size(total), "exact") for kind, total in result.state.items()]
-    work = (
-        "work of a round",
-        size(result.work / count),
-        size(result.work),
-        f"measured{_on(result, result.work_nodes)}",
-    )
+    work = ("work of a round", size(result.work / count), size(result.work), f"measured{_on(result)}")
     of = "" if result.limit is None else f"; there are {size(result.limit)}"
     if result.memory == result.loading_peak:
         of = f", while the data are read{of}"
     rows += [
         ("messages", "", size(result.messages), "exact"),
-        work if result.work_nodes else ("work of a round", "", "-", "too large to be measured"),
+        ("models to evaluate", size(result.models / count), size(result.models), "exact"),
+        work if result.measured_nodes else ("work of a round", "", "-", "too large to be measured"),
         ("data set", "", size(result.dataset), "exact"),
         ("program", "", size(result.process), "measured"),
         ("at most", "", size(result.memory), f"estimated{of}"),
@@ -105,7 +101,7 @@ def _time(result: Estimate) -> Rows:
                 "rounds",
                 seconds(result.round),
                 seconds(training),
-                f"measured{_on(result, result.measured_nodes)}, times {rounds}",
+                f"measured{_on(result)}, times {rounds}",
             )
         )
     once, all_of_them = seconds(result.evaluation), seconds(result.evaluation_seconds)
@@ -116,8 +112,9 @@ def _time(result: Estimate) -> Rows:
     return rows
 
 
-def _on(result: Estimate, nodes: int) -> str:
-    """Describe the part of the network on which a figure was measured."""
+def _on(result: Estimate) -> str:
+    """Describe the part of the network on which rounds were measured."""
+    nodes = result.measured_nodes
     return "" if nodes == result.num_nodes else f" on {nodes} of {result.num_nodes:,} nodes"
 
 

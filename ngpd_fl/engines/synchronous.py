@@ -46,10 +46,7 @@ class SynchronousEngine:
 
     def params(self) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[N, P]``."""
-        stacked = self.group.params()
-        params = stacked.new_empty(stacked.shape)
-        params[self.group.nodes] = stacked
-        return params
+        return self.group.params(in_order=True)
 
     def usage(self) -> dict[str, Any]:
         """Return nothing: rounds and bytes are all that is used."""

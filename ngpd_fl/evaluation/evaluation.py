@@ -21,6 +21,9 @@ from ngpd_fl.records import Average, Evaluation
 
 _BATCH_SIZE = 1000
 
+_AT_ONCE = 1 << 22
+"""Parameters whose distances are computed at once."""
+
 
 def evaluate(
     model: FlatModel,
@@ -115,8 +118,14 @@ def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Ta
         value=float(scores.values.mean()),
         groups=_mean(scores.groups),
         others={key: float(values.mean()) for key, values in scores.others.items()},
-        consensus_distance=float((params - mean).square().sum(1).mean().sqrt()),
+        consensus_distance=float(_squared_distances(params, mean).mean().sqrt()),
     )
+
+
+def _squared_distances(params: Tensor, mean: Tensor) -> Tensor:
+    """Return |w_i - mean|^2, ``[n]``, of some nodes ``[n, P]`` at once: all would take twice the memory of them."""
+    some = torch.split(params, max(1, _AT_ONCE // mean.numel()))
+    return torch.cat([(rows - mean).square().sum(1) for rows in some])
 
 
 def _mean(groups: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Estimate of a run before it starts: memory, bytes sent, and time.
 
-States and messages are counted exactly. Time and working memory are measured on a part of the network with the same
-mean degree, on the nodes' own data, and scaled in proportion.
+States, messages and models are counted exactly. Time, and the memory that a process takes beside them, are measured on
+parts of the network with the same mean degree, on the nodes' own data, and scaled in proportion.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.core import machine
 from ngpd_fl.core.isolation import own_settings
-from ngpd_fl.profiling.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, work_bytes
+from ngpd_fl.profiling.memory import dataset_bytes, message_bytes, messages_bytes, state_bytes, taken_bytes
 from ngpd_fl.profiling.subnetwork import smallest_part
-from ngpd_fl.profiling.timing import evaluation_seconds, round_seconds
+from ngpd_fl.profiling.timing import evaluation_seconds, measure_rounds
 from ngpd_fl.training import compose
 from topologies import Topology
 
@@ -32,8 +32,9 @@ class Estimate(NamedTuple):
         state: bytes of all nodes' states by kind; exact.
         dataset: bytes of the data set in memory; exact.
         messages: bytes of a round's messages in memory; exact.
-        work: peak bytes of a round beyond states and messages; measured on a part, in proportion.
-        work_nodes: the number of nodes on which ``work`` was measured; 0 if they did not fit into memory.
+        models: bytes of the nodes' models, collected for an evaluation; exact.
+        work: bytes that rounds take beyond all this, among them what the allocator keeps; measured on a part, in
+            proportion.
         process: bytes of the program, its libraries and its reading of the data; measured. 0 on a GPU.
         loading_peak: peak bytes of the program until the data were read; measured. 0 on a GPU.
         limit: bytes of available memory; None where not known.
@@ -52,8 +53,8 @@ class Estimate(NamedTuple):
     state: Mapping[str, int]
     dataset: int
     messages: int
+    models: int
     work: int
-    work_nodes: int
     process: int
     loading_peak: int
     limit: int | None
@@ -68,7 +69,7 @@ class Estimate(NamedTuple):
     @property
     def memory(self) -> int:
         """Peak bytes of memory, estimated."""
-        running = sum(self.state.values()) + self.dataset + self.messages + self.work + self.process
+        running = sum(self.state.values()) + self.dataset + self.messages + self.models + self.work + self.process
         return max(running, self.loading_peak)
 
     @property
@@ -94,7 +95,7 @@ def estimate(config: Config) -> Estimate:
         began = time.perf_counter()
         job = compose(config)
         loading = time.perf_counter() - began
-        topology, chunk_size = job.topology, job.chunk_size
+        topology, chunk_size, start = job.topology, job.chunk_size, job.model.start()
         data = dataset_bytes(job)
         process, peak, limit = _memory(job.device, data)
         state = state_bytes(job, topology, chunk_size)
@@ -102,13 +103,14 @@ def estimate(config: Config) -> Estimate:
         messages = messages_bytes(job, topology)
         held, size = sum(state.values()) + messages, smallest_part(topology)
         room = float("inf") if limit is None else limit - data - process
-        work, work_nodes, round, measured_nodes = 0, 0, None, 0
+        work, round, measured_nodes = 0, None, 0
         if 3 * held * size < room * topology.num_nodes:
-            work_nodes = size
-            work = work_bytes(job, size)
-            share = min(0.5 * room / (held + work), 1.0)  # of the network that may be measured
+            share = min(0.2 * room / held, 1.0)  # of the network that may be measured
             most = topology.num_nodes if share == 1 else max(2 * int(share * topology.num_nodes / 2), size)
-            round, measured_nodes = round_seconds(job, size, most)
+            round, measured_nodes, taken, per_node = measure_rounds(job, size, most)
+            exact = held / topology.num_nodes
+            others = (topology.num_nodes - measured_nodes) * max(per_node or 0, exact)
+            work = max(int(taken - process - data + others) - held, 0)
         return Estimate(
             config=config,
             num_nodes=topology.num_nodes,
@@ -116,8 +118,8 @@ def estimate(config: Config) -> Estimate:
             state=state,
             dataset=data,
             messages=messages,
+            models=topology.num_nodes * start.nbytes,
             work=work,
-            work_nodes=work_nodes,
             process=process,
             loading_peak=peak,
             limit=limit,
@@ -135,7 +137,7 @@ def _memory(device: torch.device, data: int) -> tuple[int, int, int | None]:
     """Return the bytes that the process takes besides its data, those at the peak so far, and the device's limit."""
     if device.type == "cuda":
         return 0, 0, torch.cuda.get_device_properties(device).total_memory
-    return max((machine.resident() or 0) - data, 0), machine.peak_resident() or 0, machine.memory()
+    return max(taken_bytes(device) - data, 0), machine.peak_resident() or 0, machine.memory()
 
 
 def _messages(topology: Topology, rounds: int) -> Iterator[int]:

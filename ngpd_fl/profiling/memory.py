@@ -1,23 +1,20 @@
-"""Memory of a run: states and messages counted exactly, the rest of a round measured on a part of the network."""
+"""Memory of a run: states, messages and data counted exactly, and what the process takes."""
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import networkx as nx
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ngpd_fl.core import machine
 from ngpd_fl.data import Split
 from ngpd_fl.engines import SynchronousEngine, example_payload
 from ngpd_fl.engines.blocks import make_blocks
-from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
 from strategies.contract import State
 from strategies.parts.edge_consensus import EdgeDuals
@@ -45,26 +42,6 @@ def _leaves(state: State) -> Iterator[tuple[str, Tensor]]:
         fields = value._asdict() if isinstance(value, EdgeDuals) else {name: value}
         for kind, field in fields.items():
             yield from ((kind, leaf) for leaf in tree_leaves(field) if isinstance(leaf, Tensor))
-
-
-def work_bytes(job: Job, size: int) -> int:
-    """Return the peak bytes of a round of the network beyond states and messages.
-
-    Args:
-        job: the run.
-        size: the number of nodes to measure on.
-    """
-    num_nodes, chunk_size = job.topology.num_nodes, job.chunk_size
-    if chunk_size is not None:  # as many blocks as the network has
-        chunk_size = max(chunk_size * size // num_nodes, 1)
-    part, allocations = part_of(job.topology, size), Allocations()
-    with allocations:
-        engine = SynchronousEngine(replace(job.engine_settings, topology=part, chunk_size=chunk_size))
-        for _ in range(2):  # in the first, states share what is zero at every node
-            engine.round = 0
-            engine.run_round()
-    held = sum(state_bytes(job, part, chunk_size).values()) + messages_bytes(job, part)
-    return max(allocations.peak - held, 0) * num_nodes // size
 
 
 def message_bytes(job: Job) -> int:
@@ -98,35 +75,8 @@ def dataset_bytes(job: Job) -> int:
     return total
 
 
-class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context that counts the bytes of the tensors made in it, as long as they live, on any device.
-
-    Attributes:
-        peak: the most bytes at one time.
-    """
-
-    def __init__(self) -> None:
-        """Start at zero bytes."""
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._live = 0
-        self._known: dict[int, weakref.ref[Any]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation of torch and count the tensors that it returns."""
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage())
-        return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._known:
-            self._known[key] = weakref.ref(storage, lambda _: self._forget(key, size))
-            self._live += size
-            self.peak = max(self.peak, self._live)
-
-    def _forget(self, key: int, size: int) -> None:
-        del self._known[key]
-        self._live -= size
+def taken_bytes(device: torch.device) -> int:
+    """Return the bytes that this process takes of the device's memory, unused ones of the allocator included."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return machine.resident() or 0

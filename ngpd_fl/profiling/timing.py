@@ -1,4 +1,4 @@
-"""Time of a run, estimated from a few rounds and evaluations of a part of the network, in proportion."""
+"""Time and memory of rounds, and time of evaluations, of a part of the network, carried over in proportion."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
 from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.profiling.memory import taken_bytes
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
 from strategies import Phase
@@ -21,18 +23,39 @@ _BUDGET = 5.0
 _REPEATS = 5
 
 
-def round_seconds(job: Job, size: int, most: int) -> tuple[float, int]:
-    """Return the seconds of a round of the whole network, and the number of nodes that were timed.
+class MeasuredRounds(NamedTuple):
+    """Rounds of a part of a network.
 
-    The timed part grows from ``size`` up to ``most`` nodes, until a round takes long enough to be extrapolated.
+    Attributes:
+        seconds: mean time of a round of the whole network, in proportion.
+        nodes: the number of nodes of the part.
+        taken: bytes that the process takes after some rounds of the part.
+        per_node: bytes by which that grows with a node; None if only one part was measured.
     """
-    num_nodes = job.topology.num_nodes
+
+    seconds: float
+    nodes: int
+    taken: int
+    per_node: float | None
+
+
+def measure_rounds(job: Job, size: int, most: int) -> MeasuredRounds:
+    """Measure rounds of a part of the network.
+
+    It grows from ``size`` up to ``most`` nodes, until a round takes long enough to be extrapolated.
+    """
+    num_nodes, taken = job.topology.num_nodes, dict[int, int]()
     while True:
         engine = SynchronousEngine(replace(job.engine_settings, topology=part_of(job.topology, size)))
         seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
+        taken[size] = taken_bytes(job.device)
         if size >= most or seconds > _LONG_ROUND:
-            return mean_round(job, engine) * num_nodes / size, size
+            break
         size = most if 2 * size >= most else 2 * size
+        del engine  # before the next one
+    *_, before, last = [0, *taken]
+    per_node = (taken[last] - taken[before]) / (last - before) if before else None
+    return MeasuredRounds(mean_round(job, engine) * num_nodes / size, size, taken[size], per_node)
 
 
 def mean_round(job: Job, engine: SynchronousEngine) -> float:

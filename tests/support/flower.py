@@ -41,8 +41,8 @@ HANDLERS: dict[str, Callable[[Message, Context], Message]] = {
 
 Fault = Callable[[str, int, int], str | None]
 """(message type, round, client) -> what happens to the message: ``fails`` before or ``dies`` after the client has
-acted, its process is ``unreachable`` for Ray, its answer is ``late`` by eight other messages or comes ``twice``, or it ``restarts``: process and context are
-new before. None: nothing."""
+acted, its process is ``unreachable`` for Ray, its answer is ``late`` by eight other messages or comes ``twice``, or it
+``restarts``: process and context are new before. None: nothing."""
 
 
 NodeConfig = Callable[[int], dict[str, str]]

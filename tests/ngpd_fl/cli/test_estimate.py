@@ -64,7 +64,7 @@ def test_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPa
     held = machine.resident()
     assert held is not None
     monkeypatch.setattr(machine, "memory", lambda: held)
-    monkeypatch.setattr("ngpd_fl.profiling.estimation.round_seconds", None)
+    monkeypatch.setattr("ngpd_fl.profiling.estimation.measure_rounds", None)
     out = cli("estimate", *SHORT).out
     assert "WARNING: the memory is too little" in out and "engine.chunk_size" in out and "strategy.mixing=0" in out
     assert "too large to be measured" in row(out, "rounds")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.config import Config
 from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.profiling import estimate, timing
-from ngpd_fl.profiling.memory import Allocations, state_bytes, work_bytes
+from ngpd_fl.profiling.memory import state_bytes
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import compose
 from ngpd_fl.training.run import run
@@ -95,19 +96,6 @@ def test_the_data_set_is_counted_once(dataset: str) -> None:
     assert estimate(config).dataset == sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def test_tensors_are_counted_as_long_as_they_live() -> None:
-    allocations = Allocations()
-    with allocations:
-        first = torch.zeros(1000)
-        view = first[:10]
-        second = torch.zeros(500) + 1  # one of them lives on
-        del first, second
-        torch.zeros(1500)
-    assert allocations.peak == 4 * (1000 + 1500)
-    del view
-    assert allocations._live == 0
-
-
 def test_rounds_are_weighted_by_how_often_they_occur(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that counts refreshes, against the mean over all rounds."""
     strategy = {"name": "ngpd", "factor_every": 3, "basis_every": 5}
@@ -138,7 +126,7 @@ def test_a_part_with_an_odd_degree(degree: int) -> None:
     assert (part_of(topology, 16).degrees == degree).all()
 
 
-def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_of_a_part_is_carried_over_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock on which a round of n nodes takes n seconds."""
     sizes: list[int] = []
 
@@ -154,17 +142,29 @@ def test_time_and_memory_of_a_part_are_carried_over_in_proportion(monkeypatch: p
     assert estimated.round == pytest.approx(24)
     assert estimated.training_seconds == pytest.approx(3 * 24)
     assert estimated.evaluation == pytest.approx(25 * 0.25 / 2)
-    parts = compose(config)
-    assert estimated.work == pytest.approx(work_bytes(parts, 24), rel=0.05)
 
 
-def test_memory_of_a_large_network_grows_with_its_chunks_and_not_with_its_nodes() -> None:
-    """An unset ``chunk_size`` counts like the chunk size that the engine chooses."""
-    values = {"topology": {"name": "ring", "nodes": 400}, "partition": "iid", "strategy": "dsgd"}
-    config = small(model={"name": "mlp", "hidden": (256,)}, **values)
-    job = compose(config)
-    assert job.chunk_size is not None and job.chunk_size < 200
-    given = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": job.chunk_size})})
-    at_once = config.model_copy(update={"engine": config.engine.model_copy(update={"chunk_size": 400})})
-    unset, chunked, whole = (work_bytes(compose(variant), 100) for variant in (config, given, at_once))
-    assert unset == pytest.approx(chunked, rel=0.05) and unset < 0.7 * whole
+def test_memory_grows_with_the_nodes_as_in_the_measured_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that takes 1 GB and 1 MB a node; 8, 16, ... nodes are measured until a round takes a second."""
+    sizes: list[int] = []
+
+    def timed(job: Any, action: Callable[[], object]) -> float:
+        engine = getattr(action, "__self__", None)
+        sizes.append(engine.num_nodes if engine is not None else 0)
+        return 2.0 if sizes[-1] == 32 else 0.1
+
+    monkeypatch.setattr(timing, "_timed", timed)
+    monkeypatch.setattr(timing, "taken_bytes", lambda device: 10**9 + 10**6 * sizes[-1])
+    estimated = estimate(small(model="softmax", topology={"nodes": 400}))
+    assert estimated.measured_nodes == 32
+    assert estimated.memory == pytest.approx(10**9 + 400 * 10**6 + estimated.models, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
+def test_a_process_takes_the_estimated_memory(strategy: str) -> None:
+    results = []
+    for what in ("estimate", "run"):
+        command = [sys.executable, "-m", "benchmarks.large", what, strategy, "512"]
+        results.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]))
+    assert results[0] == pytest.approx(results[1], rel=0.15)
