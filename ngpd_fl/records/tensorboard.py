@@ -17,6 +17,12 @@ TAGS = {
     "max_accuracy": "accuracy/max",
     "mean_own_accuracy": "accuracy/mean_own",
     "averaged_model_accuracy": "accuracy/averaged_model",
+    "mean_perplexity": "perplexity/mean",
+    "averaged_model_perplexity": "perplexity/averaged_model",
+    "perplexity": "nodes/perplexity",
+    "mean_exact_match": "accuracy/mean_exact_match",
+    "averaged_model_exact_match": "accuracy/averaged_model_exact_match",
+    "exact_match": "nodes/exact_match",
     "train_loss": "training/loss",
     "trust_shrink": "training/trust_shrink",
     "consensus_distance": "training/consensus_distance",
@@ -29,12 +35,6 @@ TAGS = {
     "own_accuracy": "nodes/own_accuracy",
     "class_accuracy": "classes/accuracy",
     "averaged_model_class_accuracy": "classes/averaged_model",
-    "mean_perplexity": "perplexity/mean",
-    "averaged_model_perplexity": "perplexity/averaged_model",
-    "perplexity": "nodes/perplexity",
-    "mean_exact_match": "accuracy/mean_exact_match",
-    "averaged_model_exact_match": "accuracy/averaged_model_exact_match",
-    "exact_match": "nodes/exact_match",
 }
 """Tags of the recorded values, by round: a number as a scalar, a list as a histogram. In regression, errors keep their
 own names, under ``errors/``."""

@@ -55,8 +55,8 @@ def run_command(config: Config, event_log: bool = False) -> str | None:
     given: Keys = {key: keys[key] for key in names if keys[key] != defaults[key]}
     try:
         defaults = flat(Config.load(None, given))  # of the algorithm, the graph, ... that are named
-    except InputError:  # some options have none
-        defaults = {}
+    except InputError:  # some options have none: their sections are spelled out
+        defaults = {key: value for key, value in defaults.items() if f"{key.partition('.')[0]}.name" not in given}
     given |= {key: value for key, value in keys.items() if defaults.get(key) != value}
     words = ["ngpd-fl run"]
     words += [f"--set {shlex.quote(f'{key}={_toml(value)}')}" for key, value in sorted(given.items())]

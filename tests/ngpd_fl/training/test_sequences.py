@@ -189,3 +189,31 @@ def test_a_class_at_each_position_needs_an_output_at_each() -> None:
 
 def flat(input_shape: Any, num_classes: int) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Embedding(num_classes, 3), torch.nn.Flatten(), torch.nn.Linear(18, num_classes))
+
+
+def test_tensorboard_has_the_perplexity(tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    last = run(config(), tmp_path / "run", tensorboard=True).metrics[-1]
+    assert isinstance(last, TokenAccuracies) and last.mean_perplexity is not None
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert events.Scalars("perplexity/mean")[-1].value == pytest.approx(last.mean_perplexity, rel=1e-6)
+    assert events.Histograms("nodes/perplexity")[-1].histogram_value.max == pytest.approx(
+        max(last.perplexity), rel=1e-6
+    )  # type: ignore[type-var]
+
+
+def test_federated_averaging_weighs_nodes_by_their_examples() -> None:
+    """Not by how often labels occur. After one step all have the start less the weighted mean of the gradients."""
+    training = {"rounds": 1, "local_steps": 1, "baseline": "fedavg"}
+    settings = config({"name": "dsgd", "lr": 0.5}, **ANSWERS, partition="quantity", training=training)
+    job = compose(settings)
+    sizes = job.minibatches.sizes  # type: ignore[union-attr]
+    assert sizes.sum() == len(job.dataset.train) and len(set(sizes.tolist())) == 4
+    start = job.model.start()
+    expected = start.clone()
+    for node, size in enumerate(sizes.tolist()):
+        batch, _ = job.minibatches(torch.tensor([node]), [0], Phase(False, False))
+        _, gradient = loss_of(job.objective).gradient(start, (batch[0][0], batch[1][0]))
+        expected -= 0.5 * size / int(sizes.sum()) * gradient
+    torch.testing.assert_close(run(settings).params, expected.expand(4, -1))
