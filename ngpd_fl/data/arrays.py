@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ngpd_fl.data.classes import RENUMBER, count_classes
 from ngpd_fl.data.dataset import Split
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.data.task import IGNORE_INDEX, Classification, MultiLabelClassification, Task, TokenClassification
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,33 @@ def check_alike(one: Split, other: Split, prefixes: tuple[str, str] = ("train_",
         raise ValueError(f"{first}inputs are {_kind(one.inputs)} but {second}inputs {_kind(other.inputs)}")
     if one.labels.shape[1:] != other.labels.shape[1:] or one.labels.dtype != other.labels.dtype:
         raise ValueError(f"{first}labels are {_meaning(one.labels)} but {second}labels {_meaning(other.labels)}")
+
+
+def packed(name: str, given: Any) -> tuple[Fields | None, Any]:
+    """Return several inputs, a dictionary or a tuple of arrays ``[M, ...]``, as rows ``[M, K]`` with their fields.
+
+    One array is returned as it is, without fields.
+
+    Raises:
+        ValueError: they are something else; the message is one line.
+    """
+    if not isinstance(given, Mapping | tuple):
+        return None, given
+    keys = list(given) if isinstance(given, Mapping) else list(range(len(given)))
+    if not keys or (isinstance(given, Mapping) and not all(isinstance(key, str) for key in keys)):
+        raise ValueError(f"{name}_inputs are a {type(given).__name__} of {keys}; expected arrays, by name or position")
+    tensors = {key: _tensor(given[key], f"{name}_inputs[{key!r}]") for key in keys}
+    for key, tensor in tensors.items():
+        if tensor.is_complex() or not tensor.ndim or not tensor.numel():
+            kind = f"{_dtype(tensor)} of shape {tuple(tensor.shape)}"
+            raise ValueError(f"{name}_inputs[{key!r}] are {kind}; expected real numbers, (examples, ...)")
+        if len(tensor) != len(tensors[keys[0]]):
+            raise ValueError(f"{len(tensors[keys[0]])} {name}_inputs[{keys[0]!r}] but {len(tensor)} [{key!r}]")
+        if tensor.is_floating_point():
+            _check_finite(tensor, f"{name}_inputs[{key!r}]")
+    inputs = tensors if isinstance(given, Mapping) else tuple(tensors.values())
+    fields = Fields.of(inputs)
+    return fields, fields.pack(inputs)
 
 
 def _inputs(given: Any, name: str) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.data.task import Task
 
 
@@ -70,6 +71,7 @@ class Dataset:
         task: the learning task; it knows the number of classes or targets.
         owners: number of the person, role or device that each training example comes from, int64 ``[M]``; None where
             that is unknown.
+        fields: the several inputs that lie packed in ``inputs``, ``[M, K]``; None for a single one.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Dataset:
     test: Split
     task: Task
     owners: NDArray[np.int64] | None = None
+    fields: Fields | None = None
 
     @property
     def train_strata(self) -> NDArray[np.int64]:
@@ -86,13 +89,14 @@ class Dataset:
 
     @property
     def examples(self) -> Tensor:
-        """The training inputs or, of token ids, three examples, one of them with the largest id of all."""
-        if self.train.inputs.dtype != torch.int64:
-            return self.train.inputs
+        """Three inputs, ``[3, ...]``, of the training data; of token ids one has the largest id of all splits."""
+        inputs = self.train.inputs
+        if inputs.dtype != torch.int64:
+            return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
         splits = [split.inputs for split in (self.train, self.validation, self.test) if len(split)]
-        largest = max(splits, key=lambda inputs: int(inputs.max()))
+        largest = max(splits, key=lambda ids: int(ids.max()))
         row = int(largest.flatten(1).amax(1).argmax())
-        return torch.stack([self.train.inputs[0], largest[row], self.train.inputs[-1]])
+        return torch.stack([inputs[0], largest[row], inputs[-1]])
 
     def split(self, name: Literal["test", "validation"]) -> Split:
         """Return the images that models are evaluated on."""
@@ -137,6 +141,7 @@ class RawDataset:
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
         owners: as in ``Dataset``, of the images in ``train``.
+        fields: as in ``Dataset``.
     """
 
     train: Split
@@ -146,6 +151,7 @@ class RawDataset:
     mean: Tensor
     std: Tensor
     owners: NDArray[np.int64] | None = None
+    fields: Fields | None = None
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -40,6 +40,8 @@ def export_nodes(config: Config, path: Path) -> int:
         if getattr(config.data, key):
             raise InputError(f"data.{key}: an export has the images as they are; allowed: 0")
     raw = read_raw(config.data)
+    if raw.fields is not None:
+        raise InputError(f"export: {config.data.dataset} has several inputs; node folders hold one")
     labels, _, task = learned(raw, raw)
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
     owners = None if raw.owners is None else raw.owners[kept]

@@ -14,6 +14,7 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 
@@ -43,7 +44,7 @@ def load_dataset(
             image operation that the inputs do not allow, or the two data sets do not match.
     """
     raw = read_raw(config)
-    check_inputs(config, raw.train.inputs)
+    check_inputs(config, raw.train.inputs, raw.fields)
     scale = raw
     if trained_on is not None and raw.task is None:
         scale = read_raw(trained_on)
@@ -64,6 +65,7 @@ def load_dataset(
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
             owners=None if raw.owners is None else raw.owners[kept],
+            fields=raw.fields,
         )
     except ValueError as error:
         raise InputError(f"data.dataset: {config.dataset}: {error}") from error
@@ -100,12 +102,13 @@ def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, ow
             )
 
 
-def check_inputs(config: DataConfig, inputs: Tensor) -> None:
+def check_inputs(config: DataConfig, inputs: Tensor, fields: Fields | None = None) -> None:
     """Raise ``InputError`` where what is wanted of the images cannot be done to inputs of this shape and type."""
     shape, is_ids = tuple(inputs.shape[1:]), inputs.dtype == torch.int64
     for key in ("crop", "flip", "rotation", "noise"):
-        if getattr(config, key) and is_ids:
-            raise InputError(f"data.{key}: the inputs of {config.dataset} are token ids; leave it at its default")
+        if getattr(config, key) and (is_ids or fields is not None):
+            kind = "token ids" if fields is None else "several"
+            raise InputError(f"data.{key}: the inputs of {config.dataset} are {kind}; leave it at its default")
         if getattr(config, key) and len(shape) != 3 and key != "noise":
             raise InputError(f"data.{key}: needs images [C, H, W]; the inputs of {config.dataset} have shape {shape}")
     if config.crop and config.crop >= min(shape[1:]):

@@ -178,7 +178,14 @@ def _restore(
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
     model = build_model(
-        settings, shape, data.task.num_outputs, config.seed, dtype, data.examples, positions=data.task.positions
+        settings,
+        shape,
+        data.task.num_outputs,
+        config.seed,
+        dtype,
+        data.examples,
+        positions=data.task.positions,
+        fields=data.fields,
     )
     known = model.state_dict(model.start())
     for name, saved in models.items():

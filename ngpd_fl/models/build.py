@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pkgutil import resolve_name
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.models.checks import check_forward, check_model, require_images
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.saved import load_start
@@ -30,6 +32,7 @@ def build_model(
     inputs: Tensor | None = None,
     *,
     positions: tuple[int, ...] = (),
+    fields: Fields | None = None,
 ) -> FlatModel:
     """Return the network, started by ``seed`` or a file: the same at every node, in every dtype up to rounding.
 
@@ -41,12 +44,13 @@ def build_model(
         dtype: the parameters' type.
         inputs: the training inputs, ``[M, ...]``, some of which are tried. None: random ones of ``input_shape`` are.
         positions: the output's axes between examples and classes, ``(T,)`` where each position has a class.
+        fields: several inputs, packed in ``inputs``; the network is made for all of their shapes.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
-        module = _module(config, input_shape, num_classes).train()
+        module = _module(config, tuple(input_shape), num_classes, fields).train()
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -54,10 +58,10 @@ def build_model(
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
         examples = _examples(input_shape, inputs)
-        check(module, examples.to(dtype) if examples.is_floating_point() else examples, num_classes, positions)
+        check(module, examples.to(dtype) if examples.is_floating_point() else examples, num_classes, positions, fields)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module)
+    return FlatModel(module, fields)
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
@@ -67,8 +71,15 @@ def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
     return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
 
 
-def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Module:
+def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:
     """Make the network of a built-in name, of torchvision, or of the user."""
+    if fields is not None:
+        if config.name in MODELS or config.name.startswith(PREFIX):
+            raise InputError(
+                f"model.name: {config.name} takes one input, but the data have {len(fields.fields)}; allowed: "
+                "package.module:factory"
+            )
+        return _custom(config.name, fields.shapes, num_classes)
     if config.name in MODELS:
         module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
         return module
@@ -78,14 +89,14 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
     return _custom(config.name, input_shape, num_classes)
 
 
-def _custom(path: str, input_shape: Sequence[int], num_classes: int) -> nn.Module:
+def _custom(path: str, input_shape: Any, num_classes: int) -> nn.Module:
     """Call the user's ``factory(input_shape, num_classes)``; return a copy: another run may get the same module."""
     factory = own_object(path, "models", "model.name")
     try:
-        module = factory(tuple(input_shape), num_classes)
+        module = factory(input_shape, num_classes)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"model.name: {path}(input_shape={tuple(input_shape)}, num_classes={num_classes}) failed ({reason(error)})"
+            f"model.name: {path}(input_shape={input_shape}, num_classes={num_classes}) failed ({reason(error)})"
         ) from error
     if not isinstance(module, nn.Module):
         raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")

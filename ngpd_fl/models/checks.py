@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import reason
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.models.functional import FlatModel
 
 
@@ -33,7 +34,9 @@ def require_sequences(name: str, input_shape: Sequence[int]) -> None:
         )
 
 
-def check_model(module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = ()) -> None:
+def check_model(
+    module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
+) -> None:
     """Raise ``InputError`` with one line that names the layer where the network cannot be used.
 
     Args:
@@ -41,6 +44,7 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int, positions
         examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type or token ids.
         num_classes: width of the output.
         positions: the output's axes between examples and classes.
+        fields: several inputs, packed in ``examples``.
     """
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
@@ -63,11 +67,13 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int, positions
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
-    check_forward(module, examples, num_classes, positions)
-    _check_vmap(module, examples)
+    check_forward(module, examples, num_classes, positions, fields)
+    _check_vmap(module, examples, fields)
 
 
-def check_forward(module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = ()) -> None:
+def check_forward(
+    module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
+) -> None:
     """Raise ``InputError`` where the network refuses such inputs in batches of 1, 2 and 3, or keeps or mixes any.
 
     Args as for ``check_model``.
@@ -75,12 +81,16 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int, positio
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     random_state = torch.get_rng_state()
     by_size: list[Tensor] = []
+    arguments = _one if fields is None else fields.arguments
     for size in (1, 2, 3):
         try:
+            args, kwargs = arguments(examples[:size].clone())
             with torch.no_grad():
-                outputs = module(examples[:size].clone())
+                outputs = module(*args, **kwargs)
         except Exception as error:
-            raise InputError(f"model: it fails on {_words(examples)}, {size} at once ({reason(error)})") from error
+            raise InputError(
+                f"model: it fails on {_words(examples, fields)}, {size} at once ({reason(error)})"
+            ) from error
         expected = (size, *positions, num_classes)
         if not isinstance(outputs, Tensor):
             raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor {expected}")
@@ -100,16 +110,21 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int, positio
             raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
 
 
-def _words(examples: Tensor) -> str:
+def _one(inputs: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Return the arguments of a network with one input."""
+    return [inputs], {}
+
+
+def _words(examples: Tensor, fields: Fields | None) -> str:
     """Describe inputs, so that integers that are no token ids are noticed."""
-    shape = tuple(examples.shape[1:])
-    if examples.is_floating_point():
+    shape = tuple(examples.shape[1:]) if fields is None else fields.shapes
+    if fields is not None or examples.is_floating_point():
         return f"inputs of shape {shape}"
     return f"token ids of shape {shape}, up to {int(examples.max())} (measurements need a floating-point type)"
 
 
-def _check_vmap(module: nn.Module, examples: Tensor) -> None:
-    model = FlatModel(module)
+def _check_vmap(module: nn.Module, examples: Tensor, fields: Fields | None) -> None:
+    model = FlatModel(module, fields)
     start = model.start()
 
     def gradient(params: Tensor, inputs: Tensor) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ngpd_fl.data.fields import Fields
+
 
 class Segment(NamedTuple):
     """The place of one named parameter in the flat vector: ``params[start:stop].view(shape)``."""
@@ -32,11 +34,13 @@ class FlatModel:
         module: the network, in training mode.
         segments: parameter name -> its place in the vector.
         num_params: P.
+        fields: the several inputs that lie packed in ``inputs [B, K]``; None for a single one.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        """Wrap the network; its present parameters are the start."""
+    def __init__(self, module: nn.Module, fields: Fields | None = None) -> None:
+        """Wrap the network; its present parameters are the start, and ``fields`` its arguments if it has several."""
         self.module = module
+        self.fields = fields
         self._owner, self._copies = threading.current_thread(), threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
@@ -64,7 +68,8 @@ class FlatModel:
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
-        outputs: Tensor = functional_call(self.own_module(), placed, (inputs,), tie_weights=False)
+        args, kwargs = ([inputs], {}) if self.fields is None else self.fields.arguments(inputs)
+        outputs: Tensor = functional_call(self.own_module(), placed, tuple(args), kwargs, tie_weights=False)
         return outputs
 
     def own_module(self) -> nn.Module:

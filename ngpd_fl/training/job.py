@@ -153,7 +153,14 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         )
     input_shape = tuple(dataset.train.inputs.shape[1:])
     model = build_model(
-        config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.examples, positions=task.positions
+        config.model,
+        input_shape,
+        task.num_outputs,
+        config.seed,
+        dtype,
+        dataset.examples,
+        positions=task.positions,
+        fields=dataset.fields,
     )
     model.module.to(device)
     likelihood = build_likelihood(config.model, task)
@@ -174,8 +181,10 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         draw_shape=likelihood.draw_shape(task.num_outputs),
         dtype=dtype,
     )
-    ids = dataset.examples.to(device) if dataset.train.inputs.dtype == torch.int64 else None
-    objective = build_objective(config, model, likelihood, input_shape, ids)
+    examples = None  # random numbers, which are no token ids
+    if dataset.fields is not None or not dataset.train.inputs.is_floating_point():
+        examples = dataset.examples.to(device, dtype if dataset.examples.is_floating_point() else None)
+    objective = build_objective(config, model, likelihood, input_shape, examples)
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):
         evaluated = division.evaluated.placed(dtype, device)
@@ -218,12 +227,16 @@ def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
 
 
 def build_objective(
-    config: Config, model: FlatModel, likelihood: Likelihood, input_shape: tuple[int, ...], ids: Tensor | None = None
+    config: Config,
+    model: FlatModel,
+    likelihood: Likelihood,
+    input_shape: tuple[int, ...],
+    examples: Tensor | None = None,
 ) -> SupervisedObjective | KFAC:
     """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it."""
     decay, options = config.training.weight_decay, config.strategy
     if isinstance(options, NaturalGradientOptions):
-        return KFAC(model, likelihood, input_shape, options, decay, ids)
+        return KFAC(model, likelihood, input_shape, options, decay, examples)
     return SupervisedObjective(model, likelihood, decay)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,3 +75,62 @@ def write_speeches(folder: Path, *, packed: bool = False) -> None:
     content = "".join(lines).encode()
     name = "shakespeare.tsv.xz" if packed else "shakespeare.tsv"
     (folder / name).write_bytes(lzma.compress(content) if packed else content)
+
+
+def with_mask() -> tuple[Any, ...]:
+    """Return ids and a padding mask by name; the target is whether the known ids sum to more than 6."""
+    inputs, targets, test, test_targets = sequences()
+
+    def named(ids: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        mask = labels >= 0
+        return {"ids": ids, "mask": mask}, ((ids * mask).sum(1) > 6).long()
+
+    return *named(inputs, targets), *named(test, test_targets)
+
+
+def with_numbers() -> tuple[Any, ...]:
+    """Return measurements, ids and one number of each example, by position."""
+    generator = torch.Generator().manual_seed(1)
+    measured = torch.randn((120, 3), generator=generator, dtype=torch.float64)
+    ids = torch.randint(TOKENS, (120, 2), generator=generator)
+    number = torch.rand(120, generator=generator)
+    labels = (measured[:, 0] + ids[:, 0] > 2).long()
+    return (measured[:90], ids[:90], number[:90]), labels[:90], (measured[90:], ids[90:], number[90:]), labels[90:]
+
+
+class Masked(nn.Module):
+    """Sums what it reads of the ids that the mask lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.say = nn.Linear(TOKENS, 8), nn.Linear(8, 2)
+
+    def forward(self, *, mask: Tensor, ids: Tensor) -> Tensor:
+        assert mask.dtype == torch.bool and ids.dtype == torch.int64
+        one_hot = (ids[..., None] == torch.arange(TOKENS, device=ids.device)).to(self.read.weight.dtype)
+        outputs: Tensor = self.say((self.read(one_hot).tanh() * mask[..., None]).sum(1))
+        return outputs
+
+
+class Mixed(nn.Module):
+    """Reads measurements, ids and a number side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.say = nn.Linear(3 + 2 * TOKENS + 1, 2)
+
+    def forward(self, measured: Tensor, ids: Tensor, number: Tensor) -> Tensor:
+        assert ids.dtype == torch.int64 and measured.dtype == number.dtype == self.say.weight.dtype
+        one_hot = (ids[..., None] == torch.arange(TOKENS, device=ids.device)).to(measured.dtype)
+        outputs: Tensor = self.say(torch.cat([measured, one_hot.flatten(1), number[:, None]], dim=1))
+        return outputs
+
+
+def masked(input_shape: Any, num_classes: int) -> nn.Module:
+    assert input_shape == {"ids": (LENGTH,), "mask": (LENGTH,)}
+    return Masked()
+
+
+def mixed(input_shape: Any, num_classes: int) -> nn.Module:
+    assert input_shape == ((3,), (2,), ())
+    return Mixed()
