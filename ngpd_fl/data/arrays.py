@@ -60,7 +60,7 @@ def packed(name: str, given: Any) -> tuple[Fields | None, Any]:
     """
     if not isinstance(given, Mapping | tuple):
         return None, given
-    keys = list(given) if isinstance(given, Mapping) else list(range(len(given)))
+    keys: list[Any] = list(given) if isinstance(given, Mapping) else list(range(len(given)))
     if not keys or (isinstance(given, Mapping) and not all(isinstance(key, str) for key in keys)):
         raise ValueError(f"{name}_inputs are a {type(given).__name__} of {keys}; expected arrays, by name or position")
     tensors = {key: _tensor(given[key], f"{name}_inputs[{key!r}]") for key in keys}

@@ -79,7 +79,7 @@ class Dataset:
     validation: Split
     test: Split
     task: Task
-    owners: NDArray[np.int64] | None = None
+    owners: Tensor | None = None
     fields: Fields | None = None
 
     @property
@@ -150,7 +150,7 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
-    owners: NDArray[np.int64] | None = None
+    owners: Tensor | None = None
     fields: Fields | None = None
 
 

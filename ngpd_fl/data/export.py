@@ -44,7 +44,7 @@ def export_nodes(config: Config, path: Path) -> int:
         raise InputError(f"export: {config.data.dataset} has several inputs; node folders hold one")
     labels, _, task = learned(raw, raw)
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
-    owners = None if raw.owners is None else raw.owners[kept]
+    owners = None if raw.owners is None else raw.owners[torch.from_numpy(kept)]
     parts = deal(labels[torch.from_numpy(kept)], task, config, owners)
     try:
         if path.exists() and any(path.iterdir()):

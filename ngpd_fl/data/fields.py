@@ -75,7 +75,7 @@ class Fields(NamedTuple):
 
     def arguments(self, rows: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Return the arguments of the network by position and by name for rows ``[B, K]``."""
-        pieces = rows.split([field.size for field in self.fields], dim=-1)
+        pieces = torch.split(rows, [field.size for field in self.fields], dim=-1)
         values = [
             piece.reshape(len(rows), *field.shape).to(rows.dtype if field.dtype.is_floating_point else field.dtype)
             for field, piece in zip(self.fields, pieces, strict=True)

@@ -64,7 +64,7 @@ def load_dataset(
             validation=chosen(raw.train, train_labels, torch.from_numpy(held)),
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
-            owners=None if raw.owners is None else raw.owners[kept],
+            owners=None if raw.owners is None else raw.owners[torch.from_numpy(kept)],
             fields=raw.fields,
         )
     except ValueError as error:

@@ -59,7 +59,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     return Partition(dataset, parts, dataset.split(config.evaluation.split))
 
 
-def deal(labels: Tensor, task: Task, config: Config, owners: NDArray[np.int64] | None = None) -> Parts:
+def deal(labels: Tensor, task: Task, config: Config, owners: Tensor | None = None) -> Parts:
     """Partition images by their labels ``[M, ...]`` or owners ``[M]``, and place the parts on the nodes.
 
     See ``partition_labels`` and ``partition_owners``.
@@ -71,7 +71,7 @@ def deal(labels: Tensor, task: Task, config: Config, owners: NDArray[np.int64] |
                 f"partition.name: natural needs to know whom each example comes from, which {config.data.dataset} "
                 "does not say; use another partition, such as iid"
             )
-        parts = partition_owners(owners, num_nodes, config.seed)
+        parts = partition_owners(owners.numpy(), num_nodes, config.seed)
     elif isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
         raise InputError(
             f"partition.name: {name} goes by the class of an example, but those of {config.data.dataset} have one at "

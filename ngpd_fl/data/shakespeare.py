@@ -57,7 +57,7 @@ def read_shakespeare(config: DataConfig) -> RawDataset:
         white=1,
         mean=torch.zeros(1, dtype=torch.float64),
         std=torch.ones(1, dtype=torch.float64),
-        owners=np.repeat(np.arange(len(sizes)), sizes),
+        owners=torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)),
     )
 
 

@@ -125,4 +125,4 @@ def test_a_packed_file_that_is_damaged(tmp_path: Path) -> None:
 def test_the_real_file() -> None:
     data: Dataset = load_dataset(config(REAL, length=80), seed=0)
     assert data.task == TokenClassification(79, 80) and data.owners is not None
-    assert len(np.unique(data.owners)) == 423 and len(data.train) > 30_000 and len(data.test) > 8_000
+    assert len(data.owners.unique()) == 423 and len(data.train) > 30_000 and len(data.test) > 8_000
