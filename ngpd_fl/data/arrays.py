@@ -100,8 +100,9 @@ def _integers(values: Tensor, name: str, expected: str, also: int | None = None)
     if values.dtype == torch.uint64 and values.numel() and int(values.numpy().max()) >= 2**63:
         raise ValueError(f"{name} go up to {int(values.numpy().max())}; expected {expected}")
     values = values.to(torch.int64)
-    if (odd := values[(values < 0) & (values != (0 if also is None else also))]).numel():
-        raise ValueError(f"{name} go down to {int(odd.min())}; expected {expected}")
+    is_odd = values < 0 if also is None else (values < 0) & (values != also)
+    if is_odd.any():
+        raise ValueError(f"{name} go down to {int(values[is_odd].min())}; expected {expected}")
     return values
 
 

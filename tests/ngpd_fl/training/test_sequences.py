@@ -138,6 +138,50 @@ def test_exported_nodes_take_the_same_steps(name: str, tmp_path: Path) -> None:
     assert found.metrics[-1].model_dump(exclude=left) == expected.metrics[-1].model_dump(exclude=left)
 
 
+@pytest.mark.parametrize(
+    ("description", "labels", "words"),
+    [
+        (
+            'classes = ["a", "b"]',
+            "zeros((4, 6), int)",
+            r"labels of shape \(4, 6\); by dataset.toml expected one class of",
+        ),
+        (
+            'classes = ["a", "b"]\npositions = 6',
+            "zeros(4, int)",
+            r"labels of shape \(4,\); by .* expected \(examples, 6\)",
+        ),
+        ('classes = ["a", "b"]\npositions = 6', "full((4, 6), 2)", "has class 2; dataset.toml has 2, allowed: 0 to 1"),
+        (
+            'classes = ["a", "b"]\npositions = 2',
+            "zeros((4, 2), bool)",
+            "has bool labels, but dataset.toml has no labels",
+        ),
+        ('labels = ["a", "b"]', "full((4, 2), 2)", "train_labels have the value 2; multi-label classification needs 0"),
+        (
+            'labels = ["a", "b"]',
+            "zeros((4, 3), int)",
+            r"labels of shape \(4, 3\); by dataset.toml expected \(examples, 2\)",
+        ),
+        ('labels = ["a", "a"]', "zeros((4, 2), int)", "labels: each needs a name of its own"),
+        ("targets = {mean = [0.0], std = [1.0]}\npositions = 2", "zeros((4, 1))", "positions: goes with classes"),
+        ('classes = ["a"]\nlabels = ["b"]', "zeros(4, int)", "needs either classes, labels or targets"),
+    ],
+)
+def test_node_folders_that_do_not_fit_their_description(
+    description: str, labels: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dataset.toml").write_text(description)
+    for node in range(2):
+        (tmp_path / f"node{node}").mkdir()
+        values = eval(f"np.{labels}", {"np": np, "int": int, "bool": bool})
+        np.savez(tmp_path / f"node{node}" / "train.npz", inputs=np.zeros((4, 6), np.int64), labels=values)
+    data = {"dataset": "node-folders", "data_dir": tmp_path}
+    with pytest.raises(InputError, match=words) as raised:
+        compose(config(data=data, partition="given", topology={"name": "path", "nodes": 2}))
+    assert "\n" not in str(raised.value)
+
+
 def test_answers_are_measured_as_scikit_learn_does() -> None:
     settings = config("ngpd", **ANSWERS, training={"rounds": 10})
     result, job = run(settings), compose(settings)
