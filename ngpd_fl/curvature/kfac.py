@@ -271,16 +271,12 @@ class KFAC:
 
     def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
         """Return what the Fisher matrix of the outputs is made of: scores ``[B, C]``, one or several per example."""
-        if self.options.fisher == "empirical":
-            scores = [self.likelihood.score(outputs, targets)]
+        likelihood, kind = self.likelihood, self.options.fisher
+        if kind == "empirical":
+            scores = [likelihood.score(outputs, targets)]
         else:
-            softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
-            is_sampled = self.options.fisher == "monte-carlo"
-            scores = (
-                [self.likelihood.sampled_score(softened, draws)]
-                if is_sampled
-                else list(self.likelihood.fisher_root(softened))
-            )
-        if isinstance(self.likelihood, PerPosition):
-            return [self.likelihood.weighted(score, targets) for score in scores]
+            softened, is_sampled = likelihood.soften(outputs, self.options.fisher_smoothing), kind == "monte-carlo"
+            scores = [likelihood.sampled_score(softened, draws)] if is_sampled else [*likelihood.fisher_root(softened)]
+        if isinstance(likelihood, PerPosition):
+            return [likelihood.weighted(score, targets) for score in scores]
         return scores
