@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl import Config, Progress, run, run_flower
+from ngpd_fl.training.callbacks import ProgressReport
 
 NGPD = {"name": "ngpd", "factor_every": 10, "basis_every": 100}
 SIZES = [("dsgd", 10), ("dsgd", 64), ("dsgd", 256), (NGPD, 64)]
@@ -34,8 +35,13 @@ def random_images() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return inputs[0], labels[0], inputs[1], labels[1]
 
 
+def run_here(config: Config, out: None, on_progress: Callable[[Progress], None]) -> None:
+    """Run the in-process engine."""
+    run(config, out, [ProgressReport(on_progress)])
+
+
 def node_rounds_per_second(runner: Callable[..., Any], strategy: Any, nodes: int, rounds: int, **more: Any) -> float:
-    """Return the speed of ``run`` or ``run_flower`` after the first rounds."""
+    """Return the speed of ``run_here`` or ``run_flower`` after the first rounds."""
     config = Config(
         data={"dataset": "benchmarks.flower_scale:random_images", "validation_fraction": 0},
         partition="iid",
@@ -62,7 +68,7 @@ def main() -> None:
     for strategy, nodes in SIZES:
         one = node_rounds_per_second(run_flower, strategy, nodes, max(3, 640 // nodes), collect=False)
         many = node_rounds_per_second(run_flower, strategy, nodes, 30, collect=False, nodes_per_client=32)
-        here = node_rounds_per_second(run, strategy, nodes, 60)
+        here = node_rounds_per_second(run_here, strategy, nodes, 60)
         name = strategy if isinstance(strategy, str) else strategy["name"]
         row = (
             f"{name + ' ' + str(nodes):<12}{one:>18.0f}{many:>19.0f}{here:>12.0f}{many / one:>8.1f}{here / one:>14.1f}"

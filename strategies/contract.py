@@ -137,7 +137,7 @@ class Step(NamedTuple):
     """One local step's inputs, all made outside the algorithm and keyed by (seed, node, step).
 
     Attributes:
-        batch: what the objective reads, e.g. ``(inputs [B, ...], targets [B])``.
+        batch: what the objective reads, e.g. ``(inputs [B, ...], targets [B])``, and the key of a network's dropout.
         draws: random numbers for the curvature, e.g. uniform ``[B]`` for Monte-Carlo labels.
         lr_scale: the schedule's factor on ``lr`` in this step, float ``[]``.
     """
@@ -172,8 +172,8 @@ class Objective(Protocol):
 class Curvature(Protocol):
     """A Fisher matrix F_i that a node estimates as it goes, and the solve with it."""
 
-    def init(self) -> State:
-        """Return the curvature state before the first refresh."""
+    def init(self, params: Tensor) -> State:
+        """Return the curvature state before the first refresh, in the type and on the device of ``params [P]``."""
         ...
 
     def gradient(

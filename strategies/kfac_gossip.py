@@ -51,7 +51,7 @@ class KFACGossip(GossipExchange):
 
     def init(self, params: Tensor, view: View) -> KFACGossipState:
         """Start at ``params``, with no curvature yet."""
-        return KFACGossipState(params, self.curvature.init())
+        return KFACGossipState(params, self.curvature.init(params))
 
     def local_step(
         self, state: KFACGossipState, view: View, step: Step, phase: Phase

@@ -90,7 +90,7 @@ class NGPD(EdgeConsensusExchange):
 
     def init(self, params: Tensor, view: View) -> NGPDState:
         """Start at ``params`` with duals that exert no force and no curvature yet."""
-        return NGPDState(params, start_edges(self.options, params, view), self.curvature.init())
+        return NGPDState(params, start_edges(self.options, params, view), self.curvature.init(params))
 
     def local_step(self, state: NGPDState, view: View, step: Step, phase: Phase) -> tuple[NGPDState, StepInfo]:
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""

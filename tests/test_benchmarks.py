@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import accuracy, device, faults, modes, report
+from benchmarks.side_by_side import __main__ as side_by_side
 from ngpd_fl import Config
 from ngpd_fl.report.page import write_page
 from strategies import DSGDOptions, NGPDOptions
@@ -99,3 +101,26 @@ def test_a_page_is_about_as_many_runs_as_there_are_seeds(tmp_path: Path) -> None
     number = report.make_runs(tmp_path / "runs", strategies=("dsgd",), graphs=("ring",), rounds=1)
     text = write_page([tmp_path / "runs"], tmp_path / "report.html").read_text(encoding="utf-8")
     assert number == report.SEEDS and f"{number} runs of 1 configuration" in text
+
+
+TOOL = """# /// script
+# requires-python = ">=3.11"
+# dependencies = ["one", "two>=2"]  # why
+# ///
+import json, os, time
+ends = [time.time() + 4 + 2 * n for n in range(int(os.environ["ROUNDS"]))]
+print(json.dumps({"method": "FedAvg", "versions": {"tool": "1.0", "torch": "2", "python": "3"}, "ends": ends}))
+"""
+
+
+def test_tools_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool's speed without its start; a tool that fails has its reason in the table."""
+    assert side_by_side.requirements(TOOL) == ["one", "two>=2"]
+    (tmp_path / "good.py").write_text(TOOL.partition("# ///\n")[2])
+    (tmp_path / "bad.py").write_text("raise ValueError('no such network')")
+    monkeypatch.setattr(side_by_side, "TOOLS", tmp_path)
+    good, bad, *_ = side_by_side.rows(["good", "bad"], tmp_path, sys.executable, rounds=4, minutes=1)
+    cells = [cell.strip() for cell in good.split("|")]
+    assert cells[1:5] == ["good", "FedAvg", "1.0, torch 2, Python 3", "30.0"]
+    assert 2 < float(cells[5]) < 4
+    assert bad.startswith("| bad | ValueError: no such network |")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config
 
 EXPERIMENT, TRAINING, FLOWER, FILES = "Data, graph, algorithm, model", "Training", "Flower", "Files"
+CLUSTER = "More machines"
 
 SECTIONS: dict[str, tuple[str, type[BaseModel]]] = {
     "data": (EXPERIMENT, DataConfig),
@@ -138,6 +139,24 @@ TrustCode = Annotated[
         "--trust-code",
         help="run the code that the records name as package.module:name, as they may for model, loss and data set",
         rich_help_panel=FILES,
+    ),
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="where runs are computed: processes (of this machine), ray (the cluster of RAY_ADDRESS), or slurm",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE",
+        help="an option of sbatch for each run's job: time=MINUTES (needed), partition=NAME, ...; repeatable",
+        rich_help_panel=CLUSTER,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=FILES)]

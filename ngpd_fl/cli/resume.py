@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 def resume(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run that was interrupted or killed")],
     checkpoint_every: flags.CheckpointEvery = None,
+    device: flags.Device = None,
     trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Resume an interrupted run.
 
-    It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit.
+    It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit, on another
+    device up to rounding.
     """
     from ngpd_fl.records import RunFolder
 
@@ -37,7 +39,12 @@ def resume(
         from ngpd_fl.training.run import resume as go_on
 
         return go_on(
-            folder, [ProgressReport(report)], checkpoint_every=checkpoint_every, on_event=_warn, trust_code=trust_code
+            folder,
+            [ProgressReport(report)],
+            checkpoint_every=checkpoint_every,
+            on_event=_warn,
+            device=device,
+            trust_code=trust_code,
         )
 
     ended = None

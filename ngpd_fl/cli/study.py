@@ -40,6 +40,8 @@ def study(
         bool, typer.Option("--list", help="print what is done and what is to do; run nothing")
     ] = False,
     data_dir: flags.DataDir = None,
+    executor: flags.Executor = "processes",
+    slurm: flags.Slurm = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Compare strategies over cells and seeds, each tuned with the same number of trials.
@@ -47,8 +49,11 @@ def study(
     The same command again continues the study: only missing runs are done.
     """
     until = None if limit is None else time.monotonic() + _seconds(limit)
+    from ngpd_fl.config import parse_assignments
     from ngpd_fl.study import StudyPlan, run_study, study_progress
+    from ngpd_fl.sweep.executors import make_executor
 
+    runs = make_executor(executor, parse_assignments(slurm or ()))
     plan = StudyPlan.read(file, data_dir)
     if list_plan:
         _print_plan(plan, study_progress(plan, out), jobs)
@@ -68,7 +73,7 @@ def study(
 
     try:
         seconds = None if until is None else until - time.monotonic()
-        now = run_study(plan, out, jobs, seconds=seconds, only=only, on_end=on_end)
+        now = run_study(plan, out, jobs, executor=runs, seconds=seconds, only=only, on_end=on_end)
     except KeyboardInterrupt as error:
         raise Ended(f"study interrupted; the same command goes on, records are kept in {out}", INTERRUPTED) from error
     if not quiet:

@@ -35,22 +35,34 @@ def sweep(
         bool, typer.Option("--resume", help="go on with the sweep in DIR: only what is missing is run")
     ] = False,
     checkpoint_every: flags.CheckpointEvery = None,
+    executor: flags.Executor = "processes",
+    slurm: flags.Slurm = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Run many trials that differ in a few keys, on a grid, at random or by TPE, and rank them.
 
     Each trial is a run with its own folder. A table and a picture of all are beside them. A failed one stops no other.
     """
-    from ngpd_fl.config import InputError
+    from ngpd_fl.config import InputError, parse_assignments
     from ngpd_fl.records.new_folder import new_folder
     from ngpd_fl.sweep import SweepPlan, run_sweep
+    from ngpd_fl.sweep.executors import make_executor
 
+    runs = make_executor(executor, parse_assignments(slurm or ()))
     plan = SweepPlan.read(file)
     report = _Report(plan, quiet)
 
     def run(folder: Path) -> None:
         try:
-            rows = run_sweep(plan, folder, jobs, resume=resume, checkpoint_every=checkpoint_every, on_end=report.on_end)
+            rows = run_sweep(
+                plan,
+                folder,
+                jobs,
+                executor=runs,
+                resume=resume,
+                checkpoint_every=checkpoint_every,
+                on_end=report.on_end,
+            )
         except KeyboardInterrupt as error:
             words = f"sweep interrupted; records are kept in {folder}, `ngpd-fl sweep {file} --out {folder} --resume`"
             raise Ended(f"{words} goes on", INTERRUPTED) from error

@@ -145,6 +145,11 @@ class Config(SeedConfig):
         described = self.devices != DevicesConfig() or self.faults != FaultsConfig()
         return self.training.mode != "synchronous" or described
 
+    def on_device(self, device: str) -> Config:
+        """Return the same run on another device, named as in ``engine.device``."""
+        engine = Config(engine={**self.engine.model_dump(), "device": device}).engine
+        return self.model_copy(update={"engine": engine})
+
     @classmethod
     def load(cls, path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
         """Read a TOML file and apply ``overrides`` by dotted keys (``data.dataset``).

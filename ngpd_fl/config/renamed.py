@@ -66,7 +66,11 @@ def translated_plan(content: Mapping[str, Any]) -> dict[str, Any]:
     return dict(content)
 
 
-ADDED = {"data": {"task", "sequence_length"}, "model": {"embedding", "width", "layers", "heads"}}
+ADDED = {
+    "data": {"task", "sequence_length"},
+    "model": {"embedding", "width", "layers", "heads"},
+    "strategy": {"kfac_approx", "other_layers"},
+}
 """Keys that version 0.1 did not have, by section."""
 
 

@@ -5,6 +5,7 @@ The sections ``strategy`` and ``topology`` belong to the packages of these names
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,6 +53,9 @@ LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error", "binary-c
 
 
 _OR_OWN = " or package.module:factory"
+
+_DEVICES = ("auto", "cpu", "cuda")
+_OR_NUMBERED = ", cuda:N, or several as cuda:0,cuda:1"
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 """A key of draws, of as many bits as every generator takes."""
@@ -145,7 +149,7 @@ class ModelConfig(Section):
     name: str = Field(
         "mlp",
         description=f"{', '.join(MODELS)} (with GroupNorm), torchvision:NAME (e.g. torchvision:resnet18: GroupNorm for "
-        "BatchNorm, no dropout), or package.module:factory of your own",
+        "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
@@ -156,6 +160,11 @@ class ModelConfig(Section):
     width: int = Field(256, ge=1, description="width of each layer of lstm and transformer")
     layers: int = Field(2, ge=1, description="layers of lstm and transformer")
     heads: int = Field(4, ge=1, description="attention heads of transformer; they divide the width among them")
+    batch_norm: Literal["group", "refuse"] | None = Field(
+        None,
+        description='BatchNorm layers, whose statistics depend on each node\'s own data: "group" puts a GroupNorm in '
+        'the place of each, "refuse" makes them an error; unset: group in torchvision:NAME, refuse in your own network',
+    )
     init: Path | None = Field(
         None,
         description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "
@@ -317,9 +326,10 @@ class EvaluationConfig(Section):
 class EngineConfig(Section):
     """Computation of the network; it changes results by rounding only."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: str = Field(
         "auto",
-        description="cpu, cuda, or auto: the GPU where there is one",
+        description="cpu, cuda, a GPU by its number (cuda:1), several GPUs, each of which holds a part of the nodes "
+        "(cuda:0,cuda:1), or auto: a GPU where there is one",
         json_schema_extra={"flag": "--device"},
     )
     dtype: Literal["float32", "float64"] = Field("float32", description="of parameters and data: float32 or float64")
@@ -335,3 +345,16 @@ class EngineConfig(Section):
         le=1024,
         description="CPU threads within an operation; more pay where a process computes one large network only",
     )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        names = device.replace(" ", "").split(",")
+        for name in names:
+            if not (name in _DEVICES or re.fullmatch(r"cuda:(0|[1-9]\d*)", name)):
+                raise ValueError(f"{name!r} is not known; {choices(name, _DEVICES, _OR_NUMBERED)}")
+            if len(names) > 1 and name in _DEVICES:
+                raise ValueError(f"{name} cannot be one of several; allowed: GPUs by their numbers, e.g. cuda:0,cuda:1")
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is named twice; name each GPU once")
+        return ",".join(names)

@@ -18,8 +18,12 @@ import torch
 _lock = threading.RLock()
 """Lock of the resources that all threads share."""
 
+_PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+"""Settings of torch that let products of float32 matrices be computed in TF32 or bfloat16."""
+
 _runs = 0
 _threads_before = 0
+_products_before = [""] * len(_PRODUCTS)
 _own = threading.local()
 
 
@@ -27,16 +31,20 @@ _own = threading.local()
 def own_settings(threads: int) -> Iterator[None]:
     """Apply a run's torch settings in this thread for a while, whatever the caller has set.
 
-    So many CPU threads, gradients where they are asked for, no automatic precision, tensors on the CPU by
-    default. Torch keeps the number of CPU threads for each thread that has ever asked for it, and a default for those
-    to come, which is what it was again when the last run is over.
+    So many CPU threads, gradients where they are asked for, no automatic precision, products of float32 matrices in
+    float32, tensors on the CPU by default. Torch keeps the number of CPU threads for each thread that has ever asked
+    for it, and a default for those to come, which is what it was again when the last run is over, as is the precision
+    of products, which all threads share.
     """
-    global _runs, _threads_before
+    global _runs, _threads_before, _products_before
     outer = getattr(_own, "threads", None)
     with _lock:
         default = torch.get_num_threads()
         if _runs == 0:
             _threads_before = default
+            _products_before = [products.fp32_precision for products in _PRODUCTS]
+            for products in _PRODUCTS:
+                products.fp32_precision = "ieee"
         _runs += 1
         torch.set_num_threads(threads)
     _own.threads = threads
@@ -55,6 +63,9 @@ def own_settings(threads: int) -> Iterator[None]:
         with _lock:
             _runs -= 1
             torch.set_num_threads(outer or _threads_before)
+            if _runs == 0:
+                for products, before in zip(_PRODUCTS, _products_before, strict=True):
+                    products.fp32_precision = before
 
 
 @contextmanager

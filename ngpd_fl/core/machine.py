@@ -10,8 +10,8 @@ from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
-_share = math.inf
-"""Cores that are left to this process where several of ours share them."""
+_limit = math.inf
+"""Most cores for this process, where others of ours compute beside it."""
 
 
 def cores() -> int:
@@ -20,13 +20,13 @@ def cores() -> int:
         usable = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
         usable = os.cpu_count() or 1
-    return max(1, math.floor(min(usable, _quota(), _share)))
+    return max(1, math.floor(min(usable, _quota(), _limit)))
 
 
-def share_cores(processes: int) -> None:
-    """Leave cores to other processes of ours: this is one of so many that compute at the same time."""
-    global _share
-    _share = cores() // processes
+def limit_cores(number: int) -> None:
+    """Use no more than this number of cores, and at least one, from now on: others of ours compute on the rest."""
+    global _limit
+    _limit = number
 
 
 def _quota() -> float:

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     MESSAGE_FAULT = 14
     BYZANTINE = 15
     PLACEMENT = 16
+    DROPOUT = 17
 
 
 def generator(seed: int, purpose: Purpose, node: int = 0, step: int = 0) -> np.random.Generator:

@@ -36,6 +36,20 @@ def handled(handler: Callable[[int, FrameType | None], object], *numbers: signal
 
 
 @contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Undo in the end what a library has set as handlers of the signals that ask this process to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: handler for number in ENDING if (handler := signal.getsignal(number)) is not None}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def deferred() -> Iterator[None]:
     """Hold signals back until the context closes, then handle them.
 

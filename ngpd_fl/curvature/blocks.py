@@ -1,13 +1,28 @@
-"""The blocks of a K-FAC Fisher matrix, one per layer: running averages, and what the solve uses of them."""
+"""The blocks of a K-FAC Fisher matrix, one per layer: running averages, what the solve uses of them, and the solve.
+
+``solve`` and ``quadratic`` are given the used arrays of n nodes, ``[n, ...]``, and vectors in matrix form by columns,
+as the layer's rule gives them (``layer.gather``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from ngpd_fl.curvature.solve import (
+    Ridge,
+    diagonal_quadratic,
+    kronecker_quadratic,
+    solve_diagonal,
+    solve_kronecker,
+    solve_tokens,
+    tokens_quadratic,
+)
 from ngpd_fl.curvature.spectrum import Spectrum
 
 OnRetry = Callable[[str, str], None]
@@ -16,6 +31,8 @@ OnRetry = Callable[[str, str], None]
 
 class Kronecker(NamedTuple):
     """One layer's factors and the spectra that the solve uses; both of the same age after ``decompose``.
+
+    A layer of G > 1 groups has G pairs of factors: each array has G as its first axis.
 
     Attributes:
         input_factor: running average of A, ``[d_in, d_in]``.
@@ -30,10 +47,18 @@ class Kronecker(NamedTuple):
     outputs: Spectrum
 
     @classmethod
-    def empty(cls, d_out: int, d_in: int, rank: int, like: Tensor) -> Kronecker:
-        """Return a block that holds nothing yet; ``rank`` r is 0 for all eigenvectors."""
-        spectra = Spectrum.empty(d_in, rank, like), Spectrum.empty(d_out, rank, like)
-        return cls(like.new_zeros(d_in, d_in), like.new_zeros(d_out, d_out), *spectra)
+    def empty(cls, sizes: tuple[int, ...], rank: int, like: Tensor) -> Kronecker:
+        """Return a block that holds nothing yet.
+
+        Args:
+            sizes: (d_out, d_in, groups).
+            rank: eigenvectors that are kept; 0 for all.
+            like: gives dtype and device.
+        """
+        d_out, d_in, groups = sizes
+        stack = (groups,) if groups > 1 else ()
+        spectra = Spectrum.empty(d_in, rank, like, stack), Spectrum.empty(d_out, rank, like, stack)
+        return cls(like.new_zeros(*stack, d_in, d_in), like.new_zeros(*stack, d_out, d_out), *spectra)
 
     @property
     def used(self) -> tuple[Tensor, ...]:
@@ -57,9 +82,94 @@ class Kronecker(NamedTuple):
             outputs=self.outputs.follow(self.output_factor, partial(on_retry, "output")),
         )
 
+    @staticmethod
+    def widths(sizes: tuple[int, ...]) -> dict[str, int]:
+        """Return the widths of the factors that are decomposed."""
+        return {"output": sizes[0], "input": sizes[1]}
+
+    @staticmethod
+    def solve(used: Iterator[Tensor], ridge: Ridge, pieces: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
+        """Write the step into ``steps [n, G, d_out, columns]``, given the force in ``pieces``."""
+        inputs, outputs, groups = _spectra(used)
+        if pieces[0].dim() == 3:
+            solve_kronecker(inputs, outputs, ridge, pieces, steps)
+            return
+        # groups next to nodes, or columns in another order than in the flat vector: not a stack of matrices in place
+        matrices = _matrices(pieces, outputs)
+        solved = [torch.empty_like(matrix) for matrix in matrices]
+        solve_kronecker(inputs, outputs, ridge.repeat(groups), matrices, solved)
+        for step, matrix in zip(steps, solved, strict=True):
+            step.copy_(matrix.view(step.shape))
+
+    @staticmethod
+    def quadratic(used: Iterator[Tensor], pieces: Sequence[Tensor]) -> Tensor:
+        """Return V^T F V ``[n]``."""
+        inputs, outputs, groups = _spectra(used)
+        return kronecker_quadratic(inputs, outputs, _matrices(pieces, outputs)).view(-1, groups).sum(1)
+
+
+class TokenKronecker(NamedTuple):
+    """The block of a table of V rows: the input factor is diagonal, since an input is the unit vector of a row.
+
+    Attributes:
+        frequencies: running average of A's diagonal, how often an example reads each row, ``[V]``.
+        output_factor: running average of G, ``[d, d]``.
+        values: the frequencies that the solve uses, ``[V]``.
+        outputs: the spectrum of G.
+    """
+
+    frequencies: Tensor
+    output_factor: Tensor
+    values: Tensor
+    outputs: Spectrum
+
+    @classmethod
+    def empty(cls, sizes: tuple[int, ...], rank: int, like: Tensor) -> TokenKronecker:
+        """Return a block that holds nothing yet; ``sizes`` (d, V), the rest as for ``Kronecker``."""
+        width, rows = sizes
+        zeros = like.new_zeros(rows)
+        return cls(zeros, like.new_zeros(width, width), zeros, Spectrum.empty(width, rank, like))
+
+    @property
+    def used(self) -> tuple[Tensor, ...]:
+        """The arrays that the solve uses."""
+        return self.values, *self.outputs
+
+    @property
+    def averages(self) -> tuple[Tensor, ...]:
+        """The running averages."""
+        return self.frequencies, self.output_factor
+
+    def with_averages(self, averages: tuple[Tensor, ...]) -> TokenKronecker:
+        """Return the block with other running averages."""
+        frequencies, output_factor = averages
+        return self._replace(frequencies=frequencies, output_factor=output_factor)
+
+    def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> TokenKronecker:
+        """Let the solve use the present running averages."""
+        outputs = self.outputs.follow(self.output_factor, partial(on_retry, "output"))
+        return self._replace(values=self.frequencies, outputs=outputs)
+
+    @staticmethod
+    def widths(sizes: tuple[int, ...]) -> dict[str, int]:
+        """Return the width of the factor that is decomposed."""
+        return {"output": sizes[0]}
+
+    @staticmethod
+    def solve(used: Iterator[Tensor], ridge: Ridge, pieces: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
+        """Write the step into ``steps``, one ``[n, d, V]``, given the force in ``pieces``."""
+        values = next(used)
+        solve_tokens(values, Spectrum(*islice(used, 3)), ridge, pieces[0], steps[0])
+
+    @staticmethod
+    def quadratic(used: Iterator[Tensor], pieces: Sequence[Tensor]) -> Tensor:
+        """Return V^T F V ``[n]``."""
+        values = next(used)
+        return tokens_quadratic(values, Spectrum(*islice(used, 3)), pieces[0])
+
 
 class Diagonal(NamedTuple):
-    """The diagonal of a normalization's Fisher matrix; both of the same age after ``decompose``.
+    """The diagonal of a layer's Fisher matrix; both of the same age after ``decompose``.
 
     Attributes:
         running: running average of the diagonal, ``[d]``.
@@ -70,9 +180,9 @@ class Diagonal(NamedTuple):
     values: Tensor
 
     @classmethod
-    def empty(cls, d_in: int, like: Tensor) -> Diagonal:
-        """Return a block that holds nothing yet."""
-        return cls(like.new_zeros(d_in), like.new_zeros(d_in))
+    def empty(cls, sizes: tuple[int, ...], rank: int, like: Tensor) -> Diagonal:
+        """Return a block that holds nothing yet; ``sizes`` (d,)."""
+        return cls(like.new_zeros(sizes), like.new_zeros(sizes))
 
     @property
     def used(self) -> tuple[Tensor, ...]:
@@ -92,5 +202,38 @@ class Diagonal(NamedTuple):
         """Let the solve use the present running average."""
         return self._replace(values=self.running)
 
+    @staticmethod
+    def widths(sizes: tuple[int, ...]) -> dict[str, int]:
+        """Return {}: nothing is decomposed."""
+        return {}
 
-Block = Kronecker | Diagonal
+    @staticmethod
+    def solve(used: Iterator[Tensor], ridge: Ridge, pieces: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
+        """Write the step into ``steps [n, 1, columns]``, given the force in ``pieces``."""
+        solve_diagonal(next(used), ridge, pieces, steps)
+
+    @staticmethod
+    def quadratic(used: Iterator[Tensor], pieces: Sequence[Tensor]) -> Tensor:
+        """Return V^T F V ``[n]``."""
+        return diagonal_quadratic(next(used), pieces)
+
+
+Block = Kronecker | TokenKronecker | Diagonal
+
+
+def _spectra(used: Iterator[Tensor]) -> tuple[Spectrum, Spectrum, int]:
+    """Return the spectra of A and G as stacks over nodes and groups, and the number of groups."""
+    inputs, outputs = Spectrum(*islice(used, 3)), Spectrum(*islice(used, 3))
+    if inputs.basis.dim() == 3:
+        return inputs, outputs, 1
+    groups = inputs.basis.shape[1]
+    inputs, outputs = (Spectrum(*(part.flatten(0, 1) for part in spectrum)) for spectrum in (inputs, outputs))
+    return inputs, outputs, groups
+
+
+def _matrices(pieces: Sequence[Tensor], outputs: Spectrum) -> list[Tensor]:
+    """Return pieces as stacks of matrices over nodes and groups, ``[n G, d_out, columns]``."""
+    if pieces[0].dim() == 3:
+        return list(pieces)
+    stack, d_out = outputs.basis.shape[:2]
+    return [piece.reshape(stack, d_out, -1) for piece in pieces]

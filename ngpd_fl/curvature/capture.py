@@ -1,12 +1,12 @@
 """One forward pass that also yields every layer's inputs and, on the way back, its output gradients.
 
-Each layer's output gets a zero added to it; the gradient with respect to that zero is the layer's output gradient.
-That is a pure function of (parameters, zeros, inputs), so ``torch.func.vmap`` can batch it over nodes.
+Each call of a layer's module gets a zero added to its output; the gradient with respect to that zero is the output
+gradient. That is a pure function of (parameters, zeros, inputs), so ``torch.func.vmap`` can batch it over nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,49 +14,90 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ngpd_fl.config.errors import InputError
-from ngpd_fl.curvature.factors import parameter_gradients
-from ngpd_fl.curvature.layers import find_layers
+from ngpd_fl.curvature.layer import Layer, Use
+from ngpd_fl.curvature.layers import OTHER
 from ngpd_fl.models.functional import FlatModel
 
 Listener = Callable[[str, Tensor, Tensor], Tensor]
-"""``(layer name, its input, its output) -> the output that the network goes on with``."""
+"""``(module name, its input, its output) -> the output that the network goes on with``."""
+
+
+class CallShape(NamedTuple):
+    """The shape of a module's output in one of its calls.
+
+    Attributes:
+        shape: for one example.
+        axis: the axis of the batch.
+        per_example: the length of that axis for one example; the parts of an example lie together.
+    """
+
+    shape: torch.Size
+    axis: int
+    per_example: int
+
+    def of_batch(self, size: int) -> list[int]:
+        """Return the shape for a batch."""
+        return [*self.shape[: self.axis], self.per_example * size, *self.shape[self.axis + 1 :]]
+
+    def batch_first(self, tensor: Tensor) -> Tensor:
+        """Return the module's input or output with the batch as first axis."""
+        if self.axis > 0:
+            tensor = tensor.movedim(self.axis, 0)
+        return tensor if self.per_example == 1 else tensor.view(-1, self.per_example, *tensor.shape[1:])
+
+
+class Gradients(NamedTuple):
+    """What one score of the outputs comes to.
+
+    Attributes:
+        outputs: each module's output gradients, call by call, one example's each.
+        parameters: of each parameter that no rule covers, the gradient summed over the batch.
+    """
+
+    outputs: dict[str, list[Tensor]]
+    parameters: dict[str, Tensor]
 
 
 class Captured(NamedTuple):
-    """The results of one forward pass; dictionaries are keyed by layer name.
+    """The results of one forward pass.
 
     Attributes:
-        outputs: the network's outputs, ``[B, C]``.
-        inputs: what each layer was given.
-        backward: score ``[B, C]`` -> each layer's output gradients, one example's each.
+        outputs: the network's outputs, ``[B, ...]``.
+        inputs: what each module was given, call by call.
+        backward: score ``[B, ...]`` -> gradients.
     """
 
     outputs: Tensor
-    inputs: dict[str, Tensor]
-    backward: Callable[[Tensor], dict[str, Tensor]]
+    inputs: dict[str, list[Tensor]]
+    backward: Callable[[Tensor], Gradients]
 
 
 class Recorded(NamedTuple):
-    """The results of one forward pass that autograd recorded; dictionaries are keyed by layer name, but for ``named``.
+    """The results of one forward pass that autograd recorded.
 
     Attributes:
-        outputs: the network's outputs, ``[B, C]``.
-        inputs: what each layer was given.
+        outputs: the network's outputs, ``[B, ...]``.
+        inputs: what each module was given, call by call.
         named: the parameters, by their name.
-        added: the zeros that were added to each layer's output.
+        others: names of those that no rule covers.
+        added: the zeros that were added to each module's outputs, call by call.
     """
 
     outputs: Tensor
-    inputs: dict[str, Tensor]
+    inputs: dict[str, list[Tensor]]
     named: dict[str, Tensor]
-    added: dict[str, Tensor]
+    others: Sequence[str]
+    added: dict[str, list[Tensor]]
 
-    def backward(self, score: Tensor) -> dict[str, Tensor]:
-        """Return each layer's output gradients, one example's each, for a score ``[B, C]``."""
-        leaves = list(self.added.values())
-        gradients = torch.autograd.grad(self.outputs, leaves, score, retain_graph=True, materialize_grads=True)
-        return dict(zip(self.added, gradients, strict=True))
+    def backward(self, score: Tensor) -> Gradients:
+        """Return the gradients for a score ``[B, ...]``."""
+        leaves = [zero for zeros in self.added.values() for zero in zeros]
+        leaves += [self.named[name] for name in self.others]
+        if not leaves:
+            return Gradients({name: [] for name in self.added}, {})
+        found = iter(torch.autograd.grad(self.outputs, leaves, score, retain_graph=True, materialize_grads=True))
+        outputs = {name: [next(found) for _ in zeros] for name, zeros in self.added.items()}
+        return Gradients(outputs, dict(zip(self.others, found, strict=True)))
 
     def gradient(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of a loss ``[]`` of the outputs, parameter by parameter."""
@@ -64,137 +105,91 @@ class Recorded(NamedTuple):
 
 
 class Capture:
-    """A network whose layers K-FAC can handle, ready to be captured. The module has hooks during a pass only.
+    """A network whose layers are known, ready to be captured. The module has hooks during a pass only.
 
     Attributes:
-        layers: the layers with parameters, by name.
+        layers: by name.
+        calls: the outputs' shapes of each of the layers' modules, call by call.
+        others: names of the parameters that no rule covers.
     """
 
-    def __init__(self, model: FlatModel, input_shape: tuple[int, ...], examples: Tensor | None = None) -> None:
-        """Check every layer and run the network a few times on ``examples [3, ...]``, random ones by default.
-
-        Raises:
-            InputError: a layer that K-FAC cannot handle; the message names it.
-        """
+    def __init__(self, model: FlatModel, layers: dict[str, Layer], calls: dict[str, list[CallShape]]) -> None:
+        """Take layers and the calls of their modules, as ``inspection`` finds them."""
         self._model = model
-        self.layers = find_layers(model)
-        if examples is None:
-            generator = torch.Generator().manual_seed(0)
-            examples = torch.randn((3, *input_shape), generator=generator, dtype=torch.float32).to(model.start())
-        self._output_shapes = self._find_output_shapes(examples)
-        self._check_gradients(examples)
+        self.layers = layers
+        self.calls = calls
+        self.others = [name for name, layer in layers.items() if layer.rule is OTHER]
 
-    def forward(self, params: Tensor, inputs: Tensor) -> Captured:
-        """Run the network at ``params [P]`` on ``inputs [B, ...]``."""
-        run = partial(self._run, self._model.unflatten(params), inputs)
-        pulled: Any = torch.func.vjp(run, self._zeros(params, len(inputs)), has_aux=True)
-        outputs, backward, layer_inputs = pulled
-        return Captured(outputs, layer_inputs, lambda score: backward(score)[0])
+    def forward(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Captured:
+        """Run the network at ``params [P]`` on ``inputs [B, ...]``, with the dropout of a key."""
+        named = self._model.unflatten(params)
+        others = {name: named[name] for name in self.others}
 
-    def record(self, params: Tensor, inputs: Tensor) -> Recorded:
+        def run(added: dict[str, list[Tensor]], others: dict[str, Tensor]) -> tuple[Tensor, dict[str, list[Tensor]]]:
+            return self._run({**named, **others}, inputs, key, added)
+
+        zeros = {
+            name: [params.new_zeros(call.of_batch(len(inputs))) for call in calls] for name, calls in self.calls.items()
+        }
+        pulled: Any = torch.func.vjp(run, zeros, others, has_aux=True)
+        outputs, backward, given = pulled
+        return Captured(outputs, given, lambda score: Gradients(*backward(score)))
+
+    def record(self, params: Tensor, inputs: Tensor, key: Tensor | None = None) -> Recorded:
         """Run the network as ``forward`` does, for one node, recorded by autograd; far less fixed cost, but no vmap."""
         named = {name: value.detach().requires_grad_() for name, value in self._model.unflatten(params).items()}
         zero = params.new_zeros(())
-        added = {name: zero.expand(len(inputs), *shape).requires_grad_() for name, shape in self._output_shapes.items()}
+        added = {
+            name: [zero.expand(call.of_batch(len(inputs))).requires_grad_() for call in calls]
+            for name, calls in self.calls.items()
+        }
         with torch.enable_grad():
-            outputs, layer_inputs = self._run(named, inputs, added)
-        return Recorded(outputs, {name: value.detach() for name, value in layer_inputs.items()}, named, added)
+            outputs, given = self._run(named, inputs, key, added)
+        given = {name: [value.detach() for value in values] for name, values in given.items()}
+        return Recorded(outputs, given, named, self.others, added)
 
-    def _zeros(self, params: Tensor, batch_size: int) -> dict[str, Tensor]:
-        """Return what is added to each layer's output, ``[B, ...]``."""
-        return {name: params.new_zeros((batch_size, *shape)) for name, shape in self._output_shapes.items()}
+    def uses(self, layer: Layer, captured: Captured | Recorded, gradients: Sequence[Gradients]) -> list[Use]:
+        """Return the uses of a layer's parameters in a pass, with their gradients for each score."""
+        if layer.rule is OTHER:
+            return [Use(None, captured.outputs, [each.parameters[layer.name] for each in gradients])]
+        return [
+            Use(
+                module,
+                call.batch_first(captured.inputs[name][number]),
+                [call.batch_first(each.outputs[name][number]) for each in gradients],
+            )
+            for name, module in layer.modules.items()
+            for number, call in enumerate(self.calls[name])
+        ]
 
     def _run(
-        self, named: dict[str, Tensor], inputs: Tensor, added: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Run the network with ``added`` to its layers' outputs; return its outputs and what each layer was given."""
-        layer_inputs: dict[str, Tensor] = {}
+        self, named: dict[str, Tensor], inputs: Tensor, key: Tensor | None, added: dict[str, list[Tensor]]
+    ) -> tuple[Tensor, dict[str, list[Tensor]]]:
+        """Run the network with ``added`` to its modules' outputs; return its outputs and what each module was given."""
+        given: dict[str, list[Tensor]] = {name: [] for name in self.calls}
 
-        def capture(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
-            layer_inputs[name] = layer_input
-            return output + added[name]
+        def capture(name: str, value: Tensor, output: Tensor) -> Tensor:
+            given[name].append(value)
+            return output + added[name][len(given[name]) - 1]
 
-        with self._listening(capture):
-            return self._model.apply(named, inputs), layer_inputs
+        with listening(self._model, self.calls, capture, inputs.device):
+            return self._model.apply(named, inputs, key), given
 
-    @contextmanager
-    def _listening(self, listener: Listener) -> Iterator[None]:
-        """Send every layer's output through ``listener``, before hooks of the user's own see it."""
 
-        def hook(name: str) -> Callable[..., Tensor]:
-            def send(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor) -> Tensor:
-                return listener(name, args[0] if args else kwargs["input"], output)
+@contextmanager
+def listening(model: FlatModel, names: Iterable[str], listener: Listener, device: torch.device) -> Iterator[None]:
+    """Send outputs of named modules in a pass on a device through ``listener``, before hooks of the user's see them."""
 
-            return send
+    def send(name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Any) -> Any:
+        return listener(name, args[0] if args else kwargs["input"], output)
 
-        module = self._model.own_module()
-        handles = [
-            module.get_submodule(name).register_forward_hook(hook(name), prepend=True, with_kwargs=True)
-            for name in self.layers
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _find_output_shapes(self, examples: Tensor) -> dict[str, torch.Size]:
-        """Return the shape of each layer's output without the batch axis, which has to be the first one."""
-        of_two, of_three = self._trial(examples[:2]), self._trial(examples)
-        for name in self.layers:
-            if name not in of_two:
-                raise InputError(f"model: layer {name!r} is never used in a forward pass; remove it")
-            if of_two[name] != (2, *of_three[name][1:]) or of_three[name][0] != 3:
-                raise InputError(
-                    f"model: layer {name!r} returns shape {tuple(of_two[name])} for 2 examples, {tuple(of_three[name])}"
-                    " for 3; K-FAC needs the batch as the first axis"
-                )
-        return {name: shape[1:] for name, shape in of_two.items()}
-
-    def _trial(self, inputs: Tensor) -> dict[str, torch.Size]:
-        """Return the shape of each layer's output in one run."""
-        shapes: dict[str, torch.Size] = {}
-
-        def remember(name: str, layer_input: Tensor, output: Tensor) -> Tensor:
-            if name in shapes:
-                raise InputError(
-                    f"model: layer {name!r} is used more than once in a forward pass; K-FAC needs it once, first-order "
-                    "strategies such as dsgd do not"
-                )
-            shapes[name] = output.shape
-            return output
-
-        start = self._model.start()
-        with torch.no_grad(), self._listening(remember):
-            self._model(start, inputs)
-        return shapes
-
-    def _check_gradients(self, examples: Tensor) -> None:
-        """Compare the gradient with the one that each layer's inputs and output gradients say, at a random place.
-
-        They differ where a weight is also used apart from its layer, or a subclass computes something of its own.
-        """
-        start = self._model.start()
-        generator = torch.Generator().manual_seed(0)
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, dtype=torch.float32).to(start)
-
-        params = start + 0.1 * normal(*start.shape)
-        recorded = self.record(params, examples)
-        score = normal(*recorded.outputs.shape)
-        output_gradients = recorded.backward(score)
-        with torch.enable_grad():
-            gradients = recorded.gradient((recorded.outputs * score).sum())
-        gradient = self._model.flatten(dict(zip(recorded.named, gradients, strict=True)))
-        for name, layer in self.layers.items():
-            expected = parameter_gradients(layer.module, recorded.inputs[name], output_gradients[name])
-            segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-            for segment, part in zip(segments, expected, strict=True):
-                given = gradient[segment.start : segment.stop]
-                tolerance = 1e-2 * given.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where given may be 0
-                if (given - part.reshape(-1)).norm() > tolerance:
-                    raise InputError(
-                        f"model: layer {name!r} ({type(layer.module).__name__}) does more than multiply by its weight "
-                        "and add its bias, or these are also used apart from it; K-FAC cannot handle that"
-                    )
+    module = model.own_module(device)
+    handles = [
+        module.get_submodule(name).register_forward_hook(partial(send, name), prepend=True, with_kwargs=True)
+        for name in names
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

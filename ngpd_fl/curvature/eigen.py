@@ -70,8 +70,8 @@ def eigh(matrix: Tensor, basis: Tensor, on_retry: Callable[[str], None]) -> tupl
     """Return the eigenvalues ``[d]``, ascending, and the eigenvectors ``[d, d]`` of a finite symmetric matrix.
 
     Args:
-        matrix: ``[d, d]``.
-        basis: the orthonormal one that is kept where all else fails, ``[d, d]``.
+        matrix: ``[d, d]``, or a stack of them; results have the stack's axes first.
+        basis: the orthonormal one that is kept where all else fails, of the same shape.
         on_retry: called with ``FLOAT64``, ``JITTERED`` or ``KEPT`` for each matrix that failed at first.
     """
     values, vectors = call_stacked(partial(_of_stack, on_retry), matrix, basis, traced=False)
@@ -79,7 +79,10 @@ def eigh(matrix: Tensor, basis: Tensor, on_retry: Callable[[str], None]) -> tupl
 
 
 def _of_stack(on_retry: Callable[[str], None], matrices: Tensor, bases: Tensor) -> tuple[Tensor, Tensor]:
-    """Decompose ``matrices [n, d, d]``; one by one where any of them fails."""
+    """Decompose ``matrices [n, ..., d, d]``; one by one where any of them fails."""
+    if matrices.dim() > 3:
+        all_values, all_vectors = _of_stack(on_retry, matrices.flatten(0, -3), bases.flatten(0, -3))
+        return all_values.view(matrices.shape[:-1]), all_vectors.view(matrices.shape)
     decomposition = _attempt(matrices)
     if decomposition is not None:
         return decomposition

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -19,17 +20,17 @@ from torch import Tensor
 
 from ngpd_fl.core.batching import call_stacked, over_nodes
 from ngpd_fl.core.trace import refuse_trace
-from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker
-from ngpd_fl.curvature.capture import Capture
+from ngpd_fl.curvature.blocks import Block
+from ngpd_fl.curvature.capture import Captured, Gradients, Recorded
 from ngpd_fl.curvature.eigen import Retries
-from ngpd_fl.curvature.factors import average_moment, layer_moments, with_one
-from ngpd_fl.curvature.layers import KRONECKER_LAYERS, gather, matrix_shape
-from ngpd_fl.curvature.solve import Ridge, diagonal_quadratic, kronecker_quadratic, solve_diagonal, solve_kronecker
-from ngpd_fl.curvature.spectrum import Spectrum
+from ngpd_fl.curvature.inspection import Inspection
+from ngpd_fl.curvature.layer import gather
+from ngpd_fl.curvature.solve import Ridge
+from ngpd_fl.curvature.weight_matrix import with_one
 from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood, PerPosition
-from ngpd_fl.models.objective import SupervisedObjective
+from ngpd_fl.models.objective import Batch, SupervisedObjective
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
 
@@ -62,7 +63,7 @@ class KFAC:
         weight_decay: float = 0.0,
         examples: Tensor | None = None,
     ) -> None:
-        """Check that K-FAC can handle every layer of the network (see ``Capture``), and warn of very wide ones.
+        """Check every layer of the network (see ``Inspection``), and warn of very wide ones.
 
         Args:
             model: the network.
@@ -70,30 +71,29 @@ class KFAC:
             input_shape: shape of one example.
             options: how the Fisher matrix is estimated, damped and truncated.
             weight_decay: weight of 1/2 |w|^2 in the loss; it enters the gradient, not the Fisher matrix.
-            examples: inputs to try, ``[3, ...]``, where these are token ids. Defaults to random numbers.
+            examples: inputs ``[M, ...]`` to check the network on; by default random ones.
         """
         self.model = model
         self.likelihood = likelihood
         self.options = options
         self.objective = SupervisedObjective(model, likelihood, weight_decay)
-        self.capture = Capture(model, input_shape, examples)
+        inspection = Inspection(model, input_shape, options.other_layers, examples)
+        self.capture = inspection.capture
+        self._unused = inspection.unused
         self.retries = Retries()
         self._warn_of_width()
 
-    def init(self) -> KFACState:
+    def init(self, params: Tensor) -> KFACState:
         """Return a state that holds no factor yet; its solve is meaningless before the first refresh."""
-        like = self.model.start()
-        blocks: dict[str, Block] = {}
-        for name, layer in self.capture.layers.items():
-            d_out, d_in = matrix_shape(layer)
-            if isinstance(layer.module, KRONECKER_LAYERS):
-                blocks[name] = Kronecker.empty(d_out, d_in, self.options.rank, like)
-            else:
-                blocks[name] = Diagonal.empty(d_in, like)
+        like = torch.empty(0, dtype=params.dtype, device=params.device)  # under vmap one for all nodes
+        blocks = {
+            name: layer.rule.block.empty(layer.rule.sizes(layer), self.options.rank, like)
+            for name, layer in self.capture.layers.items()
+        }
         return KFACState(blocks, like.new_zeros(()))
 
     def gradient(
-        self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor, phase: Phase
+        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor, phase: Phase
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``."""
         if phase.refresh_factors:
@@ -119,18 +119,19 @@ class KFAC:
 
     def _retried(self, name: str, factor: str, how: str) -> None:
         """Note a decomposition that failed at first."""
-        d_out, d_in = matrix_shape(self.capture.layers[name])
-        self.retries.add(name, factor, how, width=d_in if factor == "input" else d_out)
+        self.retries.add(name, factor, how, width=self._widths()[name, factor])
+
+    def _widths(self) -> dict[tuple[str, str], int]:
+        """Return the width of each layer's factors that are decomposed."""
+        return {
+            (name, factor): width
+            for name, layer in self.capture.layers.items()
+            for factor, width in layer.rule.block.widths(layer.rule.sizes(layer)).items()
+        }
 
     def _warn_of_width(self) -> None:
         """Warn of the widest factor that is decomposed whole, where that takes long and may fail."""
-        widths = {
-            (name, factor): width
-            for name, layer in self.capture.layers.items()
-            if isinstance(layer.module, KRONECKER_LAYERS)
-            for factor, width in zip(("output", "input"), matrix_shape(layer), strict=True)
-        }
-        (name, factor), width = max(widths.items(), key=lambda item: item[1], default=(("", ""), 0))
+        (name, factor), width = max(self._widths().items(), key=lambda item: item[1], default=(("", ""), 0))
         if width >= _WIDE and not 0 < 2 * self.options.rank <= width:
             logger.warning(
                 "layer %r: its %s factor is %d wide; each eigendecomposition of it takes long and may fail in float32; "
@@ -144,12 +145,9 @@ class KFAC:
         step = torch.empty(force.shape, dtype=force.dtype, device=force.device)
         tensors = iter(used)
         for layer in self.capture.layers.values():
-            pieces, steps = gather(force, layer), gather(step, layer)
-            if isinstance(layer.module, KRONECKER_LAYERS):
-                inputs, outputs = Spectrum(*islice(tensors, 3)), Spectrum(*islice(tensors, 3))
-                solve_kronecker(inputs, outputs, ridge, pieces, steps)
-            else:
-                solve_diagonal(next(tensors), ridge, pieces, steps)
+            layer.rule.block.solve(tensors, ridge, gather(force, layer), gather(step, layer))
+        for segment in self._unused:
+            step[:, segment.start : segment.stop] = 0
         return step, ridge.quadratic(force, step)
 
     def _quadratic(self, vector: Tensor, *used: Tensor) -> tuple[Tensor]:
@@ -157,16 +155,11 @@ class KFAC:
         total = torch.zeros_like(vector[:, 0])
         tensors = iter(used)
         for layer in self.capture.layers.values():
-            pieces = gather(vector, layer)
-            if isinstance(layer.module, KRONECKER_LAYERS):
-                inputs, outputs = Spectrum(*islice(tensors, 3)), Spectrum(*islice(tensors, 3))
-                total += kronecker_quadratic(inputs, outputs, pieces)
-            else:
-                total += diagonal_quadratic(next(tensors), pieces)
+            total += layer.rule.block.quadratic(tensors, gather(vector, layer))
         return (total,)
 
     def _refresh(
-        self, state: KFACState, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor
+        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Average the factors of the first ``factor_batch`` examples in; return the batch's loss and gradient as well.
 
@@ -174,12 +167,12 @@ class KFAC:
         """
         blocks, updates = state
         used = min(self.options.factor_batch or len(draws), len(draws))
-        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used])
+        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used], *batch[2:])
         running = [average for block in blocks.values() for average in block.averages]
         stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
         averages: Sequence[Tensor]
         traced = self.objective.dense_layers is not None and self.objective.is_traceable
-        if self.objective.dense_layers is None and params.device.type != "cpu":
+        if self.objective.dense_layers is None and params.device.type != "cpu" and self.model.batches_nodes:
             if not self.objective.is_traceable:
                 refuse_trace()
             loss, gradient = self.objective.gradient(params, batch)
@@ -215,7 +208,10 @@ class KFAC:
         vectors = (
             moment
             for (name, layer), given in zip(self.capture.layers.items(), ran.inputs, strict=True)
-            for moment in (with_one(layer.module, given), torch.cat([gradients[name] for gradients in backward], dim=1))
+            for moment in (
+                given if layer.bias is None else with_one(given),
+                torch.cat([gradients[name] for gradients in backward], dim=1),
+            )
         )
         decay = self.options.factor_decay
         weight = (self._share(updates) / inputs.shape[1])[:, None, None]
@@ -226,11 +222,12 @@ class KFAC:
 
     def _one_by_one(self, with_gradient: bool, updates: Tensor, *stacked: Tensor) -> tuple[Tensor, ...]:
         """Do the same for one node after another, which on a CPU is faster for convolutions; see the objective."""
-        params, inputs, targets, draws, *running = stacked
+        params, inputs, targets, draws, *rest = stacked
+        keys, running = self._keys(rest)
         first = [params.new_empty(len(params)), torch.empty_like(params)] if with_gradient else []
         averages = [torch.empty_like(average) for average in running]
         for node, share in enumerate(self._share(updates).tolist()):
-            recorded = self.capture.record(params[node], inputs[node])
+            recorded = self.capture.record(params[node], inputs[node], *(key[node] for key in keys))
             scores = self._scores(recorded.outputs.detach(), targets[node], draws[node])
             backward = [recorded.backward(score) for score in scores]
             if with_gradient:
@@ -239,44 +236,83 @@ class KFAC:
                 first[0][node] = loss.detach()
                 torch.cat([part.reshape(-1) for part in recorded.gradient(loss)], out=first[1][node])
             old = [average[node] for average in running]
-            for average, fresh in zip(averages, self._averages(recorded.inputs, backward, old, share), strict=True):
+            for average, fresh in zip(averages, self._averages(recorded, backward, old, share), strict=True):
                 average[node] = fresh
         return *first, *averages
 
     def _average(
-        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *running: Tensor
+        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *rest: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the running averages of all blocks, one after another, with these examples' factors in them."""
-        captured = self.capture.forward(params, inputs)
+        keys, running = self._keys(rest)
+        captured = self.capture.forward(params, inputs, *keys)
         backward = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
-        return tuple(self._averages(captured.inputs, backward, running, self._share(updates)))
+        return tuple(self._averages(captured, backward, running, self._share(updates)))
+
+    def _keys(self, rest: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the key of dropout, if the network has any, and the running averages after it."""
+        count = int(self.model.is_random)
+        return rest[:count], rest[count:]
 
     def _averages(
         self,
-        inputs: dict[str, Tensor],
-        backward: list[dict[str, Tensor]],
+        captured: Captured | Recorded,
+        backward: Sequence[Gradients],
         running: Sequence[Tensor],
         share: float | Tensor,
     ) -> Iterator[Tensor]:
-        """Yield the running averages with the layers' moments in them, from what each was given and each score's."""
+        """Yield the running averages with the layers' moments in them, from one pass and each score's gradients."""
         olds = iter(running)
-        for name, layer in self.capture.layers.items():
-            gradients = [of_score[name] for of_score in backward]
-            for moment in layer_moments(layer.module, inputs[name], gradients):
-                yield average_moment(next(olds), moment, self.options.factor_decay, share)
+        for layer in self.capture.layers.values():
+            uses = self.capture.uses(layer, captured, backward)
+            for moment in layer.rule.moments(layer, uses, self.options.kfac_approx):
+                yield moment.average(next(olds), self.options.factor_decay, share)
 
     def _share(self, updates: Tensor) -> Tensor:
         """Return the weight of new factors in the running averages, which start at the first ones."""
         return 1 - self.options.factor_decay * (updates > 0).to(updates.dtype)
 
     def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
-        """Return what the Fisher matrix of the outputs is made of: scores ``[B, C]``, one or several per example."""
-        likelihood, kind = self.likelihood, self.options.fisher
-        if kind == "empirical":
-            scores = [likelihood.score(outputs, targets)]
+        """Return what the Fisher matrix of the outputs is made of: scores ``[B, ...]``, one or several per example.
+
+        With outputs ``[B, T, C]`` the loss is the mean over B and T: an example's matrix is the mean of those of its
+        positions, hence the scores of one are divided by sqrt(T). All labels ("exact") come position by position.
+        """
+        if isinstance(self.likelihood, PerPosition):
+            scores = self._scores_of_vectors(outputs, targets, draws)
+            scores = [self.likelihood.weighted(score, targets) for score in scores]
+        elif outputs.dim() > 2:
+            positions = outputs.shape[1:-1]
+            flat = self._scores_of_vectors(*(tensor.flatten(0, len(positions)) for tensor in (outputs, targets, draws)))
+            scores = [score.view(outputs.shape) / prod(positions) ** 0.5 for score in flat]
+            if self.options.fisher == "exact":
+                scores = [part for score in scores for part in _one_position_each(score)]
         else:
-            softened, is_sampled = likelihood.soften(outputs, self.options.fisher_smoothing), kind == "monte-carlo"
-            scores = [likelihood.sampled_score(softened, draws)] if is_sampled else [*likelihood.fisher_root(softened)]
-        if isinstance(likelihood, PerPosition):
-            return [likelihood.weighted(score, targets) for score in scores]
+            scores = self._scores_of_vectors(outputs, targets, draws)
+        if self.capture.others and self.options.fisher != "monte-carlo":
+            scores = [_signs(draws, score) * score for score in scores]
         return scores
+
+    def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
+        """Return the scores of outputs ``[M, C]``, one or several for each."""
+        if self.options.fisher == "empirical":
+            return [self.likelihood.score(outputs, targets)]
+        softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
+        if self.options.fisher == "monte-carlo":
+            return [self.likelihood.sampled_score(softened, draws)]
+        return list(self.likelihood.fisher_root(softened))
+
+
+def _one_position_each(score: Tensor) -> Iterator[Tensor]:
+    """Yield ``score [B, T, ..., C]`` at one position after another, 0 at all others."""
+    flat = score.flatten(1, -2)
+    for position in range(flat.shape[1]):
+        alone = torch.zeros_like(flat)
+        alone[:, position] = flat[:, position]
+        yield alone.view(score.shape)
+
+
+def _signs(draws: Tensor, like: Tensor) -> Tensor:
+    """Return a random sign for each example, ``[B, 1, ...]``; see ``other``."""
+    first = draws.flatten(1)[:, 0] if draws.dim() > 1 else draws
+    return torch.where(first < 0.5, -1.0, 1.0).to(like).view(-1, *[1] * (like.dim() - 1))

@@ -1,79 +1,86 @@
-"""The layers of a network that K-FAC can handle, and one-line errors about all others."""
+"""The layers of a network: which rule handles which of its parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
-from ngpd_fl.config.errors import InputError
-from ngpd_fl.models.functional import FlatModel, Segment
+from ngpd_fl.curvature.layer import Layer, Rule
+from ngpd_fl.curvature.other import Other
+from ngpd_fl.curvature.rules import RULES, rule_of
+from ngpd_fl.models.functional import FlatModel
 
-KRONECKER_LAYERS = (nn.Linear, nn.Conv2d)
-DIAGONAL_LAYERS = (nn.GroupNorm, nn.LayerNorm)
+OTHER: Rule = Other()
 
 
-class Layer(NamedTuple):
-    """One layer with parameters: its name, module, and the places of its weight and (perhaps) bias."""
+class Place(NamedTuple):
+    """A module with parameters: its name, and what its parameters are called in the flat model."""
 
     name: str
     module: nn.Module
-    weight: Segment
-    bias: Segment | None
+    parameters: dict[str, str]
 
 
-def find_layers(model: FlatModel) -> dict[str, Layer]:
-    """Return the layers with parameters, by name; together they hold every parameter once.
+def find_layers(model: FlatModel, refused: Collection[str] = ()) -> dict[str, Layer]:
+    """Return the layers by name; together they hold every trained parameter once.
 
-    Raises:
-        InputError: a parameter that K-FAC cannot handle; the message names it.
+    Parameters that no rule covers, and those of the modules in ``refused``, are layers of their own, with the rule
+    ``OTHER``, named like the parameter.
     """
+    places = _places(model)
+    users: dict[str, list[Place]] = {}
+    for place in places:
+        for parameter in place.parameters.values():
+            users.setdefault(parameter, []).append(place)
+    rules = {parameter: _rule(parameter, users_of, refused) for parameter, users_of in users.items()}
     layers: dict[str, Layer] = {}
-    for name, module in model.module.named_modules():
-        prefix = f"{name}." if name else ""
-        own = [key for key, _ in module.named_parameters(recurse=False)]
-        if not own:
-            continue
-        _check_kind(name, module, prefix + own[0])
-        if set(own) not in ({"weight"}, {"weight", "bias"}):
-            raise InputError(
-                f"model: layer {name!r} ({type(module).__name__}) has the parameters {', '.join(own)}; "
-                "K-FAC handles a weight and a bias, as they are"
-            )
-        if missing := [prefix + key for key in own if prefix + key not in model.segments]:
-            raise InputError(
-                f"model: parameter {missing[0]!r} is shared with another layer; K-FAC needs its own, first-order "
-                "strategies such as dsgd do not"
-            )
-        layers[name] = Layer(name, module, model.segments[prefix + "weight"], model.segments.get(prefix + "bias"))
+    for place in places:
+        trained = {key: name for key, name in place.parameters.items() if name in model.segments}
+        together = len({tuple(user.name for user in users[name]) for name in trained.values()}) == 1
+        groups = [trained] if together else [{key: name} for key, name in trained.items()]
+        for group in groups:
+            first = next(iter(group.values()))
+            if users[first][0] is not place:
+                continue  # of a layer that is there already
+            rule = rules[first]
+            if rule is None or any(rules[name] is not rule for name in group.values()):
+                for name in group.values():
+                    layers[name] = Layer(name, {}, OTHER, model.segments[name], None)
+                continue
+            weight, bias = (model.segments[group[key]] if key in group else None for key in ("weight", "bias"))
+            modules = {user.name: user.module for user in users[first]}
+            name = place.name if weight is not None else group["bias"]
+            layers[name] = Layer(name, modules, rule, weight, bias)
     return layers
 
 
-def matrix_shape(layer: Layer) -> tuple[int, int]:
-    """Return (d_out, d_in) of a layer's matrix form; a normalization is one row: weight, then bias."""
-    has_bias = layer.bias is not None
-    d_out = layer.weight.shape[0] if isinstance(layer.module, KRONECKER_LAYERS) else 1
-    width = (layer.weight.stop - layer.weight.start) // d_out
-    return d_out, width + has_bias * (1 if isinstance(layer.module, KRONECKER_LAYERS) else width)
+def reason(module: nn.Module) -> str:
+    """Return why no rule covers the parameters of a module, in words that follow its name."""
+    if rule_of([module]) is None:
+        kinds = ", ".join(kind.__name__ for kind in RULES)
+        return f"belongs to a {type(module).__name__}, which K-FAC has no rule for; rules are for: {kinds}"
+    return f"belongs to a {type(module).__name__} with parameters besides a weight and a bias, or shares one"
 
 
-def gather(vectors: Tensor, layer: Layer) -> list[Tensor]:
-    """Return views of the layer's part of ``vectors [n, P]`` in matrix form, by columns: the weight, then the bias."""
-    segments = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-    rows = matrix_shape(layer)[0]
-    return [vectors[:, part.start : part.stop].view(len(vectors), rows, -1) for part in segments]
+def _places(model: FlatModel) -> list[Place]:
+    """Return every module with parameters of its own, each once."""
+    names = {id(parameter): name for name, parameter in model.module.named_parameters()}
+    return [
+        Place(name, module, {key: names[id(value)] for key, value in own.items()})
+        for name, module in model.module.named_modules()
+        if (own := dict(module.named_parameters(recurse=False, remove_duplicate=False)))
+    ]
 
 
-def _check_kind(name: str, module: nn.Module, parameter: str) -> None:
-    kind = type(module).__name__
-    if not isinstance(module, KRONECKER_LAYERS + DIAGONAL_LAYERS):
-        allowed = ", ".join(layer.__name__ for layer in KRONECKER_LAYERS + DIAGONAL_LAYERS)
-        raise InputError(
-            f"model: parameter {parameter!r} belongs to a {kind}, which K-FAC cannot handle; allowed: {allowed}"
-        )
-    if isinstance(module, nn.Conv2d) and module.groups != 1:
-        raise InputError(f"model: layer {name!r} (Conv2d) has groups = {module.groups}; K-FAC handles groups = 1")
-    if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
-        raise InputError(
-            f"model: layer {name!r} (Conv2d) has padding_mode = {module.padding_mode!r}; K-FAC handles 'zeros'"
-        )
+def _rule(parameter: str, users: list[Place], refused: Collection[str]) -> Rule | None:
+    """Return the rule of a parameter with these users; None where there is none."""
+    if len({key for user in users for key, name in user.parameters.items() if name == parameter}) > 1:
+        return None  # a weight here, a bias there
+    for user in users:
+        if user.name in refused or not set(user.parameters) <= {"weight", "bias"}:
+            return None
+        if "weight" not in user.parameters or "weight" not in user.module._parameters:
+            return None
+    return rule_of([user.module for user in users])

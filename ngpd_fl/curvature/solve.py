@@ -42,6 +42,11 @@ class Ridge(NamedTuple):
         """Return h of F's eigenvalues, ``[n, j, k]``."""
         return 1 / ((eigenvalues + self.damping) / self.lr[:, None, None] + self.shift[:, None, None])
 
+    def repeat(self, groups: int) -> Ridge:
+        """Return that of a stack over nodes and groups."""
+        lr, shift = (each[:, None].expand(-1, groups).flatten() for each in (self.lr, self.shift))
+        return Ridge(lr, self.damping, shift)
+
     def quadratic(self, force: Tensor, step: Tensor) -> Tensor:
         """Return step^T F step ``[n]`` of ``step [n, P]``, the solution for ``force [n, P]``, without another product.
 
@@ -97,6 +102,19 @@ def kronecker_quadratic(inputs: Spectrum, outputs: Spectrum, pieces: Sequence[Te
     if inputs.truncated:
         total = total + inputs.rest * sum(energies(piece).sum(1) for piece in pieces)
     return total.clamp(min=0)
+
+
+def solve_tokens(values: Tensor, outputs: Spectrum, ridge: Ridge, matrix: Tensor, step: Tensor) -> None:
+    """Write the step (1) of a block with A = diag(``values [n, V]``) into ``step [n, d, V]``; U_A is I."""
+    of_outputs, outputs_rest, of_rows = outputs.values[:, :, None], outputs.rest[:, None, None], values[:, None]
+    _apply(outputs, ridge.invert(of_outputs * of_rows), ridge.invert(outputs_rest * of_rows), matrix, step)
+
+
+def tokens_quadratic(values: Tensor, outputs: Spectrum, matrix: Tensor) -> Tensor:
+    """Return V^T F V ``[n]`` of a block with A = diag(``values [n, V]``), for ``matrix [n, d, V]``."""
+    image = torch.empty_like(matrix)
+    _apply(outputs, outputs.values[:, :, None], outputs.rest[:, None, None], matrix, image)
+    return (values * (matrix * image).sum(1)).sum(1).clamp(min=0)
 
 
 def solve_diagonal(values: Tensor, ridge: Ridge, pieces: Sequence[Tensor], steps: Sequence[Tensor]) -> None:

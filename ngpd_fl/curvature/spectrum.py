@@ -24,7 +24,7 @@ _ITERATIONS = 2
 
 
 class Spectrum(NamedTuple):
-    """A' of one factor.
+    """A' of one factor, or of a stack of them: each array then has the stack's axes first.
 
     Attributes:
         basis: orthonormal U, ``[d, r]``.
@@ -37,8 +37,8 @@ class Spectrum(NamedTuple):
     rest: Tensor
 
     @classmethod
-    def empty(cls, size: int, rank: int, like: Tensor) -> Spectrum:
-        """Return one that stands for nothing yet, of a factor ``[size, size]``.
+    def empty(cls, size: int, rank: int, like: Tensor, stack: tuple[int, ...] = ()) -> Spectrum:
+        """Return one that stands for nothing yet, of a factor ``[*stack, size, size]``.
 
         All its eigenvectors are kept where ``rank`` is 0, or more than half of them: fewer would cost as much.
         """
@@ -47,7 +47,8 @@ class Spectrum(NamedTuple):
             start = np.eye(size)
         else:  # where the iteration begins, at every node
             start = np.random.default_rng(0).standard_normal((size, kept))
-        return cls(torch.as_tensor(start).to(like), like.new_zeros(kept), like.new_zeros(()))
+        basis = torch.as_tensor(start).to(like).repeat(*stack, 1, 1)
+        return cls(basis, like.new_zeros(*stack, kept), like.new_zeros(stack))
 
     @property
     def truncated(self) -> bool:
@@ -55,27 +56,28 @@ class Spectrum(NamedTuple):
         return self.basis.shape[-1] < self.basis.shape[-2]
 
     def follow(self, factor: Tensor, on_retry: Callable[[str], None] = lambda how: None) -> Spectrum:
-        """Return that of a positive semi-definite ``factor [d, d]``; see ``eigen.eigh`` for ``on_retry``.
+        """Return that of a positive semi-definite ``factor [*stack, d, d]``; see ``eigen.eigh`` for ``on_retry``.
 
         Rounding may leave eigenvalues slightly below zero. A factor that is not finite, of a node that diverged, gives
         nan: an exception would stop all other nodes.
         """
-        finite = factor.isfinite().all()
-        factor = torch.where(finite, factor, 0.0)
+        finite = factor.isfinite().flatten(-2).all(-1)
+        factor = torch.where(finite[..., None, None], factor, 0.0)
         if not self.truncated:
             values, basis = eigh(factor, self.basis, on_retry)
             return Spectrum(basis, _clean(values, finite), self.rest)
         basis = self.basis
         for _ in range(_ITERATIONS):
             basis = torch.linalg.qr(factor @ basis)[0]
-        inner = basis.t() @ (factor @ basis)
-        finite = finite & inner.isfinite().all()  # products overflow before the factor does
-        here = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-        values, turn = eigh(torch.where(finite, inner, 0.0), here, on_retry)
+        inner = basis.mT @ (factor @ basis)
+        finite = finite & inner.isfinite().flatten(-2).all(-1)  # products overflow before the factor does
+        here = torch.eye(inner.shape[-1], dtype=inner.dtype, device=inner.device).expand_as(inner)
+        values, turn = eigh(torch.where(finite[..., None, None], inner, 0.0), here, on_retry)
         values = _clean(values, finite)
-        rest = (factor.diagonal().sum() - values.sum()).clamp(min=0) / (basis.shape[0] - basis.shape[1])
+        trace = factor.diagonal(dim1=-2, dim2=-1).sum(-1)
+        rest = (trace - values.sum(-1)).clamp(min=0) / (basis.shape[-2] - basis.shape[-1])
         return Spectrum(basis @ turn, values, rest)
 
 
 def _clean(values: Tensor, finite: Tensor) -> Tensor:
-    return torch.where(finite, values.clamp(min=0), torch.nan)
+    return torch.where(finite[..., None], values.clamp(min=0), torch.nan)

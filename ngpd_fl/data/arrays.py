@@ -128,7 +128,7 @@ def _labels(given: Any, name: str) -> Tensor:
     if values.dtype == torch.bool:
         return values
     if values.ndim == 1:
-        return _integers(values, name, f"classes 0 to C - 1: {RENUMBER}")
+        return _integers(values, name, f"classes from 0: {RENUMBER}")
     values = _integers(values, name, f"classes 0 to C - 1, or {IGNORE_INDEX} at padding", also=IGNORE_INDEX)
     if (padding := (values == IGNORE_INDEX).all(1)).any():
         raise ValueError(f"{name}[{int(padding.nonzero()[0])}] is all padding ({IGNORE_INDEX}); leave it out")

@@ -51,6 +51,18 @@ class Split:
         """The labels on the CPU, copied there once."""
         return self.labels.cpu()
 
+    def on(self, device: torch.device) -> Split:
+        """Return the images on another device, copied there once; themselves on their own."""
+        if device == self.inputs.device:
+            return self
+        if device not in self._copies:
+            self._copies[device] = self.placed(self.inputs.dtype, device)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, Split]:
+        return {}
+
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
         """Return the images on another device, floating-point numbers in another type.
 

@@ -1,8 +1,9 @@
 """The partition: the training images of each node, drawn from one data set or read from the nodes' own folders.
 
 The partitions come from flwr-datasets, except "classes", "dirichlet-prior" and "dirichlet-uniform", which it does not
-have. All of them work on the labels in an order shuffled by the seed, since flwr-datasets itself deals out the images
-of a class (or all, for IID) in the stored order. In regression the labels are quantile bins of the targets.
+have, and "iid", which needs no library that takes seconds to load. All of them work on the labels in an order shuffled
+by the seed, since flwr-datasets itself deals out the images of a class in the stored order. In regression the labels
+are quantile bins of the targets.
 """
 
 from __future__ import annotations
@@ -122,7 +123,9 @@ def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: Partitio
     _check(labels, num_nodes, config)
     rng = generator(seed, Purpose.PARTITION)
     order = rng.permutation(len(labels))
-    if isinstance(config, ClassesPartition):
+    if isinstance(config, IIDPartition):
+        parts = np.array_split(np.arange(len(labels)), num_nodes)
+    elif isinstance(config, ClassesPartition):
         parts = _by_classes(labels[order], num_nodes, config.classes_per_node)
     elif isinstance(config, DirichletUniformPartition):
         parts = _by_nodes_shares(labels[order], num_nodes, np.full(int(labels.max()) + 1, config.alpha), rng)
@@ -230,8 +233,6 @@ def _partitioner(num_nodes: int, config: PartitionConfig, seed: int) -> Any:
     from flwr_datasets import partitioner  # slow to import
 
     match config:
-        case IIDPartition():
-            return partitioner.IidPartitioner(num_nodes)
         case DirichletPartition():
             return partitioner.DirichletPartitioner(
                 num_nodes, "label", config.alpha, config.min_size, self_balancing=False, shuffle=False, seed=seed

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ngpd_fl.engines.engine import EngineSettings, RoundInfo
@@ -44,6 +45,10 @@ class PooledMinibatches:
         """Return batches of N B examples, and their draws, with a leading axis of 1."""
         return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
 
+    def on(self, device: torch.device) -> PooledMinibatches:
+        """Return the same minibatches for a node on another device."""
+        return PooledMinibatches(self._minibatches.on(device), self._num_nodes)
+
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
         """Draw for all N nodes at once; see ``RoundMinibatches``."""
         [first] = firsts
@@ -51,7 +56,9 @@ class PooledMinibatches:
 
         def pooled(step: int, rows: slice) -> tuple[Any, Tensor]:
             batch, draws = drawn(step, slice(None))
-            return tuple(leaf.flatten(0, 1)[None] for leaf in batch), draws.flatten(0, 1)[None]
+            inputs, labels, *keys = batch  # one network drops by one key
+            of_all = (leaf.flatten(0, 1)[None] for leaf in (inputs, labels))
+            return (*of_all, *(key[:1] for key in keys)), draws.flatten(0, 1)[None]
 
         return pooled
 

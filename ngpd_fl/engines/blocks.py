@@ -43,26 +43,36 @@ def make_blocks(
     chunk_size: int | None,
     like: Tensor,
     nodes: Sequence[int] | None = None,
+    devices: Sequence[torch.device] = (),
 ) -> list[Block]:
     """Return blocks that together hold every node once.
 
     A block holds nodes whose degrees lie within a factor of two, so that a hub does not give every leaf spare slots.
+    The nodes come in the same order, and with the same slots, however many blocks and devices there are. Each device
+    has as many of them as any other, one after another: on most graphs neighbors are close.
 
     Args:
         topology: the graph.
         edge_penalty: of its edges.
         chunk_size: most nodes in a block. Defaults to all.
-        like: a tensor with the dtype and the device of the blocks.
+        like: a tensor with the dtype of the blocks, and their device if ``devices`` names none.
         nodes: their indices. Defaults to all nodes.
+        devices: the devices among which the blocks are divided.
     """
+    members = np.arange(topology.num_nodes) if nodes is None else np.unique(nodes)
+    likes = [like.new_empty(0, device=device) for device in devices] or [like]
     neighbors = _neighbors(topology)
     slot_of = {edge: slot for entries in neighbors for slot, (_, edge) in enumerate(entries)}
     etas = _edge_penalties(topology, edge_penalty)
-    return [
-        _block(chunk, neighbors, slot_of, etas, like)
-        for group in _by_degree(topology.degrees, np.arange(topology.num_nodes) if nodes is None else np.unique(nodes))
-        for chunk in np.array_split(group, -(-len(group) // (chunk_size or len(group))))
-    ]
+    blocks, done = [], 0
+    for group in _by_degree(topology.degrees, members):
+        slots = int(topology.degrees[group].max())
+        ends = [len(members) * number // len(likes) - done for number in range(1, len(likes))]
+        done += len(group)
+        for part, here in zip(np.split(group, np.clip(ends, 0, len(group))), likes, strict=True):
+            chunks = np.array_split(part, -(-len(part) // (chunk_size or len(part)))) if len(part) else []
+            blocks += [_block(chunk, slots, neighbors, slot_of, etas, here) for chunk in chunks]
+    return blocks
 
 
 def _by_degree(degrees: np.ndarray, nodes: np.ndarray) -> Iterator[np.ndarray]:
@@ -90,12 +100,12 @@ def _edge_penalties(topology: Topology, edge_penalty: EdgePenalty) -> list[float
 
 def _block(
     nodes: np.ndarray,
+    slots: int,
     neighbors: list[list[tuple[int, int]]],
     slot_of: dict[int, int],
     etas: list[float],
     like: Tensor,
 ) -> Block:
-    slots = max(len(neighbors[node]) for node in nodes)
     shape = (len(nodes), slots)
     no_edge = 2 * len(etas)
     exists = np.zeros(shape, dtype=bool)

@@ -65,8 +65,7 @@ class EdgeState:
             topology: the graph and its schedule.
             message_loss: probability that a message is lost.
             seed: keys the draws of lost messages.
-            like: a tensor with the dtype of the mixing weights, on the nodes' device. What the nodes see of a round is
-                copied there once.
+            like: a tensor with the dtype of the mixing weights.
         """
         self._topology = topology
         self._graphs = RoundGraphs(topology)
@@ -78,7 +77,7 @@ class EdgeState:
         directed = len(self._receivers) + 1
         self._is_reset = np.zeros(directed, dtype=bool)
         self._age = np.zeros(directed, dtype=np.int64)
-        self._last_placed: tuple[Round, _Placed] | None = None
+        self._last_placed: tuple[Round, dict[torch.device, _Placed]] | None = None
 
     def open(self, number: int) -> Round:
         """Return round ``number``: what is active and what arrives, functions of (seed, round) alone."""
@@ -88,7 +87,7 @@ class EdgeState:
 
     def view(self, round: Round, block: Block) -> RoundView:
         """Return what the block's nodes know of the round, every field with a leading axis n."""
-        placed = self._placed(round)
+        placed = self._placed(round, block.nodes.device)
         return RoundView(
             round=torch.full_like(block.nodes, round.number),
             sends=placed.sent[block.out_edge],
@@ -100,7 +99,7 @@ class EdgeState:
 
     def headers(self, round: Round, block: Block) -> Headers:
         """Return the headers of the messages that the block's nodes get; call before ``close``."""
-        placed = self._placed(round)
+        placed = self._placed(round, block.nodes.device)
         return Headers(
             received=placed.delivered[block.in_edge],
             applied=placed.applied[block.out_edge],
@@ -177,14 +176,17 @@ class EdgeState:
         )
         self._last_placed = None
 
-    def _placed(self, round: Round) -> _Placed:
-        """Return what the nodes see of a round, on their device."""
+    def _placed(self, round: Round, device: torch.device) -> _Placed:
+        """Return what the nodes on a device see of a round; it is copied there once."""
         if self._last_placed is None or self._last_placed[0] is not round:
+            self._last_placed = round, {}
+        placed = self._last_placed[1]
+        if device not in placed:
             acknowledgements = self._acknowledgements
             applied = applied_before(acknowledgements.sent, acknowledgements.newest, acknowledgements.bitmap)
             arrays = (*round[1:], applied, self._age, self._is_reset)
-            self._last_placed = round, _Placed(*map(self._on_device, arrays))
-        return self._last_placed[1]
+            placed[device] = _Placed(*(self._on_device(array, device) for array in arrays))
+        return placed[device]
 
     def _weights(self, round: Round, others: Mapping[int, int]) -> NDArray[np.float64]:
         """Return the weights ``[2 E + 1]``, where messages over the directed edges ``others`` are of other rounds."""
@@ -194,6 +196,6 @@ class EdgeState:
             weight[edges] = self._graphs.weights_of(edges, [others.get(edge, round.number) for edge in edges])
         return weight
 
-    def _on_device(self, array: NDArray[Any]) -> Tensor:
+    def _on_device(self, array: NDArray[Any], device: torch.device) -> Tensor:
         tensor = torch.from_numpy(array)
-        return tensor.to(self._like) if tensor.is_floating_point() else tensor.to(self._like.device)
+        return tensor.to(device, self._like.dtype if tensor.is_floating_point() else None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
@@ -38,6 +39,7 @@ class EngineSettings:
         chunk_size: nodes computed at once, a block. Defaults to ``default_chunk_size``.
         one_by_one: whether the objective takes a block's nodes one after another, so that small blocks cost no more.
         workers: compute the blocks.
+        devices: hold the nodes, one after another, in equal parts. Defaults to that of ``start``.
     """
 
     strategy: Strategy
@@ -52,6 +54,7 @@ class EngineSettings:
     chunk_size: int | None = None
     one_by_one: bool = False
     workers: Workers = field(default_factory=Workers)
+    devices: Sequence[torch.device] = ()
 
     @property
     def nodes_at_once(self) -> int | None:

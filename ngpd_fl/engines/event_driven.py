@@ -27,7 +27,7 @@ from ngpd_fl.engines.messages import InFlightMessages, Key
 from ngpd_fl.engines.minibatches import draw
 from ngpd_fl.engines.node_group import REFRESH
 from ngpd_fl.engines.round_graphs import RoundViews
-from ngpd_fl.engines.states import Rows, Selection, Stack, StateFunction, from_tensors, rows_of, to_tensors
+from ngpd_fl.engines.states import Rows, Selection, Stack, StateFunction, divide_into, from_tensors, rows_of, to_tensors
 from ngpd_fl.faults import Tampering
 from strategies import Phase, Step, StepInfo
 
@@ -163,7 +163,10 @@ class EventEngine:
             }
             for prefix in ("in_flight.", "ended.")
         )
-        own = {name: value for name, value in tensors.items() if not name.startswith(("in_flight.", "ended."))}
+        own = divide_into(
+            [len(block.nodes) for block in self._blocks],
+            {name: value for name, value in tensors.items() if not name.startswith(("in_flight.", "ended."))},
+        )
         self._stacks = [Stack(state) for state in from_tensors([stack.state for stack in self._stacks], own)]
         self._exchange.load(payload, values["exchange"])
         self._ended = {int(node): value for node, value in ended.items()}

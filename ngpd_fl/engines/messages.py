@@ -6,15 +6,13 @@ to its neighbors share.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines.blocks import Block
 from strategies.contract import Message
 
 Payload = dict[str, dict[int, Tensor]]
@@ -23,102 +21,6 @@ other a node."""
 
 Key = tuple[int, int]
 """A message: its directed edge, and how many were sent over it before."""
-
-
-class RoundMessages:
-    """Messages that the nodes of some blocks sent in this round, and those that came from other processes.
-
-    A field with one value per edge lies in a buffer with a row for every directed edge at these nodes, any other in one
-    with a row for each of them and of their neighbors. The last row is zero: what a slot without a message reads.
-    What goes to other processes and comes from them lies on the host; each field is copied at once.
-    """
-
-    def __init__(self, per_edge: tuple[str, ...], blocks: Sequence[Block], num_edges: int, num_nodes: int) -> None:
-        """Start without messages.
-
-        Args:
-            per_edge: the fields with one value per edge.
-            blocks: the nodes.
-            num_edges: E.
-            num_nodes: N.
-        """
-        self._per_edge = per_edge
-        edges = [edge[block.view.exists] for block in blocks for edge in (block.out_edge, block.in_edge)]
-        nodes = [node.reshape(-1) for block in blocks for node in (block.nodes, block.view.neighbor)]
-        self._edge_rows = _SourceRows.of(torch.cat(edges), 2 * num_edges + 1)
-        self._node_rows = _SourceRows.of(torch.cat(nodes), num_nodes + 1)
-        self._buffers: dict[str, Tensor] = {}
-        self._lock = threading.Lock()
-        self._message: type[Any] = tuple
-
-    def put(self, block: Block, message: Message) -> None:
-        """Store a block's messages; each field is ``[n, D, ...]`` or ``[n, ...]``."""
-        self._message = type(message)
-        for name, value in message._asdict().items():
-            sources = block.nodes
-            if name in self._per_edge:
-                sources, value = block.out_edge.flatten(), value.flatten(0, 1)
-            buffer = self._buffer(name, value)
-            buffer.index_copy_(0, self._rows(name).on_device[sources], value)
-            buffer[-1].zero_()  # where spare slots have written
-
-    def take(self, block: Block, received: Tensor) -> Message:
-        """Return the block's inbox, every field ``[n, D, ...]``; zeros where ``received [n, D]`` is False."""
-        fields = {}
-        for name, buffer in self._buffers.items():
-            source = block.in_edge if name in self._per_edge else block.view.neighbor
-            rows = torch.where(received, self._rows(name).on_device[source], buffer.shape[0] - 1)
-            fields[name] = _gather(buffer, rows)
-        return self._message(**fields)
-
-    def payload(self, edges: Sequence[int], nodes: Sequence[int]) -> Payload:
-        """Return what goes out over directed ``edges``, and what the senders ``nodes`` send to all."""
-        of_fields = {name: edges if name in self._per_edge else nodes for name in self._buffers}
-        return {
-            name: dict(zip(sources, self._buffers[name][self._places(name, sources)].cpu(), strict=True))
-            for name, sources in of_fields.items()
-            if sources
-        }
-
-    def deliver(self, payload: Payload, edges: Collection[int], nodes: Collection[int]) -> None:
-        """Store what came over directed ``edges`` and from ``nodes``, all of other processes; call after ``put``.
-
-        Raises:
-            ValueError: a field that these messages do not have, a value of another shape or type, or one from
-                anywhere else; nothing was put in.
-        """
-        for name, values in payload.items():
-            if name not in self._buffers:
-                raise ValueError(f"a message with a field {name!r}; expected: {', '.join(self._buffers)}")
-            buffer, known = self._buffers[name], edges if name in self._per_edge else nodes
-            for source, value in values.items():
-                if source not in known:
-                    raise ValueError(f"a message whose {name!r} comes from number {source}, which is no neighbor")
-                if value.shape != buffer.shape[1:] or value.dtype != buffer.dtype:
-                    raise ValueError(
-                        f"a message whose {name!r} has shape {tuple(value.shape)} and type {value.dtype}; "
-                        f"expected {tuple(buffer.shape[1:])} and {buffer.dtype}"
-                    )
-        for name, values in payload.items():
-            if values:
-                buffer = self._buffers[name]
-                buffer.index_copy_(
-                    0, self._places(name, list(values)), torch.stack(list(values.values())).to(buffer.device)
-                )
-
-    def _rows(self, field: str) -> _SourceRows:
-        return self._edge_rows if field in self._per_edge else self._node_rows
-
-    def _places(self, field: str, sources: Sequence[int]) -> Tensor:
-        """Return the rows of these sources of a field on the device, in one copy."""
-        rows = self._rows(field)
-        return rows.on_host[sources].to(rows.on_device.device)
-
-    def _buffer(self, name: str, like: Tensor) -> Tensor:
-        with self._lock:  # blocks are put in by several threads
-            if name not in self._buffers:
-                self._buffers[name] = like.new_zeros((int(self._rows(name).on_host[-1]) + 1, *like.shape[1:]))
-            return self._buffers[name]
 
 
 class InFlightMessages:
@@ -175,7 +77,7 @@ class InFlightMessages:
         for name, buffer in self._buffers.items():
             of_key = self._rows(name).of_key
             rows = [[0 if key is None else of_key[key] for key in row] for row in keys]
-            fields[name] = _gather(buffer, _index(rows, buffer.device))
+            fields[name] = gather(buffer, _index(rows, buffer.device))
         return self._message(**fields)
 
     def forget(self, key: Key) -> None:
@@ -217,28 +119,13 @@ class InFlightMessages:
         return self._buffers[name]
 
 
-def _gather(buffer: Tensor, rows: Tensor) -> Tensor:
+def gather(buffer: Tensor, rows: Tensor) -> Tensor:
     """Return the buffer's rows ``rows [n, D]`` as a field of an inbox, ``[n, D, ...]``."""
     return buffer.index_select(0, rows.flatten()).view(*rows.shape, *buffer.shape[1:])
 
 
 def _index(rows: Sequence[Any], device: torch.device) -> Tensor:
     return torch.as_tensor(np.array(rows, dtype=np.int64), device=device)
-
-
-class _SourceRows(NamedTuple):
-    """The row of each source, int64 ``[sources]``, on the host and on the device; sources not named share the last."""
-
-    on_host: Tensor
-    on_device: Tensor
-
-    @classmethod
-    def of(cls, named: Tensor, count: int) -> _SourceRows:
-        """Give each of the sources that are ``named``, out of ``count``, a row of its own."""
-        distinct = torch.unique(named.cpu())
-        rows = torch.full((count,), len(distinct))
-        rows[distinct] = torch.arange(len(distinct))
-        return cls(rows, rows.to(named.device))
 
 
 class _MessageRows:

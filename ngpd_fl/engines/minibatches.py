@@ -31,11 +31,15 @@ class Minibatches(Protocol):
 
 
 @runtime_checkable
-class RoundMinibatches(Protocol):
+class RoundMinibatches(Minibatches, Protocol):
     """Minibatches drawn for a whole round: a GPU waits for each copy from the host, however small."""
 
     def draw(self, nodes: Sequence[int], firsts: Sequence[int], phases: Sequence[Phase]) -> Drawn:
         """Draw for n nodes, each in ``len(phases)`` local steps from its one of ``firsts`` on."""
+        ...
+
+    def on(self, device: torch.device) -> RoundMinibatches:
+        """Return the same minibatches for nodes on another device."""
         ...
 
 
@@ -68,6 +72,7 @@ class DataMinibatches:
         flip: bool = False,
         draw_shape: tuple[int, ...] = (),
         dtype: torch.dtype | None = None,
+        dropout: bool = False,
     ) -> None:
         """Draw from the training images.
 
@@ -80,6 +85,7 @@ class DataMinibatches:
             flip: as in ``DataConfig``.
             draw_shape: of the uniform numbers of one example, as its likelihood needs them.
             dtype: their type. Defaults to that of the inputs.
+            dropout: whether the network drops values, so that batches have a key for it.
         """
         self.split = split
         self._parts = parts
@@ -89,11 +95,13 @@ class DataMinibatches:
         self._crop, self._flip = crop, flip
         self._draw_shape = draw_shape
         self._dtype = dtype or split.inputs.dtype
+        self._dropout = dropout
 
-    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return ``((inputs [n, B, C, H, W], labels [n, B]), uniform [n, B, *draw_shape])``.
 
-        The uniform numbers draw Monte-Carlo targets; they are zeros in steps that refresh no factors.
+        The uniform numbers draw Monte-Carlo targets; they are zeros in steps that refresh no factors. Of a network with
+        dropout, its keys, int64 ``[n, 2]``, follow the labels.
         """
         return self.draw(nodes.tolist(), steps, [phase])(0, slice(None))
 
@@ -103,13 +111,14 @@ class DataMinibatches:
         indices = self._placed(self._sampler.batches(nodes, firsts, count))
         uniform = self._uniform(nodes, firsts, phases)
         moves = self._moves(nodes, firsts, count) if self._crop or self._flip else None
+        keys = [self._keys(nodes, firsts, count)] if self._dropout else []
 
-        def of_step(step: int, rows: slice) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        def of_step(step: int, rows: slice) -> tuple[tuple[Tensor, ...], Tensor]:
             chosen = indices[step, rows]
             images = inputs.index_select(0, chosen.flatten()).view(*chosen.shape, *inputs.shape[1:])
             if moves is not None:
                 images = move(images, Moves(*(values[step, rows] for values in moves)))
-            return (images, self.split.labels[chosen]), uniform[step][rows]
+            return (images, self.split.labels[chosen], *(key[step, rows] for key in keys)), uniform[step][rows]
 
         return of_step
 
@@ -117,6 +126,12 @@ class DataMinibatches:
     def sizes(self) -> NDArray[np.int64]:
         """The number of training images of each node, ``[N]``."""
         return np.array([len(part) for part in self._parts])
+
+    def on(self, device: torch.device) -> DataMinibatches:
+        """Return the same minibatches for nodes on another device, with the images there."""
+        moved = copy(self)
+        moved.split = self.split.on(device)
+        return moved
 
     def of_one_node(self) -> DataMinibatches:
         """Return the minibatches of one node that has all nodes' images, as they see them."""
@@ -144,6 +159,15 @@ class DataMinibatches:
             self._seed, [*nodes] * count, steps, self._batch_size, crop=self._crop, flip=self._flip, device=device
         )
         return Moves(*(values.view(count, len(nodes), -1) for values in moves))
+
+    def _keys(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> Tensor:
+        """Return each step's keys of each node's dropout, two words of 32 bits, int64 ``[count, n, 2]``."""
+        keys = [
+            generator(self._seed, Purpose.DROPOUT, node, first + step).integers(2**32, size=2)
+            for step in range(count)
+            for node, first in zip(nodes, firsts, strict=True)
+        ]
+        return self._placed(np.stack(keys).reshape(count, len(nodes), 2))
 
     def _placed(self, array: NDArray[Any], dtype: torch.dtype | None = None) -> Tensor:
         return torch.as_tensor(array, dtype=dtype, device=self.split.inputs.device)

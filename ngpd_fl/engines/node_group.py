@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +20,10 @@ from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.edge_state import EdgeState, Round
 from ngpd_fl.engines.engine import EngineSettings
 from ngpd_fl.engines.example import message_bytes
-from ngpd_fl.engines.messages import Payload, RoundMessages
-from ngpd_fl.engines.minibatches import Drawn, draw
-from ngpd_fl.engines.states import from_tensors, is_curvature, to_tensors
+from ngpd_fl.engines.messages import Payload
+from ngpd_fl.engines.minibatches import Drawn, Minibatches, RoundMinibatches, draw
+from ngpd_fl.engines.round_messages import RoundMessages
+from ngpd_fl.engines.states import divide_into, from_tensors, is_curvature, to_tensors
 from strategies import Phase, RoundView, Step, StepInfo
 from strategies.contract import Message, State
 
@@ -73,15 +73,26 @@ class NodeGroup:
         self.settings = settings
         self._strategy = strategy
         self._edges = EdgeState(topology, settings.message_loss, settings.seed, start)
-        self._blocks = make_blocks(topology, settings.edge_penalty, settings.nodes_at_once, start, nodes)
+        self._blocks = make_blocks(
+            topology, settings.edge_penalty, settings.nodes_at_once, start, nodes, settings.devices
+        )
         self._messages = RoundMessages(
             strategy.options.needs.per_edge, self._blocks, len(topology.edges), topology.num_nodes
         )
-        self.nodes = torch.cat([block.nodes for block in self._blocks])
+        self.nodes = self._joined([block.nodes for block in self._blocks])
         self._indices: list[int] = self.nodes.tolist()
-        self._out_edges = torch.cat([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
+        self._nodes_on: dict[torch.device, list[int]] = {}
+        self._rows: list[slice] = []  # of each block's nodes among all of the group
+        self._rows_there: list[slice] = []  # and among those on its device
+        for block in self._blocks:
+            there, begin = self._nodes_on.setdefault(block.nodes.device, []), sum(map(len, self._nodes_on.values()))
+            self._rows.append(slice(begin, begin + len(block.nodes)))
+            self._rows_there.append(slice(len(there), len(there) + len(block.nodes)))
+            there += block.nodes.tolist()
+        self._out_edges = self._joined([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
         self._states: list[State] = [
-            over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view) for block in self._blocks
+            over_nodes(strategy.init)(start.to(block.nodes.device).expand(len(block.nodes), -1), block.view)
+            for block in self._blocks
         ]
         self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
@@ -92,20 +103,26 @@ class NodeGroup:
         self.has_forgotten = False
 
     def work(self, number: int) -> StepInfo:
-        """Run the K local steps of round ``number``; return each node's means over them, ``[n]``, as ``nodes`` lie."""
+        """Run the K local steps of round ``number``; return each node's means over them, ``[n]``, as ``nodes`` lie.
+
+        What they read is drawn for all nodes on a device at once.
+        """
         steps = self.settings.local_steps
         first = number * steps
         phases = [self._strategy.phase(step) for step in range(first, first + steps)]
         if self.has_forgotten:
             phases[0] = REFRESH
-        drawn = draw(self.settings.minibatches, self._indices, [first] * len(self._indices), phases)
+        drawn = {
+            device: draw(self._minibatches_on(device), nodes, [first] * len(nodes), phases)
+            for device, nodes in self._nodes_on.items()
+        }
 
         def local_steps(index: int, rows: slice) -> StepInfo:
-            return self._local_steps_of(index, rows, first, phases, drawn)
+            return self._local_steps_of(index, rows, first, phases, drawn[self._blocks[index].nodes.device])
 
-        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows())
+        infos = self.settings.workers.map(local_steps, range(len(self._blocks)), self._rows_there)
         self.has_forgotten = False
-        return StepInfo(*map(torch.cat, zip(*infos, strict=True)))
+        return StepInfo(*map(self._joined, zip(*infos, strict=True)))
 
     def write(self, number: int) -> OutgoingMessages:
         """Return the messages to other nodes in round ``number``, lost ones included."""
@@ -118,6 +135,7 @@ class NodeGroup:
 
         views = [self._edges.view(round, block) for block in self._blocks]
         self._written = (round, views, self.settings.workers.map(write, self._blocks, self._states, views))
+        self._messages.exchange()
         sending = {edge: node for edge, node in self.outgoing.items() if round.sent[edge]}
         payload = self._messages.payload(list(sending), sorted(set(sending.values())))
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
@@ -186,17 +204,23 @@ class NodeGroup:
 
     def put(self, params: Tensor) -> None:
         """Give every node the parameters ``[P]``; the rest of its state, which has a field of that name, stays."""
-        self._states = [state._replace(params=params.expand_as(state.params).clone()) for state in self._states]
+        self._states = [
+            state._replace(params=params.to(state.params.device).expand_as(state.params).clone())
+            for state in self._states
+        ]
 
     def params(self, *, in_order: bool = False) -> Tensor:
-        """Return every node's parameters as evaluation sees them, ``[n, P]``; ``in_order`` of the nodes' indices."""
+        """Return every node's parameters as evaluation sees them, ``[n, P]``; ``in_order`` of the nodes' indices.
+
+        They lie on the first device.
+        """
         params = self.settings.start.new_empty((len(self.nodes), len(self.settings.start)))
 
         def write(state: State, rows: slice) -> None:  # one block at once: memory for two of all is not needed
-            params[places[rows]] = self._estimate(state)
+            params[places[rows]] = self._estimate(state).to(params.device)
 
         places = self.nodes.argsort().argsort() if in_order else torch.arange(len(self.nodes), device=params.device)
-        self.settings.workers.map(write, self._states, self._rows())
+        self.settings.workers.map(write, self._states, self._rows)
         return params
 
     def state(self) -> dict[str, Tensor]:
@@ -205,7 +229,7 @@ class NodeGroup:
         return {name: leaf for name, leaf in state.items() if not (self.has_forgotten and is_curvature(name))}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned.
+        """Go on from what ``state`` returned, here or in a group of the same nodes in other blocks, on other devices.
 
         Where it was kept without its curvature (``is_curvature``), that is estimated anew: the next local step
         refreshes all of it.
@@ -213,6 +237,7 @@ class NodeGroup:
         Raises:
             ValueError: it belongs to another network, algorithm or group.
         """
+        state = divide_into([len(block.nodes) for block in self._blocks], state)
         own = {name: leaf for name, leaf in self._leaves().items() if is_curvature(name)}
         forgotten = bool(own) and not any(is_curvature(name) for name in state)
         restored = from_tensors(self._tree(), {**own, **state} if forgotten else state)
@@ -227,10 +252,17 @@ class NodeGroup:
     def _leaves(self) -> dict[str, Tensor]:
         return to_tensors(self._tree())
 
-    def _rows(self) -> list[slice]:
-        """Return each block's places among the nodes of the group."""
-        ends = list(accumulate(len(block.nodes) for block in self._blocks))
-        return [slice(end - len(block.nodes), end) for block, end in zip(self._blocks, ends, strict=True)]
+    def _minibatches_on(self, device: torch.device) -> Minibatches:
+        """Return the minibatches of the nodes on a device."""
+        minibatches = self.settings.minibatches
+        if device == self.settings.start.device:
+            return minibatches
+        assert isinstance(minibatches, RoundMinibatches)
+        return minibatches.on(device)
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the blocks' parts one after another, on the first device."""
+        return torch.cat([part.to(self.settings.start.device) for part in parts])
 
     def _outer_edges(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the directed edges to and from other nodes, each with its sender."""
@@ -252,15 +284,15 @@ class NodeGroup:
 
         Args:
             index: the block.
-            rows: its nodes' places among those of the group.
+            rows: its nodes' places among those on its device.
             first: the round's first local step.
             phases: of the steps.
-            drawn: what the group's nodes read in them.
+            drawn: what the nodes on its device read in them.
         """
         block, state = self._blocks[index], self._states[index]
         infos: list[StepInfo] = []
         for step, phase in enumerate(phases):
-            scale = self.settings.start.new_full((len(block.nodes),), self.settings.lr_scale(first + step))
+            scale = block.view.sign.new_full((len(block.nodes),), self.settings.lr_scale(first + step))
             state, info = self._step_in(phase)(state, block.view, Step(*drawn(step, rows), scale))
             infos.append(info)
         self._states[index] = state

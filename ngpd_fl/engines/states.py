@@ -7,7 +7,9 @@ depends on values, and of all that is handed to ``call_stacked``, inside which t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -26,6 +28,9 @@ from torch.utils._pytree import (
 from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.core.trace import Traced
 from strategies.contract import State
+
+_OF_BLOCK = re.compile(r"(.*?\[)(\d+)(\].*)", re.DOTALL)
+"""The name of a leaf of a block's states: what comes before the block's number, the number, and the rest."""
 
 Rows = slice | Tensor
 """Some of the nodes that are stacked: a range of them, or their numbers, int64 ``[n]``."""
@@ -201,6 +206,44 @@ def to_tensors(tree: Any) -> dict[str, Tensor]:
 def is_curvature(name: str) -> bool:
     """Return whether a leaf belongs to a node's curvature: large, and a node can estimate it again."""
     return ".curvature" in name
+
+
+def divide_into(sizes: Sequence[int], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what ``to_tensors`` named, with the stacks of nodes in blocks of other ``sizes``.
+
+    A name's first number is that of its block; what has none stays as it is. The nodes keep their order.
+
+    Raises:
+        ValueError: the nodes are not as many, or one of the new blocks would hold nodes whose leaves differ in shape.
+    """
+    stacks: dict[tuple[str, str], list[Tensor]] = {}
+    divided: dict[str, Tensor] = {}
+    for name, leaf in tensors.items():
+        if found := _OF_BLOCK.fullmatch(name):
+            stacks.setdefault((found[1], found[3]), []).append(leaf)
+        else:
+            divided[name] = leaf
+    for (before, after), parts in stacks.items():
+        divided |= {f"{before}{number}{after}": part for number, part in enumerate(_divided(parts, sizes))}
+    return divided
+
+
+def _divided(parts: Sequence[Tensor], sizes: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the rows of ``parts`` in tensors of ``sizes``; those that have their size already are not copied."""
+    if sum(map(len, parts)) != sum(sizes):
+        raise ValueError(f"the states of {sum(map(len, parts))} nodes; expected {sum(sizes)}")
+    rest = deque(parts)
+    for size in sizes:
+        taken: list[Tensor] = []
+        while size > 0:
+            part = rest.popleft()
+            if len(part) > size:
+                rest.appendleft(part[size:])
+            taken.append(part[:size])
+            size -= len(taken[-1])
+        if len({part.shape[1:] for part in taken}) > 1:
+            raise ValueError("nodes with other numbers of neighbors")
+        yield taken[0] if len(taken) == 1 else torch.cat(taken)
 
 
 def from_tensors(like: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -17,7 +17,8 @@ from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
 from ngpd_fl.evaluation.evaluation import evaluate
-from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_device
+from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_devices
+from ngpd_fl.models.saved import parameter_names
 from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
 
 SplitName = Literal["test", "validation"]
@@ -88,8 +89,8 @@ def evaluate_saved(
     """
     config = require_trust(folder.config(), folder.path, trust_code)
     data_config = _data_config(config.data, dataset, data_dir)
-    engine = Config(engine={**config.engine.model_dump(), "device": device}).engine
-    with own_settings(engine.threads):
+    elsewhere = config.on_device(device)
+    with own_settings(config.engine.threads):
         models = folder.models()
         data, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
@@ -97,18 +98,19 @@ def evaluate_saved(
             examples = data.task.measure.examples
             raise InputError(f"--split {split}: {data.name} has no such {examples} (data.validation_fraction is 0)")
         model, params = _restore(folder, config, models, data)
-        torch_device = pick_device(config.model_copy(update={"engine": engine}))
-        model.module.to(torch_device)
+        devices = pick_devices(elsewhere)
+        model.module.to(devices[0])
         counts = _label_counts(folder, config)
         shape = (len(params), data.task.num_groups)
         own_known = counts is not None and counts.shape == shape
-        placed = [part.placed(params.dtype, torch_device) for part in splits]
+        placed = [part.placed(params.dtype, devices[0]) for part in splits]
         evaluation = evaluate(
             model,
-            params.to(torch_device),
+            params.to(devices[0]),
             placed[0] if isinstance(evaluated, Split) else placed,
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             data.task,
+            devices=devices,
         )
     groups = torch.cat([data.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(
@@ -194,11 +196,11 @@ def _restore(
         )
         if unknown := saved.keys() - known.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
-        if odd := {saved[parameter].dtype for parameter in model.segments} - {dtype}:
+        if odd := {saved[parameter].dtype for parameter in parameter_names(model.module)} - {dtype}:
             raise InputError(f"{path}: is not of this run; it holds {odd.pop()}, the run was in {dtype}")
     model.module.load_state_dict(models[AVERAGE], strict=False)  # buffers, which a start from a file may have set
-    params = torch.stack([model.flatten(models[name]) for name in names])
-    average = model.flatten(models[AVERAGE])
+    params = torch.stack([model.params_of(models[name]) for name in names])
+    average = model.params_of(models[AVERAGE])
     tolerance = 1e-3 * float(params.abs().nan_to_num().max())  # another device may round differently
     if not torch.allclose(params.mean(0), average, rtol=1e-3, atol=tolerance, equal_nan=True):
         raise InputError(f"{path}: is damaged; the averaged model in it is not the mean of the nodes' models")
@@ -210,8 +212,9 @@ def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem:
 
     Buffers and second names of a tensor may be missing: earlier versions did not save them.
     """
+    required = parameter_names(model.module)
     for key, value in model.state_dict(model.start()).items():
-        if key not in saved and key not in model.segments:
+        if key not in saved and key not in required:
             continue
         shape = tuple(saved[key].shape) if key in saved else "missing"
         if shape != tuple(value.shape):
@@ -251,7 +254,7 @@ def add_average(
     for node in range(num_nodes):
         if saved := models.get(f"node{node}"):
             _require_fit(model, f"node{node}", saved, f"{folder.path / 'models.safetensors'}: is not of this run")
-            params[node] = model.flatten(saved).to(params)
+            params[node] = model.params_of(saved)
     if bool(params.isfinite().all()):
         record = evaluate_all(params).record()
         summary["final"] |= {name: record[name] for name in summary["final"] if name in record}

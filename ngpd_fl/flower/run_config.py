@@ -53,7 +53,8 @@ class FlowerConfig(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="folder where a client keeps its state, so that it survives a restart; unset: none",
+        description="folder where a client keeps its state, so that it survives a restart, or goes on on another "
+        "machine that has the folder too; unset: none",
         json_schema_extra={"flag": "--state-dir"},
     )
     collect: bool = Field(True, description="gather every node's final parameters into the records")

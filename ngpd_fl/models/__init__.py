@@ -13,7 +13,7 @@ from ngpd_fl.models.likelihood import (
 )
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
-from ngpd_fl.models.placement import DTYPES, pick_device
+from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
 
 __all__ = [
     "DTYPES",
@@ -28,5 +28,6 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
-    "pick_device",
+    "pick_devices",
+    "synchronize",
 ]

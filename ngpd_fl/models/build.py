@@ -17,8 +17,10 @@ from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
 from ngpd_fl.data.fields import Fields
-from ngpd_fl.models.checks import check_forward, check_model, require_images
+from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
+from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
+from ngpd_fl.models.norm import replace_batch_norm
 from ngpd_fl.models.saved import load_start
 from ngpd_fl.models.vision_models import PREFIX, vision_model
 
@@ -51,6 +53,9 @@ def build_model(
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, tuple(input_shape), num_classes, fields).train()
+        if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
+            replace_batch_norm(module)
+        convert(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -58,10 +63,13 @@ def build_model(
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
         examples = _examples(input_shape, inputs)
-        check(module, examples.to(dtype) if examples.is_floating_point() else examples, num_classes, positions, fields)
+        examples = examples.to(dtype) if examples.is_floating_point() else examples
+        is_random = check(module, examples, num_classes, positions, fields)
+        model = FlatModel(module, is_random, fields)
+        model.batches_nodes = config.name in MODELS or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
-    return FlatModel(module, fields)
+    return model
 
 
 def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:

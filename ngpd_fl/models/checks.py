@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import reason
 from ngpd_fl.data.fields import Fields
+from ngpd_fl.models.dropout import KeyedDropout
 from ngpd_fl.models.functional import FlatModel
 
 
@@ -36,8 +36,10 @@ def require_sequences(name: str, input_shape: Sequence[int]) -> None:
 
 def check_model(
     module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
-) -> None:
+) -> bool:
     """Raise ``InputError`` with one line that names the layer where the network cannot be used.
+
+    Returns whether it drops values.
 
     Args:
         module: the network.
@@ -46,40 +48,57 @@ def check_model(
         positions: the output's axes between examples and classes.
         fields: several inputs, packed in ``examples``.
     """
+    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
+        raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
             raise InputError(
                 f"model: layer {name!r} is a {type(layer).__name__}: its statistics depend on each node's own data and "
-                "break when these differ; use GroupNorm"
+                "break when these differ; use GroupNorm, or set model.batch_norm = group to have it put in its place"
             )
-        if isinstance(layer, _DropoutNd) and layer.p > 0:
-            raise InputError(
-                f"model: layer {name!r} is a {type(layer).__name__} with p = {layer.p}: it draws random numbers that "
-                "cannot be keyed by node and step; use p = 0"
-            )
-    if frozen := [name for name, parameter in module.named_parameters() if not parameter.requires_grad]:
-        raise InputError(f"model: parameter {frozen[0]!r} is frozen; every parameter is trained")
     if not list(module.parameters()):
         raise InputError("model: the network has no parameters")
-    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
-        raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
     if complex_ones := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
-    check_forward(module, examples, num_classes, positions, fields)
-    _check_vmap(module, examples, fields)
+    return check_forward(module, examples, num_classes, positions, fields)
 
 
 def check_forward(
     module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
-) -> None:
+) -> bool:
     """Raise ``InputError`` where the network refuses such inputs in batches of 1, 2 and 3, or keeps or mixes any.
 
-    Args as for ``check_model``.
+    Args and result as of ``check_model``.
     """
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     random_state = torch.get_rng_state()
+    keyed = KeyedDropout(torch.zeros(2, dtype=torch.int64))
+    with keyed:
+        by_size = _outputs(module, examples, (*positions, num_classes), fields)
+    if keyed.draws:  # masks may differ from size to size
+        by_size = _outputs(module.eval(), examples, (*positions, num_classes), fields)
+        module.train()
+    if not torch.equal(torch.get_rng_state(), random_state):
+        raise InputError(
+            "model: its forward pass draws random numbers that cannot be keyed by node and step; allowed: dropout that "
+            "is off in evaluation"
+        )
+    rounding = 1e-4 * float(by_size[-1].nan_to_num(0, 0, 0).abs().max())
+    for outputs in by_size[:-1]:
+        if not torch.allclose(outputs, by_size[-1][: len(outputs)], rtol=1e-2, atol=rounding, equal_nan=True):
+            raise InputError("model: an example's output depends on the others of its batch, as with BatchNorm")
+    for name, buffer in module.named_buffers():
+        if name in buffers and not torch.equal(buffer, buffers[name]):
+            raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
+    return keyed.draws > 0
+
+
+def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...], fields: Fields | None) -> list[Tensor]:
+    """Return the outputs, ``[size, *output_shape]`` each, for batches of 1, 2 and 3."""
     by_size: list[Tensor] = []
     arguments = _one if fields is None else fields.arguments
     for size in (1, 2, 3):
@@ -91,7 +110,7 @@ def check_forward(
             raise InputError(
                 f"model: it fails on {_words(examples, fields)}, {size} at once ({reason(error)})"
             ) from error
-        expected = (size, *positions, num_classes)
+        expected = (size, *output_shape)
         if not isinstance(outputs, Tensor):
             raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor {expected}")
         if outputs.shape != expected:
@@ -99,15 +118,7 @@ def check_forward(
                 f"model: for a batch of {size} it returns shape {tuple(outputs.shape)}; expected {expected}"
             )
         by_size.append(outputs)
-    if not torch.equal(torch.get_rng_state(), random_state):
-        raise InputError("model: its forward pass draws random numbers, which cannot be keyed by node and step")
-    rounding = 1e-4 * float(by_size[-1].nan_to_num(0, 0, 0).abs().max())
-    for outputs in by_size[:-1]:
-        if not torch.allclose(outputs, by_size[-1][: len(outputs)], rtol=1e-2, atol=rounding, equal_nan=True):
-            raise InputError("model: an example's output depends on the others of its batch, as with BatchNorm")
-    for name, buffer in module.named_buffers():
-        if name in buffers and not torch.equal(buffer, buffers[name]):
-            raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
+    return by_size
 
 
 def _one(inputs: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -123,20 +134,36 @@ def _words(examples: Tensor, fields: Fields | None) -> str:
     return f"token ids of shape {shape}, up to {int(examples.max())} (measurements need a floating-point type)"
 
 
-def _check_vmap(module: nn.Module, examples: Tensor, fields: Fields | None) -> None:
-    model = FlatModel(module, fields)
-    start = model.start()
+def can_batch(model: FlatModel, examples: Tensor) -> bool:
+    """Return whether ``torch.func.vmap`` can batch the network's gradient over nodes.
 
-    def gradient(params: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    Args:
+        model: the network.
+        examples: three inputs.
+
+    Raises:
+        InputError: batched, it drops something else than one node does.
+    """
+    keys = [torch.arange(4).view(2, 2)] if model.is_random else []
+
+    def gradient(params: Tensor, inputs: Tensor, *key: Tensor) -> dict[str, Tensor]:
         """Differentiate by name: slices of one vector would each have a derivative as long as that."""
-        by_name: dict[str, Tensor] = grad(lambda named, inputs: model.apply(named, inputs).sum())(
+        by_name: dict[str, Tensor] = grad(lambda named, inputs: model.apply(named, inputs, *key).sum())(
             model.unflatten(params), inputs
         )
         return by_name
 
+    inputs = torch.stack([examples[:2], examples[1:]])
     try:
-        vmap(gradient)(start.repeat(2, 1), torch.stack([examples[:2], examples[1:]]))
-    except Exception as error:
-        raise InputError(
-            f"model: its gradient cannot be computed for several nodes at once by torch.func.vmap ({reason(error)})"
-        ) from error
+        stacked = vmap(gradient)(model.start().repeat(2, 1), inputs, *keys)
+    except Exception:
+        return False
+    if model.is_random:
+        found = model.flatten({name: values[1] for name, values in stacked.items()})
+        expected = model.flatten(gradient(model.start(), inputs[1], *(key[1] for key in keys)))
+        if not torch.allclose(found, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()), equal_nan=True):
+            raise InputError(
+                "model: it drops something else at several nodes at once than at one; take what bernoulli_ returns, "
+                "not the tensor that it changes, or use nn.Dropout"
+            )
+    return True

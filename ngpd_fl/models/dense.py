@@ -41,7 +41,7 @@ def dense_layers(model: FlatModel) -> list[DenseLayer] | None:
     ):
         return None
     children, parameters = list(module.children()), list(module.named_parameters(remove_duplicate=False))
-    if len(children) < len(module) or len(parameters) > len(model.segments):  # something is shared
+    if len(children) < len(module) or len(parameters) > len(model.segments):  # something is shared or frozen
         return None
     parts = [(name, part, type(part)) for name, part in module.named_children()]
     kinds = [kind for _, _, kind in parts]

@@ -6,10 +6,20 @@ quagmire of decentralized machine learning", ICML 2020).
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+
+from ngpd_fl.config.errors import InputError
 
 MAX_GROUPS = 32
+
+_SPATIAL_AXES = {nn.BatchNorm1d: (), nn.BatchNorm2d: (4, 4), nn.BatchNorm3d: (2, 2, 2), nn.SyncBatchNorm: (4, 4)}
+"""torch's own batch normalizations, and axes of an image that each takes."""
 
 
 def group_norm(channels: int, eps: float = 1e-5, affine: bool = True) -> nn.GroupNorm:
@@ -22,13 +32,50 @@ def group_norm(channels: int, eps: float = 1e-5, affine: bool = True) -> nn.Grou
 
 
 def replace_batch_norm(module: nn.Module) -> None:
-    """Put a GroupNorm that starts at the same weight and bias in the place of every BatchNorm2d inside ``module``."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            norm = group_norm(child.num_features, child.eps, child.affine)
-            with torch.no_grad():
-                for parameter, start in zip(norm.parameters(), child.parameters(), strict=True):
-                    parameter.copy_(start)
-            setattr(module, name, norm)
-        else:
-            replace_batch_norm(child)
+    """Put a GroupNorm that starts at the same weight and bias in the place of every BatchNorm inside ``module``.
+
+    Subclasses may go on with layers of their own, as timm's do with an activation; these follow the GroupNorm.
+
+    Raises:
+        InputError: a subclass does anything else.
+    """
+    replaced: dict[nn.Module, nn.Module] = {}
+    for name, parent in list(module.named_modules()):
+        for key, child in parent._modules.items():
+            if isinstance(child, _BatchNorm) and not any(map(is_lazy, child.parameters())):
+                if child not in replaced:
+                    replaced[child] = _replacement(f"{name}.{key}" if name else key, child)
+                setattr(parent, key, replaced[child])
+
+
+def _replacement(name: str, layer: _BatchNorm) -> nn.Module:
+    norm = group_norm(layer.num_features, layer.eps, layer.affine)
+    with torch.no_grad():
+        for parameter, start in zip(norm.parameters(), layer.parameters(recurse=False), strict=True):
+            parameter.copy_(start).requires_grad_(start.requires_grad)
+    if type(layer) in _SPATIAL_AXES:
+        return norm
+    if not _goes_on_with_children(layer):
+        raise InputError(
+            f"model: layer {name!r} ({type(layer).__name__}) does more than BatchNorm, which model.batch_norm = group "
+            "cannot replace; use GroupNorm there"
+        )
+    return nn.Sequential(norm, *layer.children()) if list(layer.children()) else norm
+
+
+def _goes_on_with_children(layer: _BatchNorm) -> bool:
+    """Return whether a layer of a subclass gives what BatchNorm followed by the layer's children gives, by trial."""
+    layer = deepcopy(layer).float().eval()  # of the children
+    layer.training = True
+    axes = next((axes for kind, axes in _SPATIAL_AXES.items() if isinstance(layer, kind)), ())
+    inputs = torch.randn((3, layer.num_features, *axes))
+    with torch.no_grad():
+        expected = F.batch_norm(inputs, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+        for child in layer.children():
+            expected = child(expected)
+        try:
+            outputs = layer(inputs)
+        except Exception:
+            return False
+    same_shape = isinstance(outputs, Tensor) and outputs.shape == expected.shape
+    return same_shape and torch.allclose(outputs, expected, atol=1e-4)

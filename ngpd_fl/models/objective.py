@@ -15,6 +15,9 @@ from ngpd_fl.models.dense import dense_gradient, dense_layers, has_hooks
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import Likelihood, PerPosition
 
+Batch = tuple[Tensor, ...]
+"""Inputs ``[B, ...]``, targets ``[B, ...]`` and, for a network with dropout, the key of its masks, int64 ``[2]``."""
+
 
 class SupervisedObjective:
     """``strategies.Objective`` of a network on batches ``(inputs [B, ...], targets [B, ...])``.
@@ -38,16 +41,17 @@ class SupervisedObjective:
         self.is_traceable = _is_known(likelihood) and all(map(_is_known, model.module.modules()))
         self._of_node = Traced(self._differentiate) if self.is_traceable else self._differentiate
 
-    def gradient(self, params: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def gradient(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and the gradient ``[P]``.
 
         Networks of linear layers are differentiated by hand. All others are on a CPU taken one node after another:
-        batched over nodes, convolutions are slower there and their images do not stay in cache.
+        batched over nodes, convolutions are slower there and their images do not stay in cache. So are those that vmap
+        cannot batch, on any device.
         """
         if self.dense_layers is not None:
             by_hand = partial(dense_gradient, self.dense_layers, self.likelihood)
             loss, gradient = call_stacked(by_hand, params, *batch, traced=self.is_traceable)
-        elif params.device.type == "cpu":
+        elif params.device.type == "cpu" or not self.model.batches_nodes:
             loss, gradient = call_stacked(self._one_by_one, params, *batch, traced=False)
         else:
             if not self.is_traceable:
@@ -59,23 +63,27 @@ class SupervisedObjective:
         """Add the weight decay's gradient."""
         return gradient + self.weight_decay * params if self.weight_decay else gradient
 
-    def _one_by_one(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _one_by_one(self, params: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' losses ``[n]`` and gradients ``[n, P]``."""
         losses, gradients = params.new_empty(len(params)), torch.empty_like(params)
         for node in range(len(params)):
-            losses[node], parts = self._of_node(params[node], inputs[node], targets[node])
+            losses[node], parts = self._of_node(params[node], *(part[node] for part in batch))
             torch.cat(parts, out=gradients[node])
         return losses, gradients
 
-    def _differentiate(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _differentiate(
+        self, params: Tensor, inputs: Tensor, targets: Tensor, key: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Return one node's loss ``[]`` and its gradient in flat pieces, parameter by parameter."""
         with torch.enable_grad():
             named = {name: value.detach().requires_grad_() for name, value in self.model.unflatten(params).items()}
-            loss = self.likelihood.loss(self.model.apply(named, inputs), targets)
+            loss = self.likelihood.loss(self.model.apply(named, inputs, key), targets)
             parts = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
         return loss.detach(), [part.reshape(-1) for part in parts]
 
-    def _batched(self, params: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _batched(
+        self, params: Tensor, inputs: Tensor, targets: Tensor, key: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Differentiate by name, not by the flat vector, in operations that vmap can batch.
 
         The derivative of a slice is a vector of length P that is zero elsewhere; one for each parameter would have to
@@ -83,7 +91,7 @@ class SupervisedObjective:
         """
 
         def loss(named: dict[str, Tensor], inputs: Tensor) -> Tensor:
-            return self.likelihood.loss(self.model.apply(named, inputs), targets)
+            return self.likelihood.loss(self.model.apply(named, inputs, key), targets)
 
         # inputs not by closure: a layer may change them in place
         by_name, value = grad_and_value(loss)(self.model.unflatten(params), inputs)

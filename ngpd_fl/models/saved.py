@@ -31,20 +31,26 @@ def load_start(module: nn.Module, path: Path) -> None:
     saved, known = _read(path), module.state_dict(keep_vars=True)
     if unexpected := [name for name in saved if name not in known]:
         raise InputError(f"model.init: {path} has a parameter {unexpected[0]!r}, which the network has not")
+    parameters = parameter_names(module)
     for tensor, names in _by_tensor(known):
         present = [name for name in names if name in saved]
-        if not present and isinstance(tensor, nn.Parameter):
+        if not present and names[0] in parameters:
             raise InputError(f"model.init: {path} has no parameter {names[0]!r}, which the network has")
         for name in present:
-            _check(path, name, saved[name], tensor)
+            _check(path, name, saved[name], tensor, names[0] in parameters)
             if not torch.equal(saved[name].to(tensor), saved[present[0]].to(tensor)):
                 raise InputError(
                     f"model.init: {path}: {present[0]!r} and {name!r} are one tensor in the network; "
                     "their values differ"
                 )
-        if present:
-            with torch.no_grad():
-                tensor.copy_(saved[present[0]])
+    module.load_state_dict(saved, strict=False)
+
+
+def parameter_names(module: nn.Module) -> set[str]:
+    """Return the first name of each parameter in ``module.state_dict()``, which may not be the module's own."""
+    buffers = {id(buffer) for buffer in module.buffers()}
+    known = module.state_dict(keep_vars=True)
+    return {names[0] for tensor, names in _by_tensor(known) if id(tensor) not in buffers}
 
 
 def _by_tensor(known: Mapping[str, Any]) -> list[tuple[Tensor, list[str]]]:
@@ -56,14 +62,14 @@ def _by_tensor(known: Mapping[str, Any]) -> list[tuple[Tensor, list[str]]]:
     return list(names.values())
 
 
-def _check(path: Path, name: str, given: Tensor, wanted: Tensor) -> None:
+def _check(path: Path, name: str, given: Tensor, wanted: Tensor, is_parameter: bool) -> None:
     """Raise ``InputError`` unless a saved tensor can take the place of the network's."""
     if given.shape != wanted.shape:
         actual, expected = tuple(given.shape), tuple(wanted.shape)
         raise InputError(f"model.init: {path}: parameter {name!r} has shape {actual}; the network's has {expected}")
-    if given.dtype not in _TYPES and isinstance(wanted, nn.Parameter):
+    if given.dtype not in _TYPES and is_parameter:
         raise InputError(f"model.init: {path}: parameter {name!r} holds {given.dtype}, should be floating-point")
-    if not given.isfinite().all() and isinstance(wanted, nn.Parameter):  # a buffer may be a mask of -inf
+    if not given.isfinite().all() and is_parameter:  # a buffer may be a mask of -inf
         raise InputError(f"model.init: {path}: parameter {name!r} holds values that are nan or infinite")
 
 

@@ -1,17 +1,14 @@
-"""torchvision's classification models, adapted to decentralized training: GroupNorm, and no dropout."""
+"""torchvision's classification models, adapted to decentralized training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from ngpd_fl.config.errors import InputError, suggestion
 from ngpd_fl.data.vision import one_line, vision_module
-from ngpd_fl.models.norm import replace_batch_norm
 
 PREFIX = "torchvision:"
 
@@ -20,11 +17,9 @@ _ONE_OUTPUT = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False,
 
 
 def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.Module:
-    """Return torchvision's model ``name`` with random weights, changed in three ways.
+    """Return torchvision's model ``name`` with random weights.
 
-    Every BatchNorm2d becomes a GroupNorm. Every dropout (stochastic depth too) gets p = 0, since it would draw random
-    numbers that cannot be keyed by node and step. Where images do not have 3 channels, the first convolution takes
-    theirs.
+    Where images do not have 3 channels, the first convolution takes theirs.
 
     Raises:
         InputError: torchvision cannot be imported, does not know the model, or cannot make it.
@@ -38,11 +33,6 @@ def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.
         module: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **_ONE_OUTPUT.get(name, {}))
     except Exception as error:
         raise InputError(f"model.name: torchvision cannot make {name!r} ({one_line(error)})") from error
-    replace_batch_norm(module)
-    layer: Any
-    for layer in module.modules():
-        if isinstance(layer, _DropoutNd) or type(layer).__name__ == "StochasticDepth":
-            layer.p = 0.0
     if input_shape[0] != 3:
         _take_channels(module, input_shape[0])
     return module

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -135,6 +136,8 @@ def _devices() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory
         yield _computes(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory / 1e9:.1f} GB")
+    if torch.cuda.device_count() > 1:
+        yield _copies(torch.cuda.device_count())
 
 
 def _computes(device: str, description: str) -> Finding:
@@ -154,6 +157,21 @@ def _computes(device: str, description: str) -> Finding:
         result = f"{description}; computes wrong numbers"
     remedy = "reinstall torch" if device == "cpu" else "install a torch built for this GPU, or use --device cpu"
     return Finding("devices", device, result, "wrong" if device == "cpu" else "note", remedy)
+
+
+def _copies(count: int) -> Finding:
+    """Check that what one GPU sends to another arrives as it was."""
+    import torch
+
+    lost = []
+    for source, target in permutations((f"cuda:{index}" for index in range(count)), 2):
+        numbers = torch.arange(1 << 20, device=source)
+        if not torch.equal(numbers.to(target).cpu(), torch.arange(1 << 20)):
+            lost.append(f"{source} to {target}")
+    if not lost:
+        return Finding("devices", "copies", "arrive from each GPU at each other")
+    remedy = "switch the IOMMU off in the firmware, or name one GPU in engine.device"
+    return Finding("devices", "copies", f"arrive changed: {', '.join(lost)}", "note", remedy)
 
 
 def _data_sets(data_dir: Path | None) -> Iterator[Finding]:

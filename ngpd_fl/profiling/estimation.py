@@ -7,7 +7,7 @@ parts of the network with the same mean degree, on the nodes' own data, and scal
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
             proportion.
         process: bytes of the program, its libraries and its reading of the data; measured. 0 on a GPU.
         loading_peak: peak bytes of the program until the data were read; measured. 0 on a GPU.
-        limit: bytes of available memory; None where not known.
+        limit: bytes of available memory, of all GPUs that compute; None where not known.
         message: bytes of one message; exact.
         sent: bytes sent in the whole run; exact.
         loading: time to read the data and build the network; measured.
@@ -97,7 +97,7 @@ def estimate(config: Config) -> Estimate:
         loading = time.perf_counter() - began
         topology, chunk_size, start = job.topology, job.chunk_size, job.model.start()
         data = dataset_bytes(job)
-        process, peak, limit = _memory(job.device, data)
+        process, peak, limit = _memory(job.compute_devices, data)
         state = state_bytes(job, topology, chunk_size)
         message = message_bytes(job)
         messages = messages_bytes(job, topology)
@@ -133,11 +133,11 @@ def estimate(config: Config) -> Estimate:
         )
 
 
-def _memory(device: torch.device, data: int) -> tuple[int, int, int | None]:
-    """Return the bytes that the process takes besides its data, those at the peak so far, and the device's limit."""
-    if device.type == "cuda":
-        return 0, 0, torch.cuda.get_device_properties(device).total_memory
-    return max(taken_bytes(device) - data, 0), machine.peak_resident() or 0, machine.memory()
+def _memory(devices: Sequence[torch.device], data: int) -> tuple[int, int, int | None]:
+    """Return the bytes that the process takes besides its data, those at the peak so far, and the devices' limit."""
+    if devices[0].type == "cuda":
+        return 0, 0, sum(torch.cuda.get_device_properties(device).total_memory for device in devices)
+    return max(taken_bytes(devices) - data, 0), machine.peak_resident() or 0, machine.memory()
 
 
 def _messages(topology: Topology, rounds: int) -> Iterator[int]:

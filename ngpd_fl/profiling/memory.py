@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import networkx as nx
@@ -15,6 +15,7 @@ from ngpd_fl.core import machine
 from ngpd_fl.data import Split
 from ngpd_fl.engines import SynchronousEngine, example_payload
 from ngpd_fl.engines.blocks import make_blocks
+from ngpd_fl.engines.round_messages import RoundMessages
 from ngpd_fl.training import Job
 from strategies.contract import State
 from strategies.parts.edge_consensus import EdgeDuals
@@ -54,29 +55,35 @@ def message_bytes(job: Job) -> int:
 def messages_bytes(job: Job, topology: Topology) -> int:
     """Return the bytes in which the engine holds a round's messages, in the type of the parameters.
 
-    There is a row per directed edge if neighbors get different messages, else one per node, and one empty row.
+    There is a row per directed edge if neighbors get different messages, else one per node, and one empty row; a
+    message between nodes on two devices has one on both.
     """
-    per_edge = bool(job.config.strategy.needs.per_edge)
-    message: int = sum(value.nbytes for value in example_payload(job.strategy, job.model.start()))
-    return message * (1 + (2 * len(topology.edges) if per_edge else topology.num_nodes))
+    per_edge, start = job.config.strategy.needs.per_edge, job.model.start()
+    blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, devices=job.compute_devices)
+    rows = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes).num_rows(next(iter(per_edge), ""))
+    message: int = sum(value.nbytes for value in example_payload(job.strategy, start))
+    return rows * message
 
 
 def dataset_bytes(job: Job) -> int:
-    """Return the bytes of the three splits; training examples count twice where nodes have their own view of them."""
+    """Return the bytes of the three splits; training examples count twice where nodes have their own view of them.
+
+    Each GPU has what nodes learn from and are evaluated on.
+    """
     evaluated = [job.evaluated] if isinstance(job.evaluated, Split) else job.evaluated.values()
     splits = [job.dataset.train, job.dataset.validation, job.dataset.test, *evaluated, job.minibatches.split]
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for split in splits
         for tensor in (split.inputs, split.labels)
-        if tensor.device == job.device
+        if tensor.device == job.compute_devices[0]
     }
     total: int = sum(storages.values())
-    return total
+    return len(job.compute_devices) * total
 
 
-def taken_bytes(device: torch.device) -> int:
-    """Return the bytes that this process takes of the device's memory, unused ones of the allocator included."""
-    if device.type == "cuda":
-        return torch.cuda.memory_reserved(device)
+def taken_bytes(devices: Sequence[torch.device]) -> int:
+    """Return the bytes that this process takes of the devices' memory, unused ones of the allocator included."""
+    if devices[0].type == "cuda":
+        return sum(map(torch.cuda.memory_reserved, devices))
     return machine.resident() or 0

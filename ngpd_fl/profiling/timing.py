@@ -8,9 +8,8 @@ from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 
-import torch
-
 from ngpd_fl.engines import SynchronousEngine
+from ngpd_fl.models import synchronize
 from ngpd_fl.profiling.memory import taken_bytes
 from ngpd_fl.profiling.subnetwork import part_of
 from ngpd_fl.training import Job
@@ -48,7 +47,7 @@ def measure_rounds(job: Job, size: int, most: int) -> MeasuredRounds:
     while True:
         engine = SynchronousEngine(replace(job.engine_settings, topology=part_of(job.topology, size)))
         seconds = [_timed(job, engine.run_round) for _ in range(2)][-1]  # the first has a start-up cost
-        taken[size] = taken_bytes(job.device)
+        taken[size] = taken_bytes(job.compute_devices)
         if size >= most or seconds > _LONG_ROUND:
             break
         size = most if 2 * size >= most else 2 * size
@@ -96,6 +95,5 @@ def _timed(job: Job, action: Callable[[], object]) -> float:
     """Return the seconds of an action, with the work that it leaves to a GPU."""
     began = time.perf_counter()
     action()
-    if job.device.type == "cuda":
-        torch.cuda.synchronize(job.device)
+    synchronize(job.compute_devices)
     return time.perf_counter() - began

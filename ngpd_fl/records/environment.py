@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
 
-def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, the code's fingerprint, the device's name and torch's threads, for ``environment.json``."""
+def describe_environment(devices: Sequence[torch.device]) -> dict[str, Any]:
+    """Return versions, the code's fingerprint, the devices' names and torch's threads, for ``environment.json``."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    on_gpus = devices[0].type == "cuda"
+    names = map(torch.cuda.get_device_name, devices) if on_gpus else [platform.processor() or platform.machine()]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _version(package) for package in _PACKAGES},
         "code": code_version(),
         "records": RECORDS,
-        "device": device.type,
-        "device_name": name,
+        "device": devices[0].type,
+        "device_name": ", ".join(names),
         "threads": torch.get_num_threads(),
     }
 
@@ -36,7 +37,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences of two environments that may change a result, as text, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
-    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data"):
+    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data", "constants"):
         old, new = (
             environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
             for environment in (before, now)

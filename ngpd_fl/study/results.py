@@ -12,7 +12,7 @@ from ngpd_fl.report import units
 from ngpd_fl.report.units import spread
 from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 from ngpd_fl.study.schedule import FINAL, TUNING, PlannedRun, Schedule
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED
+from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED
 
 COSTS = ("round", "bytes_sent", "virtual_seconds", "joules", "train_seconds")
 """Costs of reaching a target, by their names in evaluations."""

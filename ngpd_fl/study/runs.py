@@ -16,7 +16,7 @@ from ngpd_fl.config.renamed import ADDED, with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
 from ngpd_fl.records.shapes import Amount, Shape
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd, is_over
+from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED, RunEnd, is_over
 
 RUNS = "runs"
 """Name of the folder of runs in a study's folder."""

@@ -14,7 +14,7 @@ from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 from ngpd_fl.study.runs import CompletedRun, RunStore
 from ngpd_fl.study.tuning import Tuning
 from ngpd_fl.sweep.space import first_possible
-from ngpd_fl.sweep.workers import FAILED, RunTask
+from ngpd_fl.sweep.tasks import FAILED, RunTask
 
 TUNING, FINAL = "tuning", "final"
 """Phases of a study."""

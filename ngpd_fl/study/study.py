@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from ngpd_fl.study.results import results, run_row
 from ngpd_fl.study.runs import JOURNAL, RUNS, RunStore
 from ngpd_fl.study.schedule import PlannedRun, Schedule
 from ngpd_fl.study.tables import latex, markdown
-from ngpd_fl.sweep.workers import RunEnd, RunTask, run_tasks
+from ngpd_fl.sweep.executors import Executor, ProcessExecutor, run_tasks
+from ngpd_fl.sweep.tasks import RunEnd, RunTask
 
 
 class StudyProgress(NamedTuple):
@@ -49,6 +51,7 @@ def run_study(
     out: Path | str,
     jobs: int = 1,
     *,
+    executor: Executor | None = None,
     seconds: float | None = None,
     only: str | None = None,
     on_end: Callable[[PlannedRun, RunEnd, str], None] | None = None,
@@ -59,6 +62,7 @@ def run_study(
         plan: the study's plan.
         out: its folder, new or of an earlier call.
         jobs: number of runs at a time, each in its own process.
+        executor: where these processes are. Defaults to this machine.
         seconds: time limit; no run begins that is expected to end later. Defaults to no limit.
         only: a cell's values and a strategy's label, joined by slashes, to run nothing else.
         on_end: called after each run with the run, its end, and the study's progress in words.
@@ -67,7 +71,7 @@ def run_study(
         The progress at the end.
 
     Raises:
-        InputError: the folder cannot be used; nothing was changed.
+        InputError: the folder cannot be used, or the executor cannot run the runs; nothing was changed.
         KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
@@ -75,8 +79,8 @@ def run_study(
         raise InputError(f"jobs: {jobs} runs at a time; allowed: 1 and more")
     plan.selected(only)
     until = None if seconds is None else time.monotonic() + seconds
-    _prepare(folder)
-    with lock(folder / JOURNAL, "study"):
+    with executor or ProcessExecutor() as connected, _locked(folder):
+        connected.prepare(folder, jobs)
         for path in (folder, folder / RUNS):
             remove_partial(path, is_ours=True)
         write_text(folder / STUDY_FILE, plan.text)
@@ -100,7 +104,7 @@ def run_study(
 
         _write(whole, folder)
         try:
-            run_tasks(tasks(), jobs, end)
+            run_tasks(tasks(), connected, jobs, end)
         finally:
             write_text(folder / "provenance.json", json.dumps(provenance(store.folder), indent=2) + "\n")
         return _write(whole, folder)
@@ -132,8 +136,9 @@ def _progress(schedule: Schedule) -> StudyProgress:
     return StudyProgress(runs, results(schedule, runs), sum(run.record is not None for run in runs), len(runs), seconds)
 
 
-def _prepare(folder: Path) -> None:
-    """Create the study's folder, or raise ``InputError`` if it holds something else."""
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Create the study's folder and lock it, or raise ``InputError`` if it holds something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / STUDY_FILE).is_file():
@@ -142,3 +147,5 @@ def _prepare(folder: Path) -> None:
         (folder / JOURNAL).touch()
     except OSError as error:
         raise InputError(f"out: {folder} cannot be written ({error.strerror})") from error
+    with lock(folder / JOURNAL, "study"):
+        yield

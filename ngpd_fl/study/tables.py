@@ -11,7 +11,7 @@ from ngpd_fl.report import units
 from ngpd_fl.report.units import Spread
 from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import cost_name, figures, target_text
-from ngpd_fl.sweep.workers import DIVERGED, FAILED
+from ngpd_fl.sweep.tasks import DIVERGED, FAILED
 
 BEST, NEAR = "best", "near"
 """Columns that mark rows."""

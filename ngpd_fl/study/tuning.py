@@ -17,8 +17,8 @@ from ngpd_fl.records import Measure
 from ngpd_fl.study.file import TuningSection
 from ngpd_fl.study.plan import StudyStrategy
 from ngpd_fl.study.runs import CompletedRun
+from ngpd_fl.sweep.tasks import DIVERGED, FINISHED
 from ngpd_fl.sweep.trials import STATES, quiet_study, tpe
-from ngpd_fl.sweep.workers import DIVERGED, FINISHED
 
 _MOST_AT_RANDOM = 10
 """Most random trials before TPE; with few trials, the first half of them are random."""

@@ -10,11 +10,12 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records import require_empty
 from ngpd_fl.records.files import lock, remove_partial, write_text
 from ngpd_fl.records.rows import Row, write_rows
+from ngpd_fl.sweep.executors import Executor, ProcessExecutor, run_tasks
 from ngpd_fl.sweep.picture import write_picture
 from ngpd_fl.sweep.plan import SWEEP_FILE, SweepPlan
 from ngpd_fl.sweep.table import TABLE, make_row
+from ngpd_fl.sweep.tasks import RunEnd, RunTask
 from ngpd_fl.sweep.trials import JOURNAL, Trial, Trials
-from ngpd_fl.sweep.workers import RunEnd, RunTask, run_tasks
 
 
 def run_sweep(
@@ -22,6 +23,7 @@ def run_sweep(
     out: Path | str,
     jobs: int = 1,
     *,
+    executor: Executor | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
     on_end: Callable[[Trial], None] | None = None,
@@ -32,6 +34,7 @@ def run_sweep(
         plan: the sweep's plan.
         out: the folder for the records.
         jobs: number of trials at a time.
+        executor: where the trials are run. Defaults to processes of this machine.
         resume: whether to go on with the incomplete sweep in ``out``: killed or interrupted trials continue from their
             last checkpoint or begin again; finished, diverged and failed ones are not repeated.
         checkpoint_every: number of rounds between checkpoints of a trial. Defaults to no checkpoints.
@@ -41,38 +44,60 @@ def run_sweep(
         The table, a row per trial, as in ``trials.csv``.
 
     Raises:
-        InputError: the folder cannot be used; nothing was changed.
+        InputError: the folder cannot be used, or the executor cannot run the trials; nothing was changed.
         KeyboardInterrupt: passed on after the records have been completed.
     """
     folder = Path(out)
     if jobs < 1:
         raise InputError(f"jobs: {jobs} trials at a time; allowed: 1 and more")
-    _prepare(plan, folder, resume)
-    with lock(folder / JOURNAL, "sweep"):
-        remove_partial(folder, is_ours=True)
-        write_text(folder / SWEEP_FILE, plan.text)
-        trials = Trials(plan, folder)
-        rows = {trial.number: make_row(plan, folder, trial) for trial in trials.trials()}
+    with executor or ProcessExecutor() as connected:
+        _prepare(plan, folder, resume)
+        with lock(folder / JOURNAL, "sweep"):
+            try:
+                connected.prepare(folder, jobs)
+            except InputError:
+                if not resume:  # else the same command would find the folder not empty
+                    (folder / SWEEP_FILE).unlink()
+                    (folder / JOURNAL).unlink()
+                raise
+            return _run(plan, folder, jobs, connected, checkpoint_every, on_end)
 
-        begun: dict[str, Trial] = {}
 
-        def tasks() -> Iterator[RunTask]:
-            for trial in trials.to_run():
-                begun[trial.name] = trial
-                yield RunTask(trial.name, folder / trial.name, plan.base, plan.values(trial.params), plan.objective)
+def _run(
+    plan: SweepPlan,
+    folder: Path,
+    jobs: int,
+    executor: Executor,
+    checkpoint_every: int | None,
+    on_end: Callable[[Trial], None] | None,
+) -> list[Row]:
+    """Run the missing trials in a folder that is locked."""
+    remove_partial(folder, is_ours=True)
+    write_text(folder / SWEEP_FILE, plan.text)
+    trials = Trials(plan, folder)
+    rows = {trial.number: make_row(plan, folder, trial) for trial in trials.trials()}
 
-        def end(task: RunTask, end: RunEnd) -> None:
-            trial = replace(begun.pop(task.name), end=end)
-            trials.end(trial, end)
-            rows[trial.number] = make_row(plan, folder, trial)
-            write_rows(folder, TABLE, [row for _, row in sorted(rows.items())])
-            if on_end is not None:
-                on_end(trial)
+    begun: dict[str, Trial] = {}
 
-        run_tasks(tasks(), jobs, end, checkpoint_every)
-        table = [row for _, row in sorted(rows.items())]
-        write_rows(folder, TABLE, table)
-        write_picture(plan, folder, table)
+    def tasks() -> Iterator[RunTask]:
+        for trial in trials.to_run():
+            begun[trial.name] = trial
+            yield RunTask(
+                trial.name, folder / trial.name, plan.base, plan.values(trial.params), plan.objective, checkpoint_every
+            )
+
+    def end(task: RunTask, end: RunEnd) -> None:
+        trial = replace(begun.pop(task.name), end=end)
+        trials.end(trial, end)
+        rows[trial.number] = make_row(plan, folder, trial)
+        write_rows(folder, TABLE, [row for _, row in sorted(rows.items())])
+        if on_end is not None:
+            on_end(trial)
+
+    run_tasks(tasks(), executor, jobs, end)
+    table = [row for _, row in sorted(rows.items())]
+    write_rows(folder, TABLE, table)
+    write_picture(plan, folder, table)
     return table
 
 

@@ -10,8 +10,8 @@ from ngpd_fl.config import InputError, translated
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.rows import Row, read_rows
 from ngpd_fl.sweep.plan import SweepPlan
+from ngpd_fl.sweep.tasks import RunEnd
 from ngpd_fl.sweep.trials import Trial
-from ngpd_fl.sweep.workers import RunEnd
 
 TABLE = "trials"
 """Name of the files, without suffix."""

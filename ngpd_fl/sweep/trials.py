@@ -18,7 +18,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.config.import_paths import reason
 from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Choices
-from ngpd_fl.sweep.workers import DIVERGED, FAILED, FINISHED, RunEnd
+from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED, RunEnd
 
 JOURNAL = "optuna.journal"
 """Name of the journal in a sweep's folder."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.clock import Replay, Timeline, Usage, VirtualClock, make_timeline
+from ngpd_fl.config import InputError
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from ngpd_fl.engines import (
@@ -44,11 +45,17 @@ def make_clock(job: Job) -> VirtualClock | None:
 
 
 def make_engine(job: Job, clock: VirtualClock | None) -> Engine:
-    """Return the engine of the whole network, which follows the clock if there is one."""
+    """Return the engine of the whole network, which follows the clock if there is one.
+
+    Raises:
+        InputError: there are several devices, which events cannot be divided among.
+    """
     if job.config.training.baseline is not None:
         return _make_baseline(job)
     if clock is None:
         return SynchronousEngine(job.engine_settings)
+    if len(job.compute_devices) > 1:
+        raise InputError(f"engine.device: a run with a virtual clock takes one device (got {job.config.engine.device})")
     faults, tampering = job.config.faults, None
     if faults.corrupt or faults.byzantine:
         tampering = Tampering(faults, job.config.seed, job.strategy.options.needs.per_edge)
@@ -84,5 +91,5 @@ def _factor_bytes(job: Job, start: Tensor) -> int:
     curvature = getattr(job.strategy, "curvature", None)
     if not isinstance(curvature, KFAC):
         return 0
-    blocks = curvature.init().blocks.values()
+    blocks = curvature.init(start).blocks.values()
     return sum(leaf.nbytes for block in blocks for leaf in tree_leaves(block.averages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -29,13 +30,15 @@ from ngpd_fl.models import (
     SupervisedObjective,
     build_likelihood,
     build_model,
-    pick_device,
+    pick_devices,
 )
 from ngpd_fl.records import Evaluation
 from ngpd_fl.training.lr_schedule import lr_scale
 from strategies import Strategy, make_strategy
 from strategies.parts.natural_gradient import NaturalGradientOptions
 from topologies import Topology
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Job:
         objective: the function that the algorithm minimizes, with its curvature for a second-order algorithm.
         strategy: the algorithm.
         minibatches: batches and draws of every node.
-        device: the torch device that computes.
+        compute_devices: the torch devices that compute; the network and the data lie on the first.
         devices: the nodes' devices for the virtual clock; empty if the run has no clock.
         workers: compute nodes side by side.
     """
@@ -69,7 +72,7 @@ class Job:
     objective: SupervisedObjective | KFAC
     strategy: Strategy
     minibatches: DataMinibatches | PooledMinibatches
-    device: torch.device
+    compute_devices: tuple[torch.device, ...]
     devices: Sequence[Device] = ()
     workers: Workers = field(default_factory=Workers)
 
@@ -95,6 +98,7 @@ class Job:
             chunk_size=self.config.engine.chunk_size,
             one_by_one=loss_of(self.objective).dense_layers is None,
             workers=self.workers,
+            devices=self.compute_devices,
         )
 
     @property
@@ -121,7 +125,14 @@ class Job:
         nodes = range(self.topology.num_nodes) if nodes is None else nodes
         evaluated = self.evaluated if isinstance(self.evaluated, Split) else [self.evaluated[node] for node in nodes]
         return evaluate(
-            self.model, params, evaluated, self.counts[nodes], self.dataset.task, average=average, workers=self.workers
+            self.model,
+            params,
+            evaluated,
+            self.counts[nodes],
+            self.dataset.task,
+            average=average,
+            workers=self.workers,
+            devices=self.compute_devices,
         )
 
 
@@ -135,8 +146,14 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
     Raises:
         InputError: parts do not fit together; one line names the problem.
     """
-    device = pick_device(config)
-    dtype = DTYPES[config.engine.dtype]
+    compute_devices = pick_devices(config)
+    device, dtype = compute_devices[0], DTYPES[config.engine.dtype]
+    num_nodes = config.num_models if hosted is None else len(hosted)
+    if len(compute_devices) > num_nodes:
+        raise InputError(
+            f"engine.device: {config.engine.device} are more devices than nodes; name at most {num_nodes} "
+            f"({config.method if hosted is None else 'this process'} computes that many models)"
+        )
     topology = build_topology(config)
     check_topology(config.strategy, topology)
     check_faults(config.faults, topology)
@@ -163,6 +180,8 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         fields=dataset.fields,
     )
     model.module.to(device)
+    if device.type != "cpu" and not model.batches_nodes:
+        logger.warning("model: torch.func.vmap cannot batch it over nodes; they are computed one after another")
     likelihood = build_likelihood(config.model, task)
     train = skew_features(
         dataset.train.placed(dtype, device),
@@ -180,10 +199,9 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
         dtype=dtype,
+        dropout=model.is_random,
     )
-    examples = None  # random numbers, which are no token ids
-    if dataset.fields is not None or not dataset.train.inputs.is_floating_point():
-        examples = dataset.examples.to(device, dtype if dataset.examples.is_floating_point() else None)
+    examples = dataset.examples.to(device, dtype if dataset.examples.is_floating_point() else None)
     objective = build_objective(config, model, likelihood, input_shape, examples)
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):
@@ -203,9 +221,9 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         objective,
         strategy,
         minibatches,
-        device,
+        compute_devices,
         devices,
-        make_workers(config, device),
+        make_workers(config, compute_devices),
     )
     return _with_one_model(job, minibatches) if config.num_models == 1 else job
 
@@ -233,7 +251,10 @@ def build_objective(
     input_shape: tuple[int, ...],
     examples: Tensor | None = None,
 ) -> SupervisedObjective | KFAC:
-    """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it."""
+    """Return the network's loss, -log p of the likelihood, with its curvature if the algorithm uses it.
+
+    Some ``examples [M, ...]`` of the inputs tell K-FAC how the network uses its layers.
+    """
     decay, options = config.training.weight_decay, config.strategy
     if isinstance(options, NaturalGradientOptions):
         return KFAC(model, likelihood, input_shape, options, decay, examples)
@@ -245,10 +266,10 @@ def loss_of(objective: SupervisedObjective | KFAC) -> SupervisedObjective:
     return objective.objective if isinstance(objective, KFAC) else objective
 
 
-def make_workers(config: Config, device: torch.device) -> Workers:
-    """Return the workers of a run: on a GPU one, which computes all nodes at once."""
-    if device.type != "cpu":
-        return Workers()
+def make_workers(config: Config, devices: Sequence[torch.device]) -> Workers:
+    """Return the workers of a run: one for each GPU, which gives it work for all of its nodes at once."""
+    if devices[0].type != "cpu":
+        return Workers(len(devices))
     count = config.engine.workers
     return Workers(cores() if count == "auto" else count)
 

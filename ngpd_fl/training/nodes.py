@@ -14,6 +14,7 @@ from ngpd_fl.config import InputError, parse_json
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import Engine, RoundInfo
+from ngpd_fl.models import synchronize
 from ngpd_fl.records import (
     AVERAGE,
     Checkpoint,
@@ -98,8 +99,7 @@ class LocalNodes:
         """Run a round; the device has finished it when this returns."""
         with deferred() if self.waits_for_nobody else nullcontext():
             info = self.engine.run_round()
-            if self.job.device.type == "cuda":
-                torch.cuda.synchronize(self.job.device)
+            synchronize(self.job.compute_devices)
         self.recorder.add_retries(self.job.take_retries())
         return info
 
@@ -202,8 +202,10 @@ class Checkpointing(Callback):
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return the environment on which a run's result depends besides its configuration, including its data."""
-    return describe_environment(job.device) | {"data": fingerprint(job.dataset)}
+    """Return the environment on which a run's result depends besides its configuration, data and constants included."""
+    environment = describe_environment(job.compute_devices) | {"data": fingerprint(job.dataset)}
+    constants = job.model.constants_fingerprint()
+    return environment | ({"constants": constants} if constants else {})
 
 
 def check_checkpoint_every(rounds: int | None) -> None:

@@ -15,7 +15,7 @@ from ngpd_fl.config import Config, InputError, require_trust
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
-from ngpd_fl.training import Job, compose, make_clock, make_engine
+from ngpd_fl.training import compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
 
@@ -84,13 +84,13 @@ def run(
         raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
     with own_settings(config.engine.threads):
         job, folder, event_files = compose(config), None, None
+        clock = make_clock(job)
+        engine = make_engine(job, clock)  # what cannot run is refused before anything is written
         if out is not None:
-            if config.devices.replay is not None:
-                make_clock(job)  # a log that cannot be replayed is refused before anything is written
             folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
             event_files = TensorBoard(folder.event_files) if tensorboard else None
-        return _complete(_prepare(job, folder), callbacks, checkpoint_every, event_files)
+        return _complete(LocalNodes(job, engine, folder, clock), callbacks, checkpoint_every, event_files)
 
 
 def resume(
@@ -99,6 +99,7 @@ def resume(
     *,
     checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
+    device: str | None = None,
     trust_code: bool = False,
 ) -> Result:
     """Resume an interrupted run; the result is bit for bit that of an uninterrupted run.
@@ -110,6 +111,8 @@ def resume(
         callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
+        device: where the run goes on, named as in ``engine.device``. Defaults to where it was; another device, or
+            another number of them, may change last digits.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
 
     Returns:
@@ -124,9 +127,12 @@ def resume(
     with closing(RunFolder.reopen(out)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
         config = require_trust(config, folder.path, trust_code)
+        if device is not None:
+            config = config.on_device(device)
         with own_settings(config.engine.threads):
             job = compose(config)
-            nodes = _prepare(job, folder)
+            clock = make_clock(job)
+            nodes = LocalNodes(job, make_engine(job, clock), folder, clock)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
@@ -136,11 +142,6 @@ def resume(
             since = checkpoint.round + 1 if checkpoint else 0
             event_files = TensorBoard(folder.event_files, since) if folder.event_files.is_dir() else None
             return _complete(nodes, callbacks, every, event_files)
-
-
-def _prepare(job: Job, folder: RunFolder | None) -> LocalNodes:
-    clock = make_clock(job)
-    return LocalNodes(job, make_engine(job, clock), folder, clock)
 
 
 def _complete(

@@ -45,6 +45,16 @@ class NaturalGradientOptions(StrategyOptions):
         description="eigenvectors kept of each of a layer's factors that is at least twice as wide, the rest share "
         "their mean value; 0: all",
     )
+    kfac_approx: Literal["expand", "reduce"] = Field(
+        "expand",
+        description="how the positions of an example enter a layer's factors: expand (each counts as an example) or "
+        "reduce (inputs are averaged, gradients summed over them first)",
+    )
+    other_layers: Literal["diagonal", "refuse"] = Field(
+        "diagonal",
+        description="parameters that K-FAC has no rule for: diagonal (an estimated diagonal of their Fisher matrix) or "
+        "refuse",
+    )
 
     second_order: ClassVar[bool] = True
 

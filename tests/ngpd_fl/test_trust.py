@@ -25,7 +25,8 @@ from ngpd_fl.report.page import write_page
 from ngpd_fl.report.pictures import write_plots
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.sweep import SweepPlan
-from ngpd_fl.sweep.workers import RunTask, run_tasks
+from ngpd_fl.sweep.executors import ProcessExecutor, run_tasks
+from ngpd_fl.sweep.tasks import RunTask
 from ngpd_fl.training.run import resume, run
 from tests.support.interrupted_runs import interrupt
 from tests.support.studies import TEXT
@@ -160,7 +161,7 @@ def test_a_trial_goes_on_only_where_its_folder_has_its_configuration(tmp_path: P
     task = RunTask(
         "trial", tmp_path / "trial", config(seed=8).model_dump(mode="json", exclude_none=True), {}, "mean_accuracy"
     )
-    run_tasks([task], 1, lambda task, end: ends.append(end))
+    run_tasks([task], ProcessExecutor(), 1, lambda task, end: ends.append(end))
     assert ends[0].status == "failed" and "holds a run of another configuration" in ends[0].note
 
 

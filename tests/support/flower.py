@@ -152,7 +152,7 @@ class FakeRun:
             node, _, parameter = name.partition("/")
             named.setdefault(int(node.removeprefix("node")), {})[parameter] = torch.from_numpy(array.numpy())
         for node, tensors in named.items():
-            params[node] = model.flatten(tensors)
+            params[node] = model.params_of(tensors)
         return params
 
 

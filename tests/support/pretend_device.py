@@ -14,13 +14,17 @@ How: a wrapper subclass with ``__torch_dispatch__``, and a ``TorchDispatchMode``
 Both stand below autograd and ``torch.func``, so that gradients, ``vmap`` and ``functional_call`` need nothing of
 their own. To C++ the wrapper is a tensor on ``meta:0``: autograd asks nothing of that device, where it would start a
 driver for ``cuda:0``. An index tells it from a real meta tensor, which has none and holds no numbers here either.
-torch's modes are a thread's own: another thread enters ``PretendDevice.in_thread``.
+torch's modes are a thread's own: those of a pool that begin meanwhile have the device, too, any other thread enters
+``PretendDevice.in_thread``.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -33,6 +37,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 _ATEN = torch.ops.aten
+_lock = threading.Lock()
+_plain_submit = ThreadPoolExecutor.submit
 _ROOT = Path(__file__).resolve().parents[2]
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
 _TAKING_NUMBERS = {"fill", "fill_", "masked_fill", "masked_fill_", "index_put", "index_put_", "where"}
@@ -135,6 +141,7 @@ class PretendDevice:
 
     Attributes:
         where: how often each copy or wait has happened, by ``(kind, operation, place in the project)``.
+        moved: floating-point numbers that were copied from one pretended device to another.
     """
 
     _active: ClassVar[list[PretendDevice]] = []
@@ -142,6 +149,7 @@ class PretendDevice:
     def __init__(self, devices: int = 1) -> None:
         """Pretend so many of them."""
         self.where: Counter[tuple[str, str, str]] = Counter()
+        self.moved = 0
         self._devices = devices
         self._entered = ExitStack()
 
@@ -156,6 +164,7 @@ class PretendDevice:
     def reset(self) -> None:
         """Count from 0."""
         self.where.clear()
+        self.moved = 0
 
     def report(self) -> str:
         """Return a line for each copy and wait, with the place in the project's code that it comes from."""
@@ -181,10 +190,14 @@ class PretendDevice:
             "reset_peak_memory_stats": lambda device=None: None,
         }
         self._entered.enter_context(patch.multiple(torch.cuda, **replaced))
+        # as on a GPU, a parameter that is moved stays the same object, also where two modules hold it
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        self._entered.callback(torch.__future__.set_swap_module_params_on_conversion, False)
         torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]  # to switch devices does nothing
         before = torch._C._only_lift_cpu_tensors()  # type: ignore[attr-defined]
         torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # torch.tensor comes here, too
         self._entered.callback(torch._C._set_only_lift_cpu_tensors, before)  # type: ignore[attr-defined]
+        self._entered.enter_context(patch.object(ThreadPoolExecutor, "submit", _submit))
         self._active.append(self)
         self._entered.callback(self._active.remove, self)
         self._entered.enter_context(_Mode())
@@ -217,6 +230,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not is_copy:
             _check_devices(func, name, args, tensors)
         _count(name, args, kwargs, target)
+        if is_copy:
+            _note_move(*(args[:2] if name == "copy_" else (target, args[0])))
     elif is_copy and target is not None:
         _note("uploads", name)
     results = func(*tree_map(_on_host, args), **tree_map(_on_host, kwargs))
@@ -274,9 +289,29 @@ def _count(name: str, args: Any, kwargs: dict[str, Any], target: int | None) -> 
         _note("factorizations" if "linalg" in name else "waits", name)
 
 
+def _submit(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    """Let a pool's thread call a function where the device is there."""
+
+    def on_device() -> Any:
+        with PretendDevice.in_thread():
+            return function(*args, **kwargs)
+
+    return _plain_submit(pool, on_device)
+
+
 def _note(kind: str, operation: str) -> None:
-    for device in PretendDevice._active:
-        device.where[kind, operation, _place()] += 1
+    with _lock:
+        for device in PretendDevice._active:
+            device.where[kind, operation, _place()] += 1
+
+
+def _note_move(target: Tensor | int | None, source: Tensor | float) -> None:
+    """Count what moves from one pretended device to another."""
+    index = target.index if isinstance(target, PretendTensor) else target
+    if isinstance(source, PretendTensor) and isinstance(index, int) and source.is_floating_point():
+        with _lock:
+            for device in PretendDevice._active:
+                device.moved += source.numel() * (source.index != index)
 
 
 def _place() -> str:

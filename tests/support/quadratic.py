@@ -71,7 +71,7 @@ class ExactCurvature:
         self.eye = torch.eye(dim, dtype=torch.float64)
         self.replacement = replacement
 
-    def init(self) -> Tensor:
+    def init(self, params: Tensor) -> Tensor:
         return torch.zeros_like(self.eye)
 
     def gradient(

@@ -18,10 +18,10 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from ngpd_fl.config import Config, InputError, parse_toml
+from ngpd_fl.config import Config, InputError
 from ngpd_fl.config.import_paths import working_folder_last
 from ngpd_fl.config.sections import NODE_FOLDERS
-from ngpd_fl.core.machine import cores, share_cores
+from ngpd_fl.core.machine import limit_cores
 from ngpd_fl.data import Split
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower import run_config
@@ -47,7 +47,7 @@ def query(message: Message, context: Context) -> Message:
     values = {
         "client": client,
         "code": wire.code_version(),
-        "device": str(job.device),
+        "device": ", ".join(map(str, job.compute_devices)),
         "parameters": job.model.num_params,
         "measure": job.dataset.task.measure.name,
         "groups": job.dataset.task.num_groups,
@@ -149,12 +149,10 @@ def _state_dir(context: Context, flower: run_config.FlowerConfig) -> Path | None
 
 def _self(context: Context) -> tuple[int, Job, run_config.FlowerConfig]:
     """Return the client's number, the parts of the run, and its settings in Flower."""
-    client, _, config, flower = _setting(context)
-    torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
-    share_cores(cores())  # so that several alike do not take the cores from each other; engine.workers gives more
+    client, values, config, flower = _setting(context)
     apart = config.data.dataset == NODE_FOLDERS  # else the clients of a process share what they read
     nodes = flower.hosted(client, config.topology.nodes) if apart else None
-    return client, _job(config.to_toml(), nodes), flower
+    return client, _job(tuple(values.items()), nodes), flower
 
 
 def _setting(context: Context) -> tuple[int, dict[str, run_config.Plain], Config, run_config.FlowerConfig]:
@@ -176,6 +174,9 @@ def _read(values: tuple[tuple[str, run_config.Plain], ...]) -> tuple[Config, run
 
 
 @lru_cache(maxsize=64)  # clients that share their data share one, those with data of their own have one each
-def _job(toml: str, nodes: range | None) -> Job:
+def _job(values: tuple[tuple[str, run_config.Plain], ...], nodes: range | None) -> Job:
     """Compose a run's parts once per process: its clients share them, unless each has its own data."""
-    return compose(Config(**parse_toml(toml)), nodes)
+    config, _ = _read(values)
+    torch.set_num_threads(config.engine.threads)  # the process is this client's, or one of several alike
+    limit_cores(1)  # so that several alike do not take the cores from each other; engine.workers gives more
+    return compose(config, nodes)

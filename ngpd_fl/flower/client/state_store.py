@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Set
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,7 @@ from ngpd_fl.core.machine import cores, memory
 from ngpd_fl.engines import is_curvature
 from ngpd_fl.flower.client.node_host import NodeHost
 from ngpd_fl.records import write_tensors
-from ngpd_fl.records.files import read_tensors, remove_partial
+from ngpd_fl.records.files import read_tensors, save_tensors
 
 _TENSORS, _WHERE = "tensors", "where"
 
@@ -39,8 +40,11 @@ class StateLost(Exception):
 
 
 class _Newest(NamedTuple):
+    """A client as this process last left it: the context's token, its state's names, and their size in bytes."""
+
     token: str
     host: NodeHost
+    names: Set[str]
     size: int
 
 
@@ -65,6 +69,7 @@ class StateStore:
         self._context = context
         self._client = client
         self._key = (context.run_id, client)
+        self._scratch = scratch(context.run_id) / f"client{client}"
         self._checkpoint = state_dir and state_dir / f"run-{context.run_id}" / f"client{client}.safetensors"
         self.lost_curvature = False
 
@@ -82,13 +87,17 @@ class StateStore:
         where = self._context.state.config_records.get(_WHERE)
         if newest and where and where["token"] == newest.token:
             return newest.host
-        host = make()
         state = self._read_state(str(where["token"])) if where and int(str(where["worked"])) >= known else {}
         if where and state:
-            host.worked, host.read = int(str(where["worked"])), int(str(where["read"]))
-            host.group.load(state | self._read(self._curvature_file(host.worked)))
-            self.lost_curvature = host.worked >= 0 and host.group.has_forgotten
-        elif not self._read_checkpoint(host, known) and known >= 0:
+            worked = int(str(where["worked"]))
+            state |= self._read_curvature(worked)
+            host = newest.host if newest and newest.names == state.keys() else make()  # a group takes longer to make
+            host.worked, host.read = worked, int(str(where["read"]))
+            host.group.load(state)
+            self.lost_curvature = worked >= 0 and host.group.has_forgotten
+            return host
+        host = make()
+        if not self._read_checkpoint(host, known) and known >= 0:
             there = "a state-dir without it" if self._checkpoint else "no state-dir"
             raise StateLost(f"its state of round {known} is lost ({there}); it stays out")
         return host
@@ -99,31 +108,35 @@ class StateStore:
         before = self._context.state.config_records.get(_WHERE)
         curvature = {name: value for name, value in state.items() if is_curvature(name)}
         small = {name: value for name, value in state.items() if name not in curvature}
+        if curvature or _is_one_machine():
+            for folder in (self._scratch.parent, self._scratch):
+                folder.mkdir(mode=0o700, exist_ok=True)
         if _is_one_machine():
-            self._write(self._state_file(token), small)
+            save_tensors(small, self._state_file(token))  # nobody reads it before the context names it
         else:
             self._context.state[_TENSORS] = ArrayRecord(
                 {name: Array(value.cpu().numpy()) for name, value in small.items()}
             )
         if curvature and host.worked >= 0 and not self._curvature_file(host.worked).exists():
-            self._write(self._curvature_file(host.worked), curvature)
+            write_tensors(self._curvature_file(host.worked), curvature, sync=False)
         # The previous state stays, in case the message is repeated.
         needed = {self._state_file(token), self._state_file(str(before and before["token"]))}
         needed |= {self._curvature_file(host.worked), self._curvature_file(host.worked - 1)}
-        self._remove(set(self._scratch_files()) - needed)
+        for path in set(self._scratch.glob("*.safetensors")) - needed:
+            path.unlink(missing_ok=True)
         self._context.state[_WHERE] = ConfigRecord({"token": token, "worked": host.worked, "read": host.read})
         if self._checkpoint:
             self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(self._checkpoint, state, {"worked": str(host.worked), "read": str(host.read)})
-        _in_process[self._key] = _Newest(token, host, sum(value.nbytes for value in state.values()))
+        _in_process[self._key] = _Newest(token, host, frozenset(state), sum(value.nbytes for value in state.values()))
         _forget_the_oldest()
 
     def clear(self) -> None:
         """Remove the run's files on this machine, except those in the ``state_dir``."""
         _in_process.pop(self._key, None)
-        self._remove(self._scratch_files())
+        shutil.rmtree(self._scratch, ignore_errors=True)
         with suppress(OSError):  # another client's lies there, or none ever did
-            scratch(self._context.run_id).rmdir()
+            self._scratch.parent.rmdir()
 
     def _read_checkpoint(self, host: NodeHost, known: int) -> bool:
         """Load the client from its ``state_dir``; return False if that holds no state, or an older one."""
@@ -143,19 +156,20 @@ class StateStore:
             return self._read(self._state_file(token))
         return {name: torch.from_numpy(array.numpy()) for name, array in there.items()}
 
-    def _scratch_files(self) -> list[Path]:
-        return list(scratch(self._context.run_id).glob(f"client{self._client}-*"))
+    def _read_curvature(self, worked: int) -> dict[str, Tensor]:
+        """Return the curvature from this machine, or from a ``state_dir`` that machines share; empty if in neither."""
+        curvature = self._read(self._curvature_file(worked))
+        if not curvature and self._checkpoint and self._checkpoint.is_file():
+            state, where = read_tensors(self._checkpoint)
+            if int(where["worked"]) == worked:
+                return {name: value for name, value in state.items() if is_curvature(name)}
+        return curvature
 
     def _state_file(self, token: str) -> Path:
-        return scratch(self._context.run_id) / f"client{self._client}-state-{token}.safetensors"
+        return self._scratch / f"state-{token}.safetensors"
 
     def _curvature_file(self, worked: int) -> Path:
-        return scratch(self._context.run_id) / f"client{self._client}-round{worked}.safetensors"
-
-    def _write(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Write tensors to a file for other processes of this machine."""
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_tensors(path, tensors, sync=False)
+        return self._scratch / f"curvature-{worked}.safetensors"
 
     def _read(self, path: Path) -> dict[str, Tensor]:
         """Return the tensors of such a file; empty if it is not on this machine."""
@@ -163,11 +177,6 @@ class StateStore:
             return read_tensors(path).tensors if path.stat().st_uid == os.getuid() else {}
         except (OSError, InputError):
             return {}
-
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            path.unlink(missing_ok=True)
-        remove_partial(scratch(self._context.run_id))
 
 
 def scratch(run_id: int) -> Path:
@@ -182,8 +191,13 @@ def _is_one_machine() -> bool:
     return ray is not None and ray.is_initialized() and sum(node["Alive"] for node in ray.nodes()) == 1
 
 
+@cache
+def _memory_limit() -> int:
+    """Return this process's share of a quarter of the memory, in bytes; there is a process per core."""
+    return (memory() or _UNKNOWN_MEMORY) // (4 * cores())
+
+
 def _forget_the_oldest() -> None:
-    """Drop the oldest clients beyond this process's share of a quarter of the memory; there is a process per core."""
-    limit = (memory() or _UNKNOWN_MEMORY) // (4 * cores())
-    while len(_in_process) > 1 and sum(newest.size for newest in _in_process.values()) > limit:
+    """Drop the oldest clients beyond the memory limit."""
+    while len(_in_process) > 1 and sum(newest.size for newest in _in_process.values()) > _memory_limit():
         _in_process.popitem(last=False)

@@ -112,7 +112,7 @@ def _finish(folder: RunFolder, recorder: RunRecorder, exchange: PeerExchange | D
 def _environment(clients: Clients) -> dict[str, Any]:
     """Return versions of the server, and the clients' devices and threads."""
     devices = sorted({str(identity["device"]) for identity in clients.identities.values()})
-    return describe_environment(torch.device("cpu")) | {"device": ", ".join(devices), "code": wire.code_version()}
+    return describe_environment([torch.device("cpu")]) | {"device": ", ".join(devices), "code": wire.code_version()}
 
 
 def _models(collected: dict[str, Array]) -> dict[str, dict[str, Tensor]]:

@@ -52,7 +52,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("run --partition x", "partition.name: 'x' is not known; allowed: iid"),
         ("run --model x", "model.name: 'x' is not known; allowed: softmax"),
         ("run --dataset x", "data.dataset: 'x' is not known; allowed: digits, diabetes, mnist"),
-        ("run --device gpu", "engine.device: input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+        ("run --device gpu", "engine.device: 'gpu' is not known; allowed: auto, cpu, cuda, cuda:N, or several"),
         ("run --lr inf", "strategy.lr: input should be a finite number (got inf)"),
         ("run --lr -1", "strategy.lr: input should be greater than 0 (got -1.0)"),
         ("run --dataset mnist", "data.data_dir: mnist needs the folder that holds it (--data-dir)"),

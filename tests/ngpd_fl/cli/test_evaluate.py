@@ -277,7 +277,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
         ),
         ("out --dataset mnist", "data.data_dir: mnist needs the folder that holds it (--data-dir)"),
         ("out --split train", "Invalid value for '--split': 'train' is not one of 'test', 'validation'"),
-        ("out --device gpu", "engine.device: input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+        ("out --device gpu", "engine.device: 'gpu' is not known; allowed: auto, cpu, cuda, cuda:N, or several"),
         ("out --out out/config.toml", "out: out/config.toml is there already; nothing is overwritten"),
         ("out --out out/config.toml/x", "out: out/config.toml/x cannot be written (File exists)"),
         ("nowhere", "nowhere: cannot be read (No such file or directory)"),

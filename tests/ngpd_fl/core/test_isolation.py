@@ -20,7 +20,8 @@ from torch import nn
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.records import Progress, RunFolder
-from ngpd_fl.training.callbacks import ProgressReport
+from ngpd_fl.training.callbacks import Callback, ProgressReport
+from ngpd_fl.training.loop import TrainingLoop
 from ngpd_fl.training.run import Result, resume, run
 from tests.support.interrupted_runs import FAST, assert_same_records, interrupt
 
@@ -200,3 +201,23 @@ def test_the_working_folder_may_change_meanwhile(tmp_path: Path, monkeypatch: py
     assert not list((tmp_path / "elsewhere").iterdir())
     assert_same_records(tmp_path / "cut", tmp_path / "whole")
     assert RunFolder.open(tmp_path / "cut").summary()["status"] == "finished"
+
+
+def test_matrices_are_multiplied_in_float32_whatever_the_caller_has_set() -> None:
+    config, seen = Config(strategy="ngpd", training={"rounds": 2}), set()
+
+    class Watch(Callback):
+        def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+            seen.add((torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision))
+
+    expected = run(config).params
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        found = run(config, callbacks=[Watch()]).params
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == {("ieee", "ieee")}
+    assert torch.equal(found, expected)

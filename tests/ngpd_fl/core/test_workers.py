@@ -54,19 +54,18 @@ def test_each_worker_has_the_callers_number_of_torch_threads() -> None:
         assert Workers(2).map(lambda item: torch.get_num_threads(), range(4)) == [1, 1, 1, 1]
 
 
-def test_cores_are_those_of_the_affinity_the_container_and_the_share(
+def test_cores_are_those_of_the_affinity_the_container_and_the_limit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(machine, "_share", float("inf"))  # undone with the test
+    monkeypatch.setattr(machine, "_limit", float("inf"))  # undone with the test
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(machine, "_quota", lambda: float("inf"))
     assert machine.cores() == 8
     monkeypatch.setattr(machine, "_quota", lambda: 3.5)
     assert machine.cores() == 3
-    monkeypatch.setattr(machine, "_share", float("inf"))  # undone with the test
-    machine.share_cores(2)
-    assert machine.cores() == 1
-    machine.share_cores(2)
+    machine.limit_cores(2)
+    assert machine.cores() == 2
+    machine.limit_cores(0)
     assert machine.cores() == 1
 
 

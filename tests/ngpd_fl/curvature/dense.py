@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from ngpd_fl.curvature import KFAC, KFACState
+from ngpd_fl.curvature.blocks import Diagonal, TokenKronecker
+from ngpd_fl.curvature.layer import Layer, gather
 from ngpd_fl.models import Categorical, FlatModel, Gaussian, Likelihood
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
@@ -53,7 +55,7 @@ def make_batch(kfac: KFAC, batch_size: int, input_shape: tuple[int, ...], seed: 
 def refreshed(kfac: KFAC, batch: tuple[Tensor, Tensor], draws: Tensor | None = None) -> KFACState:
     """Return the state after one refresh at the network's own parameters."""
     draws = torch.full(batch[0].shape[:1], 0.5, dtype=torch.float64) if draws is None else draws
-    return kfac.gradient(kfac.init(), kfac.model.start(), batch, draws, BOTH)[0]
+    return kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), batch, draws, BOTH)[0]
 
 
 def output_jacobians(net: nn.Module, inputs: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def output_jacobians(net: nn.Module, inputs: Tensor) -> Tensor:
 
     def jacobian(example: Tensor) -> Tensor:
         by_name = jacrev(lambda values: functional_call(net, values, (example[None],))[0])(params)
-        return torch.cat([part.flatten(1) for part in by_name.values()], dim=1)
+        return torch.cat([part.reshape(len(part), -1) for part in by_name.values()], dim=1)
 
     return torch.stack([jacobian(example) for example in inputs])
 
@@ -114,17 +116,38 @@ def layer_places(net: nn.Module, layer: str) -> Tensor:
     return weight.flatten() if bias is None else torch.cat([weight.flatten(), bias.flatten()])
 
 
+def matrix_places(kfac: KFAC, layer: Layer) -> Tensor:
+    """Return a layer's indices in the flat vector in matrix form, ``[groups, d_out, d_in]``."""
+    places = torch.arange(kfac.model.num_params, dtype=torch.float64)[None]
+    groups, d_out = layer.rule.sizes(layer)[2:] or (1,), layer.rule.sizes(layer)[0]
+    pieces = [piece.reshape(groups[0], d_out, -1) for piece in gather(places, layer)]
+    return torch.cat(pieces, dim=2).long()
+
+
 def kfac_matrix(kfac: KFAC, state: KFACState) -> Tensor:
     """Return the dense ``[P, P]`` matrix that a state's running averages stand for."""
     total = torch.zeros(kfac.model.num_params, kfac.model.num_params, dtype=torch.float64)
-    for layer, block in state.blocks.items():
-        places = layer_places(kfac.model.module, layer).flatten()
-        if hasattr(block, "running"):
-            matrix = torch.diag(block.running)
-        else:  # row-major [d_out, d_in], so the outputs' factor comes first
-            matrix = torch.kron(block.output_factor, block.input_factor)
-        total[places[:, None], places] = matrix
+    for name, block in state.blocks.items():
+        layer = kfac.capture.layers[name]
+        if isinstance(block, Diagonal):
+            for segment, values in zip(layer.segments, split(block.running, layer), strict=True):
+                places = torch.arange(segment.start, segment.stop)
+                total[places, places] = values
+            continue
+        if isinstance(block, TokenKronecker):
+            inputs, outputs = torch.diag(block.frequencies)[None], block.output_factor[None]
+        else:
+            shapes = (-1, *block.input_factor.shape[-2:]), (-1, *block.output_factor.shape[-2:])
+            inputs, outputs = block.input_factor.reshape(shapes[0]), block.output_factor.reshape(shapes[1])
+        for places, left, right in zip(matrix_places(kfac, layer), outputs, inputs, strict=True):
+            flat = places.flatten()  # row-major [d_out, d_in], so the outputs' factor comes first
+            total[flat[:, None], flat] = torch.kron(left, right)
     return total
+
+
+def split(values: Tensor, layer: Layer) -> list[Tensor]:
+    """Return the parts of a diagonal that belong to each of a layer's parameters."""
+    return list(values.split([segment.stop - segment.start for segment in layer.segments]))
 
 
 def relative_error(given: Tensor, expected: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.models import Categorical, Gaussian
-from tests.ngpd_fl.curvature.dense import kfac_matrix, make_batch, make_kfac, refreshed, relative_error
+from tests.ngpd_fl.curvature.dense import dense_fisher, kfac_matrix, make_batch, make_kfac, refreshed, relative_error
 
 
 class OverTime(nn.Module):
@@ -61,7 +61,7 @@ def curvlinops_matrix(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> Tensor:
         list(net.parameters()),
         [batch],
         fisher_type={"exact": "type-2", "empirical": "empirical"}[kfac.options.fisher],
-        kfac_approx="expand",
+        kfac_approx=kfac.options.kfac_approx,
         separate_weight_and_bias=False,
         check_deterministic=False,
     )
@@ -76,10 +76,11 @@ def curvlinops_matrix(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("fisher", ["empirical", "exact"])
+@pytest.mark.parametrize("approx", ["expand", "reduce"])
 @pytest.mark.parametrize("name", NETS)
-def test_kronecker_products_are_those_of_curvlinops(name: str, fisher: str, bias: bool) -> None:
+def test_kronecker_products_are_those_of_curvlinops(name: str, approx: str, fisher: str, bias: bool) -> None:
     net, input_shape = NETS[name](bias)
-    kfac = make_kfac(net, input_shape, Categorical(), fisher=fisher)
+    kfac = make_kfac(net, input_shape, Categorical(), fisher=fisher, kfac_approx=approx)
     batch = make_batch(kfac, 5, input_shape)
     given, expected = kfac_matrix(kfac, refreshed(kfac, batch)), curvlinops_matrix(kfac, batch)
     assert expected.norm() > 1e-3
@@ -93,6 +94,25 @@ def test_the_same_with_squared_error(name: str, fisher: str) -> None:
     kfac = make_kfac(net, input_shape, Gaussian(), fisher=fisher)
     batch = make_batch(kfac, 5, input_shape)
     assert relative_error(kfac_matrix(kfac, refreshed(kfac, batch)), curvlinops_matrix(kfac, batch)) < 1e-9
+
+
+def test_reduce_is_exact_where_outputs_are_averaged_over_time_and_expand_is_not() -> None:
+    """A linear network, one example: the setting in which Eschenhagen et al. show it."""
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.layer(inputs).mean(1)
+
+    errors = {}
+    for approx in ("expand", "reduce"):
+        kfac = make_kfac(Mean(), (4, 3), fisher="exact", kfac_approx=approx)
+        batch = make_batch(kfac, 1, (4, 3))
+        errors[approx] = relative_error(kfac_matrix(kfac, refreshed(kfac, batch)), dense_fisher(kfac, batch))
+    assert errors["reduce"] < 1e-10 and errors["expand"] > 0.3
 
 
 def test_a_linear_layer_over_time_is_a_convolution_of_size_one() -> None:

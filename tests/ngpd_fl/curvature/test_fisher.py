@@ -66,7 +66,9 @@ def test_uniform_labels_on_one_linear_layer_are_exact_for_any_batch() -> None:
     batch = make_batch(kfac, 9, (4,))
     given = kfac_matrix(kfac, refreshed(kfac, batch))
     close(given, dense_fisher(kfac, batch))
-    surer = kfac.gradient(kfac.init(), 10 * kfac.model.start(), batch, batch[0][:, 0], Phase(refresh_factors=True))[0]
+    surer = kfac.gradient(
+        kfac.init(kfac.model.start()), 10 * kfac.model.start(), batch, batch[0][:, 0], Phase(refresh_factors=True)
+    )[0]
     close(kfac_matrix(kfac, surer), given)
 
 
@@ -107,6 +109,11 @@ NORMS = {
     "layer over C, H, W": lambda: image_net(nn.LayerNorm((4, 3, 2))),
     "layer over H, W": lambda: image_net(nn.LayerNorm((3, 2))),
     "layer over W": lambda: image_net(nn.LayerNorm(2, bias=False)),
+    "rms [B, d]": lambda: dense_net(nn.RMSNorm(6, eps=0.3)),
+    "rms over H, W": lambda: image_net(nn.RMSNorm((3, 2))),
+    "instance [B, C, H, W]": lambda: image_net(nn.InstanceNorm2d(4, affine=True)),
+    "PReLU": lambda: image_net(nn.PReLU()),
+    "PReLU of channels": lambda: image_net(nn.PReLU(4)),
 }
 
 
@@ -115,7 +122,8 @@ NORMS = {
 def test_a_normalization_has_the_diagonal_of_the_dense_fisher_matrix(name: str, fisher: str) -> None:
     net, input_shape = NORMS[name]()
     kfac = make_kfac(net, input_shape, fisher=fisher)
-    layer = next(key for key, module in net.named_modules() if isinstance(module, nn.GroupNorm | nn.LayerNorm))
+    kinds = nn.GroupNorm | nn.LayerNorm | nn.RMSNorm | nn.InstanceNorm2d | nn.PReLU
+    layer = next(key for key, module in net.named_modules() if isinstance(module, kinds))
     batch = make_batch(kfac, 5, input_shape)
     expected = dense_fisher(kfac, batch).diagonal()[layer_places(net, layer)]
     close(refreshed(kfac, batch).blocks[layer].values, expected)
@@ -160,7 +168,7 @@ def test_the_mean_over_uniform_draws_is_the_exact_matrix_within_its_standard_err
     start = sampled.model.start()
 
     def sample(draws: Tensor) -> dict[str, Tensor]:
-        state = sampled.gradient(sampled.init(), start, batch, draws, Phase(refresh_factors=True))[0]
+        state = sampled.gradient(sampled.init(start), start, batch, draws, Phase(refresh_factors=True))[0]
         return {name: getattr(block, "running", block[1]) for name, block in state.blocks.items()}
 
     for name, samples in vmap(sample)(uniform).items():

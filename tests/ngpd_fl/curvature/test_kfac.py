@@ -95,7 +95,7 @@ def test_solve_is_that_of_the_dense_fisher_matrix_where_kfac_is_exact() -> None:
 def test_running_averages_start_at_the_first_factor_and_then_follow_the_decay() -> None:
     decay = 0.7
     kfac, fresh = make(fisher="exact", factor_decay=decay), make(fisher="exact", factor_decay=0.0)
-    state = kfac.init()
+    state = kfac.init(kfac.model.start())
     assert state.updates == 0
     expected: dict[str, list[Tensor]] = {}
     for step in range(4):
@@ -167,7 +167,7 @@ def test_the_curvature_is_taken_at_the_given_parameters() -> None:
     kfac = make()
     params = kfac.model.start() + normal(kfac.model.num_params)
     batch = make_batch(kfac, 5, SHAPE)
-    state = kfac.gradient(kfac.init(), params, batch, torch.full((5,), 0.5), BOTH)[0]
+    state = kfac.gradient(kfac.init(params), params, batch, torch.full((5,), 0.5), BOTH)[0]
     kfac.model.module.load_state_dict(kfac.model.unflatten(params))
     assert torch.equal(kfac_matrix(kfac, state), kfac_matrix(kfac, refreshed(kfac, batch)))
 
@@ -198,7 +198,7 @@ def test_everything_stays_in_float32() -> None:
     inputs, targets = make_batch(kfac, 4, SHAPE)
     kfac.model.module.float()
     start = kfac.model.start()
-    state = kfac.init()
+    state = kfac.init(kfac.model.start())
     for _ in range(2):
         state, loss, gradient = kfac.gradient(state, start, (inputs.float(), targets), torch.full((4,), 0.5), BOTH)
     solved = kfac.solve(state, gradient, torch.tensor(0.1), torch.tensor(0.2))
@@ -210,7 +210,7 @@ def test_a_node_that_diverged_leaves_the_others_alone() -> None:
     batch = make_batch(kfac, 5, SHAPE)
     params = kfac.model.start().repeat(2, 1)
     params[1] = torch.nan
-    states = vmap(lambda flat: kfac.gradient(kfac.init(), flat, batch, torch.full((5,), 0.5), BOTH)[0])(params)
+    states = vmap(lambda flat: kfac.gradient(kfac.init(flat), flat, batch, torch.full((5,), 0.5), BOTH)[0])(params)
     steps, _ = vmap(kfac.solve)(states, params, torch.full((2,), 0.1), torch.full((2,), 0.2))
     expected, _ = kfac.solve(refreshed(kfac, batch), params[0], scalar(0.1), scalar(0.2))
     torch.testing.assert_close(steps[0], expected)

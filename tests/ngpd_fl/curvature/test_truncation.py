@@ -23,7 +23,7 @@ def factor(size: int, seed: int) -> Tensor:
 
 def block(rank: int, times: int = 1) -> Kronecker:
     """A block of two factors after so many decompositions."""
-    given = Kronecker.empty(4, 9, rank, LIKE).with_averages((factor(9, 0), factor(4, 1)))
+    given = Kronecker.empty((4, 9, 1), rank, LIKE).with_averages((factor(9, 0), factor(4, 1)))
     for _ in range(times):
         given = given.decompose()
     return given

@@ -35,7 +35,49 @@ def conv_net() -> tuple[nn.Module, tuple[int, ...]]:
     return net, (2, 5, 6)
 
 
+class Attention(nn.Module):
+    """Tokens, a table of positions, linear layers over time, one of them used twice, and a tied output layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.positions = nn.Embedding(5, 4, padding_idx=0), nn.Parameter(torch.zeros(3, 4))
+        self.query, self.key, self.norm = nn.Linear(4, 4), nn.Linear(4, 4, bias=False), nn.RMSNorm(4)
+        self.head = nn.Linear(4, 5)
+        self.head.weight = self.embed.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        values = self.norm(self.embed(inputs.abs().clamp(max=4).long()) + self.positions)
+        for _ in range(2):
+            values = (self.query(values) @ self.key(values).mT).softmax(-1) @ values
+        return self.head(values.mean(1))
+
+
+def groups_net() -> tuple[nn.Module, tuple[int, ...]]:
+    net = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4, padding=1, padding_mode="reflect"),
+        nn.InstanceNorm2d(4, affine=True),
+        nn.PReLU(4),
+        nn.ConvTranspose2d(4, 4, 2, stride=2, groups=2, bias=False),
+        nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular"),
+        nn.Flatten(2),
+        nn.Conv1d(2, 3, 5, stride=3),
+        nn.PReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(4),
+    )
+    net(torch.zeros(1, 4, 4, 3))
+    return net, (4, 4, 3)
+
+
+def volume_net() -> tuple[nn.Module, tuple[int, ...]]:
+    net = nn.Sequential(nn.Conv3d(2, 4, 2, groups=2), nn.ConvTranspose3d(4, 1, 2), nn.Flatten(), nn.Linear(27, 3))
+    return net, (2, 3, 3, 3)
+
+
 NETS: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
+    "tokens": lambda: (Attention(), (3,)),
+    "groups": groups_net,
+    "volumes": volume_net,
     "mlp": lambda: (dense((1, 3, 3), 4, (6, 5)), (1, 3, 3)),
     "lenet": lambda: (lenet(ModelConfig(channels=(2, 3), hidden=(6,)), (1, 8, 8), 4), (1, 8, 8)),
     "conv": conv_net,
@@ -62,8 +104,8 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str, fisher: str) -> None:
     batch = tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
     lr, shift = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64), torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
 
-    together = vmap(lambda _: kfac.init())(params)
-    alone = [kfac.init() for _ in range(NODES)]
+    together = vmap(kfac.init)(params)
+    alone = [kfac.init(kfac.model.start()) for _ in range(NODES)]
     for phase in (BOTH, Phase(), Phase(refresh_factors=True), BOTH):
         together, loss, gradient = vmap(kfac.gradient, in_dims=(0, 0, 0, 0, None))(
             together, params, batch, draws, phase
@@ -91,7 +133,7 @@ def test_what_a_gpu_batches_is_what_a_cpu_does(name: str, fisher: str) -> None:
         torch.stack(each) for each in zip(*(make_batch(kfac, 6, input_shape, i) for i in range(NODES)), strict=True)
     )
     draws = torch.rand(NODES, 6, dtype=torch.float64)
-    state, loss, gradient = vmap(lambda *each: kfac.gradient(kfac.init(), each[0], each[1:3], each[3], BOTH))(
+    state, loss, gradient = vmap(lambda *each: kfac.gradient(kfac.init(each[0]), each[0], each[1:3], each[3], BOTH))(
         params, inputs, targets, draws
     )
     torch.testing.assert_close(vmap(kfac.objective._batched)(params, inputs, targets), (loss, gradient))
@@ -125,7 +167,7 @@ def test_parameters_with_any_strides_do() -> None:
     columns = torch.stack([start, 2 * start], dim=1)  # [P, 2]
 
     def step(flat: Tensor) -> Tensor:
-        state, _, gradient = kfac.gradient(kfac.init(), flat, batch, draws, BOTH)
+        state, _, gradient = kfac.gradient(kfac.init(flat), flat, batch, draws, BOTH)
         return kfac.solve(state, gradient, torch.ones_like(flat[0]), torch.ones_like(flat[0]))[0]
 
     expected = torch.stack([step(start), step(2 * start)])
@@ -140,7 +182,10 @@ def test_inputs_in_any_memory_format_do() -> None:
     inputs, targets = make_batch(kfac, 4, input_shape)
     draws = torch.full((4,), 0.5, dtype=torch.float64)
     formats = (inputs, inputs.to(memory_format=torch.channels_last), inputs.repeat_interleave(2, dim=0)[::2])
-    states = [kfac.gradient(kfac.init(), kfac.model.start(), (each, targets), draws, BOTH)[0] for each in formats]
+    states = [
+        kfac.gradient(kfac.init(kfac.model.start()), kfac.model.start(), (each, targets), draws, BOTH)[0]
+        for each in formats
+    ]
     assert not formats[1].is_contiguous() and not formats[2].is_contiguous()
     for state in states[1:]:
         assert_same_factors(kfac, state, states[0])

@@ -19,6 +19,7 @@ from ngpd_fl.config.partitions import (
     QuantityPartition,
     ShardsPartition,
 )
+from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data import label_counts, label_skew, partition_labels, unused_classes
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100))
@@ -80,6 +81,19 @@ def test_no_warning_no_network_and_no_global_randomness(
 @pytest.mark.parametrize("config", [DirichletPartition(), PathologicalPartition(), ShardsPartition()], ids=str)
 def test_seed_keys_the_label_counts_too(config: PartitionConfig) -> None:
     assert not np.array_equal(counts_of(config, seed=0), counts_of(config, seed=1))
+
+
+@pytest.mark.parametrize("num_nodes", [1, 7, 10])
+def test_iid_is_the_partition_of_flwr_datasets(num_nodes: int) -> None:
+    import datasets
+    from flwr_datasets.partitioner import IidPartitioner
+
+    labels = np.arange(95) % 10
+    order = generator(3, Purpose.PARTITION).permutation(len(labels))
+    partitioner = IidPartitioner(num_nodes)
+    partitioner.dataset = datasets.Dataset.from_dict({"index": order})
+    expected = [sorted(partitioner.load_partition(node)["index"]) for node in range(num_nodes)]
+    assert [part.tolist() for part in partition_labels(labels, num_nodes, IIDPartition(), seed=3)] == expected
 
 
 def test_iid_is_shuffled_and_even() -> None:

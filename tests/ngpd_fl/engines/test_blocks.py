@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 import pytest
 import torch
 
 from ngpd_fl.engines.blocks import Block, make_blocks
+from tests.support.pretend_device import PretendDevice, to_host
 from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds, undamped
 from topologies import EdgesOptions, Topology
 
@@ -41,7 +43,8 @@ def test_every_node_is_in_one_block_with_nodes_of_about_its_degree(name: str, ch
     for block in blocks:
         degrees = topology.degrees[block.nodes.numpy()]
         assert degrees.max() <= 2 * degrees.min()
-        assert block.view.exists.shape == (len(block.nodes), degrees.max())
+        alike = topology.degrees[np.ceil(np.log2(topology.degrees)) == np.ceil(np.log2(degrees.max()))]
+        assert block.view.exists.shape == (len(block.nodes), alike.max())
         assert chunk_size is None or len(block.nodes) <= chunk_size
 
 
@@ -122,3 +125,21 @@ def test_spare_slots_never_hold_anything() -> None:
         assert (leaf[spare] == 0).all()
     assert (dual[~spare] != 0).all() and (mirror.value[~spare] != 0).all()
     assert (mirror.pending[spare] == 0).all()
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_devices_hold_equal_parts_and_nodes_keep_their_order_and_slots(name: str, chunk_size: int | None) -> None:
+    topology, like = topology_of(name), torch.zeros(0)
+    whole = make_blocks(topology, lambda *_: 1.0, None, like)
+    slots_of = {node: block.out_edge.shape[1] for block in whole for node in block.nodes.tolist()}
+    for count in (1, 2, 3, 5):
+        devices = [torch.device("cuda", index) for index in range(count)]
+        with PretendDevice(count):
+            placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, devices=devices)
+        of_devices = [sum(len(block.nodes) for block in placed if block.nodes.device == device) for device in devices]
+        assert max(of_devices) - min(of_devices) <= 1 and sum(of_devices) == topology.num_nodes
+        order = [devices.index(block.nodes.device) for block in placed]
+        assert order == sorted(order)
+        widths = [(node, block.out_edge.shape[1]) for block in placed for node in to_host(block.nodes).tolist()]
+        assert widths == list(slots_of.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import make_blocks
-from ngpd_fl.engines.states import Selection, Stack, StateFunction, rows_of
+from ngpd_fl.engines.states import Selection, Stack, StateFunction, divide_into, rows_of, to_tensors
 from strategies import STRATEGIES, Headers, Phase, RoundView, Step, parse_strategy
 from tests.support.quadratic import make_quadratic, quadratic_strategy
 from topologies import parse_topology
@@ -145,3 +146,27 @@ def test_what_is_swapped_is_written_back_as_it_was() -> None:
     selection.call(StateFunction(lambda state: ({"a": state["b"], "b": state["a"]}, ())))
     selection.put_back()
     assert stack.state["a"].flatten().tolist() == [3, 4] and stack.state["b"].flatten().tolist() == [1, 2]
+
+
+def test_states_are_divided_into_other_blocks() -> None:
+    whole = {"a": torch.arange(14.0).view(7, 2), "b": {"c": torch.arange(7)}}
+
+    def blocks(*sizes: int) -> dict[str, torch.Tensor]:
+        ends = np.cumsum(sizes)
+        rows = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        return to_tensors({"blocks": [rows_of(whole, part) for part in rows], "links": {"sent": torch.ones(3)}})
+
+    for before, after in [((7,), (3, 4)), ((3, 4), (7,)), ((1, 5, 1), (2, 2, 3)), ((2, 5), (2, 5))]:
+        found, expected = divide_into(after, blocks(*before)), blocks(*after)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(leaf, expected[name]) for name, leaf in found.items())
+    kept = blocks(2, 5)
+    assert all(leaf.data_ptr() == kept[name].data_ptr() for name, leaf in divide_into((2, 5), kept).items())
+
+
+def test_nodes_that_do_not_fit_into_a_block_are_refused() -> None:
+    stacks = to_tensors([torch.ones(2, 3), torch.ones(3, 4)])
+    with pytest.raises(ValueError, match="states of 5 nodes; expected 6"):
+        divide_into((2, 4), stacks)
+    with pytest.raises(ValueError, match="other numbers of neighbors"):
+        divide_into((3, 2), stacks)

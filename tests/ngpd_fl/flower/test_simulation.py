@@ -210,7 +210,7 @@ def _started_in(folder: Path) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_the_command_leaves_records_and_no_process(tmp_path: Path) -> None:
     """Also where proxies are named that lead nowhere."""
-    words = "flower run --strategy dsgd --partition iid --rounds 2 --nodes-per-client 4 --out records".split()
+    words = "flower run --strategy dsgd --partition dirichlet --rounds 2 --nodes-per-client 4 --out records".split()
     (tmp_path / "datasets.py").write_text("raise ImportError('not the library')\n")  # Ray looks here first
     done = subprocess.run(
         [sys.executable, "-m", "ngpd_fl", *words],

@@ -7,9 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from ngpd_fl import Config
+from ngpd_fl import Config, run
 from ngpd_fl.flower.client import state_store
+from ngpd_fl.training import compose
 from tests.support.flower import FakeRun
 
 SETTINGS = Config(
@@ -47,11 +49,25 @@ def test_the_context_suffices_on_another_machine(machines: list[bool], tmp_path:
 
     def fault(kind: str, number: int, client: int) -> None:
         if (kind, number, client) == ("train", 2, 1):
-            for path in tmp_path.glob("scratch-*/client1-*"):
+            for path in tmp_path.glob("scratch-*/client1/*"):
                 path.unlink()
 
     fake = FakeRun(SETTINGS, fault, forgetful=True).go()
     assert fake.events() == [(2, 1, "had lost its curvature and estimates it anew")]
+
+
+def test_with_a_state_dir_the_curvature_too_is_there_on_another_machine(machines: list[bool], tmp_path: Path) -> None:
+    """One that has the folder, but nothing in its own scratch folder."""
+    machines += [True, True]
+
+    def fault(kind: str, number: int, client: int) -> None:
+        for path in tmp_path.glob("scratch-*/client1-*"):
+            path.unlink()
+
+    fake = FakeRun(SETTINGS, fault, forgetful=True, state_dir=tmp_path / "shared").go()
+    assert fake.events() == []
+    model = compose(SETTINGS).model
+    torch.testing.assert_close(fake.params(model), run(SETTINGS).params.double(), rtol=0, atol=1e-6)
 
 
 def test_a_state_that_somebody_removed_is_lost(machines: list[bool], tmp_path: Path) -> None:
@@ -59,7 +75,7 @@ def test_a_state_that_somebody_removed_is_lost(machines: list[bool], tmp_path: P
 
     def fault(kind: str, number: int, client: int) -> None:
         if (kind, number, client) == ("train", 2, 1):
-            for path in tmp_path.glob("scratch-*/client1-state-*"):
+            for path in tmp_path.glob("scratch-*/client1/state-*"):
                 path.unlink()
 
     fake = FakeRun(SETTINGS, fault, forgetful=True).go()
@@ -74,7 +90,7 @@ def test_the_scratch_folder_does_not_grow(alone: bool, machines: list[bool], tmp
 
     def fault(kind: str, number: int, client: int) -> None:
         nonlocal most
-        most = max(most, len(list(tmp_path.glob("scratch-*/client1-*"))))
+        most = max(most, len(list(tmp_path.glob("scratch-*/client1/*"))))
 
     FakeRun(SETTINGS, fault, forgetful=True).go()
     assert most == (4 if alone else 2)
@@ -91,6 +107,7 @@ def test_a_process_keeps_the_last_clients_within_its_part_of_the_memory(monkeypa
         held.append([other for _, other in state_store._in_process])
         size = max((newest.size for newest in state_store._in_process.values()), default=1)
         monkeypatch.setattr(state_store, "memory", lambda: 4 * 3 * 2 * size)
+        state_store._memory_limit.cache_clear()
 
     monkeypatch.setattr(state_store, "cores", lambda: 3)
     fake = FakeRun(SETTINGS, fault).go()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.models.checks import check_model
+from ngpd_fl.models.checks import can_batch, check_model
+from ngpd_fl.models.functional import FlatModel
 
 EXAMPLES = torch.randn((3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
 
@@ -82,13 +83,8 @@ REFUSED = {
         lambda: around(nn.InstanceNorm2d(2, track_running_stats=True)),
         ("'1.running_mean'", "all nodes would share"),
     ),
-    "dropout": (lambda: around(nn.Dropout(0.5)), ("'1'", "Dropout", "p = 0.5", "use p = 0")),
-    "dropout of channels": (lambda: around(nn.Dropout2d(0.1)), ("'1'", "Dropout2d", "use p = 0")),
-    "alpha dropout": (lambda: around(nn.AlphaDropout(0.1)), ("'1'", "AlphaDropout", "use p = 0")),
-    "functional dropout": (
-        lambda: Run(lambda net, x: net.layer(F.dropout(x, training=net.training))),
-        ("draws random numbers",),
-    ),
+    "dropout in evaluation too": (lambda: Run(lambda net, x: net.layer(F.dropout(x))), ("draws random numbers",)),
+    "random slopes": (lambda: around(nn.RReLU()), ("draws random numbers",)),
     "noise": (lambda: Run(lambda net, x: net.layer(x + torch.randn_like(x))), ("draws random numbers",)),
     "complex parameter": (
         lambda: around(nn.Linear(4, 4, dtype=torch.complex64)),
@@ -98,7 +94,7 @@ REFUSED = {
         lambda: Run(lambda net, x: net.layer(x * net.turn.abs())).turned(torch.complex128),
         ("'turn'", "complex128", "use complex64"),
     ),
-    "frozen": (frozen, ("'1.bias'", "frozen")),
+    "all frozen": (lambda: around(nn.Conv2d(2, 2, 1)).requires_grad_(False), ("every parameter is frozen",)),
     "no parameters": (lambda: nn.Flatten(), ("no parameters",)),
     "lazy": (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), ("'1.weight'", "sizes")),
     "too many outputs": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 4)), ("(1, 4)", "expected (1, 3)")),
@@ -117,16 +113,6 @@ REFUSED = {
         ("the others of its batch",),
     ),
     "counter": (lambda: Run(counting), ("'count'", "all nodes would share")),
-    "data-dependent branch": (
-        lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
-        ("torch.func.vmap",),
-    ),
-    "number out of a tensor": (
-        lambda: Run(lambda net, x: net.layer(x) * net.layer.weight.max().item()),
-        ("torch.func.vmap",),
-    ),
-    "operation without a rule": (lambda: Run(lambda net, x: net.layer(Square.apply(x))), ("torch.func.vmap",)),
-    "written in place": (lambda: Run(add_in_place), ("torch.func.vmap",)),
 }
 
 
@@ -140,10 +126,28 @@ def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> Non
     assert all(word in message for word in words), message
 
 
+ONE_BY_ONE = {
+    "data-dependent branch": lambda: Run(lambda net, x: net.layer(x) if x.sum() < 1e9 else net.layer(-x)),
+    "number out of a tensor": lambda: Run(lambda net, x: net.layer(x) * net.layer.weight.max().item()),
+    "operation without a rule": lambda: Run(lambda net, x: net.layer(Square.apply(x))),
+    "written in place": lambda: Run(add_in_place),
+}
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE)
+def test_a_network_that_vmap_cannot_batch_is_taken_one_node_after_another(case: str) -> None:
+    net = ONE_BY_ONE[case]()
+    check_model(net, EXAMPLES, 3)
+    assert not can_batch(FlatModel(net), EXAMPLES)
+
+
 TAKEN = {
+    "frozen": frozen,
     "group norm": lambda: around(nn.GroupNorm(1, 2)),
     "instance norm": lambda: around(nn.InstanceNorm2d(2, affine=True)),
     "dropout of nothing": lambda: around(nn.Dropout(0.0)),
+    "dropout": lambda: around(nn.Dropout2d(0.5)),
+    "functional dropout": lambda: Run(lambda net, x: net.layer(F.dropout(x, training=net.training))),
     "in place": lambda: around(nn.ReLU(inplace=True)),
     "buffer": lambda: Run(lambda net, x: net.layer(x) + net.count),
     "parameters of its own": lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.PReLU()),
@@ -164,6 +168,7 @@ def test_other_networks_are_taken(case: str, dtype: torch.dtype) -> None:
     kept = [parameter.clone() for parameter in net.parameters()]
     before = torch.get_rng_state()
     check_model(net, EXAMPLES.to(dtype), 3)
+    assert can_batch(FlatModel(net), EXAMPLES.to(dtype))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one, other) for one, other in zip(net.parameters(), kept, strict=True))
     assert all(parameter.grad is None for parameter in net.parameters())

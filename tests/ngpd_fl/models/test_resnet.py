@@ -10,7 +10,6 @@ from torch.func import vmap
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.models import Categorical, build_model
-from ngpd_fl.models.norm import group_norm, replace_batch_norm
 from ngpd_fl.models.resnet import ResidualBlock, resnet
 from strategies import Phase
 from strategies.ngpd import NGPDOptions
@@ -60,7 +59,7 @@ def test_a_step_of_nodes_at_once_is_that_of_nodes_one_by_one() -> None:
     lr, shift = torch.tensor([0.1, 1.0], dtype=torch.float64)
 
     def step(params: torch.Tensor, batch: tuple[torch.Tensor, torch.Tensor], draws: torch.Tensor) -> torch.Tensor:
-        state, _, gradient = kfac.gradient(kfac.init(), params, batch, draws, Phase(True, True))
+        state, _, gradient = kfac.gradient(kfac.init(params), params, batch, draws, Phase(True, True))
         return kfac.solve(state, gradient, lr, shift)[0]
 
     together = vmap(step)(params, (inputs, labels), draws)
@@ -74,18 +73,3 @@ def test_kfac_takes_every_layer(name: str) -> None:
     layers = KFAC(model, Categorical(), (3, 8, 8), NGPDOptions()).capture.layers
     places = [place for layer in layers.values() for place in (layer.weight, layer.bias) if place is not None]
     assert sum(place.stop - place.start for place in places) == model.num_params
-
-
-@pytest.mark.parametrize("channels, groups", [(1, 1), (3, 1), (16, 8), (24, 12), (64, 32), (40, 20), (96, 32)])
-def test_groups_divide_the_channels_and_hold_two_at_least(channels: int, groups: int) -> None:
-    assert group_norm(channels).num_groups == groups
-
-
-def test_batch_norms_are_replaced_wherever_they_are() -> None:
-    net = nn.Sequential(nn.Sequential(nn.BatchNorm2d(4, eps=0.1)), nn.BatchNorm2d(8, affine=False))
-    nn.init.zeros_(net[0][0].weight)
-    replace_batch_norm(net)
-    first, second = net[0][0], net[1]
-    assert isinstance(first, nn.GroupNorm) and isinstance(second, nn.GroupNorm)
-    assert (first.num_groups, first.eps, second.num_groups, second.affine) == (2, 0.1, 4, False)
-    assert not first.weight.any() and not first.bias.any()

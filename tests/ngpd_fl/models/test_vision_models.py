@@ -11,7 +11,7 @@ from torch import nn
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.curvature import KFAC
-from ngpd_fl.curvature.layers import find_layers
+from ngpd_fl.curvature.layers import OTHER, find_layers
 from ngpd_fl.data import vision
 from ngpd_fl.models import Categorical, FlatModel, build_model
 from ngpd_fl.models.vision_models import vision_model
@@ -37,7 +37,7 @@ def test_resnet18_has_its_published_size_and_group_norms() -> None:
     assert model.num_params == 11_689_512 - 990 * 513
     kinds = {type(part) for part in model.module.modules()}
     assert nn.GroupNorm in kinds and nn.BatchNorm2d not in kinds
-    assert find_layers(model)  # K-FAC takes every one
+    assert all(layer.rule is not OTHER for layer in find_layers(model).values())
 
 
 def test_the_start_depends_on_the_seed_and_on_nothing_else() -> None:
@@ -55,10 +55,14 @@ def test_the_first_convolution_takes_the_channels_of_the_images(shape: tuple[int
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny", "efficientnet_b0"])
-def test_dropout_is_off(name: str) -> None:
-    net = vision_model(name, SHAPE, 10).train()
-    inputs = torch.randn(2, *SHAPE)
-    assert torch.equal(net(inputs), net(inputs))
+def test_dropout_goes_by_a_key_and_is_off_in_evaluation(name: str) -> None:
+    model = build(name)
+    params, inputs, keys = model.start(), torch.randn(2, *SHAPE), torch.arange(4).view(2, 2)
+    assert model.is_random
+    first, second = (model(params, inputs, key) for key in keys)
+    assert torch.equal(model(params, inputs, keys[0]), first) and not torch.equal(first, second)
+    plain = model(params, inputs)
+    assert torch.equal(model(params, inputs), plain) and not torch.equal(plain, first)
 
 
 @pytest.mark.filterwarnings("error")
@@ -66,8 +70,10 @@ def test_a_model_with_auxiliary_outputs_gives_one() -> None:
     assert vision_model("googlenet", SHAPE, 10).train()(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_where_kfac_cannot_follow_it_names_the_layer() -> None:
-    assert "'features.1.conv.0.0' (Conv2d) has groups = 32" in refusal("mobilenet_v2")
+def test_kfac_has_a_rule_for_every_layer_of_a_mobile_network() -> None:
+    model = build("mobilenet_v2")
+    layers = KFAC(model, Categorical(), SHAPE, NGPDOptions(other_layers="refuse")).capture.layers
+    assert layers["features.1.conv.0.0"].module.groups == 32
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_messages_in_memory_are_those_of_the_mailbox(strategy: str) -> None:
     config = small(model="softmax", strategy=strategy)
     engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(buffer.numel() * buffer.element_size() for buffer in engine.group._messages._buffers.values())
+    (messages,) = engine.group._messages._on.values()
+    held = sum(buffer.numel() * buffer.element_size() for buffer in messages.buffers.values())
     assert estimate(config).messages == held
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.sweep import SweepPlan
+from ngpd_fl.sweep.tasks import FINISHED, RunEnd
 from ngpd_fl.sweep.trials import Trials
-from ngpd_fl.sweep.workers import FINISHED, RunEnd
 
 BASE = 'model = "softmax"\n[topology]\nnodes = 4\n[training]\nrounds = 1\nlocal_steps = 1\n'
 

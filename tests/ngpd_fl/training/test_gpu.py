@@ -35,7 +35,7 @@ def test_equals_the_cpu(strategy: str) -> None:
 
 
 def test_auto_takes_the_gpu() -> None:
-    assert compose(config("dsgd")).device.type == "cuda"
+    assert compose(config("dsgd")).compute_devices[0].type == "cuda"
 
 
 def test_chunks_bound_the_memory() -> None:
@@ -63,3 +63,11 @@ def test_chunks_bound_the_memory() -> None:
         return torch.cuda.max_memory_allocated() - before
 
     assert peak(4) < 0.5 * peak(None)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
+def test_several_equal_one(strategy: str) -> None:
+    on_one = run(config(strategy, device="cuda:0"))
+    on_two = run(config(strategy, device="cuda:0,cuda:1"))
+    torch.testing.assert_close(on_two.params, on_one.params, rtol=1e-9, atol=1e-9)

@@ -24,7 +24,7 @@ from ngpd_fl.training.run import run
 from strategies import NGPDOptions, Phase
 
 NODES, EACH, DECAY = 3, 118, 0.5
-PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "partition"}
+PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "r2_rounds", "consensus", "graph", "partition"}
 
 
 def linear(**strategy: Any) -> Config:
@@ -74,7 +74,7 @@ def test_the_exact_fisher_matrix_is_the_hessian() -> None:
     inputs, targets = job.dataset.train.inputs.double(), job.dataset.train.labels.double()
     params = torch.randn(11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     draws = torch.zeros((len(inputs), 1), dtype=torch.float64)
-    state, _, _ = kfac.gradient(kfac.init(), params, (inputs, targets), draws, Phase(True, True))
+    state, _, _ = kfac.gradient(kfac.init(params), params, (inputs, targets), draws, Phase(True, True))
     hessian = torch.func.hessian(lambda each: likelihood.loss(job.model(each, inputs), targets))(params)
     for direction in torch.eye(11, dtype=torch.float64):
         assert float(kfac.quadratic(state, direction)) == pytest.approx(float(direction @ hessian @ direction))
@@ -132,9 +132,9 @@ def test_on_the_command_line(
     [
         (
             {"model": {"loss": "cross-entropy"}},
-            "model.loss: cross-entropy is for classes, but the targets are real-val",
+            "model.loss: cross-entropy is not for real-valued targets; allowed: auto",
         ),
-        ({"model": {"loss": "label-smoothing"}}, "model.loss: label-smoothing is for classes"),
+        ({"model": {"loss": "label-smoothing"}}, "model.loss: label-smoothing is not for real-valued targets"),
         ({"model": "lenet"}, "model.name: lenet needs images [C, H, W], but inputs have shape (10,)"),
         ({"model": "resnet8"}, "model.name: resnet8 needs images [C, H, W]"),
         ({"model": "torchvision:resnet18"}, "model.name: torchvision:resnet18 needs images [C, H, W]"),
