@@ -243,7 +243,7 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
         ),
         (
             returning(f"np.zeros((3, 1, 2, 2)), np.array([2**64 - 1] * 3, np.uint64), {OK}"),
-            "train_labels go up to 18446744073709551615; expected classes 0 to C - 1: np.unique(",
+            "train_labels go up to 18446744073709551615; expected classes from 0: np.unique(",
         ),
         (
             returning(f"np.zeros((3, 1, 2, 2)), np.array(list('abc')), {OK}"),

@@ -167,8 +167,8 @@ def test_other_networks_are_taken(case: str, dtype: torch.dtype) -> None:
     net = TAKEN[case]().to(dtype)
     kept = [parameter.clone() for parameter in net.parameters()]
     before = torch.get_rng_state()
-    check_model(net, EXAMPLES.to(dtype), 3)
-    assert can_batch(FlatModel(net), EXAMPLES.to(dtype))
+    is_random = check_model(net, EXAMPLES.to(dtype), 3)
+    assert can_batch(FlatModel(net, is_random), EXAMPLES.to(dtype))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one, other) for one, other in zip(net.parameters(), kept, strict=True))
     assert all(parameter.grad is None for parameter in net.parameters())

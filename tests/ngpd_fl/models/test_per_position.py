@@ -128,7 +128,7 @@ def test_kfac_is_exact_where_theory_says_so(targets: Tensor) -> None:
     inputs = sign * torch.tensor([0.5, -2.0], dtype=torch.float64)
     kfac = KFAC(model, likelihood, (T, 2), NGPDOptions(fisher="exact", fisher_smoothing=0.0, rank=0))
     draws = torch.zeros((B, T), dtype=torch.float64)
-    state, loss, _ = kfac.gradient(kfac.init(), model.start(), (inputs, targets), draws, Phase(True, True))
+    state, loss, _ = kfac.gradient(kfac.init(model.start()), model.start(), (inputs, targets), draws, Phase(True, True))
     torch.testing.assert_close(loss, F.cross_entropy(model(model.start(), inputs).mT, targets))
     hessian: Any = torch.func.hessian(lambda params: likelihood.loss(model(params, inputs), targets))(model.start())
     for direction in torch.eye(model.num_params, dtype=torch.float64):
