@@ -1,4 +1,4 @@
-"""``ngpd-fl resume``: continuation of an interrupted run."""
+"""``ngpd-fl resume``: continuation of an interrupted or a finished run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 def resume(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run that was interrupted or killed")],
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="rounds in all, more than the run had: also a finished run goes on", rich_help_panel=flags.FILES
+        ),
+    ] = None,
     checkpoint_every: flags.CheckpointEvery = None,
     device: flags.Device = None,
     trust_code: flags.TrustCode = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Resume an interrupted run.
+    """Resume an interrupted run or, with --rounds, a finished one.
 
     It resumes from its last checkpoint, or else from the beginning. The result is the same bit for bit, on another
     device up to rounding.
@@ -41,6 +47,7 @@ def resume(
         return go_on(
             folder,
             [ProgressReport(report)],
+            rounds=rounds,
             checkpoint_every=checkpoint_every,
             on_event=_warn,
             device=device,
@@ -49,7 +56,8 @@ def resume(
 
     ended = None
     try:
-        train(RunFolder.open(directory).config(), directory, quiet, runner=runner)
+        changes = None if rounds is None else {"training.rounds": rounds}
+        train(RunFolder.open(directory).config(changes), directory, quiet, runner=runner)
     except Ended as error:
         ended = error
     if not quiet:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.faults import FaultsConfig
+from ngpd_fl.config.import_paths import HUB
 from ngpd_fl.config.partitions import PartitionConfig
 from ngpd_fl.config.sections import (
     NODE_FOLDERS,
     DataConfig,
     EvaluationConfig,
+    ModelConfig,
     NetworkConfig,
     TrainingConfig,
 )
@@ -32,11 +34,18 @@ def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network:
 
 
 def check_baseline(
-    strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig, *, has_clock: bool
+    strategy: StrategyOptions,
+    training: TrainingConfig,
+    network: NetworkConfig,
+    model: ModelConfig,
+    *,
+    has_clock: bool,
 ) -> None:
     """Raise ``InputError`` with one line if a baseline is combined with an option of decentralized runs."""
     if training.baseline is None:
         return
+    if model.init_per_node and training.baseline != "fedavg":
+        raise InputError(f"model.init_per_node: training.baseline = {training.baseline} trains one model; unset it")
     if strategy.name not in BASELINE_STEPS:
         raise InputError(
             f"strategy.name: training.baseline = {training.baseline} takes the local steps of an algorithm that has "
@@ -67,7 +76,8 @@ def check_faults(strategy: StrategyOptions, faults: FaultsConfig) -> None:
 def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
     """Raise ``InputError`` with one line where the data's folder or the split to evaluate on is missing."""
     if data.needs_data_dir and data.data_dir is None:
-        raise InputError(f"data.data_dir: {data.dataset} needs the folder that holds it (--data-dir)")
+        or_download = ", or data.download=true" * data.dataset.startswith(HUB)
+        raise InputError(f"data.data_dir: {data.dataset} needs the folder that holds it (--data-dir){or_download}")
     if evaluation.split == "validation" and data.validation_fraction == 0:
         raise InputError("evaluation.split: no validation split where data.validation_fraction is 0; allowed: test")
 

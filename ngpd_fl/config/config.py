@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from ngpd_fl.config.checks import check_baseline, check_data, check_division, check_faults, check_strategy
+from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.installed import Registered, names, register
@@ -32,7 +33,6 @@ from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     NODE_FOLDERS,
     DataConfig,
-    DevicesConfig,
     EngineConfig,
     EvaluationConfig,
     ModelConfig,
@@ -94,7 +94,7 @@ class Config(SeedConfig):
     @classmethod
     def _topology(cls, value: Any) -> TopologyOptions:
         if isinstance(value, nx.Graph):
-            value = _from_graph(value)
+            value = options_of_graph(value)
         return _named("topology", value, parse_topology, TOPOLOGIES, TOPOLOGIES.__getitem__)
 
     @field_validator("devices", "faults", mode="before")
@@ -122,7 +122,7 @@ class Config(SeedConfig):
     @model_validator(mode="after")
     def _combination(self) -> Config:
         check_strategy(self.strategy, self.training, self.network)
-        check_baseline(self.strategy, self.training, self.network, has_clock=self.has_clock)
+        check_baseline(self.strategy, self.training, self.network, self.model, has_clock=self.has_clock)
         check_faults(self.strategy, self.faults)
         check_data(self.data, self.evaluation)
         check_division(self.data, self.partition)
@@ -229,9 +229,14 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return pairs
 
 
-def _from_graph(graph: nx.Graph) -> TopologyOptions:
+def options_of_graph(graph: nx.Graph, **options: Any) -> TopologyOptions:
+    """Return the options of a networkx graph, with ``weights`` or ``schedule`` among ``options``.
+
+    Raises:
+        InputError: it is not a connected, undirected graph.
+    """
     try:
-        return EdgesOptions.from_graph(graph)
+        return EdgesOptions.from_graph(graph, **options)
     except ValueError as error:
         raise InputError(f"topology: {error}") from error
 

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.held_object import is_object_name
+
+HUB = "hf:"
+"""Prefix of the data sets of the Hugging Face hub, whose names are no import paths."""
 
 
 def is_import_path(text: str) -> bool:
-    """Return whether ``text`` has the form ``package.module:name``."""
+    """Return whether ``text`` has the form ``package.module:name``; names of objects and of the hub have not."""
     module, colon, name = text.partition(":")
-    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    return (
+        not is_object_name(text)
+        and not text.startswith(HUB)
+        and bool(colon)
+        and name.isidentifier()
+        and all(part.isidentifier() for part in module.split("."))
+    )
 
 
 def import_object(path: str, key: str) -> Any:

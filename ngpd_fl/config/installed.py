@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.held_object import HeldObject, is_object_name, require_object
 from ngpd_fl.config.import_paths import import_object, is_import_path
 
 Registered = Literal["strategies", "topologies"]
@@ -38,17 +39,20 @@ def _entries(kind: Kind, path: tuple[str, ...]) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=f"ngpd_fl.{kind}")}
 
 
-def own_object(name: str, kind: Kind, key: str) -> Any:
-    """Return what a user's own name stands for: an import path, or a part of an installed package.
+def own_object(name: str, kind: Kind, key: str, held: HeldObject | None = None) -> Any:
+    """Return what a user's own name stands for: an object, an import path, or a part of an installed package.
 
     Args:
-        name: ``package.module:name``, or the name of an entry point.
+        name: ``object:NAME``, ``package.module:name``, or the name of an entry point.
         kind: of the part.
         key: the configuration's key that holds the name.
+        held: the object that the configuration's section holds.
 
     Raises:
-        InputError: it cannot be imported; one line names the key and says why.
+        InputError: it cannot be imported, or is an object that is missing; one line names the key and says why.
     """
+    if is_object_name(name):
+        return require_object(held, key, name, key.partition(".")[0])
     if is_import_path(name):
         return import_object(name, key)
     entry = installed(kind)[name]

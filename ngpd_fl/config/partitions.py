@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ngpd_fl.config.held_object import ObjectSection
 from ngpd_fl.config.sections import Section
 
 
@@ -94,19 +96,35 @@ class QuantityPartition(NamedPartition):
     )
 
 
-class NaturalPartition(NamedPartition):
-    """Examples of one owner (a role, a writer) lie on one node; each node gets equally many owners, drawn by the seed.
-
-    For data sets whose examples have owners: shakespeare.
-    """
-
-    name: Literal["natural"] = "natural"
-
-
 class GivenPartition(NamedPartition):
     """Nothing is drawn: each node has the images of its own folder. Goes with data.dataset = "node-folders" only."""
 
     name: Literal["given"] = "given"
+
+
+class NaturalPartition(NamedPartition):
+    """Each node has all images of one or several owners, such as writers, speakers or roles: see data.node_column.
+
+    With as many owners as nodes, node i has the i-th owner in the order of their names; else owners are drawn.
+    """
+
+    name: Literal["natural"] = "natural"
+    owners_per_node: int | None = Field(
+        None, ge=1, description="owners that a node gets, the others are left out; unset: all are dealt out"
+    )
+
+
+class IndicesPartition(NamedPartition, ObjectSection):
+    """Nothing is drawn: a file lists the training images of each node, by their indices in the data set as it lies.
+
+    No image is on two nodes, and not all need to be on one. Those that are held out for validation are left out.
+    """
+
+    name: Literal["indices"] = "indices"
+    file: Path = Field(
+        description="a list of indices for each node: .json ([[0, 5], [1, 2, 7], ...]) or .npz (arrays node0, node1, "
+        "...)"
+    )
 
 
 PartitionConfig = Annotated[
@@ -118,7 +136,8 @@ PartitionConfig = Annotated[
     | ClassesPartition
     | ShardsPartition
     | QuantityPartition
+    | GivenPartition
     | NaturalPartition
-    | GivenPartition,
+    | IndicesPartition,
     Field(discriminator="name"),
 ]

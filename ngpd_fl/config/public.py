@@ -1,14 +1,17 @@
 """The public names of ``ngpd_fl.config``."""
 
 from ngpd_fl.config.config import Config, build_topology, parse_assignments, put_over
+from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line, suggestion
 from ngpd_fl.config.faults import Byzantine, Corrupt, Cut, FaultsConfig
 from ngpd_fl.config.keys import all_fields, all_keys
+from ngpd_fl.config.objects import with_objects, with_recorded_objects
 from ngpd_fl.config.partitions import (
     ClassesPartition,
     DirichletPartition,
     GivenPartition,
     IIDPartition,
+    IndicesPartition,
     NaturalPartition,
     PartitionConfig,
     PathologicalPartition,
@@ -19,7 +22,6 @@ from ngpd_fl.config.renamed import require_current, translated, translated_plan
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
     DataConfig,
-    DevicesConfig,
     EngineConfig,
     EvaluationConfig,
     ModelConfig,
@@ -55,9 +57,11 @@ __all__ = [
     "Corrupt",
     "GivenPartition",
     "IIDPartition",
+    "IndicesPartition",
     "InputError",
     "Byzantine",
     "ModelConfig",
+    "NaturalPartition",
     "NetworkConfig",
     "PartitionConfig",
     "PathologicalPartition",
@@ -88,4 +92,6 @@ __all__ = [
     "suggestion",
     "translated",
     "translated_plan",
+    "with_objects",
+    "with_recorded_objects",
 ]

@@ -68,7 +68,7 @@ def translated_plan(content: Mapping[str, Any]) -> dict[str, Any]:
 
 ADDED = {
     "data": {"task", "sequence_length"},
-    "model": {"embedding", "width", "layers", "heads"},
+    "model": {"embedding", "width", "layers", "heads", "init_per_node"},
     "strategy": {"kfac_approx", "other_layers"},
 }
 """Keys that version 0.1 did not have, by section."""

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ngpd_fl.config.errors import choices
-from ngpd_fl.config.import_paths import is_import_path
+from ngpd_fl.config.held_object import ObjectSection, is_object_name
+from ngpd_fl.config.import_paths import HUB, is_import_path
 from ngpd_fl.config.installed import installed, names
 
 NODE_FOLDERS = "node-folders"
@@ -73,13 +74,13 @@ class SeedConfig(Section):
     seed: Seed = Field(0, description="keys every random draw of the run", json_schema_extra={"flag": "--seed"})
 
 
-class DataConfig(Section):
+class DataConfig(Section, ObjectSection):
     """Data set, its folder, validation images, minibatches, placement on the graph, augmentation and feature skew."""
 
     dataset: str = Field(
         "digits",
-        description=f"{', '.join(DATASETS)} (each node's own data in node0, node1, ...), or package.module:factory of "
-        "your own",
+        description=f"{', '.join(DATASETS)} (each node's own data in node0, node1, ...), hf:NAME of the Hugging "
+        "Face hub, or package.module:factory of your own",
         json_schema_extra={"flag": "--dataset"},
     )
     data_dir: Path | None = Field(
@@ -87,12 +88,27 @@ class DataConfig(Section):
         description="folder that holds the data set; digits, diabetes and your own need none",
         json_schema_extra={"flag": "--data-dir"},
     )
-    download: bool = Field(False, description="let torchvision download a missing data set into data_dir")
+    download: bool = Field(
+        False,
+        description="let torchvision download a missing data set into data_dir, or the Hugging Face library one into "
+        "its own cache",
+    )
     task: Literal["auto", "multi-label"] = Field(
         "auto",
         description="what labels of your own data mean; auto: integers are classes, one of an example or at each "
         "position, floating-point numbers are targets, bools are multi-label; multi-label: each example has 0 or 1 for "
         "every label",
+    )
+    input_column: str | None = Field(
+        None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
+    )
+    label_column: str | None = Field(
+        None, description="of a Hugging Face data set: the column of labels; unset: that of classes, or label"
+    )
+    node_column: str | None = Field(
+        None,
+        description="of a Hugging Face data set: the column that says whose an example is, e.g. its writer; "
+        "partition.name = natural goes by it",
     )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")
@@ -127,6 +143,8 @@ class DataConfig(Section):
     @field_validator("dataset")
     @classmethod
     def _known(cls, name: str) -> str:
+        if is_object_name(name) or re.fullmatch(rf"{HUB}[\w.-]+(/[\w.-]+)?", name, re.ASCII):
+            return name
         if name not in DATASETS and not is_import_path(name) and name not in installed("datasets"):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
@@ -140,10 +158,12 @@ class DataConfig(Section):
     @property
     def needs_data_dir(self) -> bool:
         """Whether the data set is in a folder."""
+        if self.dataset.startswith(HUB):
+            return not self.download
         return self.dataset in DATASETS and self.dataset not in BUNDLED
 
 
-class ModelConfig(Section):
+class ModelConfig(Section, ObjectSection):
     """The network that every node trains."""
 
     name: str = Field(
@@ -167,9 +187,12 @@ class ModelConfig(Section):
     )
     init: Path | None = Field(
         None,
-        description="start from this .safetensors file: a network's parameters, or a run's models.safetensors for its "
-        "averaged model; unset: drawn by the seed",
+        description="start from this run's folder, or from a .safetensors file: a network's parameters, or a run's "
+        "models.safetensors; of a run its averaged model; unset: drawn by the seed",
         json_schema_extra={"flag": "--init"},
+    )
+    init_per_node: bool = Field(
+        False, description="each node starts from its own model of the run in init, not from the averaged one"
     )
     loss: str = Field(
         "auto",
@@ -182,10 +205,18 @@ class ModelConfig(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
+        if is_object_name(name):
+            return name
         if name not in MODELS and not is_import_path(name) and name not in installed("models"):
             more = f", torchvision:NAME{_OR_OWN}"
             raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")
         return name
+
+    @model_validator(mode="after")
+    def _own_starts_have_a_run(self) -> ModelConfig:
+        if self.init_per_node and self.init is None:
+            raise ValueError("init_per_node: needs a run's folder to start from; set model.init")
+        return self
 
     @field_validator("loss")
     @classmethod
@@ -270,50 +301,6 @@ class NetworkConfig(Section):
     """Loss of messages."""
 
     message_loss: float = Field(0.0, ge=0, lt=1, description="probability that a message is lost, drawn per message")
-
-
-class DevicesConfig(Section):
-    """Devices of the nodes, for the virtual clock. Nothing here depends on the machine that computes the run."""
-
-    seconds_per_step: float = Field(
-        0.01,
-        gt=0,
-        description="seconds of a local step of SGD on the reference device, which a class's step_factor multiplies; "
-        "ngpd-fl calibrate measures it",
-    )
-    relative_cost: float | None = Field(
-        None, gt=0, description="a local step of the strategy over one of SGD; unset: as docs/how-to/devices.md lists"
-    )
-    table: Path | None = Field(
-        None, description="device classes of your own, .toml or .csv; they come before shipped ones of the same name"
-    )
-    mix: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        None,
-        description="shares of device classes, e.g. {jetson-nano = 3, raspberry-pi-4 = 1}; each node's class is drawn; "
-        "unset: all are the reference device, whose links take no time",
-    )
-    classes: tuple[str, ...] = Field((), description="instead of mix: the class of every node, from node 0 on")
-    step_sigma: float = Field(
-        0.0,
-        ge=0,
-        le=5,
-        description="a node's step time is its class's times a log-normal draw of median 1 with this sigma",
-    )
-    link_sigma: float = Field(0.0, ge=0, le=5, description="the same for its links' rates, one draw for both ways")
-    replay: Path | None = Field(
-        None, description="event log of a run on the same graph, whose events happen again; unset: they are computed"
-    )
-    slow: dict[Annotated[int, Field(ge=0)], Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="stragglers: node and the factor on its step time, e.g. {3 = 10}"
-    )
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> DevicesConfig:
-        if self.mix == {}:
-            raise ValueError("mix: needs at least one class; leave it unset for the reference device")
-        if self.mix is not None and self.classes:
-            raise ValueError("classes: mix draws the classes already; give one of the two")
-        return self
 
 
 class EvaluationConfig(Section):

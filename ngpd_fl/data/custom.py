@@ -1,8 +1,13 @@
-"""A user's own data set: the arrays that a function, named by its import path, returns."""
+"""A user's own data set: arrays or a data set object, given to ``run`` or returned by a function of an import path."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.utils import data as torch_data
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import reason
@@ -10,49 +15,151 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.data.arrays import check_alike, packed, split_of, task_of
-from ngpd_fl.data.dataset import RawDataset
-from ngpd_fl.data.task import column_statistics
+from ngpd_fl.data.dataset import Dataset, RawDataset, Split
+from ngpd_fl.data.examples import Examples
+from ngpd_fl.data.hugging_face import is_table, table_examples
+from ngpd_fl.data.task import MultiLabelClassification, Regression, column_statistics
+from ngpd_fl.data.torch_sets import torch_examples
+from ngpd_fl.data.validation import held_out_rows
 
-PARTS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
+FORMS = (
+    "(inputs, labels), (train_inputs, train_labels, test_inputs, test_labels), a torch or Hugging Face Dataset, a pair "
+    "of them for training and test, or a ngpd_fl.data.Dataset"
+)
 
 
-def read_custom(config: DataConfig) -> RawDataset:
-    """Call the user's ``factory()``, which returns ``(train_inputs, train_labels, test_inputs, test_labels)``.
+def read_custom(config: DataConfig) -> RawDataset | Dataset:
+    """Return the user's own data: those given to ``run``, or what the ``factory()`` that is named returns.
 
-    Each is a tensor or a NumPy array. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
+    They are ``(inputs, labels)``, ``(train_inputs, train_labels, test_inputs, test_labels)``, a map-style torch
+    ``Dataset`` or Hugging Face ``Dataset``, a pair of these for training and test, a mapping with the keys ``train``
+    and ``test``, or a ``Dataset`` of this package. Without test examples, every fifth example of each class is one.
+
+    Arrays are tensors or NumPy arrays. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
     taken as they are, uint8 ones are scaled to [0, 1], other integers are token ids. Or several inputs, a dictionary or
     a tuple of such arrays, which become the network's arguments by name or by position. Labels are integers from 0,
     ``[M]``; the largest, plus one, is the number of classes, most of which have to occur. Or a class at each position,
     ``[M, T]``, ``IGNORE_INDEX`` at padding. Or the answers of multi-label classification, ``[M, C]``: bool, or 0 and 1
     with ``data.task = "multi-label"``. Or floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
-    targets, and inputs that are vectors ``[M, d]``, are then standardized by the training examples. The factory is to
+    targets, and inputs that are vectors ``[M, d]``, are then standardized by the training examples. A factory is to
     return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start
     from the same seed each time.
 
     Raises:
-        InputError: the factory cannot be imported, fails, or returns something else; one line says what.
+        InputError: the factory cannot be imported or fails, or the data are something else; one line says what.
     """
     path = config.dataset
-    factory = own_object(path, "datasets", "data.dataset")
+    given = own_object(path, "datasets", "data.dataset", config.held)
+    if callable(given) and not _is_set(given):
+        try:
+            with own_randomness(0):
+                given = given()
+        except (Exception, SystemExit) as error:  # a script may end the process
+            raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
+    if not isinstance(given, Dataset):
+        return raw_of(path, given, config)
     try:
-        with own_randomness(0):
-            returned = factory()
-    except (Exception, SystemExit) as error:  # a script may end the process
-        raise InputError(f"data.dataset: {path}() failed ({reason(error)})") from error
-    if not isinstance(returned, tuple | list) or len(returned) != len(PARTS):
-        given = f"{len(returned)} values" if isinstance(returned, tuple | list) else type(returned).__name__
-        raise InputError(f"data.dataset: {path} returned {given}; expected ({', '.join(PARTS)})")
-    try:
-        (fields, train_rows), (test_fields, test_rows) = packed("train", returned[0]), packed("test", returned[2])
-        if fields != test_fields:
-            raise ValueError("train_inputs and test_inputs are not the same inputs, of the same shapes and types")
-        train, test = split_of("train", train_rows, returned[1]), split_of("test", test_rows, returned[3])
-        check_alike(train, test)
-        train, test, task = task_of(path, train, test, config.task == "multi-label")
+        _check_dataset(given)
     except ValueError as error:
         raise InputError(f"data.dataset: {path}: {error}") from error
-    white = 255 if train.inputs.dtype == torch.uint8 else 1
+    return given
+
+
+def raw_of(name: str, given: Any, config: DataConfig) -> RawDataset:
+    """Return arrays or sets of examples, in a form that ``read_custom`` takes, as a reader returns them.
+
+    Raises:
+        InputError: they are something else; one line says what.
+    """
+    try:
+        return raw_dataset(name, *_train_and_test(name, given, config), config.task == "multi-label")
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"data.dataset: {name}: {error}") from error
+
+
+def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_label: bool = False) -> RawDataset:
+    """Return checked examples as a reader returns them.
+
+    Args:
+        name: of the data set, for messages.
+        train: the training examples; every fifth of a class is a test example if ``test`` is None.
+        test: the test examples.
+        is_multi_label: as for ``task_of``.
+
+    Raises:
+        ValueError: the arrays are not what ``read_custom`` takes, or training and test differ in kind.
+    """
+    fields, train_rows = packed("train", train.inputs)
+    learned, owners, places = split_of("train", train_rows, train.labels), train.owners, None
+    if test is None:
+        is_test = held_out_rows(learned.labels)
+        if not is_test.any():
+            raise ValueError("no class has the 5 examples of which one is for the test; give test examples as well")
+        tested = Split(learned.inputs[is_test], learned.labels[is_test])
+        learned = Split(learned.inputs[~is_test], learned.labels[~is_test])
+        places = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
+        owners = None if owners is None else owners[~is_test]
+    else:
+        test_fields, test_rows = packed("test", test.inputs)
+        if fields != test_fields:
+            raise ValueError("train_inputs and test_inputs are not the same inputs, of the same shapes and types")
+        tested = split_of("test", test_rows, test.labels)
+    check_alike(learned, tested)
+    learned, tested, task = task_of(name, learned, tested, is_multi_label)
+    white = 255 if learned.inputs.dtype == torch.uint8 else 1
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if task is None and fields is None and train.inputs.dtype != torch.int64 and train.inputs.ndim == 2:
-        mean, std = column_statistics(train.inputs.double() / white)
-    return RawDataset(train, test, task, white, mean, std, fields=fields)
+    if task is None and fields is None and learned.inputs.dtype != torch.int64 and learned.inputs.ndim == 2:
+        mean, std = column_statistics(learned.inputs.double() / white)
+    return RawDataset(learned, tested, task, white, mean, std, places, owners, fields)
+
+
+def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples, Examples | None]:
+    """Return the training examples, and the test examples where there are any."""
+    if isinstance(given, Mapping) and "train" in given:
+        given = (given["train"], given["test"]) if "test" in given else given["train"]
+    if _is_set(given):
+        return _examples(given, "data", config), None
+    if isinstance(given, tuple | list):
+        if len(given) == 2 and all(map(_is_set, given)):
+            train, test = given
+            return _examples(train, "train", config), _examples(test, "test", config)
+        if len(given) == 2 and not any(map(_is_set, given)):
+            return Examples(*given), None
+        if len(given) == 4:
+            return Examples(*given[:2]), Examples(*given[2:])
+    kind = f"{len(given)} values" if isinstance(given, tuple | list) else type(given).__name__
+    raise InputError(f"data.dataset: {path} gives {kind}; expected {FORMS}")
+
+
+def _is_set(given: Any) -> bool:
+    return isinstance(given, torch_data.Dataset) or is_table(given)
+
+
+def _examples(given: Any, name: str, config: DataConfig) -> Examples:
+    return table_examples(given, name, config) if is_table(given) else torch_examples(given, name)
+
+
+def _check_dataset(given: Dataset) -> None:
+    """Raise ``ValueError`` where the splits of a ready data set are not what its task says."""
+    splits = {"train": given.train, "validation": given.validation, "test": given.test}
+    for name, split in splits.items():
+        if not len(split) and name != "train":
+            continue
+        checked = split_of(name, split.inputs, split.labels)
+        check_alike(given.train, split, ("train_", f"{name}_"))
+        _check_floating(name, checked.inputs)
+        is_regression = isinstance(given.task, Regression)
+        if checked.labels.is_floating_point() != is_regression:
+            raise ValueError(f"{name} has labels of another kind than its task, {type(given.task).__name__}")
+        has_classes = not isinstance(given.task, Regression | MultiLabelClassification)
+        if has_classes and int(checked.labels.max()) >= given.task.num_outputs:
+            raise ValueError(
+                f"{name}_labels go up to {int(checked.labels.max())}; its task has {given.task.num_outputs} classes"
+            )
+
+
+def _check_floating(name: str, inputs: Tensor) -> None:
+    if inputs.dtype == torch.uint8:
+        raise ValueError(f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them, floating-point")

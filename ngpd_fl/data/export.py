@@ -44,8 +44,9 @@ def export_nodes(config: Config, path: Path) -> int:
         raise InputError(f"export: {config.data.dataset} has several inputs; node folders hold one")
     labels, _, task = learned(raw, raw)
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
-    owners = None if raw.owners is None else raw.owners[torch.from_numpy(kept)]
-    parts = deal(labels[torch.from_numpy(kept)], task, config, owners)
+    rows = torch.from_numpy(kept)
+    owners = None if raw.owners is None else raw.owners[rows]
+    parts = deal(labels[rows], task, config, raw.places_of(rows), owners)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.import_paths import HUB
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
@@ -43,15 +44,18 @@ def load_dataset(
         InputError: the data are missing or cannot be read; the message names the place. Or ``config`` asks for an
             image operation that the inputs do not allow, or the two data sets do not match.
     """
-    raw = read_raw(config)
+    raw = _read(config)
     check_inputs(config, raw.train.inputs, raw.fields)
+    if isinstance(raw, Dataset):
+        return replace(raw, name=config.dataset)
     scale = raw
     if trained_on is not None and raw.task is None:
         scale = read_raw(trained_on)
         _check_alike(config, raw, trained_on, scale)
         raw = replace(raw, mean=scale.mean, std=scale.std)
     train_labels, test_labels, task = learned(raw, scale)
-    kept, held = hold_out(task.strata(train_labels).numpy(), config.validation_fraction, seed)
+    strata = task.strata(train_labels).numpy()
+    kept, held = map(torch.from_numpy, hold_out(strata, config.validation_fraction, seed))
 
     def chosen(split: Split, labels: Tensor, rows: Tensor) -> Split:
         inputs = normalized(split.inputs[rows], raw.white, raw.mean, raw.std, dtype)
@@ -60,11 +64,12 @@ def load_dataset(
     try:
         return Dataset(
             name=config.dataset,
-            train=chosen(raw.train, train_labels, torch.from_numpy(kept)),
-            validation=chosen(raw.train, train_labels, torch.from_numpy(held)),
+            train=chosen(raw.train, train_labels, kept),
+            validation=chosen(raw.train, train_labels, held),
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
-            owners=None if raw.owners is None else raw.owners[torch.from_numpy(kept)],
+            places=raw.places_of(kept),
+            owners=None if raw.owners is None else raw.owners[kept],
             fields=raw.fields,
         )
     except ValueError as error:
@@ -73,8 +78,15 @@ def load_dataset(
 
 def read_raw(config: DataConfig) -> RawDataset:
     """Return the data set as stored on disk. Raises the errors of ``load_dataset``."""
-    reader = DATASETS.get(config.dataset)
-    raw: RawDataset = (read_custom if reader is None else resolve_name(reader))(config)
+    raw = _read(config)
+    if isinstance(raw, Dataset):
+        raise InputError(f"data.dataset: {config.dataset} is a Dataset, whose inputs are scaled; give it as arrays")
+    return raw
+
+
+def _read(config: DataConfig) -> RawDataset | Dataset:
+    reader = "ngpd_fl.data.hub:read_hub" if config.dataset.startswith(HUB) else DATASETS.get(config.dataset)
+    raw: RawDataset | Dataset = (read_custom if reader is None else resolve_name(reader))(config)
     return raw
 
 

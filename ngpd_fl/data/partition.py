@@ -24,6 +24,7 @@ from ngpd_fl.config.partitions import (
     DirichletPriorPartition,
     DirichletUniformPartition,
     IIDPartition,
+    IndicesPartition,
     NaturalPartition,
     PartitionConfig,
     PathologicalPartition,
@@ -35,7 +36,9 @@ from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.core.randomness import Purpose, generator
 from ngpd_fl.data.classes import absent
 from ngpd_fl.data.dataset import Partition
+from ngpd_fl.data.index_lists import index_lists
 from ngpd_fl.data.load import load_dataset
+from ngpd_fl.data.natural import natural_parts
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
 from ngpd_fl.data.task import Task, TokenClassification
@@ -56,27 +59,39 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train.labels, dataset.task, config, dataset.owners)
-    return Partition(dataset, parts, dataset.split(config.evaluation.split))
+    parts = deal(dataset.train.labels, dataset.task, config, dataset.places, dataset.owners)
+    evaluated = dataset.split(config.evaluation.split)
+    if not len(evaluated):
+        raise InputError(f"evaluation.split: {dataset.name} has no {config.evaluation.split} examples")
+    return Partition(dataset, parts, evaluated)
 
 
-def deal(labels: Tensor, task: Task, config: Config, owners: Tensor | None = None) -> Parts:
-    """Partition images by their labels ``[M, ...]`` or owners ``[M]``, and place the parts on the nodes.
+def deal(
+    labels: Tensor, task: Task, config: Config, places: Tensor | None = None, owners: Tensor | None = None
+) -> Parts:
+    """Partition images among the nodes, and place the parts; see ``partition_labels``.
 
-    See ``partition_labels`` and ``partition_owners``.
+    Args:
+        labels: of the training images, ``[M, ...]``.
+        task: their meaning.
+        config: the run's configuration.
+        places: as in ``Dataset``, for index lists.
+        owners: likewise, for the natural partition.
     """
-    num_nodes, name = config.topology.nodes, config.partition.name
-    if isinstance(config.partition, NaturalPartition):
+    num_nodes, name, dataset = config.topology.nodes, config.partition.name, config.data.dataset
+    if isinstance(config.partition, IndicesPartition):
+        parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
+    elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(
-                f"partition.name: natural needs to know whom each example comes from, which {config.data.dataset} "
-                "does not say; use another partition, such as iid"
+                f"partition.name: natural needs to know whose each example of {dataset} is; set data.node_column, a "
+                "column of a Hugging Face data set"
             )
-        parts = partition_owners(owners.numpy(), num_nodes, config.seed)
+        parts = natural_parts(owners.numpy(), num_nodes, config.partition, config.seed)
     elif isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
         raise InputError(
-            f"partition.name: {name} goes by the class of an example, but those of {config.data.dataset} have one at "
-            f"each position; allowed: iid, quantity{', natural' * (owners is not None)}"
+            f"partition.name: {name} goes by the class of an example, but those of {dataset} have one at each "
+            f"position; allowed: iid, quantity, indices{', natural' * (owners is not None)}"
         )
     else:
         parts = partition_labels(task.strata(labels).numpy(), num_nodes, config.partition, config.seed)
@@ -86,19 +101,6 @@ def deal(labels: Tensor, task: Task, config: Config, owners: Tensor | None = Non
     edges = build_topology(config).edges
     rng = generator(config.seed, Purpose.PLACEMENT)
     return [parts[part] for part in place(counts, edges, config.data.placement, rng)]
-
-
-def partition_owners(owners: NDArray[np.int64], num_nodes: int, seed: int) -> Parts:
-    """Partition examples among nodes by their owners ``[M]``, equally many to each node but for one.
-
-    Raises:
-        InputError: there are fewer owners than nodes.
-    """
-    distinct = np.unique(owners)
-    if num_nodes > len(distinct):
-        raise InputError(f"topology.nodes: {num_nodes} nodes but the examples have only {len(distinct)} owners")
-    shuffled = generator(seed, Purpose.PARTITION).permutation(distinct)
-    return [np.flatnonzero(np.isin(owners, of_node)) for of_node in np.array_split(shuffled, num_nodes)]
 
 
 def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:

@@ -1,6 +1,6 @@
 """Data sets bundled with scikit-learn: handwritten digits and diabetes. Nothing is downloaded.
 
-Neither comes with a test split: every fifth example is in it, independent of the seed and of library versions.
+Neither comes with a test split: every fifth example is in it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.task import Classification, column_statistics
-
-TEST_EVERY = 5
+from ngpd_fl.data.validation import held_out_rows
 
 
 def read_table(file: str, delimiter: str | None = None) -> NDArray[np.float64]:
@@ -35,15 +34,11 @@ def read_digits(config: DataConfig) -> RawDataset:
     """
     table = read_table("digits.csv.gz", delimiter=",")  # [M, 64 + 1], the last column the labels
     images = torch.from_numpy(table[:, :-1].astype(np.uint8)).view(-1, 1, 8, 8)  # 0 to 16
-    labels = table[:, -1].astype(np.int64)
-    is_test = np.zeros(len(labels), dtype=bool)
-    for label in range(10):
-        is_test[np.flatnonzero(labels == label)[TEST_EVERY - 1 :: TEST_EVERY]] = True
-    test, train = torch.from_numpy(is_test), torch.from_numpy(~is_test)
-    targets = torch.from_numpy(labels)
+    labels = torch.from_numpy(table[:, -1].astype(np.int64))
+    is_test = held_out_rows(labels)
     return RawDataset(
-        train=Split(images[train], targets[train]),
-        test=Split(images[test], targets[test]),
+        train=Split(images[~is_test], labels[~is_test]),
+        test=Split(images[is_test], labels[is_test]),
         task=Classification(10),
         white=16,
         mean=torch.zeros(1, dtype=torch.float64),
@@ -58,7 +53,7 @@ def read_diabetes(config: DataConfig) -> RawDataset:
     """
     inputs = torch.from_numpy(read_table("diabetes_data_raw.csv.gz"))
     targets = torch.from_numpy(read_table("diabetes_target.csv.gz"))[:, None]
-    is_test = torch.arange(len(targets)) % TEST_EVERY == TEST_EVERY - 1
+    is_test = held_out_rows(targets)
     mean, std = column_statistics(inputs[~is_test])
     return RawDataset(
         train=Split(inputs[~is_test], targets[~is_test]),

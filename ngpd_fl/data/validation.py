@@ -1,12 +1,27 @@
-"""The validation split: training images that are held out to choose settings."""
+"""Held-out splits: validation images, to choose settings, and test images where a data set has none."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.core.randomness import Purpose, generator
+
+TEST_EVERY = 5
+"""Every fifth example of a data set that comes without a test split is in it, whatever the seed."""
+
+
+def held_out_rows(labels: Tensor) -> Tensor:
+    """Return which examples are test examples, bool ``[M]``: every fifth of a class, or of all without classes."""
+    if labels.is_floating_point() or labels.ndim > 1:
+        return torch.arange(len(labels)) % TEST_EVERY == TEST_EVERY - 1
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels):
+        is_test[torch.nonzero(labels == label).flatten()[TEST_EVERY - 1 :: TEST_EVERY]] = True
+    return is_test
 
 
 def hold_out(

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.core.workers import Workers
+from ngpd_fl.engines.blocks import Block
 from ngpd_fl.engines.minibatches import Minibatches
 from strategies import Strategy, StrategyOptions
+from strategies.contract import State
 from topologies import Topology
 
 _MOST_BYTES, _LEAST_BYTES = 8 << 20, 2 << 20
@@ -31,6 +34,7 @@ class EngineSettings:
         topology: the graph of the whole network and its schedule.
         minibatches: batches and random draws of the local steps.
         start: parameters ``[P]`` at which every node starts; their dtype and device are the engine's.
+        own_starts: parameters ``[N, P]`` at which each node starts instead. Defaults to ``start`` for all.
         local_steps: K.
         rounds: rounds that a node is meant to do.
         seed: keys the draws of lost messages.
@@ -51,6 +55,7 @@ class EngineSettings:
     seed: int = 0
     message_loss: float = 0.0
     lr_scale: Callable[[int], float] = lambda step: 1.0
+    own_starts: Tensor | None = None
     chunk_size: int | None = None
     one_by_one: bool = False
     workers: Workers = field(default_factory=Workers)
@@ -61,9 +66,31 @@ class EngineSettings:
         """Nodes computed at once; None for all."""
         return self.chunk_size or default_chunk_size(self.start, self.topology.num_nodes, self.one_by_one)
 
+    def init(self, block: Block) -> State:
+        """Return the state of a block's nodes at the beginning of the run, stacked.
+
+        What an algorithm takes to be known between neighbors (edge duals, copies of compressed messages) belongs to
+        the common start; nodes with starts of their own then leave it. Other algorithms begin at a node's own start.
+        """
+        init, options = over_nodes(self.strategy.init), self.strategy.options
+        common = self.start.to(block.nodes.device).expand(len(block.nodes), -1)
+        if self.own_starts is None:
+            return init(common, block.view)
+        own = self.own_starts.to(block.nodes.device)[block.nodes]
+        if options.needs.per_edge or options.compress is not None:
+            return _with_params(init(common, block.view), own)
+        return init(own, block.view)
+
     def edge_penalty(self, degree: int, neighbor_degree: int) -> float:
         """Return eta_ij of an edge between nodes of these degrees."""
         return self.strategy.edge_penalty(degree, neighbor_degree, self.local_steps)
+
+
+def _with_params(state: Any, params: Tensor) -> Any:
+    """Return stacked states with other parameters ``[n, P]``; a compression has the algorithm's state in its own."""
+    if hasattr(state, "inner"):
+        return state._replace(inner=_with_params(state.inner, params))
+    return state._replace(params=params)
 
 
 class RoundInfo(NamedTuple):

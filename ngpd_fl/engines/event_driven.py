@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.clock import Drop, Event, Read, Work
-from ngpd_fl.core.batching import over_nodes
 from ngpd_fl.engines.blocks import Block, make_blocks
 from ngpd_fl.engines.engine import EngineSettings, RoundInfo
 from ngpd_fl.engines.event_exchange import EventExchange
@@ -68,7 +67,7 @@ class EventEngine:
     """
 
     def __init__(self, settings: EngineSettings, events: Events, tampering: Tampering | None = None) -> None:
-        """Put every node at the common start.
+        """Put every node at its start.
 
         A node in its round r has the graph of round r. lr stays where it is in the last of ``settings.rounds`` for a
         node that does more. Messages are lost as the events define, whatever ``settings.message_loss``.
@@ -93,9 +92,7 @@ class EventEngine:
             for number, block in enumerate(self._blocks)
             for row, node in enumerate(block.nodes.tolist())
         }
-        self._stacks = [
-            Stack(over_nodes(strategy.init)(start.expand(len(block.nodes), -1), block.view)) for block in self._blocks
-        ]
+        self._stacks = [Stack(settings.init(block)) for block in self._blocks]
         self._most = _most_at_once(self._stacks, start.device)
         self._step_in = lru_cache(None)(lambda phase: StateFunction(partial(strategy.local_step, phase=phase)))
         self._outgoing = StateFunction(lambda state, *views: (state, strategy.outgoing(state, *views)))

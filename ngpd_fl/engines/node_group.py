@@ -63,7 +63,7 @@ class NodeGroup:
     """
 
     def __init__(self, settings: EngineSettings, nodes: Sequence[int] | None = None) -> None:
-        """Put every node at the common start.
+        """Put every node at its start.
 
         Args:
             settings: the run.
@@ -90,10 +90,7 @@ class NodeGroup:
             self._rows_there.append(slice(len(there), len(there) + len(block.nodes)))
             there += block.nodes.tolist()
         self._out_edges = self._joined([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
-        self._states: list[State] = [
-            over_nodes(strategy.init)(start.to(block.nodes.device).expand(len(block.nodes), -1), block.view)
-            for block in self._blocks
-        ]
+        self._states: list[State] = [settings.init(block) for block in self._blocks]
         self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
         self._estimate = over_nodes(strategy.estimate)

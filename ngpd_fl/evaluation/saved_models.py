@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ngpd_fl.config import Config, DataConfig, InputError, require_trust
+from ngpd_fl.config import Config, DataConfig, InputError, require_trust, with_recorded_objects
 from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
@@ -72,6 +72,8 @@ def evaluate_saved(
     data_dir: Path | None = None,
     device: str = "auto",
     trust_code: bool = False,
+    model: Any = None,
+    data: Any = None,
 ) -> SavedModelEvaluation:
     """Evaluate every node's saved model and the averaged one.
 
@@ -82,43 +84,46 @@ def evaluate_saved(
         data_dir: the folder of the data set. Defaults to the run's own.
         device: the device, named as in ``engine.device``.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
+        model: the network or factory that ``run`` was given, if it was given one.
+        data: likewise, the data.
 
     Raises:
         InputError: the models are damaged or belong to another run, the data cannot be read, or the models do not fit
             the data.
     """
     config = require_trust(folder.config(), folder.path, trust_code)
+    config = with_recorded_objects(config, model=model, data=data)
     data_config = _data_config(config.data, dataset, data_dir)
     elsewhere = config.on_device(device)
     with own_settings(config.engine.threads):
         models = folder.models()
-        data, evaluated = _load(folder, config, data_config, split)
+        loaded, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
         if not all(map(len, splits)):
-            examples = data.task.measure.examples
-            raise InputError(f"--split {split}: {data.name} has no such {examples} (data.validation_fraction is 0)")
-        model, params = _restore(folder, config, models, data)
+            examples = loaded.task.measure.examples
+            raise InputError(f"--split {split}: {loaded.name} has no such {examples} (data.validation_fraction is 0)")
+        network, params = _restore(folder, config, models, loaded)
         devices = pick_devices(elsewhere)
-        model.module.to(devices[0])
+        network.module.to(devices[0])
         counts = _label_counts(folder, config)
-        shape = (len(params), data.task.num_groups)
+        shape = (len(params), loaded.task.num_groups)
         own_known = counts is not None and counts.shape == shape
         placed = [part.placed(params.dtype, devices[0]) for part in splits]
         evaluation = evaluate(
-            model,
+            network,
             params.to(devices[0]),
             placed[0] if isinstance(evaluated, Split) else placed,
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
-            data.task,
+            loaded.task,
             devices=devices,
         )
-    groups = torch.cat([data.task.groups(part.labels) for part in splits])
+    groups = torch.cat([loaded.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(
         name=folder.path.resolve().name,
         config=config,
-        dataset=data.name,
+        dataset=loaded.name,
         split=split,
-        sizes=np.bincount(groups[groups >= 0].numpy(), minlength=data.task.num_groups),
+        sizes=np.bincount(groups[groups >= 0].numpy(), minlength=loaded.task.num_groups),
         evaluation=evaluation,
         evaluated_on="common" if isinstance(evaluated, Split) else "own",
         own_known=own_known,

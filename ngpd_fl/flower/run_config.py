@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import tomli_w
 from pydantic import ConfigDict, Field, ValidationError
 
+from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.faults import FaultsConfig
-from ngpd_fl.config.sections import DevicesConfig, Section
+from ngpd_fl.config.sections import Section
 from ngpd_fl.config.text_files import expanded, parse_value
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from ngpd_fl.models.likelihood import (
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
 from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
+from ngpd_fl.models.saved import load_starts
 
 __all__ = [
     "DTYPES",
@@ -28,6 +29,7 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
+    "load_starts",
     "pick_devices",
     "synchronize",
 ]

@@ -58,7 +58,7 @@ def build_model(
         convert(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
         module._apply(  # type: ignore[no-untyped-call]
-            lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+            lambda tensor: tensor.to("cpu", dtype if tensor.is_floating_point() else None)
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
@@ -87,27 +87,37 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, f
                 f"model.name: {config.name} takes one input, but the data have {len(fields.fields)}; allowed: "
                 "package.module:factory"
             )
-        return _custom(config.name, fields.shapes, num_classes)
+        return _custom(config, fields.shapes, num_classes)
     if config.name in MODELS:
         module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
         return module
     if config.name.startswith(PREFIX):
         require_images(config.name, input_shape)
         return vision_model(config.name.removeprefix(PREFIX), input_shape, num_classes)
-    return _custom(config.name, input_shape, num_classes)
+    return _custom(config, input_shape, num_classes)
 
 
-def _custom(path: str, input_shape: Any, num_classes: int) -> nn.Module:
-    """Call the user's ``factory(input_shape, num_classes)``; return a copy: another run may get the same module."""
-    factory = own_object(path, "models", "model.name")
-    try:
-        module = factory(input_shape, num_classes)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"model.name: {path}(input_shape={input_shape}, num_classes={num_classes}) failed ({reason(error)})"
-        ) from error
+def _custom(config: ModelConfig, input_shape: Any, num_classes: int) -> nn.Module:
+    """Return a copy of the user's network, or of what ``factory(input_shape, num_classes)`` returns.
+
+    A copy, since another run may get the same module.
+    """
+    path = config.name
+    module = own_object(path, "models", "model.name", config.held)
     if not isinstance(module, nn.Module):
-        raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")
+        if not callable(module):
+            raise InputError(
+                f"model.name: {path} is no network but {type(module).__name__}; expected a torch.nn.Module or a "
+                "factory(input_shape, num_classes); a name goes into Config(model=...)"
+            )
+        try:
+            module = module(input_shape, num_classes)
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"model.name: {path}(input_shape={input_shape}, num_classes={num_classes}) failed ({reason(error)})"
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")
     try:
         return deepcopy(module)
     except Exception:  # not every module can be copied, and one that is made anew each time need not be

@@ -111,6 +111,13 @@ class FlatModel:
         """Return the module's own trained parameters as a flat vector ``[P]``."""
         return self._vector(self.module)
 
+    @property
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that depend on the module's own trained parameters, and on their names."""
+        digest = hashlib.sha256(repr(self.segments).encode())
+        digest.update(self.start().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by the names of the trained parameters."""
         return {name: params[part.start : part.stop].view(part.shape) for name, part in self.segments.items()}

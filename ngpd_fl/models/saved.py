@@ -1,8 +1,9 @@
-"""Initial parameters from a .safetensors file, written by a run or by the user."""
+"""Initial parameters from a run's folder, or from a .safetensors file of a run or of the user."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.text_files import expanded
+from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.records import AVERAGE
 from ngpd_fl.records.files import read_tensors
+
+MODELS_FILE = "models.safetensors"
+"""The saved models in a run's folder."""
 
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types that parameters may have."""
@@ -22,13 +27,39 @@ def load_start(module: nn.Module, path: Path) -> None:
     """Give the network the parameters (and buffers) in ``path``, in its own dtype.
 
     Names are those of ``module.state_dict()``; of a tensor that has several, one will do, and all have the same values.
-    Buffers may be missing. A run's ``models.safetensors`` has them with the model's name in front;
-    its averaged model is taken.
+    Buffers may be missing. A run's ``models.safetensors``, which its folder stands for, has them with the model's name
+    in front; its averaged model is taken.
 
     Raises:
         InputError: the file cannot be read, or its tensors are not the network's; the message names the first.
     """
-    saved, known = _read(path), module.state_dict(keep_vars=True)
+    tensors = _read(path)
+    _put(module, path, _of_model(tensors, AVERAGE) or tensors)
+
+
+def load_starts(model: FlatModel, path: Path, num_nodes: int) -> Tensor:
+    """Return the parameters of every node's own model in the run in ``path``, ``[N, P]``, in the network's dtype.
+
+    Raises:
+        InputError: it is no run of so many nodes, or as for ``load_start``.
+    """
+    tensors = _read(path)
+    present = {name.partition("/")[0] for name in tensors} - {AVERAGE}
+    if present != {f"node{node}" for node in range(num_nodes)}:
+        raise InputError(
+            f"model.init_per_node: {path} has {len(present)} models, which are not those of {num_nodes} nodes "
+            "(topology.nodes); unset it to start from the averaged model"
+        )
+    module, starts = deepcopy(model.module), []
+    for node in range(num_nodes):
+        _put(module, path, _of_model(tensors, f"node{node}"))
+        starts.append(FlatModel(module).start())
+    return torch.stack(starts)
+
+
+def _put(module: nn.Module, path: Path, saved: Mapping[str, Tensor]) -> None:
+    """Give the network tensors by name; see ``load_start``."""
+    known = module.state_dict(keep_vars=True)
     if unexpected := [name for name in saved if name not in known]:
         raise InputError(f"model.init: {path} has a parameter {unexpected[0]!r}, which the network has not")
     parameters = parameter_names(module)
@@ -74,11 +105,19 @@ def _check(path: Path, name: str, given: Tensor, wanted: Tensor, is_parameter: b
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name; of a run's models only the averaged one."""
+    """Return the tensors of a file, or of the models in a run's folder, by name."""
+    file = expanded(path)
+    if file.is_dir():
+        file /= MODELS_FILE
+        if not file.is_file():
+            raise InputError(f"model.init: {path} holds no {MODELS_FILE}; expected the folder of a run that has ended")
     try:
-        tensors = read_tensors(expanded(path)).tensors
+        return read_tensors(file).tensors
     except InputError as error:
         raise InputError(f"model.init: {error}") from error
-    prefix = f"{AVERAGE}/"
-    averaged = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return averaged or tensors
+
+
+def _of_model(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
+    """Return the tensors of one of a run's models; none where the file has no such model."""
+    prefix = f"{model}/"
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

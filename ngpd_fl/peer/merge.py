@@ -14,7 +14,7 @@ from torch import Tensor
 from ngpd_fl.config import InputError, require_trust
 from ngpd_fl.evaluation.saved_models import add_average
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
-from ngpd_fl.records import METRICS, Metrics, RunFolder, RunRecorder
+from ngpd_fl.records import METRICS, OF_ONE_RUN, Metrics, RunFolder, RunRecorder
 from ngpd_fl.training import compose
 
 
@@ -85,7 +85,7 @@ def gather(
     config = parts[0].folder.config(overrides)
     trusted = require_trust(config, parts[0].folder.path, trust_code)
     environment = parts[0].folder.environment()
-    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key != "data"})
+    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
     counts = [part.folder.label_counts() for part in parts]
     if all(table is not None for table in counts):
         joined = np.zeros_like(counts[0])

@@ -1,7 +1,7 @@
 """Records: writing and reading the files of a run."""
 
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, DamagedCheckpoint
-from ngpd_fl.records.environment import describe_environment, differences
+from ngpd_fl.records.environment import OF_ONE_RUN, describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
 from ngpd_fl.records.files import write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
@@ -30,6 +30,7 @@ __all__ = [
     "AVERAGE",
     "MEASURES",
     "METRICS",
+    "OF_ONE_RUN",
     "RMSE",
     "TOKEN_ACCURACY",
     "Accuracies",

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _PACKAGES = ("ngpd-fl", "torch", "torchvision", "numpy", "networkx", "flwr", "flwr-datasets", "scikit-learn")
 
 
+OF_ONE_RUN = ("data", "partition", "model", "constants")
+"""Fingerprints in the environment that differ from run to run: of data, partition, start, and frozen parts."""
+
+
 def describe_environment(devices: Sequence[torch.device]) -> dict[str, Any]:
     """Return versions, the code's fingerprint, the devices' names and torch's threads, for ``environment.json``."""
     import torch
@@ -37,7 +41,7 @@ def describe_environment(devices: Sequence[torch.device]) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the differences of two environments that may change a result, as text, e.g. ``torch 2.10.0 -> 2.11.0``."""
     words = []
-    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", "data", "constants"):
+    for name in ("python", *_PACKAGES, "device", "device_name", "threads", "code", *OF_ONE_RUN):
         old, new = (
             environment.get("packages", {}).get(name) if name in _PACKAGES else environment.get(name)
             for environment in (before, now)

@@ -114,8 +114,12 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def reopen(cls, path: Path | str) -> RunFolder:
+    def reopen(cls, path: Path | str, *, finished: bool = False) -> RunFolder:
         """Return the folder of an interrupted run, locked, to resume the run.
+
+        Args:
+            path: the folder.
+            finished: whether a finished run may go on as well.
 
         Raises:
             InputError: there is no such run, it is still going or over, or its configuration has changed since.
@@ -128,11 +132,28 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         try:
-            folder._check_cut_short()
+            folder._check_cut_short((*_CUT_SHORT, "finished") if finished else _CUT_SHORT)
         except InputError:
             folder.close()
             raise
         return folder
+
+    def extend(self, rounds: int) -> None:
+        """Record that the run, whose folder is locked, does more rounds than it began with."""
+        assert self._lock is not None
+        before, after = read_text(self.path / "config.toml", ""), self.config({"training.rounds": rounds}).to_toml()
+        both = {"config": _fingerprint(after), "config_before": _fingerprint(before)}  # a crash may come between
+        write_text(self.path / "environment.json", _json({**self.environment(), **both}))
+        self._lock.seek(0)
+        self._lock.write(after.encode())
+        self._lock.truncate()
+        self._lock.flush()
+        os.fsync(self._lock.fileno())
+
+    @property
+    def has_reached_target(self) -> bool:
+        """Whether the run has ended at its target accuracy."""
+        return (self.path / "summary.json").exists() and bool((self.summary()["target"] or {}).get("reached"))
 
     def stay(self) -> None:
         """Make the path absolute, so that it stays valid if the working folder changes."""
@@ -289,10 +310,10 @@ class RunFolder:
             raise InputError(f"model {model!r}: not in {self.path}; {choices(model, sorted(models))}")
         return models[model]
 
-    def _check_cut_short(self) -> None:
+    def _check_cut_short(self, resumable: Sequence[str] = _CUT_SHORT) -> None:
         """Raise ``InputError`` if the run is over, or cannot resume as it began."""
         path = self.path
-        if (path / "summary.json").exists() and (status := self.summary().get("status")) not in _CUT_SHORT:
+        if (path / "summary.json").exists() and (status := self.summary().get("status")) not in resumable:
             raise InputError(f"{path}: the run is over ({status}); only one that was cut short can be resumed")
         environment = self.environment()
         if (records := environment.get("records")) != RECORDS:
@@ -302,7 +323,8 @@ class RunFolder:
             )
         if "data" not in environment:
             raise InputError(f"{path}: cannot be resumed; neither Flower's runs can, nor those of earlier versions")
-        if environment.get("config") != _fingerprint(read_text(path / "config.toml", "")):
+        known = (environment.get("config"), environment.get("config_before"))
+        if _fingerprint(read_text(path / "config.toml", "")) not in known:
             raise InputError(f"{path}: config.toml was changed since the run began; resume goes on with what it was")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -112,4 +113,6 @@ def _named(name: str, options: BaseModel) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return value.name
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

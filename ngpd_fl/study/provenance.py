@@ -11,7 +11,7 @@ from typing import Any
 
 from ngpd_fl.core import machine
 from ngpd_fl.core.code_version import code_version
-from ngpd_fl.records import RunFolder
+from ngpd_fl.records import OF_ONE_RUN, RunFolder
 
 
 def provenance(runs: Path) -> dict[str, Any]:
@@ -23,7 +23,8 @@ def provenance(runs: Path) -> dict[str, Any]:
     environments: dict[str, tuple[dict[str, Any], int]] = {}
     for path in sorted(runs.glob("*/environment.json")):
         environment = RunFolder(path.parent).environment()
-        recorded = {name: value for name, value in environment.items() if name not in ("config", "data", "resumed")}
+        own = ("config", "config_before", "resumed", *OF_ONE_RUN)
+        recorded = {name: value for name, value in environment.items() if name not in own}
         text = json.dumps(recorded, sort_keys=True)
         environments[text] = (recorded, environments.get(text, (recorded, 0))[1] + 1)
     return {

@@ -30,6 +30,7 @@ from ngpd_fl.models import (
     SupervisedObjective,
     build_likelihood,
     build_model,
+    load_starts,
     pick_devices,
 )
 from ngpd_fl.records import Evaluation
@@ -53,7 +54,9 @@ class Job:
             whose data lie elsewhere.
         evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.
+        fingerprint: of the partition.
         model: the network; its parameters are the nodes' common start.
+        own_starts: each node's own start ``[N, P]``; None if all start alike.
         objective: the function that the algorithm minimizes, with its curvature for a second-order algorithm.
         strategy: the algorithm.
         minibatches: batches and draws of every node.
@@ -68,12 +71,14 @@ class Job:
     counts: NDArray[np.int64]
     evaluated: Split | Mapping[int, Split]
     origin: str
+    fingerprint: str
     model: FlatModel
     objective: SupervisedObjective | KFAC
     strategy: Strategy
     minibatches: DataMinibatches | PooledMinibatches
     compute_devices: tuple[torch.device, ...]
     devices: Sequence[Device] = ()
+    own_starts: Tensor | None = None
     workers: Workers = field(default_factory=Workers)
 
     @property
@@ -95,6 +100,7 @@ class Job:
             seed=self.config.seed,
             message_loss=self.config.network.message_loss,
             lr_scale=partial(lr_scale, training),
+            own_starts=self.own_starts,
             chunk_size=self.config.engine.chunk_size,
             one_by_one=loss_of(self.objective).dense_layers is None,
             workers=self.workers,
@@ -179,6 +185,10 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         positions=task.positions,
         fields=dataset.fields,
     )
+    own_starts = None
+    if config.model.init_per_node:
+        assert config.model.init is not None
+        own_starts = load_starts(model, config.model.init, config.topology.nodes).to(device)
     model.module.to(device)
     if device.type != "cpu" and not model.batches_nodes:
         logger.warning("model: torch.func.vmap cannot batch it over nodes; they are computed one after another")
@@ -217,12 +227,14 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         counts,
         evaluated,
         origin,
+        division.fingerprint,
         model,
         objective,
         strategy,
         minibatches,
         compute_devices,
         devices,
+        own_starts,
         make_workers(config, compute_devices),
     )
     return _with_one_model(job, minibatches) if config.num_models == 1 else job

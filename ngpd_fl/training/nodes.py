@@ -202,10 +202,10 @@ class Checkpointing(Callback):
 
 
 def environment_of(job: Job) -> dict[str, Any]:
-    """Return the environment on which a run's result depends besides its configuration, data and constants included."""
-    environment = describe_environment(job.compute_devices) | {"data": fingerprint(job.dataset)}
+    """Return what a run's result depends on besides its configuration, with its data, their partition and its start."""
+    own = {"data": fingerprint(job.dataset), "partition": job.fingerprint, "model": job.model.fingerprint}
     constants = job.model.constants_fingerprint()
-    return environment | ({"constants": constants} if constants else {})
+    return describe_environment(job.compute_devices) | own | ({"constants": constants} if constants else {})
 
 
 def check_checkpoint_every(rounds: int | None) -> None:

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import networkx as nx
+from torch import Tensor, nn
 
-from ngpd_fl.config import Config, InputError, require_trust
+from ngpd_fl.config import Config, InputError, require_trust, with_objects, with_recorded_objects
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
 from ngpd_fl.training import compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
+
+Network = nn.Module | Callable[[tuple[int, ...], int], nn.Module]
+"""A network, or ``factory(input_shape, num_classes)`` of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +44,37 @@ class Result:
 
 
 def run(
-    config: Config,
+    config: Config | None = None,
     out: Path | str | None = None,
     callbacks: Sequence[Callback] = (),
     *,
+    model: Network | None = None,
+    data: Any = None,
+    graph: nx.Graph | None = None,
+    partition: Sequence[Any] | None = None,
+    init: Path | str | None = None,
     tensorboard: bool = False,
     checkpoint_every: int | None = None,
     event_log: bool = False,
 ) -> Result:
     """Train the network of nodes that ``config`` describes.
 
+    An object takes the place of what the configuration names, and is checked alike. Records hold its name only:
+    ``resume`` and ``evaluate_saved`` take it again by the same keyword.
+
     Args:
-        config: the whole run.
+        config: the whole run. Defaults to the defaults of all keys.
         out: folder for the records. Defaults to none: nothing is written.
         callbacks: called at the steps of the run, in this order.
+        model: a network, whose present parameters are all nodes' start, or ``factory(input_shape, num_classes)`` of
+            one. It is copied, never changed.
+        data: ``(inputs, labels)`` or ``(train_inputs, train_labels, test_inputs, test_labels)``, tensors or NumPy
+            arrays; a map-style torch ``Dataset``, a Hugging Face ``Dataset``, a pair of these for training and test;
+            or a ``ngpd_fl.data.Dataset``. Without test examples, every fifth example of each class is one.
+        graph: a connected networkx graph of the nodes. It is recorded as a whole.
+        partition: the training examples of each node: one list or array of indices a node, into the data as given.
+            Those held out for validation and test are left out.
+        init: where the nodes start: a run's folder or a file, as in ``model.init``.
         tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
         checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on. Defaults to no
             checkpoints: the run would begin again.
@@ -70,6 +91,7 @@ def run(
         KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
+    config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition, init=init)
     if tensorboard:
         require_tensorboard()
     check_checkpoint_every(checkpoint_every)
@@ -97,23 +119,32 @@ def resume(
     out: Path | str,
     callbacks: Sequence[Callback] = (),
     *,
+    rounds: int | None = None,
     checkpoint_every: int | None = None,
     on_event: Callable[[str], None] = warnings.warn,
     device: str | None = None,
     trust_code: bool = False,
+    model: Network | None = None,
+    data: Any = None,
+    partition: Sequence[Any] | None = None,
 ) -> Result:
-    """Resume an interrupted run; the result is bit for bit that of an uninterrupted run.
+    """Resume an interrupted run, or go on with a finished one; the result is bit for bit that of an unbroken run.
 
-    The run resumes from its last intact checkpoint, or else from the beginning. Later records are written again.
+    The run resumes from its last intact checkpoint, or else from the beginning. Later records are written again. An
+    evaluation at the former end of a finished run stays in its records.
 
     Args:
         out: the run's folder.
         callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
+        rounds: rounds in all, more than the run had: also a finished run goes on. Defaults to those that it had.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
         device: where the run goes on, named as in ``engine.device``. Defaults to where it was; another device, or
             another number of them, may change last digits.
         trust_code: whether code that the recorded configuration names (``package.module:name``) may run.
+        model: the network or factory that ``run`` was given, if it was given one.
+        data: likewise, the data.
+        partition: likewise, the index lists.
 
     Returns:
         The result, as ``run`` returns it, of all rounds.
@@ -124,9 +155,13 @@ def resume(
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
     check_checkpoint_every(checkpoint_every)
-    with closing(RunFolder.reopen(out)) as folder:
+    with closing(RunFolder.reopen(out, finished=rounds is not None)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
+        if rounds is not None:
+            require_longer(config, rounds, folder)
+            config = folder.config({"training.rounds": rounds})
         config = require_trust(config, folder.path, trust_code)
+        config = with_recorded_objects(config, model=model, data=data, partition=partition)
         if device is not None:
             config = config.on_device(device)
         with own_settings(config.engine.threads):
@@ -135,6 +170,8 @@ def resume(
             nodes = LocalNodes(job, make_engine(job, clock), folder, clock)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
+            if rounds is not None:
+                folder.extend(rounds)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
             folder.stay()
             if checkpoint_every is not None:
@@ -142,6 +179,24 @@ def resume(
             since = checkpoint.round + 1 if checkpoint else 0
             event_files = TensorBoard(folder.event_files, since) if folder.event_files.is_dir() else None
             return _complete(nodes, callbacks, every, event_files)
+
+
+def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
+    """Raise ``InputError`` unless a run of more rounds would have begun as this one did."""
+    training = config.training
+    if rounds <= training.rounds:
+        raise InputError(f"rounds: the run has {training.rounds} already; allowed: {training.rounds + 1} and more")
+    if training.lr_schedule == "cosine":
+        why = "training.lr_schedule = cosine spreads over all rounds of a run"
+    elif config.has_clock:
+        why = "the virtual clock plans all rounds of a run"
+    elif training.until_accuracy is not None and folder.has_reached_target:
+        why = "it ended at its training.until_accuracy"
+    else:
+        return
+    raise InputError(
+        f"rounds: {folder.path} cannot go on beyond its end, {why}; a new run may start from its models (model.init)"
+    )
 
 
 def _complete(

@@ -9,13 +9,13 @@ from ngpd_fl.config import Config
 from ngpd_fl.report.pictures.partition import count_labels, partition_figure
 from ngpd_fl.report.pictures.style import drawing
 
-_NOT_DRAWN = ("given", "natural")
-"""Partitions of data that say themselves who has what."""
+_OWN = ("given", "natural", "indices")
+"""The partitions of data of one's own, which the digits do not have."""
 
 
 def gallery() -> str:
-    """Return a card with a picture for each partition, and its options to unfold."""
-    cards = [(name, f"../{_picture(name)}") for name in _partitions()]
+    """Return a card with a picture for each partition that can be drawn, and all options to unfold."""
+    cards = [(name, f"../{_picture(name)}") for name in _drawn()]
     return "\n\n".join(
         [picture_cards(cards), *(folded(name, _section(model)) for name, model in _partitions().items())]
     )
@@ -24,13 +24,17 @@ def gallery() -> str:
 @drawing()
 def pictures() -> dict[str, bytes]:
     """Return each partition's picture, as SVG, by its name in the site."""
-    configs = {name: Config.model_validate({"partition": name}) for name in _partitions()}
+    configs = {name: Config.model_validate({"partition": name}) for name in _drawn()}
     return {_picture(name): svg(partition_figure(config, *count_labels(config))) for name, config in configs.items()}
 
 
 def _partitions() -> dict[str, type]:
     models = [model for _, model in variants("partition") if model is not None]
-    return {name: model for model in models if (name := model.model_fields["name"].default) not in _NOT_DRAWN}
+    return {model.model_fields["name"].default: model for model in models}
+
+
+def _drawn() -> list[str]:
+    return [name for name in _partitions() if name not in _OWN]
 
 
 def _section(model: type) -> str:

@@ -53,6 +53,7 @@ def query(message: Message, context: Context) -> Message:
         "groups": job.dataset.task.num_groups,
         "inputs": list(job.dataset.train.inputs.shape[1:]),
         "dataset.toml": job.origin,
+        "partition": "" if job.origin else job.fingerprint,  # of node folders each client knows its own
         "evaluated-on": job.evaluated_on,
         "common-examples": len(job.evaluated) if isinstance(job.evaluated, Split) else 0,
         "label-counts": job.counts[nodes].flatten().tolist(),

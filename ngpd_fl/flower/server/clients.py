@@ -28,7 +28,7 @@ _REMIND = 15.0
 _RESENT_FOR = 5.0
 """Seconds for which messages are sent again while no process answers: Ray may fail to reach a busy one for a moment."""
 
-_ALIKE = ("dataset.toml", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
+_ALIKE = ("dataset.toml", "partition", "groups", "inputs", "parameters", "measure", "evaluated-on", "common-examples")
 """Keys of the first query's answer that must be equal for all clients."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ngpd_fl.config import Config, InputError, parse_assignments
+from ngpd_fl.config.held_object import is_object_name
 
 Keys = dict[str, Any]
 """Dotted key -> value, e.g. ``strategy.lr`` -> 0.05."""
@@ -44,19 +45,22 @@ def brief(value: Any) -> str:
 
 
 def run_command(config: Config, event_log: bool = False) -> str | None:
-    """Return the command that repeats a run; None if it would be too long.
+    """Return the command that repeats a run; None if it would be too long, or if the run was given objects.
 
     Args:
         config: the run's configuration.
         event_log: whether the run has an event log.
     """
     keys, defaults = flat(config), flat(Config())
+    if any(isinstance(value, str) and is_object_name(value) for value in keys.values()):
+        return None
     names = [f"{section}.name" for section in ("partition", "topology", "strategy", "model")]
     given: Keys = {key: keys[key] for key in names if keys[key] != defaults[key]}
     try:
         defaults = flat(Config.load(None, given))  # of the algorithm, the graph, ... that are named
-    except InputError:  # some options have none: their sections are spelled out
-        defaults = {key: value for key, value in defaults.items() if f"{key.partition('.')[0]}.name" not in given}
+    except InputError:  # some options have none
+        named = {key.partition(".")[0] for key in given}
+        defaults = {key: value for key, value in defaults.items() if key.partition(".")[0] not in named}
     given |= {key: value for key, value in keys.items() if defaults.get(key) != value}
     words = ["ngpd-fl run"]
     words += [f"--set {shlex.quote(f'{key}={_toml(value)}')}" for key, value in sorted(given.items())]

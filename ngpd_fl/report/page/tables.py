@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ngpd_fl.records import OF_ONE_RUN
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.costs import Cost, cost_text
 from ngpd_fl.report.page.curves import QUANTITIES
@@ -14,7 +15,7 @@ from ngpd_fl.report.page.groups import Cell, Group, gathered
 from ngpd_fl.report.page.settings import Keys, flat, run_command, shared, shown, without
 from ngpd_fl.report.table import end_words
 
-_FINGERPRINTS = ("config", "data", "resumed")
+_FINGERPRINTS = ("config", "config_before", "resumed", *OF_ONE_RUN)
 """Parts of an environment that belong to the run, not to the machine."""
 
 

@@ -57,7 +57,7 @@ def test_a_run_can_be_interrupted_again(quick: Callable[..., Any], here: Path, m
         ("resume", "Missing argument 'DIR'"),
         ("resume nowhere", "nowhere: not a run's folder (it should hold config.toml and environment.json)"),
         ("resume . --checkpoint-every 0", "Invalid value for '--checkpoint-every': 0 is not in the range x>=1"),
-        ("resume . --rounds 9", "No such option"),
+        ("resume . --nodes 9", "No such option"),
         ("run --checkpoint-every x", "Invalid value for '--checkpoint-every': 'x' is not a valid integer"),
     ],
 )

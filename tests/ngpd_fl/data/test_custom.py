@@ -196,10 +196,13 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
     [
         ("", "cannot be imported (AttributeError: "),
         ("make = ", "cannot be imported (SyntaxError: "),
-        ("make = 3", "failed (TypeError: "),
+        (
+            "make = 3",
+            "gives int; expected (inputs, labels), (train_inputs, train_labels, test_inputs, test_labels), a torch",
+        ),
         ("def make(): raise OSError('one\\ntwo')", "failed (OSError: one)"),
-        (returning("None"), "returned NoneType; expected (train_inputs, train_labels, test_inputs, test_labels)"),
-        (returning(OK), "returned 2 values; expected (train_inputs, "),
+        (returning("None"), "gives NoneType; expected (inputs, labels), (train_inputs, "),
+        (returning(f"{OK}, 3"), "gives 3 values; expected (inputs, labels), "),
         (returning(f"{OK}, [[0.5]], np.arange(1)"), "test_inputs are a list; expected a tensor or a NumPy array"),
         (returning(f"np.zeros((3, 2), bool), np.arange(3), {OK}"), "train_inputs are bool; expected a floating-point"),
         (returning(f"np.arange(-1, 3)[:, None], np.arange(4), {OK}"), "train_inputs go down to -1; expected token ids"),

@@ -13,7 +13,6 @@ import torch
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import Dataset, TokenClassification, divide, load_dataset
-from ngpd_fl.data.partition import partition_owners
 from ngpd_fl.data.shakespeare import read_shakespeare, sequences
 from tests.support.sequences import ROLES, write_speeches
 
@@ -75,23 +74,15 @@ def test_nodes_have_whole_roles(tmp_path: Path) -> None:
     assert divide(settings.model_copy(update={"seed": 1})).parts[0].tolist() != division.parts[0].tolist()
 
 
-def test_as_many_owners_as_nodes_are_needed() -> None:
-    owners = np.array([3, 3, 7, 9, 7])
-    parts = partition_owners(owners, 3, seed=0)
-    assert sorted(sorted(set(owners[part].tolist())) for part in parts) == [[3], [7], [9]]
-    with pytest.raises(InputError, match="topology.nodes: 4 nodes but the examples have only 3 owners"):
-        partition_owners(owners, 4, seed=0)
-
-
 def test_other_data_have_no_owners() -> None:
-    with pytest.raises(InputError, match="natural needs to know whom each example comes from, which digits does not"):
+    with pytest.raises(InputError, match="natural needs to know whose each example of digits is"):
         divide(Config(partition="natural"))
 
 
 def test_classes_of_characters_divide_nothing(tmp_path: Path) -> None:
     write_speeches(tmp_path)
     data = {"dataset": "shakespeare", "data_dir": tmp_path, "sequence_length": 5}
-    with pytest.raises(InputError, match="one at each position; allowed: iid, quantity, natural$"):
+    with pytest.raises(InputError, match="one at each position; allowed: iid, quantity, indices, natural$"):
         divide(Config(data=data, partition="dirichlet", topology={"name": "ring", "nodes": 3}))
 
 

@@ -142,7 +142,7 @@ def test_the_trial_runs_in_the_dtype_of_the_run(write: WriteModule) -> None:
         ("make = ", ("cannot be imported", "SyntaxError")),
         ("import nowhere_to_be_found", ("cannot be imported", "nowhere_to_be_found")),
         ("raise ValueError('two\\nlines')", ("cannot be imported", "ValueError: two")),
-        ("make = 3", ("failed", "not callable")),
+        ("make = 3", ("is no network but int", "expected a torch.nn.Module or a factory(")),
         ("def make(shape): pass", ("failed", "TypeError", "input_shape=(1, 8, 8), num_classes=10")),
         ("def make(shape, classes): raise RuntimeError('one\\ntwo')", ("failed", "RuntimeError: one")),
         ("def make(shape, classes): assert not shape", ("failed", "AssertionError")),

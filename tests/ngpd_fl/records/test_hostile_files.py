@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import resource
@@ -11,13 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import datasets
 import networkx as nx
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ngpd_fl.clock import Replay
-from ngpd_fl.config import Config, InputError, parse_assignments
+from ngpd_fl.config import Config, DataConfig, IndicesPartition, InputError, parse_assignments
 from ngpd_fl.data.description import Description
+from ngpd_fl.data.hub import read_hub
+from ngpd_fl.data.index_lists import index_lists
 from ngpd_fl.data.tensor_cache import cached_tensors
 from ngpd_fl.deploy.folders import make_peer_keys
 from ngpd_fl.devices import read_table
@@ -105,6 +111,17 @@ def started(folder: Path) -> None:
     load_start(torch.nn.Linear(3, 2), folder / "start.safetensors")
 
 
+def indexed(name: str) -> Callable[[Path], Any]:
+    """Index lists of 3 nodes."""
+    return lambda folder: index_lists(IndicesPartition(file=folder / name), 3, torch.arange(20))
+
+
+def tabled(name: str) -> Callable[[Path], Any]:
+    """A data set of the hub in a folder."""
+    data = {"dataset": "hf:own/letters", "node_column": "writer"}
+    return lambda folder: read_hub(DataConfig(data_dir=folder / name, **data))
+
+
 def told(folder: Path) -> None:
     """Events, and what is drawn of them."""
     read_courses(all_events(Replay(folder / "events.jsonl", 4, 4)), 4)
@@ -142,6 +159,12 @@ READERS = {
     "checkpoint": Reader("checkpoints/round-000002.json", checkpoint, json_mutated),
     "checkpoint-tensors": Reader("checkpoints/round-000002.safetensors", checkpoint, tensors_mutated),
     "start": Reader("start.safetensors", started, tensors_mutated),
+    "index-lists": Reader("parts.json", indexed("parts.json"), json_mutated),
+    "index-arrays": Reader("parts.npz", indexed("parts.npz")),
+    "table": Reader("table/train.parquet", tabled("table")),
+    "saved-table": Reader("saved/data-00000-of-00001.arrow", tabled("saved")),
+    "saved-table-state": Reader("saved/state.json", tabled("saved"), json_mutated),
+    "saved-table-info": Reader("saved/dataset_info.json", tabled("saved"), json_mutated),
     "peer": Reader("peer.json", read_self, json_mutated),
     "peer-records": Reader("summary.json", PeerFolder.open, json_mutated),
     "events": Reader("events.jsonl", told, json_mutated),
@@ -167,6 +190,12 @@ READERS = {
     "flower": Reader("words", texted(lambda text: run_config.read({"model.hidden": text})), toml_mutated),
     **{f"graph-{kind}": Reader(f"graph.{kind}", graph_in(f"graph.{kind}")) for kind in GRAPHS},
 }
+
+
+def picture() -> bytes:
+    content = io.BytesIO()
+    Image.new("L", (3, 2), 51).save(content, "PNG")
+    return content.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +235,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(nx.cycle_graph(6), home / f"graph.{kind}")
     from safetensors.torch import save_file
 
+    lists = [list(range(node, 20, 3)) for node in range(3)]
+    (home / "parts.json").write_text(json.dumps(lists))
+    np.savez(home / "parts.npz", **{f"node{node}": np.array(indices) for node, indices in enumerate(lists)})
+    columns = {"image": [{"bytes": picture(), "path": None}] * 12, "label": [0, 1] * 6, "writer": list("abcd") * 3}
+    kinds = {"image": datasets.Image(), "label": datasets.Value("int64"), "writer": datasets.Value("string")}
+    table = datasets.Dataset.from_dict(columns, features=datasets.Features(kinds))
+    table.save_to_disk(str(home / "saved"))
+    (home / "table").mkdir()
+    table.to_parquet(home / "table" / "train.parquet")
     save_file(torch.nn.Linear(3, 2).state_dict(), home / "start.safetensors")
     cached_tensors([home / "cache.safetensors"], "same", lambda: {"a": torch.zeros(2), "b": torch.ones(3, 4)}, bool)
     make_peer_keys(home, Peers.read(home / "peers.toml"), 30)

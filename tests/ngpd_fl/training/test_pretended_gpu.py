@@ -167,6 +167,24 @@ def test_checkpoints_hold_what_a_gpu_goes_on_from(mode: str, tmp_path: Path) -> 
     assert_same(whole, run(on_cpu(settings)))
 
 
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+def test_nodes_with_starts_of_their_own(mode: str, tmp_path: Path) -> None:
+    run(on_cpu(config("dsgd")), tmp_path / "run")
+    model = {"init": tmp_path / "run", "init_per_node": True}
+    for strategy in ("dsgd", "ngpd"):
+        assert_same_as_cpu(config(strategy, model=model, training={"mode": mode}))
+
+
+def test_objects_that_lie_on_the_device() -> None:
+    inputs = torch.randn(100, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = (inputs[:, 0] > 0).long()
+    settings, network = config("dsgd"), torch.nn.Linear(4, 2)
+    with PretendDevice():
+        there = (inputs.cuda(), labels.cuda())
+        found = run(settings, model=network, data=there)
+    assert_same(found, run(on_cpu(settings), model=network, data=(inputs, labels)))
+
+
 def test_saved_models_are_judged_again(tmp_path: Path) -> None:
     with PretendDevice() as device:
         result = run(config("dsgd"), tmp_path / "run")

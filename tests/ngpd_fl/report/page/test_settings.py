@@ -26,6 +26,10 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 
+def test_no_command_repeats_a_run_of_objects() -> None:
+    assert run_command(Config(model={"name": "object:Net"})) is None
+
+
 @pytest.mark.parametrize("values", CONFIGS)
 def test_the_command_is_the_configuration(values: dict[str, Any]) -> None:
     config = Config(**values)

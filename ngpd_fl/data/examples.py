@@ -1,0 +1,47 @@
+"""Examples of a data set as arrays that are not checked yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Arrays that are not checked yet.
+
+    Attributes:
+        inputs: ``[M, ...]``.
+        labels: classes ``[M]`` or targets ``[M, T]``.
+        owners: the number of each example's owner, such as its writer, int64 ``[M]``; None if nobody owns any.
+    """
+
+    inputs: Any
+    labels: Any
+    owners: Tensor | None = None
+
+
+def input_tensor(example: Any) -> Tensor:
+    """Return an input as a tensor; a picture of Pillow as bytes ``[C, H, W]``."""
+    if isinstance(example, Tensor):
+        return example
+    pixels = torch.from_numpy(np.array(example))
+    if not hasattr(example, "getbands"):
+        return pixels
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def stacked(values: list[Tensor], name: str) -> Tensor:
+    """Return examples ``[M, ...]`` as one tensor; raise ``ValueError`` where one differs from the first."""
+    if not values:
+        raise ValueError(f"{name} are none")
+    first = values[0]
+    for index, value in enumerate(values):
+        if value.shape != first.shape or value.dtype != first.dtype:
+            shapes = [f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in (value, first)]
+            raise ValueError(f"{name}[{index}] is {shapes[0]}, but the first is {shapes[1]}; all should be alike")
+    return torch.stack(values)

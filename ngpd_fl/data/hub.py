@@ -1,0 +1,98 @@
+"""Data sets of the Hugging Face hub, from a folder or downloaded: ``hf:NAME``.
+
+No data set of the hub runs code here: scripts are not executed, and tables hold values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.import_paths import HUB, reason
+from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.config.text_files import expanded
+from ngpd_fl.core.isolation import no_warnings
+from ngpd_fl.data.custom import raw_of
+from ngpd_fl.data.dataset import RawDataset
+
+_SPLITS = ("train", "test")
+
+
+def read_hub(config: DataConfig) -> RawDataset:
+    """Return a data set of the hub; ``data_dir`` is what ``save_to_disk`` wrote, or holds parquet files.
+
+    Without ``data_dir`` it is downloaded into the library's own cache, if ``download`` allows it.
+
+    Raises:
+        InputError: it is not there, cannot be read, or has no such columns.
+    """
+    if config.data_dir is not None:
+        tables = _read_folder(expanded(config.data_dir).resolve())
+    elif config.download:
+        tables = _download(config.dataset.removeprefix(HUB), config.node_column)
+    else:
+        raise InputError(
+            f"data.data_dir: {config.dataset} needs the folder that holds it (--data-dir), or data.download=true"
+        )
+    return raw_of(config.dataset, tables, config)
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    """Return the tables in a folder by their split; a single one is ``train``."""
+    import datasets  # slow to import
+
+    if not folder.is_dir():
+        raise InputError(f"data.data_dir: {folder} is no folder")
+    try:
+        if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
+            found = datasets.load_from_disk(str(folder))
+            tables = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+            for table in tables.values():
+                table.data.validate(full=True)  # with offsets that lead out of its memory it would crash the process
+            return tables
+        files = sorted(folder.rglob("*.parquet"))
+        if not files:
+            raise InputError(f"data.data_dir: {folder} holds neither what save_to_disk writes nor .parquet files")
+        by_split = {split: [path for path in files if _is_of(path, folder, split)] for split in _SPLITS}
+        if not by_split["train"]:
+            by_split = {"train": files}
+        return {split: _read_parquet(paths) for split, paths in by_split.items() if paths}
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can fail anywhere in the libraries
+        raise InputError(f"data.data_dir: {folder} cannot be read ({reason(error)})") from error
+
+
+def _is_of(path: Path, folder: Path, split: str) -> bool:
+    """Return whether a file is of a split by its own name, or by that of a folder that it lies in."""
+    return any(part == split or part.startswith((f"{split}-", f"{split}.")) for part in path.relative_to(folder).parts)
+
+
+def _read_parquet(paths: Sequence[Path]) -> Any:
+    import datasets
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    return datasets.Dataset(pa.concat_tables([parquet.read_table(path, partitioning=None) for path in paths]))
+
+
+def _download(name: str, node_column: str | None) -> dict[str, Any]:
+    """Return the splits of a data set of the hub."""
+    from flwr_datasets import FederatedDataset
+    from flwr_datasets.common import telemetry
+    from flwr_datasets.partitioner import IidPartitioner, NaturalIdPartitioner
+
+    telemetry.FLWR_TELEMETRY_ENABLED = "0"  # as of all that Flower runs here: nobody is told what was downloaded
+    partitioner = IidPartitioner(1) if node_column is None else NaturalIdPartitioner(node_column)
+    hub = FederatedDataset(dataset=name, partitioners={"train": partitioner}, shuffle=False)
+    tables = {}
+    for split in _SPLITS:
+        try:
+            with no_warnings():  # of data sets that Flower has not tried
+                tables[split] = hub.load_split(split)
+        except Exception as error:  # of the network, the hub, or a file
+            if split == "train":
+                raise InputError(f"data.dataset: {HUB}{name} cannot be downloaded ({reason(error)})") from error
+    return tables

@@ -1,0 +1,134 @@
+"""Examples of a Hugging Face ``Dataset`` by its columns: inputs, labels, and whose an example is.
+
+Pictures are decoded from the bytes in the table. A table may come from anyone, so files and addresses that it names in
+place of bytes are never opened.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ngpd_fl.config.import_paths import reason
+from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.data.examples import Examples, input_tensor, stacked
+
+_LABELS = ("label", "labels", "target", "targets", "character", "y")
+"""Names of the column of labels, where none is of the type ``ClassLabel``."""
+
+_LARGEST = 1024
+"""Pixels of an image in each direction, as of images in folders: a few bytes may stand for many pixels."""
+
+
+def is_table(given: Any) -> bool:
+    """Return whether an object is a Hugging Face ``Dataset``: whoever has one has loaded the library."""
+    library = sys.modules.get("datasets")
+    return isinstance(given, getattr(library, "Dataset", ()))
+
+
+def table_examples(table: Any, name: str, config: DataConfig) -> Examples:
+    """Return the examples of a table.
+
+    Args:
+        table: a ``datasets.Dataset``.
+        name: of the split, for errors.
+        config: names the columns, or leaves the obvious ones to be found.
+
+    Raises:
+        ValueError: there is no such column, or it holds something else; the message is one line.
+    """
+    columns = list(table.column_names)
+    label = _column("label_column", config.label_column, columns, _likely_labels(table))
+    others = [column for column in columns if column not in (label, config.node_column)]
+    pictures = [column for column in others if _type(table, column) == "Image"]
+    inputs = _column("input_column", config.input_column, columns, pictures or others)
+    owners = None
+    if config.node_column is not None:
+        owners = _owners(table, _column("node_column", config.node_column, columns, ()))
+    return Examples(_inputs(table, inputs, f"{name}_inputs"), _labels(table, label, f"{name}_labels"), owners)
+
+
+def _column(key: str, given: str | None, columns: Sequence[str], likely: Sequence[str]) -> str:
+    """Return the column that is given or, if it is the only likely one, found."""
+    if given is not None and given not in columns:
+        raise ValueError(f"there is no column {given!r} (data.{key}); its columns are {', '.join(columns)}")
+    if given is None and len(likely) != 1:
+        raise ValueError(f"data.{key} should name one of its columns: {', '.join(columns)}")
+    return likely[0] if given is None else given
+
+
+def _likely_labels(table: Any) -> list[str]:
+    classes = [column for column in table.column_names if _type(table, column) == "ClassLabel"]
+    return classes or [column for column in _LABELS if column in table.column_names]
+
+
+def _type(table: Any, column: str) -> str:
+    return type(table.features[column]).__name__
+
+
+def _values(table: Any, column: str) -> Any:
+    """Return a column ``[M, ...]`` as NumPy holds it."""
+    feature = table.features[column]
+    if not _is_plain(feature):
+        raise ValueError(f"column {column!r} holds {type(feature).__name__}; expected numbers, or images as inputs")
+    return np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
+
+
+def _is_plain(feature: Any) -> bool:
+    """Return whether a column holds plain values, also in lists: to read others may open files that they name."""
+    kind = type(feature).__name__
+    if kind in ("List", "LargeList", "Sequence"):
+        return _is_plain(feature.feature)
+    return kind in ("Value", "ClassLabel") or kind.startswith("Array")
+
+
+def _inputs(table: Any, column: str, name: str) -> Any:
+    if _type(table, column) == "Image":
+        return stacked(_pictures(table, column), name)
+    values = _values(table, column)
+    if values.dtype == object:
+        raise ValueError(f"column {column!r} holds values of several shapes or none; expected numbers of one shape")
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _labels(table: Any, column: str, name: str) -> Any:
+    values = _values(table, column)
+    if values.dtype.kind in "OUS":
+        raise ValueError(f"column {column!r} holds texts; table.class_encode_column({column!r}) numbers them as {name}")
+    return values
+
+
+def _owners(table: Any, column: str) -> Tensor:
+    """Return the number of each example's owner, by the order of their names, int64 ``[M]``."""
+    names = table.select_columns([column]).with_format(None)[:][column] if _type(table, column) == "Value" else [None]
+    kinds = {type(name) for name in names}
+    if kinds not in ({str}, {int}):
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"column {column!r} holds {found}; whose an example is should be a text or a whole number")
+    return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
+
+
+def _pictures(table: Any, column: str) -> list[Tensor]:
+    import datasets  # slow to import
+    from PIL import Image
+
+    stored = table.select_columns([column]).cast_column(column, datasets.Image(decode=False)).with_format(None)
+    pictures = []
+    for index, picture in enumerate(stored[column]):
+        content = None if picture is None else picture.get("bytes")
+        if content is None:
+            raise ValueError(f"column {column!r} holds no bytes of image {index}; files that it names are not opened")
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                if max(image.size) > _LARGEST:
+                    raise ValueError(f"{image.size[0]} x {image.size[1]} pixels; allowed: {_LARGEST} each way")
+                pictures.append(input_tensor(image))
+        except Exception as error:  # Pillow's decoders raise many kinds
+            raise ValueError(f"image {index} of column {column!r} cannot be read ({reason(error)})") from error
+    return pictures

@@ -1,0 +1,108 @@
+"""Index lists: the training images of each node, given by a user or read from a file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ngpd_fl.config import read_json
+from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.held_object import is_object_name, require_object
+from ngpd_fl.config.partitions import IndicesPartition
+from ngpd_fl.config.text_files import expanded, require_file
+
+_LARGEST = 1 << 30
+"""Bytes of all arrays of a file."""
+
+_KEY = "partition.file"
+
+
+def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> list[NDArray[np.int64]]:
+    """Return the training images of each node, as indices into the training split, sorted.
+
+    Args:
+        config: names the file, or holds the lists.
+        num_nodes: N.
+        places: as in ``Dataset``; images in other splits are left out.
+
+    Raises:
+        InputError: the file cannot be read, or the lists are no partition; one line names the node.
+    """
+    name = str(config.file)
+    given = require_object(config.held, _KEY, name, "partition") if is_object_name(name) else _read(config.file)
+    if not isinstance(given, Sequence):
+        raise InputError(f"{_KEY}: {name} is a {type(given).__name__}; expected a list of indices for each node")
+    if len(given) != num_nodes:
+        raise InputError(f"{_KEY}: {name} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
+    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(places)) for node, values in enumerate(given)]
+    nodes, indices = np.repeat(np.arange(num_nodes), [len(of_node) for of_node in lists]), np.concatenate(lists)
+    order = np.argsort(indices, kind="stable")
+    twice = np.flatnonzero(np.diff(indices[order]) == 0)
+    if len(twice):
+        first, second = nodes[order[twice[0] : twice[0] + 2]]
+        where = f"node {first} twice" if first == second else f"nodes {first} and {second}"
+        raise InputError(f"{_KEY}: {name}: index {indices[order[twice[0]]]} is on {where}; allowed: once on one node")
+    table = places.numpy()
+    parts = [np.sort(found[found >= 0]) for found in (table[of_node] for of_node in lists)]
+    if empty := [node for node, part in enumerate(parts) if not len(part)]:
+        raise InputError(
+            f"{_KEY}: {name}: all examples of node {empty[0]} are held out for validation or test; give it more, or "
+            "set data.validation_fraction=0"
+        )
+    return parts
+
+
+def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
+    """Return one node's indices; raise ``InputError`` where they are none of ``size`` examples."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError) as error:  # lists in it have different lengths
+        raise InputError(f"{where} is no list of whole numbers") from error
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
+        found = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
+        raise InputError(f"{where} {found}; expected a list of whole numbers")
+    if not len(array):
+        raise InputError(f"{where} has no example")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= size:
+        raise InputError(
+            f"{where} has index {low if low < 0 else high}; allowed: 0 to {size - 1}, as the data set lies"
+        )
+    return array.astype(np.int64)
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".json":
+            return read_json(expanded(path))
+        if path.suffix == ".npz":
+            return _read_arrays(expanded(path))
+    except InputError as error:
+        raise InputError(f"{_KEY}: {error}") from error
+    raise InputError(f"{_KEY}: {path} should end in .json or .npz")
+
+
+def _read_arrays(path: Path) -> list[Any]:
+    """Return the arrays node0, node1, ... of a file. No code runs, and memory is bounded."""
+    require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _LARGEST:
+                raise InputError(f"{path}: its arrays are larger than {_LARGEST >> 20} MiB")
+        with np.load(path, allow_pickle=False) as file:
+            names = [f"node{node}" for node in range(len(file.files))]
+            if odd := set(file.files) - set(names):
+                raise InputError(f"{path}: has an array {min(odd)!r}; expected node0, node1, ..., one for each node")
+            return [file[name] for name in names]
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can fail anywhere in the two libraries
+        raise InputError(f"{path}: cannot be read as .npz ({error})") from error
