@@ -120,7 +120,7 @@ def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples
     if isinstance(given, Mapping) and "train" in given:
         given = (given["train"], given["test"]) if "test" in given else given["train"]
     if _is_set(given):
-        return _examples(given, "data", config), None
+        return _examples(given, "train", config), None
     if isinstance(given, tuple | list):
         if len(given) == 2 and all(map(_is_set, given)):
             train, test = given

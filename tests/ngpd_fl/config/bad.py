@@ -25,6 +25,7 @@ def keys(section: type[BaseModel]) -> str:
     return ", ".join(section.model_fields)
 
 
+DEVICES = "allowed: auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1"
 STRATEGY_NAMES = ", ".join(STRATEGIES)
 TOPOLOGY_NAMES = ", ".join(TOPOLOGIES)
 SPLITS = (
@@ -59,7 +60,13 @@ INVALID = [
         {"data.dataset": "x"},
         f"data.dataset: 'x' is not known; allowed: {', '.join(DATASETS)} or package.module:factory",
     ),
-    Bad({"engine.device": "gpu"}, "engine.device: input should be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+    Bad({"engine.device": "gpu"}, f"engine.device: 'gpu' is not known; {DEVICES}"),
+    Bad({"engine.device": "cuda:01"}, f"engine.device: 'cuda:01' is not known; did you mean 'cuda'? {DEVICES}"),
+    Bad(
+        {"engine.device": "cuda:0,cpu"},
+        "engine.device: cpu cannot be one of several; allowed: GPUs by their numbers, e.g. cuda:0,cuda:1",
+    ),
+    Bad({"engine.device": "cuda:1, cuda:1"}, "engine.device: cuda:1 is named twice; name each GPU once"),
     Bad({"engine.threads": 10**9}, "engine.threads: input should be less than or equal to 1024 (got 1000000000)"),
     Bad({"topology.nodes": 10**9}, "topology.nodes: input should be less than or equal to 100000 (got 1000000000)"),
     Bad({"engine.dtype": "half"}, "engine.dtype: input should be 'float32' or 'float64' (got 'half')"),
