@@ -90,7 +90,7 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
     from rich.table import Table
 
     from ngpd_fl.cli.console import results
-    from ngpd_fl.records import null_if_not_finite
+    from ngpd_fl.records import METRICS, null_if_not_finite
     from ngpd_fl.report import units
     from ngpd_fl.report.setting import setting_words
 
@@ -107,10 +107,10 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
         (f"on {measure.groups} as their own", f"mean {_own(result)}"),
         ("averaged model", text(average.value)),
     ]
-    for name, figures in values.others.items():
-        mean, averaged = figures.mean(), average.others[name]
+    for other in METRICS[measure].others:
+        mean, averaged = float(values.others[other.key].mean()), average.others[other.key]
         if isfinite(mean) and isfinite(averaged):  # as at a run's end
-            lines.append((name.upper(), f"mean {mean:.3f}, averaged model {averaged:.3f}"))
+            lines.append((other.name, f"mean {other.text(mean)}, averaged model {other.text(averaged)}"))
     lines.append(("consensus distance", units.distance(null_if_not_finite(average.consensus_distance))))
     heads = (measure.group, measure.examples, "mean of the nodes", "averaged model")
     table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)

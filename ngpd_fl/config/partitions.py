@@ -103,7 +103,7 @@ class GivenPartition(NamedPartition):
 
 
 class NaturalPartition(NamedPartition):
-    """Each node has all images of one or several owners, such as writers or speakers: see data.node_column.
+    """Each node has all images of one or several owners, such as writers, speakers or roles: see data.node_column.
 
     With as many owners as nodes, node i has the i-th owner in the order of their names; else owners are drawn.
     """

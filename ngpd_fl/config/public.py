@@ -65,6 +65,7 @@ __all__ = [
     "NetworkConfig",
     "PartitionConfig",
     "PathologicalPartition",
+    "NaturalPartition",
     "QuantityPartition",
     "Section",
     "ShardsPartition",

@@ -66,6 +66,14 @@ def translated_plan(content: Mapping[str, Any]) -> dict[str, Any]:
     return dict(content)
 
 
+ADDED = {
+    "data": {"task", "sequence_length"},
+    "model": {"embedding", "width", "layers", "heads", "init_per_node"},
+    "strategy": {"kfac_approx", "other_layers"},
+}
+"""Keys that version 0.1 did not have, by section."""
+
+
 def with_names_of_0_1(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values of a configuration under the names of version 0.1, by which studies know their runs."""
     return _renamed("", values, _OF_0_1)

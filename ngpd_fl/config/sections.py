@@ -25,6 +25,7 @@ DATASETS = {
     **dict.fromkeys(
         ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn"), "ngpd_fl.data.vision_sets:read_vision_set"
     ),
+    "shakespeare": "ngpd_fl.data.shakespeare:read_shakespeare",
     "image-folder": "ngpd_fl.data.image_folder:read_image_folder",
     NODE_FOLDERS: "ngpd_fl.data.load:refuse",
 }
@@ -40,13 +41,15 @@ MODELS = {
     "resnet8": "ngpd_fl.models.resnet:resnet8",
     "resnet20": "ngpd_fl.models.resnet:resnet20",
     "resnet32": "ngpd_fl.models.resnet:resnet32",
+    "lstm": "ngpd_fl.models.lstm:lstm",
+    "transformer": "ngpd_fl.models.transformer:transformer",
 }
 """Name of a network -> its builder, imported where it is used. A new one is a file in ``models`` and a line here."""
 
 DEFAULT_NAMES = {"partition": "classes", "topology": "ring", "strategy": "ngpd", "model": "mlp"}
 """The sections with a ``name``, and its default."""
 
-LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error")
+LOSSES = ("auto", "cross-entropy", "label-smoothing", "squared-error", "binary-cross-entropy")
 """Names of the losses."""
 
 
@@ -90,6 +93,12 @@ class DataConfig(Section, ObjectSection):
         description="let torchvision download a missing data set into data_dir, or the Hugging Face library one into "
         "its own cache",
     )
+    task: Literal["auto", "multi-label"] = Field(
+        "auto",
+        description="what labels of your own data mean; auto: integers are classes, one of an example or at each "
+        "position, floating-point numbers are targets, bools are multi-label; multi-label: each example has 0 or 1 for "
+        "every label",
+    )
     input_column: str | None = Field(
         None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
     )
@@ -102,6 +111,7 @@ class DataConfig(Section, ObjectSection):
         "partition.name = natural goes by it",
     )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
+    sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
     )
@@ -139,6 +149,12 @@ class DataConfig(Section, ObjectSection):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
 
+    @model_validator(mode="after")
+    def _task_fits(self) -> DataConfig:
+        if self.task != "auto" and self.dataset in DATASETS:
+            raise ValueError(f"task: {self.dataset} has its own; {self.task} is for package.module:factory")
+        return self
+
     @property
     def needs_data_dir(self) -> bool:
         """Whether the data set is in a folder."""
@@ -160,6 +176,10 @@ class ModelConfig(Section, ObjectSection):
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
     )
+    embedding: int = Field(8, ge=1, description="width of lstm's embedding")
+    width: int = Field(256, ge=1, description="width of each layer of lstm and transformer")
+    layers: int = Field(2, ge=1, description="layers of lstm and transformer")
+    heads: int = Field(4, ge=1, description="attention heads of transformer; they divide the width among them")
     batch_norm: Literal["group", "refuse"] | None = Field(
         None,
         description='BatchNorm layers, whose statistics depend on each node\'s own data: "group" puts a GroupNorm in '
@@ -176,8 +196,9 @@ class ModelConfig(Section, ObjectSection):
     )
     loss: str = Field(
         "auto",
-        description='"auto" (cross-entropy for classes, squared-error for real-valued targets), "cross-entropy", '
-        '"label-smoothing", "squared-error" (for classes: to one-hot labels), or "package.module:factory" of your own',
+        description='"auto" (cross-entropy for classes, binary-cross-entropy for multi-label, squared-error for '
+        'real-valued targets), "cross-entropy", "label-smoothing", "squared-error" (for classes: to one-hot labels), '
+        '"binary-cross-entropy", or "package.module:factory" of your own',
     )
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of label-smoothing's targets that all classes divide")
 

@@ -29,7 +29,7 @@ from ngpd_fl.curvature.solve import Ridge
 from ngpd_fl.curvature.weight_matrix import with_one
 from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.likelihood import Likelihood
+from ngpd_fl.models.likelihood import Likelihood, PerPosition
 from ngpd_fl.models.objective import Batch, SupervisedObjective
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
@@ -278,7 +278,10 @@ class KFAC:
         With outputs ``[B, T, C]`` the loss is the mean over B and T: an example's matrix is the mean of those of its
         positions, hence the scores of one are divided by sqrt(T). All labels ("exact") come position by position.
         """
-        if outputs.dim() > 2:
+        if isinstance(self.likelihood, PerPosition):
+            scores = self._scores_of_vectors(outputs, targets, draws)
+            scores = [self.likelihood.weighted(score, targets) for score in scores]
+        elif outputs.dim() > 2:
             positions = outputs.shape[1:-1]
             flat = self._scores_of_vectors(*(tensor.flatten(0, len(positions)) for tensor in (outputs, targets, draws)))
             scores = [score.view(outputs.shape) / prod(positions) ** 0.5 for score in flat]

@@ -15,19 +15,29 @@ from ngpd_fl.data.skew import (
     neighborhood_skew,
     unused_classes,
 )
-from ngpd_fl.data.task import Classification, Regression, Task
+from ngpd_fl.data.task import (
+    IGNORE_INDEX,
+    Classification,
+    MultiLabelClassification,
+    Regression,
+    Task,
+    TokenClassification,
+)
 
 __all__ = [
+    "IGNORE_INDEX",
     "BatchSampler",
     "Classification",
     "Dataset",
     "Partition",
     "Moves",
+    "MultiLabelClassification",
     "NeighborhoodSkew",
     "Regression",
     "Skew",
     "Split",
     "Task",
+    "TokenClassification",
     "divide",
     "draw_moves",
     "export_nodes",

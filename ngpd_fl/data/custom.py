@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,16 +14,13 @@ from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
-from ngpd_fl.data.arrays import check_alike, split_of
-from ngpd_fl.data.classes import count_classes
+from ngpd_fl.data.arrays import check_alike, packed, split_of, task_of
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
 from ngpd_fl.data.examples import Examples
 from ngpd_fl.data.hugging_face import is_table, table_examples
-from ngpd_fl.data.task import Regression, column_statistics
+from ngpd_fl.data.task import MultiLabelClassification, Regression, column_statistics
 from ngpd_fl.data.torch_sets import torch_examples
 from ngpd_fl.data.validation import held_out_rows
-
-logger = logging.getLogger(__name__)
 
 FORMS = (
     "(inputs, labels), (train_inputs, train_labels, test_inputs, test_labels), a torch or Hugging Face Dataset, a pair "
@@ -40,11 +36,14 @@ def read_custom(config: DataConfig) -> RawDataset | Dataset:
     and ``test``, or a ``Dataset`` of this package. Without test examples, every fifth example of each class is one.
 
     Arrays are tensors or NumPy arrays. Inputs are ``[M, ...]``, images ``[M, C, H, W]``: floating-point ones are
-    taken as they are, uint8 ones are scaled to [0, 1]. Labels are integers from 0, ``[M]``; the largest, plus one,
-    is the number of classes, most of which have to occur. Or they are floating-point targets, ``[M]`` or
-    ``[M, T]``, which makes it regression: targets, and inputs that are vectors ``[M, d]``, are then standardized by
-    the training examples. A factory is to return the same at every call, since runs are repeated by it; torch's,
-    NumPy's and Python's own generators start from the same seed each time.
+    taken as they are, uint8 ones are scaled to [0, 1], other integers are token ids. Or several inputs, a dictionary or
+    a tuple of such arrays, which become the network's arguments by name or by position. Labels are integers from 0,
+    ``[M]``; the largest, plus one, is the number of classes, most of which have to occur. Or a class at each position,
+    ``[M, T]``, ``IGNORE_INDEX`` at padding. Or the answers of multi-label classification, ``[M, C]``: bool, or 0 and 1
+    with ``data.task = "multi-label"``. Or floating-point targets, ``[M]`` or ``[M, T]``, which makes it regression:
+    targets, and inputs that are vectors ``[M, d]``, are then standardized by the training examples. A factory is to
+    return the same at every call, since runs are repeated by it; torch's, NumPy's and Python's own generators start
+    from the same seed each time.
 
     Raises:
         InputError: the factory cannot be imported or fails, or the data are something else; one line says what.
@@ -73,25 +72,27 @@ def raw_of(name: str, given: Any, config: DataConfig) -> RawDataset:
         InputError: they are something else; one line says what.
     """
     try:
-        return raw_dataset(name, *_train_and_test(name, given, config))
+        return raw_dataset(name, *_train_and_test(name, given, config), config.task == "multi-label")
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"data.dataset: {name}: {error}") from error
 
 
-def raw_dataset(name: str, train: Examples, test: Examples | None) -> RawDataset:
+def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_label: bool = False) -> RawDataset:
     """Return checked examples as a reader returns them.
 
     Args:
         name: of the data set, for messages.
         train: the training examples; every fifth of a class is a test example if ``test`` is None.
         test: the test examples.
+        is_multi_label: as for ``task_of``.
 
     Raises:
         ValueError: the arrays are not what ``read_custom`` takes, or training and test differ in kind.
     """
-    learned, owners, places = split_of("train", train.inputs, train.labels), train.owners, None
+    fields, train_rows = packed("train", train.inputs)
+    learned, owners, places = split_of("train", train_rows, train.labels), train.owners, None
     if test is None:
         is_test = held_out_rows(learned.labels)
         if not is_test.any():
@@ -101,19 +102,17 @@ def raw_dataset(name: str, train: Examples, test: Examples | None) -> RawDataset
         places = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
         owners = None if owners is None else owners[~is_test]
     else:
-        tested = split_of("test", test.inputs, test.labels)
+        test_fields, test_rows = packed("test", test.inputs)
+        if fields != test_fields:
+            raise ValueError("train_inputs and test_inputs are not the same inputs, of the same shapes and types")
+        tested = split_of("test", test_rows, test.labels)
     check_alike(learned, tested)
-    real_valued = learned.labels.is_floating_point()
-    num_classes = None if real_valued else count_classes(name, [learned.labels, tested.labels])
+    learned, tested, task = task_of(name, learned, tested, is_multi_label)
     white = 255 if learned.inputs.dtype == torch.uint8 else 1
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if real_valued and (learned.labels == learned.labels.round()).all():
-        logger.warning(
-            "%s: labels are whole numbers of a floating-point type: targets; for classes give integers", name
-        )
-    if real_valued and learned.inputs.ndim == 2:
+    if task is None and fields is None and learned.inputs.dtype != torch.int64 and learned.inputs.ndim == 2:
         mean, std = column_statistics(learned.inputs.double() / white)
-    return RawDataset(learned, tested, num_classes, white, mean, std, places, owners)
+    return RawDataset(learned, tested, task, white, mean, std, places, owners, fields)
 
 
 def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples, Examples | None]:
@@ -154,12 +153,13 @@ def _check_dataset(given: Dataset) -> None:
         is_regression = isinstance(given.task, Regression)
         if checked.labels.is_floating_point() != is_regression:
             raise ValueError(f"{name} has labels of another kind than its task, {type(given.task).__name__}")
-        if not is_regression and int(checked.labels.max()) >= given.task.num_outputs:
+        has_classes = not isinstance(given.task, Regression | MultiLabelClassification)
+        if has_classes and int(checked.labels.max()) >= given.task.num_outputs:
             raise ValueError(
                 f"{name}_labels go up to {int(checked.labels.max())}; its task has {given.task.num_outputs} classes"
             )
 
 
 def _check_floating(name: str, inputs: Tensor) -> None:
-    if not inputs.is_floating_point():
+    if inputs.dtype == torch.uint8:
         raise ValueError(f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them, floating-point")

@@ -1,6 +1,6 @@
 """A data set: images and labels in three splits, stored once in memory; nodes hold indices into ``train``.
 
-"Images" means examples of any shape.
+"Images" means examples of any shape, also sequences of token ids.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ngpd_fl.data.skew import label_counts
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.data.task import Task
 
 
@@ -27,9 +27,11 @@ class Split:
 
     Attributes:
         inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
-            if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them.
-        labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``; in regression the targets, ``[M, T]``: in a
-            ``Dataset`` standardized and in the run's type, as a reader returns them float64 in their own unit.
+            if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them. Token ids are
+            int64 everywhere.
+        labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``, or one at each position, ``[M, T]``; the answers of
+            multi-label classification, int64 ``[M, C]``; in regression the targets, ``[M, T]``: in a ``Dataset``
+            standardized and in the run's type, as a reader returns them float64 in their own unit.
     """
 
     inputs: Tensor
@@ -62,11 +64,11 @@ class Split:
         return {}
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
-        """Return the images in another type and on another device; nothing is copied where they are so already."""
-        return Split(
-            self.inputs.to(device, dtype),
-            self.labels.to(device, dtype if self.labels.is_floating_point() else None),
-        )
+        """Return the images on another device, floating-point numbers in another type.
+
+        Nothing is copied where they are so already.
+        """
+        return Split(*(t.to(device, dtype if t.is_floating_point() else None) for t in (self.inputs, self.labels)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,9 @@ class Dataset:
         task: the learning task; it knows the number of classes or targets.
         places: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split. None: the
             training examples lie as they are.
-        owners: the number of each training example's owner, int64 ``[M]``. None: nobody owns any.
+        owners: the number of each training example's owner (a writer, a role, a device), int64 ``[M]``. None: nobody
+            owns any.
+        fields: the several inputs that lie packed in ``inputs``, ``[M, K]``; None for a single one.
     """
 
     name: str
@@ -91,11 +95,23 @@ class Dataset:
     task: Task
     places: Tensor | None = None
     owners: Tensor | None = None
+    fields: Fields | None = None
 
     @property
-    def train_groups(self) -> NDArray[np.int64]:
+    def train_strata(self) -> NDArray[np.int64]:
         """Labels that the partition uses, int64 ``[M]``: a training image's class, in regression its target's bin."""
-        return np.asarray(self.task.groups(self.train.labels).numpy())
+        return np.asarray(self.task.strata(self.train.labels).numpy())
+
+    @property
+    def examples(self) -> Tensor:
+        """Three inputs, ``[3, ...]``, of the training data; of token ids one has the largest id of all splits."""
+        inputs = self.train.inputs
+        if inputs.dtype != torch.int64:
+            return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
+        splits = [split.inputs for split in (self.train, self.validation, self.test) if len(split)]
+        largest = max(splits, key=lambda ids: int(ids.max()))
+        row = int(largest.flatten(1).amax(1).argmax())
+        return torch.stack([inputs[0], largest[row], inputs[-1]])
 
     def split(self, name: Literal["test", "validation"]) -> Split:
         """Return the images that models are evaluated on."""
@@ -121,8 +137,8 @@ class Partition:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Return how many training images of each group each node holds, ``[N, G]``."""
-        return label_counts(self.dataset.train_groups, self.parts, self.dataset.task.num_groups)
+        """Return how many training images (tokens, labels) of each group each node holds, ``[N, G]``."""
+        return self.dataset.task.node_counts(self.dataset.train.labels, self.parts)
 
     @property
     def fingerprint(self) -> str:
@@ -143,22 +159,24 @@ class RawDataset:
     Attributes:
         train: training and validation images.
         test: test images.
-        num_classes: C, the classes of the problem; None where the labels are real-valued targets.
+        task: the task; None where the labels are real-valued targets, whose scale the training images decide.
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
         places: as in ``Dataset``; None where no test images lie among the training images.
-        owners: the number of each training image's owner, such as its writer, int64 ``[M]``. None: nobody owns any.
+        owners: as in ``Dataset``, of the images in ``train``.
+        fields: as in ``Dataset``.
     """
 
     train: Split
     test: Split
-    num_classes: int | None
+    task: Task | None
     white: int
     mean: Tensor
     std: Tensor
     places: Tensor | None = None
     owners: Tensor | None = None
+    fields: Fields | None = None
 
     def places_of(self, kept: Tensor) -> Tensor:
         """Return ``places`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""

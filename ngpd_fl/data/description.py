@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ngpd_fl.config.errors import InputError, one_line
 from ngpd_fl.config.sections import Section
 from ngpd_fl.config.text_files import read_toml
-from ngpd_fl.data.task import Classification, Regression, Task
+from ngpd_fl.data.task import Classification, MultiLabelClassification, Regression, Task, TokenClassification
 
 FILE = "dataset.toml"
 
@@ -28,9 +28,11 @@ class Targets(Section):
 
 
 class Description(Section):
-    """The shared file: classes or targets, and how values become a network's inputs."""
+    """The shared file: classes, labels or targets, and how values become a network's inputs."""
 
     classes: tuple[str, ...] | None = Field(None, description="names of the classes, in the order of their labels")
+    positions: int | None = Field(None, ge=1, description="of classes: how many positions of an example have one each")
+    labels: tuple[str, ...] | None = Field(None, description="instead of classes, for multi-label: their names")
     targets: Targets | None = Field(None, description="instead of classes, for regression")
     white: int = Field(255, ge=1, description="the value of uint8 inputs that becomes 1")
     mean: tuple[float, ...] = Field((0.0,), description="subtracted from the inputs: one, or one for each channel")
@@ -38,10 +40,13 @@ class Description(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Description:
-        if (self.classes is None) == (self.targets is None):
-            raise ValueError("needs either classes or targets")
-        if self.classes is not None and not 0 < len(self.classes) == len(set(self.classes)):
-            raise ValueError("classes: each needs a name of its own")
+        if [self.classes, self.labels, self.targets].count(None) != 2:
+            raise ValueError("needs either classes, labels or targets")
+        for kind, names in (("classes", self.classes), ("labels", self.labels)):
+            if names is not None and not 0 < len(names) == len(set(names)):
+                raise ValueError(f"{kind}: each needs a name of its own")
+        if self.positions is not None and self.classes is None:
+            raise ValueError("positions: goes with classes")
         pairs = [("", self.mean, self.std)] + (
             [("targets.", self.targets.mean, self.targets.std)] if self.targets else []
         )
@@ -64,8 +69,12 @@ class Description(Section):
     @property
     def task(self) -> Task:
         """Return what is learned."""
-        if self.targets is None:
-            return Classification(len(self.classes or ()))
+        if self.labels is not None:
+            return MultiLabelClassification(len(self.labels))
+        if self.classes is not None:
+            number = len(self.classes)
+            return Classification(number) if self.positions is None else TokenClassification(number, self.positions)
+        assert self.targets is not None  # checked with the description
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (self.targets.mean, self.targets.std))
         return Regression(mean, std, torch.tensor(self.targets.edges, dtype=torch.float32))
 

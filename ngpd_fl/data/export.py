@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -14,7 +15,7 @@ from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.description import FILE, Description, Targets
 from ngpd_fl.data.load import learned, read_raw
 from ngpd_fl.data.partition import deal
-from ngpd_fl.data.task import Regression, Task
+from ngpd_fl.data.task import MultiLabelClassification, Regression, Task, TokenClassification
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.records.files import written_whole
 
@@ -39,11 +40,13 @@ def export_nodes(config: Config, path: Path) -> int:
         if getattr(config.data, key):
             raise InputError(f"data.{key}: an export has the images as they are; allowed: 0")
     raw = read_raw(config.data)
+    if raw.fields is not None:
+        raise InputError(f"export: {config.data.dataset} has several inputs; node folders hold one")
     labels, _, task = learned(raw, raw)
-    groups = task.groups(labels).numpy()
-    kept, held = hold_out(groups, config.data.validation_fraction, config.seed)
+    kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
     rows = torch.from_numpy(kept)
-    parts = deal(groups[kept], config, raw.places_of(rows), None if raw.owners is None else raw.owners[rows])
+    owners = None if raw.owners is None else raw.owners[rows]
+    parts = deal(labels[rows], task, config, raw.places_of(rows), owners)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")
@@ -62,13 +65,17 @@ def export_nodes(config: Config, path: Path) -> int:
 
 
 def _describe(raw: RawDataset, task: Task) -> Description:
-    targets, classes = None, None
+    learned: dict[str, Any]
     if isinstance(task, Regression):
         targets = Targets(mean=task.mean.tolist(), std=task.std.tolist(), edges=task.edges.tolist())
+        learned = {"targets": targets}
     else:
-        classes = tuple(map(str, range(task.num_groups)))
+        key = "labels" if isinstance(task, MultiLabelClassification) else "classes"
+        learned = {key: tuple(map(str, range(task.num_groups)))}
+    if isinstance(task, TokenClassification):
+        learned["positions"] = task.length
     mean, std = (tuple(values.tolist()) for values in (raw.mean, raw.std))
-    return Description(classes=classes, targets=targets, white=raw.white if raw.white > 1 else 255, mean=mean, std=std)
+    return Description(**learned, white=raw.white if raw.white > 1 else 255, mean=mean, std=std)
 
 
 def _write(path: Path, split: Split, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:

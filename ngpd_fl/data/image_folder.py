@@ -20,7 +20,7 @@ from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
-from ngpd_fl.data.task import column_statistics
+from ngpd_fl.data.task import Classification, column_statistics
 from ngpd_fl.data.tensor_cache import cached_tensors
 from ngpd_fl.data.vision import one_line, vision_datasets
 
@@ -55,7 +55,7 @@ def read_image_folder(config: DataConfig) -> RawDataset:
     return RawDataset(
         train=Split(images["train"], torch.tensor(train.targets)),
         test=Split(images["test"], torch.tensor(test.targets)),
-        num_classes=len(train.classes),
+        task=Classification(len(train.classes)),
         white=WHITE if images["train"].dtype == torch.uint8 else 1,
         mean=mean,
         std=std,

@@ -15,7 +15,8 @@ from ngpd_fl.config.import_paths import HUB
 from ngpd_fl.config.sections import DATASETS, DataConfig
 from ngpd_fl.data.custom import read_custom
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
-from ngpd_fl.data.task import Classification, Regression, Task
+from ngpd_fl.data.fields import Fields
+from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 
 logger = logging.getLogger(__name__)
@@ -44,16 +45,17 @@ def load_dataset(
             image operation that the inputs do not allow, or the two data sets do not match.
     """
     raw = _read(config)
-    check_shape(config, tuple(raw.train.inputs.shape[1:]))
+    check_inputs(config, raw.train.inputs, raw.fields)
     if isinstance(raw, Dataset):
         return replace(raw, name=config.dataset)
     scale = raw
-    if trained_on is not None and raw.num_classes is None:
+    if trained_on is not None and raw.task is None:
         scale = read_raw(trained_on)
         _check_alike(config, raw, trained_on, scale)
         raw = replace(raw, mean=scale.mean, std=scale.std)
     train_labels, test_labels, task = learned(raw, scale)
-    kept, held = map(torch.from_numpy, hold_out(task.groups(train_labels).numpy(), config.validation_fraction, seed))
+    strata = task.strata(train_labels).numpy()
+    kept, held = map(torch.from_numpy, hold_out(strata, config.validation_fraction, seed))
 
     def chosen(split: Split, labels: Tensor, rows: Tensor) -> Split:
         inputs = normalized(split.inputs[rows], raw.white, raw.mean, raw.std, dtype)
@@ -68,6 +70,7 @@ def load_dataset(
             task=task,
             places=raw.places_of(kept),
             owners=None if raw.owners is None else raw.owners[kept],
+            fields=raw.fields,
         )
     except ValueError as error:
         raise InputError(f"data.dataset: {config.dataset}: {error}") from error
@@ -94,8 +97,8 @@ def refuse(config: DataConfig) -> RawDataset:
 
 def learned(raw: RawDataset, scale: RawDataset) -> tuple[Tensor, Tensor, Task]:
     """Return the labels of training and test as they are learned, in the scale of a data set, and the task."""
-    if raw.num_classes is not None:
-        return raw.train.labels, raw.test.labels, Classification(raw.num_classes)
+    if raw.task is not None:
+        return raw.train.labels, raw.test.labels, raw.task
     task = Regression.of(scale.train.labels)
     return task.standardized(raw.train.labels), task.standardized(raw.test.labels), task
 
@@ -111,10 +114,14 @@ def _check_alike(config: DataConfig, raw: RawDataset, trained_on: DataConfig, ow
             )
 
 
-def check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:
-    """Raise ``InputError`` where what is wanted of the images cannot be done to inputs of this shape."""
-    for key in ("crop", "flip", "rotation"):
-        if getattr(config, key) and len(shape) != 3:
+def check_inputs(config: DataConfig, inputs: Tensor, fields: Fields | None = None) -> None:
+    """Raise ``InputError`` where what is wanted of the images cannot be done to inputs of this shape and type."""
+    shape, is_ids = tuple(inputs.shape[1:]), inputs.dtype == torch.int64
+    for key in ("crop", "flip", "rotation", "noise"):
+        if getattr(config, key) and (is_ids or fields is not None):
+            kind = "token ids" if fields is None else "several"
+            raise InputError(f"data.{key}: the inputs of {config.dataset} are {kind}; leave it at its default")
+        if getattr(config, key) and len(shape) != 3 and key != "noise":
             raise InputError(f"data.{key}: needs images [C, H, W]; the inputs of {config.dataset} have shape {shape}")
     if config.crop and config.crop >= min(shape[1:]):
         raise InputError(f"data.crop: {config.crop} pixels is all of an image {shape}; allowed: below {min(shape[1:])}")
@@ -123,12 +130,14 @@ def check_shape(config: DataConfig, shape: tuple[int, ...]) -> None:
 def normalized(inputs: Tensor, white: int, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
     """Return inputs ``[M, ...]`` of a reader as a network gets them; see ``RawDataset``.
 
-    Bytes are scaled in float32, in which all 256 stay apart, whatever ``dtype`` is. All other inputs are scaled in
-    float64 and then rounded to ``dtype``.
+    Token ids stay what they are. Bytes are scaled in float32, in which all 256 stay apart, whatever
+    ``dtype`` is. All other inputs are scaled in float64 and then rounded to ``dtype``.
 
     Raises:
         ValueError: a value is too large for ``dtype``.
     """
+    if inputs.dtype == torch.int64:
+        return inputs.clone()
     of_channel = (-1, *[1] * (inputs.ndim - 2))
     if inputs.dtype == torch.uint8:
         mean, std = mean.float().view(of_channel), std.float().view(of_channel)

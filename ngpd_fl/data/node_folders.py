@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.text_files import expanded
-from ngpd_fl.data.arrays import check_alike, split_of
+from ngpd_fl.data.arrays import check_alike, multi_label, split_of
 from ngpd_fl.data.dataset import Dataset, Partition, Split
 from ngpd_fl.data.description import Description
 from ngpd_fl.data.image_folder import WHITE, list_classes, read_images
-from ngpd_fl.data.load import check_shape, normalized
+from ngpd_fl.data.load import check_inputs, normalized
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
 from ngpd_fl.data.vision import one_line
@@ -65,7 +65,7 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Pa
             raise InputError(f"{error} (node{node})") from error
         own[node] = {name: _as_learned(split, description, dtype) for name, split in splits.items()}
     train, validation = (_joined([splits[name] for splits in own.values()]) for name in (TRAIN, VALIDATION))
-    check_shape(config.data, tuple(train.inputs.shape[1:]))
+    check_inputs(config.data, train.inputs)
     own_tests = [splits[TEST] for splits in own.values() if TEST in splits]
     tests = [_as_learned(common, description, dtype)] if common else own_tests
     test = _joined(tests or [Split(train.inputs[:0], train.labels[:0])])
@@ -116,14 +116,19 @@ class _Reader:
                 has = ", ".join(sorted(arrays)) or "nothing"
                 raise InputError(f"data.data_dir: {path} holds {has}; expected the arrays inputs and labels")
             try:
-                yield name, split_of(name, arrays["inputs"], arrays["labels"])
+                split = split_of(name, arrays["inputs"], arrays["labels"])
+                is_multi_label = self._description.labels is not None
+                yield name, Split(split.inputs, multi_label(split.labels, name)) if is_multi_label else split
             except ValueError as error:
                 raise InputError(f"data.data_dir: {path}: {error}") from error
 
     def _images(self, folder: Path, names: Sequence[str]) -> dict[str, Split]:
         classes = self._description.classes
         if classes is None:
-            raise InputError(f"data.data_dir: {folder / names[0]} is a folder of classes, but dataset.toml has targets")
+            learned = "targets" if self._description.labels is None else "labels"
+            raise InputError(
+                f"data.data_dir: {folder / names[0]} is a folder of classes, but dataset.toml has {learned}"
+            )
         if self._description.white != WHITE:
             raise InputError(f"data.data_dir: dataset.toml: white must be {WHITE} for images; they lie in {folder}")
         listings = {name: list_classes(folder / name) for name in names}
@@ -148,11 +153,17 @@ class _Reader:
         """Raise ``InputError`` where a split does not fit the description or the first one that was read."""
         says, labels = self._description, split.labels
         where = f"data.data_dir: {path}"
-        if labels.is_floating_point() != (says.targets is not None):
+        if says.labels is None and labels.is_floating_point() != (says.targets is not None):
             has, wanted = "real-valued targets", "classes, which are integers"
             if says.targets is not None:
                 has, wanted = "classes", "targets"
             raise InputError(f"{where} has {has}, but dataset.toml has {wanted}")
+        if says.labels is None and labels.dtype == torch.bool:
+            raise InputError(f"{where} has bool labels, but dataset.toml has no labels")
+        width = len(says.labels) if says.labels is not None else says.positions
+        if says.targets is None and tuple(labels.shape[1:]) != (() if width is None else (width,)):
+            wanted = "one class of each example" if width is None else f"(examples, {width})"
+            raise InputError(f"{where} has labels of shape {tuple(labels.shape)}; by dataset.toml expected {wanted}")
         if says.classes is not None and int(labels.max()) >= len(says.classes):
             last = len(says.classes) - 1
             raise InputError(
@@ -213,8 +224,7 @@ def _check_evaluated(evaluated: Mapping[int, Split], root: Path) -> None:
 def _held_out(split: Split, task: Task, config: Config, node: int) -> tuple[Split, Split]:
     """Return a node's training examples, as they lie on disk, without and with only its validation examples."""
     labels = task.standardized(split.labels) if isinstance(task, Regression) else split.labels
-    groups = task.groups(labels).numpy()
-    kept, held = hold_out(groups, config.data.validation_fraction, config.seed, node)
+    kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed, node)
     return Split(split.inputs[kept], split.labels[kept]), Split(split.inputs[held], split.labels[held])
 
 

@@ -41,7 +41,7 @@ from ngpd_fl.data.load import load_dataset
 from ngpd_fl.data.natural import natural_parts
 from ngpd_fl.data.node_folders import read_node_folders
 from ngpd_fl.data.placement import place
-from ngpd_fl.data.skew import label_counts
+from ngpd_fl.data.task import Task, TokenClassification
 
 Parts = list[NDArray[np.int64]]
 
@@ -59,7 +59,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train_groups, config, dataset.places, dataset.owners)
+    parts = deal(dataset.train.labels, dataset.task, config, dataset.places, dataset.owners)
     evaluated = dataset.split(config.evaluation.split)
     if not len(evaluated):
         raise InputError(f"evaluation.split: {dataset.name} has no {config.evaluation.split} examples")
@@ -67,31 +67,37 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
 
 
 def deal(
-    labels: NDArray[np.int64], config: Config, places: Tensor | None = None, owners: Tensor | None = None
+    labels: Tensor, task: Task, config: Config, places: Tensor | None = None, owners: Tensor | None = None
 ) -> Parts:
     """Partition images among the nodes, and place the parts; see ``partition_labels``.
 
     Args:
-        labels: of the training images, int64 ``[M]``.
+        labels: of the training images, ``[M, ...]``.
+        task: their meaning.
         config: the run's configuration.
         places: as in ``Dataset``, for index lists.
         owners: likewise, for the natural partition.
     """
-    num_nodes = config.topology.nodes
+    num_nodes, name, dataset = config.topology.nodes, config.partition.name, config.data.dataset
     if isinstance(config.partition, IndicesPartition):
         parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
     elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(
-                f"partition.name: natural needs to know whose each example of {config.data.dataset} is; set "
-                "data.node_column, a column of a Hugging Face data set"
+                f"partition.name: natural needs to know whose each example of {dataset} is; set data.node_column, a "
+                "column of a Hugging Face data set"
             )
         parts = natural_parts(owners.numpy(), num_nodes, config.partition, config.seed)
+    elif isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
+        raise InputError(
+            f"partition.name: {name} goes by the class of an example, but those of {dataset} have one at each "
+            f"position; allowed: iid, quantity, indices{', natural' * (owners is not None)}"
+        )
     else:
-        parts = partition_labels(labels, num_nodes, config.partition, config.seed)
+        parts = partition_labels(task.strata(labels).numpy(), num_nodes, config.partition, config.seed)
     if config.data.placement is None:
         return parts
-    counts = label_counts(labels, parts, int(labels.max()) + 1)
+    counts = task.node_counts(labels, parts)
     edges = build_topology(config).edges
     rng = generator(config.seed, Purpose.PLACEMENT)
     return [parts[part] for part in place(counts, edges, config.data.placement, rng)]

@@ -55,7 +55,7 @@ def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, 
 
 def label_distances(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the total variation between label distributions, float64 ``[N, N]``, of label counts ``[N, C]``."""
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     total = np.zeros((len(shares), len(shares)))
     for of_class in shares.T:  # class by class: [N, N, C] at once would not fit for many nodes
         total += np.abs(of_class[:, None] - of_class[None])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data.dataset import RawDataset, Split
-from ngpd_fl.data.task import column_statistics
+from ngpd_fl.data.task import Classification, column_statistics
 from ngpd_fl.data.validation import held_out_rows
 
 
@@ -39,7 +39,7 @@ def read_digits(config: DataConfig) -> RawDataset:
     return RawDataset(
         train=Split(images[~is_test], labels[~is_test]),
         test=Split(images[is_test], labels[is_test]),
-        num_classes=10,
+        task=Classification(10),
         white=16,
         mean=torch.zeros(1, dtype=torch.float64),
         std=torch.ones(1, dtype=torch.float64),
@@ -58,7 +58,7 @@ def read_diabetes(config: DataConfig) -> RawDataset:
     return RawDataset(
         train=Split(inputs[~is_test], targets[~is_test]),
         test=Split(inputs[is_test], targets[is_test]),
-        num_classes=None,
+        task=None,
         white=1,
         mean=mean,
         std=std,

@@ -48,10 +48,10 @@ def label_counts(labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]], 
 
 
 def label_skew(counts: NDArray[np.int64]) -> Skew:
-    """Return the measures for label counts ``[N, C]``; every node holds at least one image."""
+    """Return the measures for label counts ``[N, C]``. A node without any label (multi-label) has shares of 0."""
     sizes = counts.sum(axis=1)
     pooled = counts.sum(axis=0) / sizes.sum()
-    of_node = counts / sizes[:, None]
+    of_node = counts / np.maximum(sizes, 1)[:, None]
     return Skew(
         total_variation=float(np.abs(of_node - pooled).sum(axis=1).mean() / 2),
         jensen_shannon=float(_entropy(pooled) - sizes @ _entropy(of_node) / sizes.sum()),
@@ -79,11 +79,12 @@ class NeighborhoodSkew:
 
 def neighborhood_skew(counts: NDArray[np.int64], topology: Topology) -> NeighborhoodSkew:
     """Return the measures for label counts ``[N, C]``; of a graph that varies, those of its union."""
-    of_node = counts / counts.sum(axis=1, keepdims=True)
+    of_node = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     pooled = counts.sum(axis=0) / counts.sum()
     union = topology if topology.is_static else Topology([topology.graph])
     seen = union.weights(0).matrix() @ of_node
-    seen /= seen.sum(axis=1, keepdims=True)  # rows of directed graphs' weights need not sum to one
+    totals = seen.sum(axis=1, keepdims=True)
+    seen /= np.where(totals > 0, totals, 1)  # rows of directed graphs' weights need not sum to one
     low, high = of_node[topology.edges[:, 0]], of_node[topology.edges[:, 1]]
     return NeighborhoodSkew(
         between_neighbors=float(np.abs(low - high).sum(axis=1).mean() / 2),

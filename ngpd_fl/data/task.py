@@ -1,7 +1,8 @@
-"""The task of a data set: classification or regression. It defines the groups of examples and the measures."""
+"""The task of a data set: classification (of examples, positions or labels) or regression, with groups and measures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from ngpd_fl.records.metrics import ACCURACY, RMSE, Measure
+from ngpd_fl.records.metrics import ACCURACY, HAMMING_ACCURACY, RMSE, TOKEN_ACCURACY, Measure
+
+IGNORE_INDEX = -100
+"""The target of a position that is padding: it has no loss and no score. As torch's ``ignore_index``."""
 
 BINS = 10
 """Quantile bins of real-valued targets; fewer where many targets are equal."""
@@ -19,8 +24,9 @@ BINS = 10
 class Task(Protocol):
     """A learning task: its labels and measures.
 
-    Examples fall into G groups, the classes or bins of the targets: partitions use them, and results are recorded for
-    each. Results are means of an example's ``scores``, of which there are S.
+    What a network predicts falls into G groups, the classes or bins of the targets: label counts and results are
+    recorded for each. Results are means of ``scores``, of which a prediction has S. An example has one prediction
+    (``...`` below is empty), one for each position or one for each label.
     """
 
     @property
@@ -34,16 +40,37 @@ class Task(Protocol):
         ...
 
     @property
+    def positions(self) -> tuple[int, ...]:
+        """Return the axes of the output between the examples and the classes: ``(T,)`` or, of most tasks, ``()``."""
+        return ()
+
+    @property
     def num_groups(self) -> int:
-        """Return G."""
-        ...
+        """Return G, by default the width of the output."""
+        return self.num_outputs
 
     def groups(self, labels: Tensor) -> Tensor:
-        """Return each example's group, int64 ``[M]``, by the split's labels."""
+        """Return the group of each prediction, int64 ``[M, ...]``, by the split's labels; below 0: it has none."""
         ...
 
+    def counts(self, labels: Tensor) -> NDArray[np.int64]:
+        """Return how often each group occurs, ``[G]``, by labels on the CPU: by default in how many predictions."""
+        groups = self.groups(labels)
+        return np.bincount(groups[groups >= 0].numpy(), minlength=self.num_groups)
+
+    def node_counts(self, labels: Tensor, parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Return how often each group occurs among each node's examples, ``[N, G]``; ``parts`` are their indices."""
+        return np.stack([self.counts(labels[torch.from_numpy(part)]) for part in parts])
+
+    def strata(self, labels: Tensor) -> Tensor:
+        """Return the class of each example that partitions and the validation split go by, int64 ``[M]``.
+
+        By default the group of its one prediction.
+        """
+        return self.groups(labels)
+
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the scores of B outputs, float64 ``[B, S]``."""
+        """Return the scores of the predictions of B examples, float64 ``[B, ..., S]``."""
         ...
 
     def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,7 +86,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """Labels are classes, int64 ``[M]``; the groups are these, the one score is whether the largest output is right.
 
     Attributes:
@@ -71,11 +98,6 @@ class Classification:
 
     @property
     def num_outputs(self) -> int:
-        """Return C."""
-        return self.num_classes
-
-    @property
-    def num_groups(self) -> int:
         """Return C."""
         return self.num_classes
 
@@ -96,8 +118,103 @@ class Classification:
         return {}
 
 
+@dataclass(frozen=True)
+class TokenClassification(Task):
+    """Labels are a class at each of T positions, int64 ``[M, T]``, ``IGNORE_INDEX`` at padding; outputs ``[B, T, C]``.
+
+    Next-token prediction is of this kind. A token that is no padding has two scores, whether the largest output is
+    right and the cross-entropy; its group is its class. Groups are counted by token. All examples are of one stratum.
+
+    Attributes:
+        num_classes: C.
+        length: T.
+    """
+
+    num_classes: int
+    length: int
+    measure = TOKEN_ACCURACY
+
+    @property
+    def num_outputs(self) -> int:
+        """Return C."""
+        return self.num_classes
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Return (T,)."""
+        return (self.length,)
+
+    def groups(self, labels: Tensor) -> Tensor:
+        """Return the labels ``[M, T]``."""
+        return labels
+
+    def strata(self, labels: Tensor) -> Tensor:
+        """Return zeros: a sequence has no class."""
+        return labels.new_zeros(len(labels))
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return whether each token is right, 1 or 0, and its cross-entropy in nats; ``[B, T, 2]``."""
+        losses = F.cross_entropy(outputs.double().flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+        return torch.stack([(outputs.argmax(-1) == labels).double(), losses], dim=-1)
+
+    def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the token accuracy."""
+        return scores[..., 0]
+
+    def others(self, scores: NDArray[np.float64], labels: Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return the perplexity, exp of the mean cross-entropy; infinite where that overflows."""
+        with np.errstate(over="ignore"):
+            return {"perplexity": np.exp(scores[..., 1])}
+
+
+@dataclass(frozen=True)
+class MultiLabelClassification(Task):
+    """Labels are C answers, 0 or 1, of each example, int64 ``[M, C]``; an output above 0 predicts 1.
+
+    A prediction's group is its place among the C labels. Groups are counted by the ones: how often a label occurs.
+    The strata are the distinct rows of labels ("label powerset").
+
+    Attributes:
+        num_labels: C.
+    """
+
+    num_labels: int
+    measure = HAMMING_ACCURACY
+
+    @property
+    def num_outputs(self) -> int:
+        """Return C."""
+        return self.num_labels
+
+    def groups(self, labels: Tensor) -> Tensor:
+        """Return each label's place, ``[M, C]``."""
+        return torch.arange(self.num_labels, device=labels.device).expand(labels.shape)
+
+    def counts(self, labels: Tensor) -> NDArray[np.int64]:
+        """Return how many examples have each label."""
+        return labels.sum(0).numpy()
+
+    def strata(self, labels: Tensor) -> Tensor:
+        """Return the number of each example's row among the distinct ones, in lexicographic order."""
+        strata: Tensor = torch.unique(labels, dim=0, return_inverse=True)[1]
+        return strata
+
+    def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return whether each label is right, and whether all labels of its example are; 1 or 0, ``[B, C, 2]``."""
+        right = (outputs > 0) == (labels > 0)
+        return torch.stack([right, right.all(1, keepdim=True).expand(right.shape)], dim=-1).double()
+
+    def value(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of labels that are right: 1 - Hamming loss."""
+        return scores[..., 0]
+
+    def others(self, scores: NDArray[np.float64], labels: Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return the exact match ("subset accuracy"): the share of examples whose labels are all right."""
+        return {"exact_match": scores[..., 1]}
+
+
 @dataclass(frozen=True, eq=False)
-class Regression:
+class Regression(Task):
     """Labels are T real-valued targets, ``[M, T]``, standardized; the groups are quantile bins of the first target.
 
     A bin is (edge, next edge]; all but the first and the last have both. Scores are squared errors of the standardized

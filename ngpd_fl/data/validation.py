@@ -15,8 +15,8 @@ TEST_EVERY = 5
 
 
 def held_out_rows(labels: Tensor) -> Tensor:
-    """Return which examples are test examples, bool ``[M]``: every fifth of each class, or of all in regression."""
-    if labels.is_floating_point():
+    """Return which examples are test examples, bool ``[M]``: every fifth of a class, or of all without classes."""
+    if labels.is_floating_point() or labels.ndim > 1:
         return torch.arange(len(labels)) % TEST_EVERY == TEST_EVERY - 1
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for label in torch.unique(labels):

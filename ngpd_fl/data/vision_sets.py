@@ -13,6 +13,7 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
+from ngpd_fl.data.task import Classification
 from ngpd_fl.data.vision import one_line, vision_datasets
 
 
@@ -106,7 +107,7 @@ def read_vision_set(config: DataConfig) -> RawDataset:
             problem = f"cannot be read from {files} ({one_line(error)}); delete the files and set data.download=true"
         raise InputError(f"data.data_dir: {name} {problem}") from error
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (known.mean, known.std))
-    return RawDataset(train, test, known.num_classes, 255, mean, std)
+    return RawDataset(train, test, Classification(known.num_classes), 255, mean, std)
 
 
 def _split(part: Any, known: VisionSet) -> Split:

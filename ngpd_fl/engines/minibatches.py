@@ -71,6 +71,7 @@ class DataMinibatches:
         crop: int = 0,
         flip: bool = False,
         draw_shape: tuple[int, ...] = (),
+        dtype: torch.dtype | None = None,
         dropout: bool = False,
     ) -> None:
         """Draw from the training images.
@@ -83,6 +84,7 @@ class DataMinibatches:
             crop: as in ``DataConfig``.
             flip: as in ``DataConfig``.
             draw_shape: of the uniform numbers of one example, as its likelihood needs them.
+            dtype: their type. Defaults to that of the inputs.
             dropout: whether the network drops values, so that batches have a key for it.
         """
         self.split = split
@@ -92,6 +94,7 @@ class DataMinibatches:
         self._seed = seed
         self._crop, self._flip = crop, flip
         self._draw_shape = draw_shape
+        self._dtype = dtype or split.inputs.dtype
         self._dropout = dropout
 
     def __call__(self, nodes: Tensor, steps: Sequence[int], phase: Phase) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -119,6 +122,11 @@ class DataMinibatches:
 
         return of_step
 
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The number of training images of each node, ``[N]``."""
+        return np.array([len(part) for part in self._parts])
+
     def on(self, device: torch.device) -> DataMinibatches:
         """Return the same minibatches for nodes on another device, with the images there."""
         moved = copy(self)
@@ -139,7 +147,7 @@ class DataMinibatches:
         for of_step, step in zip(drawn, refreshing, strict=True):
             for row, node, first in zip(of_step, nodes, firsts, strict=True):
                 generator(self._seed, Purpose.LABELS, node, first + step).random(out=row)
-        zeros = self.split.inputs.new_zeros(shape)
+        zeros = self.split.inputs.new_zeros(shape, dtype=self._dtype)
         of_refreshing = dict(zip(refreshing, self._placed(drawn, zeros.dtype), strict=True)) if refreshing else {}
         return [of_refreshing.get(step, zeros) for step in range(len(phases))]
 

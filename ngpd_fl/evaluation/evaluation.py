@@ -150,20 +150,22 @@ def _mean(groups: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @torch.no_grad()
 def _totals(model: FlatModel, params: Tensor, split: Split, groups: Tensor, task: Task) -> Tensor:
-    """Return the sum of scores per group and, in the last row, the number of examples: float64 ``[S + 1, G]``.
+    """Return the sum of scores per group and, in the last row, the number of predictions: float64 ``[S + 1, G]``.
 
     Args:
         model: the network.
         params: its parameters, ``[P]``.
         split: the M examples.
-        groups: the examples' groups, int64 ``[M]``.
+        groups: the predictions' groups, int64 ``[M, ...]``; below 0 for one that does not count.
         task: the task.
     """
     total = torch.zeros((), dtype=torch.float64, device=params.device)
     batches = (torch.split(tensor, _BATCH_SIZE) for tensor in (split.inputs, split.labels, groups))
     for inputs, labels, indices in zip(*batches, strict=True):
         scores = task.scores(model(params, inputs), labels)
-        scores = torch.cat([scores, torch.ones_like(scores[:, :1])], dim=1)
-        sums = scores.new_zeros((task.num_groups, scores.shape[1])).index_add_(0, indices, scores)
+        scores = torch.cat([scores, torch.ones_like(scores[..., :1])], dim=-1).flatten(0, -2)
+        indices = indices.flatten()
+        scores = torch.where(indices[:, None] >= 0, scores, 0.0)
+        sums = scores.new_zeros((task.num_groups, scores.shape[1])).index_add_(0, indices.clamp(min=0), scores)
         total = total + sums.t()
     return total

@@ -117,13 +117,13 @@ def evaluate_saved(
             loaded.task,
             devices=devices,
         )
-    groups = torch.cat([loaded.task.groups(part.labels) for part in splits]).numpy()
+    groups = torch.cat([loaded.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(
         name=folder.path.resolve().name,
         config=config,
         dataset=loaded.name,
         split=split,
-        sizes=np.bincount(groups, minlength=loaded.task.num_groups),
+        sizes=np.bincount(groups[groups >= 0].numpy(), minlength=loaded.task.num_groups),
         evaluation=evaluation,
         evaluated_on="common" if isinstance(evaluated, Split) else "own",
         own_known=own_known,
@@ -184,7 +184,16 @@ def _restore(
         raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {present}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
-    model = build_model(settings, shape, data.task.num_outputs, config.seed, dtype, data.train.inputs)
+    model = build_model(
+        settings,
+        shape,
+        data.task.num_outputs,
+        config.seed,
+        dtype,
+        data.examples,
+        positions=data.task.positions,
+        fields=data.fields,
+    )
     known = model.state_dict(model.start())
     for name, saved in models.items():
         _require_fit(

@@ -2,7 +2,15 @@
 
 from ngpd_fl.models.build import build_model
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
+from ngpd_fl.models.likelihood import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    LabelSmoothing,
+    Likelihood,
+    PerPosition,
+    SquaredError,
+)
 from ngpd_fl.models.losses import build_likelihood
 from ngpd_fl.models.objective import SupervisedObjective
 from ngpd_fl.models.placement import DTYPES, pick_devices, synchronize
@@ -10,11 +18,13 @@ from ngpd_fl.models.saved import load_starts
 
 __all__ = [
     "DTYPES",
+    "Bernoulli",
     "Categorical",
     "FlatModel",
     "Gaussian",
     "LabelSmoothing",
     "Likelihood",
+    "PerPosition",
     "SquaredError",
     "SupervisedObjective",
     "build_likelihood",

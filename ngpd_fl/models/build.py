@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pkgutil import resolve_name
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
 from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
@@ -30,6 +32,9 @@ def build_model(
     seed: int,
     dtype: torch.dtype,
     inputs: Tensor | None = None,
+    *,
+    positions: tuple[int, ...] = (),
+    fields: Fields | None = None,
 ) -> FlatModel:
     """Return the network, started by ``seed`` or a file: the same at every node, in every dtype up to rounding.
 
@@ -40,12 +45,14 @@ def build_model(
         seed: the run's seed.
         dtype: the parameters' type.
         inputs: the training inputs, ``[M, ...]``, some of which are tried. None: random ones of ``input_shape`` are.
+        positions: the output's axes between examples and classes, ``(T,)`` where each position has a class.
+        fields: several inputs, packed in ``inputs``; the network is made for all of their shapes.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
-        module = _module(config, input_shape, num_classes).train()
+        module = _module(config, tuple(input_shape), num_classes, fields).train()
         if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
             replace_batch_norm(module)
         convert(module)
@@ -55,9 +62,10 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        examples = _examples(input_shape, inputs).to(dtype)
-        is_random = check(module, examples, num_classes)
-        model = FlatModel(module, is_random)
+        examples = _examples(input_shape, inputs)
+        examples = examples.to(dtype) if examples.is_floating_point() else examples
+        is_random = check(module, examples, num_classes, positions, fields)
+        model = FlatModel(module, is_random, fields)
         model.batches_nodes = config.name in MODELS or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
@@ -71,8 +79,15 @@ def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
     return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
 
 
-def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Module:
+def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:
     """Make the network of a built-in name, of torchvision, or of the user."""
+    if fields is not None:
+        if config.name in MODELS or config.name.startswith(PREFIX):
+            raise InputError(
+                f"model.name: {config.name} takes one input, but the data have {len(fields.fields)}; allowed: "
+                "package.module:factory"
+            )
+        return _custom(config, fields.shapes, num_classes)
     if config.name in MODELS:
         module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
         return module
@@ -82,7 +97,7 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
     return _custom(config, input_shape, num_classes)
 
 
-def _custom(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> nn.Module:
+def _custom(config: ModelConfig, input_shape: Any, num_classes: int) -> nn.Module:
     """Return a copy of the user's network, or of what ``factory(input_shape, num_classes)`` returns.
 
     A copy, since another run may get the same module.
@@ -96,11 +111,10 @@ def _custom(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -
                 "factory(input_shape, num_classes); a name goes into Config(model=...)"
             )
         try:
-            module = module(tuple(input_shape), num_classes)
+            module = module(input_shape, num_classes)
         except (Exception, SystemExit) as error:
             raise InputError(
-                f"model.name: {path}(input_shape={tuple(input_shape)}, num_classes={num_classes}) failed "
-                f"({reason(error)})"
+                f"model.name: {path}(input_shape={input_shape}, num_classes={num_classes}) failed ({reason(error)})"
             ) from error
         if not isinstance(module, nn.Module):
             raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")

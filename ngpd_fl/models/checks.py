@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import reason
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.models.dropout import KeyedDropout
 from ngpd_fl.models.functional import FlatModel
 
@@ -25,15 +26,27 @@ def require_images(name: str, input_shape: Sequence[int]) -> None:
         )
 
 
-def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> bool:
+def require_sequences(name: str, input_shape: Sequence[int]) -> None:
+    """Raise ``InputError`` where the inputs of a language model are no sequences."""
+    if len(input_shape) != 1:
+        raise InputError(
+            f"model.name: {name} needs sequences of token ids [T], but inputs have shape {tuple(input_shape)}"
+        )
+
+
+def check_model(
+    module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
+) -> bool:
     """Raise ``InputError`` with one line that names the layer where the network cannot be used.
 
     Returns whether it drops values.
 
     Args:
         module: the network.
-        examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type.
+        examples: three inputs such as it will get, ``[3, ...]``, in the parameters' type or token ids.
         num_classes: width of the output.
+        positions: the output's axes between examples and classes.
+        fields: several inputs, packed in ``examples``.
     """
     if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
         raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
@@ -51,10 +64,12 @@ def check_model(module: nn.Module, examples: Tensor, num_classes: int) -> bool:
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
     if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
-    return check_forward(module, examples, num_classes)
+    return check_forward(module, examples, num_classes, positions, fields)
 
 
-def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> bool:
+def check_forward(
+    module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
+) -> bool:
     """Raise ``InputError`` where the network refuses such inputs in batches of 1, 2 and 3, or keeps or mixes any.
 
     Args and result as of ``check_model``.
@@ -63,9 +78,9 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> bool
     random_state = torch.get_rng_state()
     keyed = KeyedDropout(torch.zeros(2, dtype=torch.int64))
     with keyed:
-        by_size = _outputs(module, examples, num_classes)
+        by_size = _outputs(module, examples, (*positions, num_classes), fields)
     if keyed.draws:  # masks may differ from size to size
-        by_size = _outputs(module.eval(), examples, num_classes)
+        by_size = _outputs(module.eval(), examples, (*positions, num_classes), fields)
         module.train()
     if not torch.equal(torch.get_rng_state(), random_state):
         raise InputError(
@@ -82,24 +97,41 @@ def check_forward(module: nn.Module, examples: Tensor, num_classes: int) -> bool
     return keyed.draws > 0
 
 
-def _outputs(module: nn.Module, examples: Tensor, num_classes: int) -> list[Tensor]:
-    """Return the outputs for batches of 1, 2 and 3."""
+def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...], fields: Fields | None) -> list[Tensor]:
+    """Return the outputs, ``[size, *output_shape]`` each, for batches of 1, 2 and 3."""
     by_size: list[Tensor] = []
+    arguments = _one if fields is None else fields.arguments
     for size in (1, 2, 3):
         try:
+            args, kwargs = arguments(examples[:size].clone())
             with torch.no_grad():
-                outputs = module(examples[:size].clone())
+                outputs = module(*args, **kwargs)
         except Exception as error:
             raise InputError(
-                f"model: it fails on inputs of shape {tuple(examples.shape[1:])}, {size} at once ({reason(error)})"
+                f"model: it fails on {_words(examples, fields)}, {size} at once ({reason(error)})"
             ) from error
+        expected = (size, *output_shape)
         if not isinstance(outputs, Tensor):
-            raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor ({size}, {num_classes})")
-        if outputs.shape != (size, num_classes):
-            shape = tuple(outputs.shape)
-            raise InputError(f"model: for a batch of {size} it returns shape {shape}; expected ({size}, {num_classes})")
+            raise InputError(f"model: it returns a {type(outputs).__name__}; expected a tensor {expected}")
+        if outputs.shape != expected:
+            raise InputError(
+                f"model: for a batch of {size} it returns shape {tuple(outputs.shape)}; expected {expected}"
+            )
         by_size.append(outputs)
     return by_size
+
+
+def _one(inputs: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Return the arguments of a network with one input."""
+    return [inputs], {}
+
+
+def _words(examples: Tensor, fields: Fields | None) -> str:
+    """Describe inputs, so that integers that are no token ids are noticed."""
+    shape = tuple(examples.shape[1:]) if fields is None else fields.shapes
+    if fields is not None or examples.is_floating_point():
+        return f"inputs of shape {shape}"
+    return f"token ids of shape {shape}, up to {int(examples.max())} (measurements need a floating-point type)"
 
 
 def can_batch(model: FlatModel, examples: Tensor) -> bool:

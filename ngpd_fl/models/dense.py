@@ -34,7 +34,11 @@ def dense_layers(model: FlatModel) -> list[DenseLayer] | None:
     do not count. Nor does a network that uses a module or a parameter twice.
     """
     module = model.module
-    if type(module) is not nn.Sequential or any(has_hooks(part) for part in module.modules()):
+    if (
+        model.fields is not None
+        or type(module) is not nn.Sequential
+        or any(has_hooks(part) for part in module.modules())
+    ):
         return None
     children, parameters = list(module.children()), list(module.named_parameters(remove_duplicate=False))
     if len(children) < len(module) or len(parameters) > len(model.segments):  # something is shared or frozen

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ngpd_fl.data.fields import Fields
 from ngpd_fl.models.dropout import KeyedDropout
 
 
@@ -40,14 +41,16 @@ class FlatModel:
         segments: name of a trained parameter -> its place in the vector.
         num_params: P.
         batches_nodes: whether ``torch.func.vmap`` can batch it; otherwise nodes are computed one after another.
+        fields: the several inputs that lie packed in ``inputs [B, K]``; None for a single one.
     """
 
     batches_nodes = True
 
-    def __init__(self, module: nn.Module, is_random: bool = False) -> None:
-        """Wrap the network; its present parameters are the start."""
+    def __init__(self, module: nn.Module, is_random: bool = False, fields: Fields | None = None) -> None:
+        """Wrap the network; its present parameters are the start, and ``fields`` its arguments if it has several."""
         self.module = module
         self.is_random = is_random
+        self.fields = fields
         self._owner, self._copies = threading.current_thread(), threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
@@ -75,11 +78,12 @@ class FlatModel:
         twice, and then does not find back what was there.
         """
         placed = {place: named[name] for place, name in self._places.items()}
+        args, kwargs = ([inputs], {}) if self.fields is None else self.fields.arguments(inputs)
         module = self.own_module(inputs.device)
         if self.is_random:
             module.train(key is not None)
         with nullcontext() if key is None else KeyedDropout(key):
-            outputs: Tensor = functional_call(module, placed, (inputs,), tie_weights=False)
+            outputs: Tensor = functional_call(module, placed, tuple(args), kwargs, tie_weights=False)
         return outputs
 
     def own_module(self, device: torch.device) -> nn.Module:

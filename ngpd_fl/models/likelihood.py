@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ngpd_fl.data.task import IGNORE_INDEX
+
 
 class Likelihood(Protocol):
-    """p(y | x; w) as a function of the outputs ``[B, C]``."""
+    """p(y | x; w) as a function of the outputs ``[B, C]``, or ``[B, T, C]`` with ``PerPosition``."""
 
     def draw_shape(self, num_outputs: int) -> tuple[int, ...]:
         """Return the shape of the uniform numbers that ``sampled_score`` needs for one example with C outputs."""
@@ -139,6 +141,93 @@ class SquaredError(Gaussian):
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return f - onehot(y)."""
         return super().score(outputs, _one_hot(targets, outputs))
+
+
+class Bernoulli:
+    """Answers ``targets [B, C]`` of 0 and 1, independent, each by sigmoid of its output: binary cross-entropy."""
+
+    def draw_shape(self, num_outputs: int) -> tuple[int, ...]:
+        """Return (C,): every answer has a number of its own."""
+        return (num_outputs,)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the binary cross-entropy, summed over the answers, mean over the batch."""
+        losses = F.binary_cross_entropy_with_logits(outputs, targets.to(outputs.dtype), reduction="none")
+        return losses.sum(-1).mean()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return sigmoid(f) - y."""
+        return outputs.sigmoid() - targets
+
+    def sampled_score(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        """Draw each answer, 1 where its number is below sigmoid(f); ``uniform [B, C]``."""
+        probabilities = outputs.sigmoid()
+        return probabilities - (uniform < probabilities).to(outputs.dtype)
+
+    def fisher_root(self, outputs: Tensor) -> Tensor:
+        """Return r_c = sqrt(p_c (1 - p_c)) e_c, one per answer."""
+        deviations = (outputs.sigmoid() * (-outputs).sigmoid()).sqrt()
+        return torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)[:, None] * deviations
+
+    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+        """Return logit((1 - amount) p + amount / 2): every answer alone is mixed with a fair coin."""
+        return ((1 - amount) * outputs.sigmoid() + amount / 2).logit()
+
+
+class PerPosition:
+    """Targets at each of T positions, ``[B, T]``, independent given the outputs ``[B, T, C]``.
+
+    An example's log-likelihood is the sum over its positions; one whose target is torch's ``ignore_index`` -100
+    (padding) adds nothing. The loss is the mean over examples and positions: with V targets that are no padding among
+    B examples it is B / V times the mean of -log p. Its Fisher matrix has the same scale, that of the loss's Hessian:
+
+        1/V sum over the B examples of J^T E [s s^T] J,    s = d(-log p) / df  [T, C],    J = df / dw
+
+    The factors of K-FAC are means over examples of what a single score gives (``curvature.factors``), so scores are
+    ``weighted`` by sqrt(B / V) before they are sent back. Positions are independent: E [s s^T] has one block each.
+
+    Attributes:
+        of_position: the likelihood of one position, whose loss leaves targets of -100 out of its mean.
+        length: T.
+    """
+
+    def __init__(self, of_position: Likelihood, length: int) -> None:
+        """Repeat a likelihood at ``length`` positions."""
+        self.of_position = of_position
+        self.length = length
+
+    def draw_shape(self, num_outputs: int) -> tuple[int, ...]:
+        """Return (T, ...): every position has numbers of its own."""
+        return (self.length, *self.of_position.draw_shape(num_outputs))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over all positions that are no padding."""
+        return self.of_position.loss(outputs.flatten(0, 1), targets.flatten())
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each example's score at its targets, ``[B, T, C]``; what padding has there, ``weighted`` removes."""
+        return self.of_position.score(outputs.flatten(0, 1), targets.flatten()).view_as(outputs)
+
+    def sampled_score(self, outputs: Tensor, uniform: Tensor) -> Tensor:
+        """Return each example's score at targets drawn from the model, ``[B, T, C]``; ``uniform [B, T, ...]``."""
+        return self.of_position.sampled_score(outputs.flatten(0, 1), uniform.flatten(0, 1)).view_as(outputs)
+
+    def fisher_root(self, outputs: Tensor) -> Tensor:
+        """Return r ``[T C, B, T, C]``: the columns of each position, which are 0 at all others."""
+        root = self.of_position.fisher_root(outputs.flatten(0, 1))
+        root = root.view(len(root), *outputs.shape)
+        own = torch.eye(self.length, dtype=outputs.dtype, device=outputs.device)
+        return (own[:, None, None, :, None] * root).flatten(0, 1)
+
+    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+        """Return the outputs, softened at each position."""
+        return self.of_position.soften(outputs.flatten(0, 1), amount).view_as(outputs)
+
+    def weighted(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return scores ``[B, T, C]`` times sqrt(B / V), and 0 at padding."""
+        is_known = targets != IGNORE_INDEX
+        weight = (len(targets) / is_known.sum().to(scores.dtype)).sqrt()
+        return torch.where(is_known[..., None], weight * scores, 0.0)
 
 
 def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:

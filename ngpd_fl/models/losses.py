@@ -13,39 +13,72 @@ from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import import_object, is_import_path, reason
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.core.isolation import own_randomness
-from ngpd_fl.models.likelihood import Categorical, Gaussian, LabelSmoothing, Likelihood, SquaredError
+from ngpd_fl.data.task import (
+    IGNORE_INDEX,
+    Classification,
+    MultiLabelClassification,
+    Regression,
+    Task,
+    TokenClassification,
+)
+from ngpd_fl.models.likelihood import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    LabelSmoothing,
+    Likelihood,
+    PerPosition,
+    SquaredError,
+)
 
 _METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root")
 
 
-def build_likelihood(config: ModelConfig, num_outputs: int, real_valued: bool = False) -> Likelihood:
+_ALLOWED: dict[type[Task], tuple[str, tuple[str, ...]]] = {
+    Classification: ("classes", ("auto", "cross-entropy", "label-smoothing", "squared-error")),
+    TokenClassification: ("classes at each position", ("auto", "cross-entropy", "label-smoothing")),
+    MultiLabelClassification: ("multi-label targets", ("auto", "binary-cross-entropy")),
+    Regression: ("real-valued targets", ("auto", "squared-error")),
+}
+"""What a task's targets are called, and the losses that suit them."""
+
+
+def build_likelihood(config: ModelConfig, task: Task) -> Likelihood:
     """Return the likelihood whose -log p is the loss that ``config`` names.
 
     Args:
         config: names it.
-        num_outputs: classes, or targets where these are real-valued.
-        real_valued: whether they are.
+        task: the meaning of the targets.
 
     Raises:
         InputError: the loss does not suit the targets, or one of the user's own cannot be made or is not consistent;
             one line says why.
     """
     if is_import_path(config.loss):
-        return _custom(config.loss, num_outputs, real_valued)
-    if real_valued:
-        if config.loss not in ("auto", "squared-error"):
-            raise InputError(
-                f"model.loss: {config.loss} is for classes, but the targets are real-valued; allowed: auto, "
-                "squared-error or package.module:factory"
-            )
+        likelihood = _custom(config.loss, task)
+    else:
+        likelihood = _built_in(config, task)
+    return PerPosition(likelihood, *task.positions) if task.positions else likelihood
+
+
+def _built_in(config: ModelConfig, task: Task) -> Likelihood:
+    targets, allowed = _ALLOWED[type(task)]
+    if config.loss not in allowed:
+        raise InputError(
+            f"model.loss: {config.loss} is not for {targets}; allowed: {', '.join(allowed)} or package.module:factory"
+        )
+    if isinstance(task, Regression):
         return Gaussian()
+    if isinstance(task, MultiLabelClassification):
+        return Bernoulli()
     if config.loss == "squared-error":
         return SquaredError()
     return LabelSmoothing(config.smoothing) if config.loss == "label-smoothing" else Categorical()
 
 
-def _custom(path: str, num_outputs: int, real_valued: bool) -> Likelihood:
+def _custom(path: str, task: Task) -> Likelihood:
     """Call the user's ``factory(num_outputs)``."""
+    num_outputs = task.num_outputs
     factory = import_object(path, "model.loss")
     try:
         with own_randomness(0):
@@ -57,20 +90,22 @@ def _custom(path: str, num_outputs: int, real_valued: bool) -> Likelihood:
             f"model.loss: {path} returned {type(likelihood).__name__}, which has no method {missing[0]}; expected "
             f"{', '.join(_METHODS)} as in ngpd_fl.models.Likelihood"
         )
-    _check(likelihood, path, num_outputs, real_valued)
+    _check(likelihood, path, task)
     return likelihood
 
 
-def _check(likelihood: Likelihood, path: str, num_outputs: int, real_valued: bool) -> None:
+def _check(likelihood: Likelihood, path: str, task: Task) -> None:
     """Try every method on 2 nodes with a few examples each.
 
     The score has to be the loss's gradient, example by example: the network's gradient is made of the loss or of the
     score, whichever is faster.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator, num_outputs = torch.Generator().manual_seed(0), task.num_outputs
     size = 2 if num_outputs == 3 else 3  # as many examples as outputs would let labels pass for targets
     outputs = torch.randn((2, size, num_outputs), generator=generator, dtype=torch.float64)
-    if real_valued:
+    if isinstance(task, MultiLabelClassification):
+        kind, targets = "answers", torch.randint(2, outputs.shape, generator=generator)
+    elif isinstance(task, Regression):
         kind, targets = "real-valued targets", torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
     else:
         kind, targets = "labels", torch.randint(num_outputs, (2, size), generator=generator)
@@ -104,3 +139,11 @@ def _check(likelihood: Likelihood, path: str, num_outputs: int, real_valued: boo
             f"model.loss: {path}: score is not the gradient of loss, which is the mean over the batch of each "
             "example's -log p"
         )
+    if task.positions:
+        padded = torch.cat([targets[0, :-1], targets.new_tensor([IGNORE_INDEX])])
+        try:
+            losses = likelihood.loss(outputs[0], padded), likelihood.loss(outputs[0, :-1], padded[:-1])
+        except Exception as error:
+            raise InputError(f"model.loss: {path}: loss fails on a target of padding ({reason(error)})") from error
+        if not torch.allclose(*losses):
+            raise InputError(f"model.loss: {path}: loss must leave targets of {IGNORE_INDEX}, padding, out of its mean")

@@ -13,7 +13,7 @@ from ngpd_fl.core.batching import call_stacked
 from ngpd_fl.core.trace import Traced, refuse_trace
 from ngpd_fl.models.dense import dense_gradient, dense_layers, has_hooks
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.likelihood import Likelihood
+from ngpd_fl.models.likelihood import Likelihood, PerPosition
 
 Batch = tuple[Tensor, ...]
 """Inputs ``[B, ...]``, targets ``[B, ...]`` and, for a network with dropout, the key of its masks, int64 ``[2]``."""
@@ -100,5 +100,6 @@ class SupervisedObjective:
 
 def _is_known(part: Any) -> bool:
     """Return whether a module or a likelihood is a library's or ours, without hooks, and so free of Python's state."""
+    part = part.of_position if isinstance(part, PerPosition) else part
     is_hooked = isinstance(part, nn.Module) and has_hooks(part)
     return not is_hooked and type(part).__module__.startswith(("torch.nn.", "torchvision.", "ngpd_fl.models."))

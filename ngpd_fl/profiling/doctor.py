@@ -177,6 +177,7 @@ def _copies(count: int) -> Finding:
 def _data_sets(data_dir: Path | None) -> Iterator[Finding]:
     """Check which data sets can be read: the digits always, others if a folder is given."""
     from ngpd_fl.config import DataConfig
+    from ngpd_fl.data.shakespeare import FILES
     from ngpd_fl.data.vision_sets import VISION_SETS, missing_files
 
     yield _reads(DataConfig())
@@ -195,6 +196,8 @@ def _data_sets(data_dir: Path | None) -> Iterator[Finding]:
     if absent:
         result = f"{', '.join(absent)}: not in {data_dir}"
         yield Finding("data", "others", result, "note", "set data.download=true to fetch those of torchvision")
+    if any((data_dir / name).is_file() for name in FILES):
+        yield _reads(DataConfig(dataset="shakespeare", data_dir=data_dir))
     if (data_dir / "dataset.toml").is_file():
         yield _node_folders(data_dir)
     elif (data_dir / "train").is_dir() or (data_dir / "test").is_dir():

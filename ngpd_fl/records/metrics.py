@@ -41,6 +41,11 @@ class Measure(NamedTuple):
     unit: str
 
     @property
+    def is_share(self) -> bool:
+        """Whether its values lie in [0, 1] and are shown in percent."""
+        return self.factor == 100
+
+    @property
     def worst(self) -> str:
         """Direction of the worst value: ``"min"`` or ``"max"``."""
         return "min" if self.higher_is_better else "max"
@@ -59,8 +64,42 @@ class Measure(NamedTuple):
 ACCURACY = Measure("accuracy", "accuracy", "acc.", "accuracy (%)", "class", "classes", "images", True, 100, ".1f", " %")
 """Share of examples whose class is recognized, in [0, 1]."""
 
+TOKEN_ACCURACY = ACCURACY._replace(name="token accuracy", label="token accuracy (%)", examples="tokens")
+"""Share of positions whose token is recognized, in [0, 1]; padding does not count."""
+
+HAMMING_ACCURACY = ACCURACY._replace(name="Hamming accuracy", label="Hamming accuracy (%)", examples="labels")
+"""Share of labels that are recognized, in [0, 1]: 1 - Hamming loss."""
+
+EXACT_MATCH = ACCURACY._replace(key="exact_match", name="exact match", short="exact", label="exact match (%)")
+"""Share of examples whose labels are all recognized ("subset accuracy")."""
+
+PERPLEXITY = Measure(
+    *("perplexity", "perplexity", "perpl.", "perplexity", "class", "classes", "tokens"), False, 1, "#.4g", ""
+)
+"""exp of the mean cross-entropy of a token, in nats."""
+
 RMSE = Measure("rmse", "RMSE", "RMSE", "RMSE (unit of the targets)", "bin", "bins", "examples", False, 1, "#.4g", "")
 """Root mean square error in the unit of the targets; the mean over the targets if there are several."""
+
+
+R2 = Measure("r2", "R2", "R2", "R2", "bin", "bins", "examples", True, 1, ".3f", "")
+"""Share of the targets' variance that is explained; the mean over the targets if there are several."""
+
+
+class MeasureValues(NamedTuple):
+    """Values of one measure in an evaluation; nan for null.
+
+    Attributes:
+        mean: of the nodes' own models.
+        worst: of the worst node.
+        best: of the best node.
+        averaged_model: of the mean of all parameters.
+    """
+
+    mean: float
+    worst: float
+    best: float
+    averaged_model: float
 
 
 class Metrics(BaseModel):
@@ -84,6 +123,8 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     measure: ClassVar[Measure]
+    others: ClassVar[tuple[Measure, ...]] = ()
+    """Further measures, of which the mean, the value of each node and that of the averaged model are recorded."""
 
     round: Count
     node_steps: Count
@@ -112,7 +153,7 @@ class Metrics(BaseModel):
 
     def reaches(self, accuracy: float | None) -> bool:
         """Return whether the nodes' mean accuracy is at least ``accuracy``; False if that is None."""
-        return accuracy is not None and self.measure is ACCURACY and self.mean >= accuracy
+        return accuracy is not None and self.measure.is_share and self.mean >= accuracy
 
     @property
     def mean(self) -> float:
@@ -149,6 +190,14 @@ class Metrics(BaseModel):
         """Value of each node."""
         return [_nan_if_null(value) for value in getattr(self, self.measure.key)]
 
+    def values(self, measure: Measure) -> MeasureValues:
+        """Return the values of the evaluation's measure, or of one of ``others``."""
+        if measure is self.measure:
+            return MeasureValues(self.mean, self.worst, self.best, self.averaged_model)
+        mean, averaged, nodes = (getattr(self, f"{prefix}{measure.key}") for prefix in ("mean_", "averaged_model_", ""))
+        ranked = sorted(map(_nan_if_null, nodes), key=measure.rank)
+        return MeasureValues(_nan_if_null(mean), ranked[0], ranked[-1], _nan_if_null(averaged))
+
     def _value(self, prefix: str) -> float:
         return _nan_if_null(getattr(self, prefix + self.measure.key))
 
@@ -184,6 +233,40 @@ class Accuracies(Metrics):
     averaged_model_class_accuracy: list[float | None] | None
 
 
+class TokenAccuracies(Accuracies):
+    """One evaluation of networks that predict a token at each position; accuracies are those of ``Accuracies``.
+
+    Attributes:
+        mean_perplexity: of the nodes' own models.
+        averaged_model_perplexity: of the mean of all parameters.
+        perplexity: per node.
+    """
+
+    measure = TOKEN_ACCURACY
+    others = (PERPLEXITY,)
+
+    mean_perplexity: float | None
+    averaged_model_perplexity: float | None
+    perplexity: list[float | None]
+
+
+class MultiLabelAccuracies(Accuracies):
+    """One evaluation of multi-label classifiers; accuracies, of single labels, are those of ``Accuracies``.
+
+    Attributes:
+        mean_exact_match: share of the examples whose labels are all right, mean over nodes.
+        averaged_model_exact_match: of the mean of all parameters.
+        exact_match: per node.
+    """
+
+    measure = HAMMING_ACCURACY
+    others = (EXACT_MATCH,)
+
+    mean_exact_match: float | None
+    averaged_model_exact_match: float | None
+    exact_match: list[float | None]
+
+
 class Errors(Metrics):
     """One evaluation of networks that predict real-valued targets: root mean square errors, in the targets' unit.
 
@@ -205,6 +288,7 @@ class Errors(Metrics):
     """
 
     measure = RMSE
+    others = (R2,)
 
     mean_rmse: float | None
     min_rmse: float | None
@@ -220,11 +304,18 @@ class Errors(Metrics):
     r2: list[float | None]
 
 
-METRICS: dict[Measure, type[Metrics]] = {kind.measure: kind for kind in (Accuracies, Errors)}
-"""Classes of evaluations by measure."""
+METRICS: dict[Measure, type[Metrics]] = {
+    kind.measure: kind for kind in (TokenAccuracies, MultiLabelAccuracies, Accuracies, Errors)
+}
+"""Classes of evaluations by measure; where one has all fields of another, it comes first."""
 
-MEASURES: dict[str, Measure] = {measure.key: measure for measure in METRICS}
-"""Measures by key."""
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in METRICS}
+"""Measures by name."""
+
+
+def figure_measure(figure: str) -> Measure:
+    """Return the measure, ``ACCURACY`` for an accuracy of any kind, of a final figure such as ``mean_accuracy``."""
+    return {measure.key: measure for measure in (ACCURACY, RMSE)}[figure.rpartition("_")[2]]
 
 
 def parse_metrics(line: str) -> Metrics:
@@ -234,10 +325,10 @@ def parse_metrics(line: str) -> Metrics:
 
 def metrics_of(values: Any) -> Metrics:
     """Return an evaluation from the values of a line; raise ``ValueError`` if they are no evaluation."""
-    kinds = [kind for kind in METRICS.values() if isinstance(values, dict) and kind.measure.key in values]
-    if len(kinds) != 1:
+    keys = values.keys() if isinstance(values, dict) else ()
+    kind = next((kind for kind in METRICS.values() if all(m.key in keys for m in (kind.measure, *kind.others))), None)
+    if kind is None:
         raise ValueError("not an evaluation")
-    [kind] = kinds
     try:
         return kind.model_validate(values, strict=True)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.metrics import ACCURACY, Metrics
+from ngpd_fl.records.metrics import PERPLEXITY, Metrics
 
 TAGS = {
     "mean_accuracy": "accuracy/mean",
@@ -17,6 +17,12 @@ TAGS = {
     "max_accuracy": "accuracy/max",
     "mean_own_accuracy": "accuracy/mean_own",
     "averaged_model_accuracy": "accuracy/averaged_model",
+    "mean_perplexity": "perplexity/mean",
+    "averaged_model_perplexity": "perplexity/averaged_model",
+    "perplexity": "nodes/perplexity",
+    "mean_exact_match": "accuracy/mean_exact_match",
+    "averaged_model_exact_match": "accuracy/averaged_model_exact_match",
+    "exact_match": "nodes/exact_match",
     "train_loss": "training/loss",
     "trust_shrink": "training/trust_shrink",
     "consensus_distance": "training/consensus_distance",
@@ -58,17 +64,18 @@ class EventFiles:
         for name in type(metrics).model_fields.keys() - {"round"}:
             value, tag = getattr(metrics, name), TAGS.get(name, f"errors/{name}")
             if isinstance(value, list):
-                self._add_histogram(tag, [number for number in value if number is not None], metrics)
+                is_share = metrics.measure.is_share and name != PERPLEXITY.key
+                self._add_histogram(tag, [number for number in value if number is not None], is_share, metrics.round)
             elif value is not None:
                 self._writer.add_scalar(tag, value, metrics.round)
         self._writer.flush()
 
-    def _add_histogram(self, tag: str, values: list[float], metrics: Metrics) -> None:
+    def _add_histogram(self, tag: str, values: list[float], is_share: bool, round: int) -> None:
         if not values:
             return
-        low, high = (0.0, 1.0) if metrics.measure is ACCURACY else (min(0.0, *values), max(0.0, *values) or 1.0)
+        low, high = (0.0, 1.0) if is_share else (min(0.0, *values), max(0.0, *values) or 1.0)
         inside = np.clip(values, low, high)  # rounding may exceed 1
-        self._writer.add_histogram(tag, inside, metrics.round, bins=np.linspace(low, high, _BINS + 1))
+        self._writer.add_histogram(tag, inside, round, bins=np.linspace(low, high, _BINS + 1))
 
     def close(self) -> None:
         """Close the file."""

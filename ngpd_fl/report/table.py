@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.records import Errors, Metrics, checked_retries, write_text
+from ngpd_fl.records import Metrics, checked_retries, write_text
 from ngpd_fl.report import units
 from ngpd_fl.report.outcome import Outcome, read_comparison
 from ngpd_fl.report.setting import common_words
@@ -82,7 +82,7 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
             (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
             ("averaged model", _averaged(outcome)),
             ("best mean", f"{text(best.mean)} in round {best.round}"),
-            *_r2_lines(last),
+            *_other_lines(last),
             ("consensus distance", _distance(outcome)),
             ("sent", units.size(last.bytes_sent)),
             ("training time", units.seconds(last.train_seconds) + speed),
@@ -113,11 +113,14 @@ def _label_of(outcome: Outcome, value: float) -> str:
     return f" ({topology.node_names[nodes.index(value)]})"
 
 
-def _r2_lines(last: Metrics) -> list[tuple[str, str]]:
-    """Return the line of R2, in regression."""
-    if not isinstance(last, Errors) or last.mean_r2 is None or last.averaged_model_r2 is None:
-        return []
-    return [("R2", f"mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}")]
+def _other_lines(last: Metrics) -> list[tuple[str, str]]:
+    """Return the lines of further measures, such as R2 or the perplexity, as far as they are finite."""
+    values = {measure: last.values(measure) for measure in last.others}
+    return [
+        (measure.name, f"mean {measure.text(value.mean)}, averaged model {measure.text(value.averaged_model)}")
+        for measure, value in values.items()
+        if math.isfinite(value.mean) and math.isfinite(value.averaged_model)
+    ]
 
 
 def end_words(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from ngpd_fl.records import ACCURACY, Measure
+from ngpd_fl.records import Measure
 
 
 def short_percent(share: float) -> str:
@@ -72,7 +72,7 @@ class Spread(NamedTuple):
         if not math.isfinite(self.mean):
             return measure.text(self.mean)
         # Differences between algorithms may be smaller than the digits of one run.
-        form = ".2f" if measure is ACCURACY else measure.form
+        form = ".2f" if measure.is_share else measure.form
         band = "" if self.sd is None else f" ± {measure.factor * self.sd:{form}}"
         return f"{measure.factor * self.mean:{form}}{band}{measure.unit}"
 

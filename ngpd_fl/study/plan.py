@@ -22,7 +22,7 @@ from ngpd_fl.config import (
     translated_plan,
 )
 from ngpd_fl.engines import check_topology
-from ngpd_fl.records import MEASURES, Measure
+from ngpd_fl.records import Measure, figure_measure
 from ngpd_fl.study.file import FinalSection, PaperSection, StrategySection, StudySection, TuningSection, section
 from ngpd_fl.sweep.plan import final_figure
 from ngpd_fl.sweep.space import Dimension, dotted, first_possible, parse_space
@@ -161,7 +161,7 @@ class StudyPlan:
     @property
     def measure(self) -> Measure:
         """The objective's measure."""
-        return MEASURES[self.objective.rpartition("_")[2]]
+        return figure_measure(self.objective)
 
     def pairs(self) -> list[tuple[StudyCell, StudyStrategy]]:
         """Return all pairs of a cell and a strategy that is run in it, cell by cell."""

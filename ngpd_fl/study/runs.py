@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tomli_w
 
 from ngpd_fl.config import Config, InputError, conforming, read_json_lines
-from ngpd_fl.config.renamed import with_names_of_0_1
+from ngpd_fl.config.renamed import ADDED, with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.files import lock
 from ngpd_fl.records.shapes import Amount, Shape
@@ -84,13 +84,17 @@ class RunStore:
     def key(config: Config) -> str:
         """Return a run's name: a fingerprint of its configuration, but for the place of its data and the workers.
 
-        Its result depends on neither. It goes by the keys of version 0.1, so that a study of then knows its runs.
+        Its result depends on neither. It goes by the keys of version 0.1, and by newer ones that do not have their
+        default, so that a study of then knows its runs.
         """
         data = config.data.model_copy(update={"data_dir": None, "download": False})
         values = config.model_copy(update={"data": data}).model_dump(mode="json", exclude_none=True)
         del values["engine"]["workers"]
-        if not config.model.init_per_node:
-            del values["model"]["init_per_node"]
+        for section, names in ADDED.items():
+            fields = type(getattr(config, section)).model_fields
+            for name in names & values[section].keys():
+                if values[section][name] == fields[name].default:
+                    del values[section][name]
         return hashlib.sha256(tomli_w.dumps(with_names_of_0_1(values)).encode()).hexdigest()[:16]
 
     def record(self, key: str) -> CompletedRun | None:

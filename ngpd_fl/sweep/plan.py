@@ -20,7 +20,7 @@ from ngpd_fl.config import (
     require_trust,
     translated_plan,
 )
-from ngpd_fl.records import MEASURES, METRICS, Measure
+from ngpd_fl.records import METRICS, Measure, figure_measure
 from ngpd_fl.sweep.space import Dimension, Range, first_possible, parse_space
 from ngpd_fl.training import compose
 
@@ -107,7 +107,7 @@ class SweepPlan:
     @property
     def measure(self) -> Measure:
         """The objective's measure."""
-        return MEASURES[self.objective.rpartition("_")[2]]
+        return figure_measure(self.objective)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a trial's keys, in the order of the file, from Optuna's parameters."""

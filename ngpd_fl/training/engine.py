@@ -12,6 +12,7 @@ from ngpd_fl.curvature import KFAC
 from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from ngpd_fl.engines import (
     BaselineEngine,
+    DataMinibatches,
     Engine,
     EventEngine,
     SynchronousEngine,
@@ -67,7 +68,9 @@ def _make_baseline(job: Job) -> BaselineEngine:
     start = settings.start
     steps = training.local_steps
     if training.baseline == "fedavg":
-        shares = torch.as_tensor(job.counts.sum(axis=1) / job.counts.sum(), dtype=start.dtype, device=start.device)
+        assert isinstance(job.minibatches, DataMinibatches)  # all but FedAvg have one model
+        sizes = job.minibatches.sizes
+        shares = torch.as_tensor(sizes / sizes.sum(), dtype=start.dtype, device=start.device)
         sent = fedavg_bytes(num_nodes, start.nbytes)
         return BaselineEngine(settings, num_nodes * steps, lambda round: sent, shares)
     if training.baseline == "single-node":

@@ -175,7 +175,16 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
             f"training.until_accuracy: {config.data.dataset} has real-valued targets, which have no accuracy; unset it"
         )
     input_shape = tuple(dataset.train.inputs.shape[1:])
-    model = build_model(config.model, input_shape, task.num_outputs, config.seed, dtype, dataset.train.inputs)
+    model = build_model(
+        config.model,
+        input_shape,
+        task.num_outputs,
+        config.seed,
+        dtype,
+        dataset.examples,
+        positions=task.positions,
+        fields=dataset.fields,
+    )
     own_starts = None
     if config.model.init_per_node:
         assert config.model.init is not None
@@ -183,7 +192,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
     model.module.to(device)
     if device.type != "cpu" and not model.batches_nodes:
         logger.warning("model: torch.func.vmap cannot batch it over nodes; they are computed one after another")
-    likelihood = build_likelihood(config.model, task.num_outputs, real_valued=isinstance(task, Regression))
+    likelihood = build_likelihood(config.model, task)
     train = skew_features(
         dataset.train.placed(dtype, device),
         parts,
@@ -199,9 +208,11 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         crop=config.data.crop,
         flip=config.data.flip,
         draw_shape=likelihood.draw_shape(task.num_outputs),
+        dtype=dtype,
         dropout=model.is_random,
     )
-    objective = build_objective(config, model, likelihood, input_shape, train.inputs[:3])
+    examples = dataset.examples.to(device, dtype if dataset.examples.is_floating_point() else None)
+    objective = build_objective(config, model, likelihood, input_shape, examples)
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):
         evaluated = division.evaluated.placed(dtype, device)

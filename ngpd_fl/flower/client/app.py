@@ -49,7 +49,7 @@ def query(message: Message, context: Context) -> Message:
         "code": wire.code_version(),
         "device": ", ".join(map(str, job.compute_devices)),
         "parameters": job.model.num_params,
-        "measure": job.dataset.task.measure.key,
+        "measure": job.dataset.task.measure.name,
         "groups": job.dataset.task.num_groups,
         "inputs": list(job.dataset.train.inputs.shape[1:]),
         "dataset.toml": job.origin,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ngpd_fl.records import ACCURACY, Measure
+from ngpd_fl.records import Measure
 from ngpd_fl.report.page.curves import Values, thinned
 from ngpd_fl.report.page.groups import Cell
 from ngpd_fl.report.pictures.style import PALETTE
@@ -97,7 +97,7 @@ def draw(quantity: str, title: str, measure: Measure, drawn: Sequence[tuple[Look
     if not values:
         return None
     x_ends = (0.0, max(x for _, rounds, _ in have for x in rounds) or 1.0)
-    y_ends = (0.0, 100.0) if measure is ACCURACY else (0.0, 1.05 * max(values) or 1.0)
+    y_ends = (0.0, 100.0) if measure.is_share else (0.0, max(0.0, 1.05 * max(values)) or 1.0)
 
     def x(value: float) -> float:
         return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * value / x_ends[1], 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from ngpd_fl.records import ACCURACY, Measure, Metrics
+from ngpd_fl.records import Measure, Metrics
 from ngpd_fl.report import units
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.page.groups import Cell, Group
@@ -87,7 +87,7 @@ def common_target(cell: Cell) -> float | None:
     The latter is rounded to a whole percent, or to two digits of an error. Diverged runs do not count.
     """
     wanted = {run.config.training.until_accuracy for run in cell.runs}
-    if cell.measure is ACCURACY and len(wanted) == 1 and (target := wanted.pop()) is not None:
+    if cell.measure.is_share and len(wanted) == 1 and (target := wanted.pop()) is not None:
         return target
     outcomes = [run.outcome for run in cell.runs if run.outcome.status != "diverged"]
     bests = [best.mean for outcome in outcomes if (best := outcome.best) and math.isfinite(best.mean)]
@@ -97,7 +97,7 @@ def common_target(cell: Cell) -> float | None:
 def _rounded(measure: Measure, bests: Sequence[float]) -> float:
     """Return the worst of the values, rounded toward worse."""
     worst = min(bests, key=measure.rank)
-    if measure is ACCURACY:
+    if measure.is_share:
         return math.floor(100 * worst) / 100
     step = 10.0 ** (math.floor(math.log10(worst)) - 1) if worst > 0 else 1.0
     return float(f"{math.ceil(worst / step) * step:.10g}")

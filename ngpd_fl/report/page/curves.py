@@ -39,8 +39,8 @@ class Curve(NamedTuple):
 def curves(group: Group, costs: Sequence[Cost]) -> dict[str, Any]:
     """Return a group's curves: the costs until each evaluation, and the known quantities.
 
-    Evaluations of the runs are combined by round, with the mean of their costs. Diverged runs are drawn only if all
-    have diverged.
+    These are ``QUANTITIES`` of the measure, and the mean of each further measure by its key. Evaluations of the runs
+    are combined by round, with the mean of their costs. Diverged runs are drawn only if all have diverged.
     """
     by_round: dict[int, list[Metrics]] = {}
     for run in group.counted or group.runs:
@@ -50,7 +50,8 @@ def curves(group: Group, costs: Sequence[Cost]) -> dict[str, Any]:
     spent = {
         cost.key: [short(spread(map(cost.of, metrics)).mean, _COST_DIGITS) for metrics in rounds] for cost in costs
     }
-    lines = {quantity: _curve(quantity, rounds) for quantity in QUANTITIES}
+    others = {measure.key for evaluations in rounds for metrics in evaluations for measure in metrics.others}
+    lines = {quantity: _curve(quantity, rounds) for quantity in (*QUANTITIES, *sorted(others))}
     known = {quantity: line for quantity, line in lines.items() if any(value is not None for value in line.mean)}
     return {"spent": spent, "lines": {quantity: line._asdict() for quantity, line in known.items()}}
 
@@ -86,4 +87,5 @@ def _curve(quantity: str, rounds: Sequence[Sequence[Metrics]]) -> Curve:
 def _value(metrics: Metrics, quantity: str) -> float | None:
     if quantity == "averaged_model" and not metrics.has_average:
         return None
-    return float(getattr(metrics, quantity))
+    value = getattr(metrics, quantity if quantity in QUANTITIES else f"mean_{quantity}", None)
+    return None if value is None else float(value)

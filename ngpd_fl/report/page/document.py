@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records import ACCURACY, write_text
+from ngpd_fl.records import METRICS, Measure, write_text
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, Look, draw, looks
 from ngpd_fl.report.page.collection import read_runs
 from ngpd_fl.report.page.costs import COSTS, common_target, known_costs
@@ -60,7 +60,7 @@ def write_page(
         raise InputError(f"out: {out} is a folder")
     content = page_content(read_runs(paths))
     for cell in content.cells:
-        if target is not None and (target <= 0 or (cell.measure is ACCURACY and target > 1)):
+        if target is not None and (target <= 0 or (cell.measure.is_share and target > 1)):
             raise InputError(f"target: {target:g} should be above 0 and, as an accuracy, at most 1, e.g. 0.9")
     names = ", ".join(path.resolve().name for path in paths)
     text = _render(content, title or content.title or names, content.target if target is None else target)
@@ -152,7 +152,7 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
             }
             for group, values, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
         ],
-        "charts": [chart for key, words in QUANTITIES.items() if (chart := draw(key, words, measure, drawn))],
+        "charts": [chart for shown in _shown(measure) if (chart := draw(*shown, drawn))],
         "missing": [key for key in QUANTITIES if not any(key in curve["lines"] for _, curve in drawn)],
     }
     data = {
@@ -171,6 +171,12 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
         ],
     }
     return section, data
+
+
+def _shown(measure: Measure) -> Iterator[tuple[str, str, Measure]]:
+    """Yield the quantities that have a chart: key, title and measure."""
+    yield from ((key, words, measure) for key, words in QUANTITIES.items())
+    yield from ((other.key, f"{other.name}, {QUANTITIES['mean']}", other) for other in METRICS[measure].others)
 
 
 def _overview(cells: Sequence[Cell]) -> dict[str, Any]:

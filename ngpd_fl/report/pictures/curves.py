@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ngpd_fl.records import ACCURACY, Metrics
+from ngpd_fl.records import Measure, Metrics
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure
 from ngpd_fl.report.setting import common_words
@@ -48,27 +49,25 @@ _FEW = 40
 """Most evaluations marked by dots; without dots a single evaluation would be invisible."""
 
 
-def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis) -> Figure:
-    """Draw the runs' measure against a cost: mean over nodes, a band from worst to best, the averaged model dashed.
+def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis, measure: Measure | None = None) -> Figure:
+    """Draw a measure of runs, by default that of their task, which all have, against a cost.
 
-    All runs have the same measure.
+    The mean over nodes has a band from the worst to the best one; the averaged model is dashed.
     """
-    measure = outcomes[0].measure
+    measure = measure or outcomes[0].measure
     figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
     with_bands = len(outcomes) <= _BANDS
     for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
         spent = [cost.of(metrics) for metrics in outcome.metrics]
-        worst = [measure.factor * metrics.worst for metrics in outcome.metrics]
-        best = [measure.factor * metrics.best for metrics in outcome.metrics]
+        values = np.array([metrics.values(measure) for metrics in outcome.metrics])
+        mean, worst, best, averaged = measure.factor * values.T
         if with_bands:
             axes.fill_between(spent, worst, best, color=color, alpha=0.14, linewidth=0)
-        averaged = [measure.factor * metrics.averaged_model for metrics in outcome.metrics]
         axes.plot(spent, averaged, color=color, linewidth=1.4, linestyle=_DASHES)
-        mean = [measure.factor * metrics.mean for metrics in outcome.metrics]
         axes.plot(spent, mean, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
     splits = {outcome.config.evaluation.split for outcome in outcomes}
     axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
-    if measure is ACCURACY:
+    if measure.is_share:
         axes.set_ylim(0, 101)
     kinds: list[Line2D | Patch] = [Line2D([], [], color=FAINT, linewidth=2, label="mean over nodes")]
     if any(metrics.has_average for outcome in outcomes for metrics in outcome.metrics):

@@ -105,7 +105,7 @@ def _draw_nodes(
     else:
         # The scale spans at least five points, or 5 %, so that small differences look small.
         middle = (values.max() + values.min()) / 2
-        half = max((values.max() - values.min()) / 2, 2.5 if measure is ACCURACY else 0.025 * middle)
+        half = max((values.max() - values.min()) / 2, 2.5 if measure.is_share else 0.025 * middle)
         scale.set_clim(middle - half, middle + half)
         colors = np.asarray(scale.to_rgba(values))
         bar = axes.figure.colorbar(scale, ax=axes, label=measure.label, shrink=0.75, pad=0.02)

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
-from ngpd_fl.records import ACCURACY, Measure
+from ngpd_fl.records import ACCURACY, RMSE, Measure
 from ngpd_fl.report.pictures.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
 from ngpd_fl.report.setting import partition_words
 
@@ -51,7 +51,7 @@ def partition_figure(config: Config, counts: NDArray[np.int64], measure: Measure
     image = cells.imshow(shown, aspect="auto", origin="lower", cmap="Blues", interpolation="nearest")
     image.set_clim(-0.15 * counts.max(), counts.max())  # a single example is pale, but not white
     cells.set_xlabel("node")
-    cells.set_ylabel("class" if measure is ACCURACY else "quantile bin of the target")
+    cells.set_ylabel("quantile bin of the target" if measure is RMSE else measure.group)
     cells.set_xlim(-0.5, num_nodes - 0.5)
     for axis, size in ((cells.xaxis, num_nodes), (cells.yaxis, num_classes)):
         axis.set_major_locator(MaxNLocator(min(size, 17), integer=True))

@@ -56,6 +56,8 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
         for measure in dict.fromkeys(outcome.measure for outcome in known):
             alike = [outcome for outcome in known if outcome.measure is measure]
             yield f"{measure.key}_{name}", measure_figure(alike, cost)
+            for other in alike[0].metrics[0].others if cost is ROUNDS else ():
+                yield f"{other.key}_{name}", measure_figure(alike, cost, other)
     if any(metrics.has_average for outcome in evaluated for metrics in outcome.metrics):
         yield "consensus", consensus_figure(evaluated)
 

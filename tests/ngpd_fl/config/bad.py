@@ -47,8 +47,8 @@ INVALID = [
     Bad({"partition": "even"}, f"partition.name: 'even' is not known; allowed: {SPLITS}"),
     Bad(
         {"model": "vgg"},
-        "model.name: 'vgg' is not known; allowed: softmax, mlp, lenet, resnet8, resnet20, resnet32, torchvision:NAME "
-        "or package.module:factory",
+        "model.name: 'vgg' is not known; allowed: softmax, mlp, lenet, resnet8, resnet20, resnet32, lstm, transformer, "
+        "torchvision:NAME or package.module:factory",
     ),
     Bad(
         {"topology.schedule": "gossip"},

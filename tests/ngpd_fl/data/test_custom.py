@@ -204,7 +204,28 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
         (returning("None"), "gives NoneType; expected (inputs, labels), (train_inputs, "),
         (returning(f"{OK}, 3"), "gives 3 values; expected (inputs, labels), "),
         (returning(f"{OK}, [[0.5]], np.arange(1)"), "test_inputs are a list; expected a tensor or a NumPy array"),
-        (returning(f"np.zeros((3, 2), int), np.arange(3), {OK}"), "train_inputs are int64; expected a floating-point"),
+        (returning(f"np.zeros((3, 2), bool), np.arange(3), {OK}"), "train_inputs are bool; expected a floating-point"),
+        (returning(f"np.arange(-1, 3)[:, None], np.arange(4), {OK}"), "train_inputs go down to -1; expected token ids"),
+        (
+            returning(f"np.zeros((3, 1, 2, 2), int), np.arange(3), {OK}"),
+            "train_inputs are int64 of shape (1, 2, 2) but",
+        ),
+        (
+            returning(f"np.full((3, 2), 2**63, 'uint64'), np.arange(3), {OK}"),
+            "train_inputs go up to 9223372036854775808",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), -np.eye(3, dtype=int), {OK}"),
+            "train_labels go down to -1; expected classes 0 to C - 1",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), np.full((3, 2), -100), {OK}"),
+            "train_labels[0] is all padding (-100); leave it out",
+        ),
+        (
+            returning(f"np.zeros((3, 1, 2, 2)), np.zeros((3, 2), bool), {OK}"),
+            "train_labels are 2 answers each but test_labels",
+        ),
         (returning(f"np.full((3, 2), 'a'), np.arange(3), {OK}"), "train_inputs are <U1; expected numbers"),
         (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (examples, ...)"),
         (returning(f"{OK}, np.zeros((0, 1, 2, 2)), np.arange(0)"), "test_inputs have shape (0, 1, 2, 2); expected"),
@@ -225,7 +246,7 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
         ),
         (
             returning(f"np.zeros((3, 1, 2, 2)), np.array([2**64 - 1] * 3, np.uint64), {OK}"),
-            "train_labels go up to 18446744073709551615; expected classes 0 to C - 1: np.unique(",
+            "train_labels go up to 18446744073709551615; expected classes from 0: np.unique(",
         ),
         (
             returning(f"np.zeros((3, 1, 2, 2)), np.array(list('abc')), {OK}"),
@@ -240,7 +261,10 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
             returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) > 1"),
             "test_labels are bool; expected integers (classes)",
         ),
-        (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.eye(3, dtype=int)"), "test_labels have shape (3, 3); expected"),
+        (
+            returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.eye(3, dtype=int)"),
+            "train_labels are classes but test_labels classes at 3 positions",
+        ),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2)), np.arange(3) - 1"), "test_labels go down to -1; expected classes"),
         (returning(f"{OK}, np.zeros((3, 2)), np.arange(3)"), "float64 of shape (1, 2, 2) but test_inputs float64 of"),
         (returning(f"{OK}, np.zeros((3, 1, 2, 2), np.uint8), np.arange(3)"), "but test_inputs uint8 of shape"),

@@ -265,8 +265,11 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: describe(root, "classes = ["), "dataset.toml: not valid TOML"),
     (lambda root: describe(root, "classes = []"), "dataset.toml: classes: each needs a name of its own"),
     (lambda root: describe(root, 'classes = ["a", "a"]'), "dataset.toml: classes: each needs a name of its own"),
-    (lambda root: describe(root, ""), "dataset.toml: needs either classes or targets"),
-    (lambda root: describe(root, 'names = ["a"]'), "names: unknown key; allowed: classes, targets, white, mean, std"),
+    (lambda root: describe(root, ""), "dataset.toml: needs either classes, labels or targets"),
+    (
+        lambda root: describe(root, 'names = ["a"]'),
+        "names: unknown key; allowed: classes, positions, labels, targets, white, mean",
+    ),
     (lambda root: describe(root, 'classes = ["a"]\nstd = [0.0]'), "std.0: input should be greater than 0"),
     (lambda root: describe(root, 'classes = ["a"]\nmean = [0, 0]'), "std: needs as many values as mean (2; got 1)"),
     (

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional as F
 
-from ngpd_fl.models import Categorical, Gaussian, LabelSmoothing, SquaredError
+from ngpd_fl.models import Bernoulli, Categorical, Gaussian, LabelSmoothing, SquaredError
 
-LIKELIHOODS = [Categorical(), LabelSmoothing(0.3), Gaussian(), SquaredError()]
+LIKELIHOODS = [Categorical(), LabelSmoothing(0.3), Gaussian(), SquaredError(), Bernoulli()]
 
 outputs_of_batches = st.integers(0, 2**32).flatmap(
     lambda seed: st.sampled_from([0.1, 3.0, 30.0]).map(
@@ -28,6 +28,8 @@ def targets_for(likelihood: Any, outputs: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     if isinstance(likelihood, Categorical | SquaredError):
         return torch.randint(outputs.shape[1], outputs.shape[:1], generator=generator)
+    if isinstance(likelihood, Bernoulli):
+        return torch.randint(2, outputs.shape, generator=generator)
     return torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
 
 
@@ -40,6 +42,8 @@ def negative_log_density(likelihood: Any, output: Tensor, target: Tensor) -> Ten
         return -(weights * torch.distributions.Categorical(logits=output).log_prob(labels)).sum()
     if isinstance(likelihood, Categorical):
         return -torch.distributions.Categorical(logits=output).log_prob(target)
+    if isinstance(likelihood, Bernoulli):
+        return -torch.distributions.Bernoulli(logits=output).log_prob(target.to(output.dtype)).sum()
     if isinstance(likelihood, SquaredError):
         target = torch.eye(len(output), dtype=output.dtype)[target]
     return -torch.distributions.Normal(output, 1.0).log_prob(target).sum()
@@ -62,7 +66,9 @@ def test_score_is_the_gradient_of_each_examples_loss(likelihood: Any, outputs: T
 def test_loss_is_the_mean_of_minus_log_p_up_to_a_constant(likelihood: Any) -> None:
     outputs = torch.randn((4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     targets = targets_for(likelihood, outputs)
-    constant = 0.0 if isinstance(likelihood, Categorical) else 2.5 * float(torch.log(torch.tensor(2 * torch.pi)))
+    constant = (
+        0.0 if isinstance(likelihood, Categorical | Bernoulli) else 2.5 * float(torch.log(torch.tensor(2 * torch.pi)))
+    )
     terms = [negative_log_density(likelihood, f, y) for f, y in zip(outputs, targets, strict=True)]
     torch.testing.assert_close(likelihood.loss(outputs, targets) + constant, torch.stack(terms).mean())
 
@@ -91,6 +97,36 @@ def test_gaussian_fisher_root_squares_to_the_identity() -> None:
     for example in range(3):
         columns = root[:, example]
         assert torch.equal(columns.T @ columns, torch.eye(4, dtype=torch.float64))
+
+
+@given(outputs=outputs_of_batches)
+@settings(max_examples=20, deadline=None)
+def test_bernoulli_fisher_root_squares_to_the_hessian_of_the_loss(outputs: Tensor) -> None:
+    root = Bernoulli().fisher_root(outputs)
+    assert root.shape == (5, 4, 5)
+    for example, output in enumerate(outputs):
+        p = output.sigmoid()
+        columns = root[:, example]
+        torch.testing.assert_close(columns.T @ columns, torch.diag(p * (-output).sigmoid()), rtol=1e-9, atol=1e-15)
+        target = torch.tensor([[0, 1, 1, 0, 1]])
+        hessian = torch.func.hessian(lambda f, y=target: Bernoulli().loss(f[None], y))(output)
+        torch.testing.assert_close(columns.T @ columns, hessian, rtol=1e-9, atol=1e-12)
+
+
+def test_answers_are_drawn_in_proportion_to_their_probability() -> None:
+    """Probabilities k / 10 on a grid of 1000 midpoints: the answer 1 comes 100 k times."""
+    uniform = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    probabilities = torch.arange(1, 10, dtype=torch.float64) / 10
+    outputs = probabilities.logit().expand(1000, -1)
+    answers = probabilities - Bernoulli().sampled_score(outputs, uniform[:, None].expand(-1, 9))
+    torch.testing.assert_close(answers.sum(0), 1000 * probabilities)
+    torch.testing.assert_close(answers, answers.round(), rtol=0, atol=1e-12)
+
+
+def test_the_loss_of_answers_is_torchs_times_their_number() -> None:
+    outputs, targets = torch.randn(4, 5), torch.randint(2, (4, 5))
+    expected = 5 * torch.nn.BCEWithLogitsLoss()(outputs, targets.float())
+    torch.testing.assert_close(Bernoulli().loss(outputs, targets), expected)
 
 
 def drawn_labels(logits: Tensor, uniform: Tensor) -> Tensor:
@@ -182,3 +218,6 @@ def test_softening_mixes_the_labels_distribution_with_the_uniform_one(outputs: T
     expected = (1 - amount) * outputs.softmax(-1) + amount / outputs.shape[1]
     torch.testing.assert_close(Categorical().soften(outputs, amount).softmax(-1), expected, rtol=1e-12, atol=1e-15)
     assert torch.equal(Gaussian().soften(outputs, amount), outputs)
+    softened = Bernoulli().soften(outputs.clamp(-30, 30), amount).sigmoid()
+    expected = (1 - amount) * outputs.clamp(-30, 30).sigmoid() + amount / 2
+    torch.testing.assert_close(softened, expected, rtol=1e-12, atol=1e-15)

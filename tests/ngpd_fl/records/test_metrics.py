@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 
-from ngpd_fl.records import ACCURACY, METRICS, RMSE, Accuracies, Errors
+from ngpd_fl.records import (
+    ACCURACY,
+    HAMMING_ACCURACY,
+    MEASURES,
+    METRICS,
+    RMSE,
+    TOKEN_ACCURACY,
+    Accuracies,
+    Errors,
+    MultiLabelAccuracies,
+    TokenAccuracies,
+)
 from ngpd_fl.records.metrics import parse_metrics
 
 COMMON = (
@@ -43,6 +55,20 @@ def test_errors() -> None:
     assert Errors(**(written | {"rmse": [4.0, math.inf], "mean_r2": -math.inf})) == found
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "better"), [(TokenAccuracies, "perplexity", min), (MultiLabelAccuracies, "exact_match", max)]
+)
+def test_accuracies_with_a_further_measure(kind: type[Accuracies], key: str, better: Any) -> None:
+    more = f'"mean_{key}":0.75,"averaged_model_{key}":null,"{key}":[0.5,null]'
+    found = parse_metrics(f"{{{COMMON},{CLASSES},{more}}}")
+    assert type(found) is kind and found.mean == 0.5
+    [other] = found.others
+    values = found.values(other)
+    assert other.key == key and values.mean == 0.75 and math.isnan(values.averaged_model)
+    assert math.isnan(values.worst) and values.best == 0.5 and other.rank(better(0.5, 0.7)) > other.rank(0.6)
+    assert found.values(found.measure) == (0.5, 0.4, 0.6, 0.7)
+
+
 @pytest.mark.parametrize("line", ["{}", f"{{{COMMON}}}", f"{{{COMMON},{CLASSES},{TARGETS}}}", "[]", ""])
 def test_what_is_neither(line: str) -> None:
     with pytest.raises(ValueError):
@@ -50,6 +76,7 @@ def test_what_is_neither(line: str) -> None:
 
 
 def test_every_measure_ranks_and_has_a_record() -> None:
-    assert set(METRICS) == {ACCURACY, RMSE}
+    assert set(METRICS) == {ACCURACY, TOKEN_ACCURACY, HAMMING_ACCURACY, RMSE}
+    assert len(MEASURES) == len(METRICS)  # a name for each, by which Flower's clients call theirs
     assert ACCURACY.rank(0.9) > ACCURACY.rank(0.1) > ACCURACY.rank(math.nan)
     assert RMSE.rank(1.0) > RMSE.rank(2.0) > RMSE.rank(math.inf)

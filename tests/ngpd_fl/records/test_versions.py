@@ -10,7 +10,7 @@ import pytest
 
 from ngpd_fl.cli.app import main
 from ngpd_fl.config import Config, InputError, translated
-from ngpd_fl.config.renamed import KEYS, VALUES
+from ngpd_fl.config.renamed import ADDED, KEYS, VALUES
 from ngpd_fl.config.text_files import read_toml
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
@@ -43,9 +43,9 @@ def test_every_record_is_read(name: str) -> None:
     config = folder.config()
     recorded = translated(read_toml(OLD / name / "config.toml"))
     recorded["engine"]["workers"] = "auto"  # keys that 0.1 did not have
-    recorded["model"]["init_per_node"] = False
-    if "fisher" in recorded["strategy"]:
-        recorded["strategy"] |= {"kfac_approx": "expand", "other_layers": "diagonal"}
+    for section, names in ADDED.items():
+        fields = type(getattr(config, section)).model_fields
+        recorded[section] |= {name: fields[name].default for name in names & fields.keys()}
     assert config.model_dump(mode="json", exclude_none=True) == recorded
     assert folder.summary()["status"] == "finished" and folder.metrics()
     assert written_by(OLD / name) == "0.1.0"

@@ -24,7 +24,7 @@ from ngpd_fl.training.run import run
 from strategies import NGPDOptions, Phase
 
 NODES, EACH, DECAY = 3, 118, 0.5
-PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "consensus", "graph", "partition"}
+PLOTS = {"rmse_rounds", "rmse_bytes", "rmse_seconds", "r2_rounds", "consensus", "graph", "partition"}
 
 
 def linear(**strategy: Any) -> Config:
@@ -55,7 +55,7 @@ def test_nodes_agree_on_the_least_squares_solution_of_all_data(strategy: dict[st
     train = job.dataset.train
     together = least_squares(train.inputs, train.labels)
     assert job.counts.sum(1).tolist() == [EACH] * NODES
-    for part in partition_labels(job.dataset.train_groups, NODES, job.config.partition, job.config.seed):
+    for part in partition_labels(job.dataset.train_strata, NODES, job.config.partition, job.config.seed):
         alone = least_squares(train.inputs[part], train.labels[part])
         assert (alone - together).abs().max() > 0.1  # the nodes want different things
     engine = SynchronousEngine(job.engine_settings)
@@ -68,7 +68,7 @@ def test_the_exact_fisher_matrix_is_the_hessian() -> None:
     """Of a linear network with squared error, which is its Gauss-Newton matrix as well."""
     config = linear(name="ngpd", fisher="exact")
     job = compose(config)
-    likelihood = build_likelihood(config.model, 1, real_valued=True)
+    likelihood = build_likelihood(config.model, job.dataset.task)
     assert isinstance(config.strategy, NGPDOptions)
     kfac = KFAC(job.model, likelihood, (10,), config.strategy)
     inputs, targets = job.dataset.train.inputs.double(), job.dataset.train.labels.double()
@@ -132,9 +132,9 @@ def test_on_the_command_line(
     [
         (
             {"model": {"loss": "cross-entropy"}},
-            "model.loss: cross-entropy is for classes, but the targets are real-val",
+            "model.loss: cross-entropy is not for real-valued targets; allowed: auto",
         ),
-        ({"model": {"loss": "label-smoothing"}}, "model.loss: label-smoothing is for classes"),
+        ({"model": {"loss": "label-smoothing"}}, "model.loss: label-smoothing is not for real-valued targets"),
         ({"model": "lenet"}, "model.name: lenet needs images [C, H, W], but inputs have shape (10,)"),
         ({"model": "resnet8"}, "model.name: resnet8 needs images [C, H, W]"),
         ({"model": "torchvision:resnet18"}, "model.name: torchvision:resnet18 needs images [C, H, W]"),
