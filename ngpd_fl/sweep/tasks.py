@@ -47,9 +47,9 @@ class RunTask:
         return workers if isinstance(workers, int) else 1
 
     @property
-    def needs_gpu(self) -> bool:
-        """Whether the run asks for a GPU by its ``engine.device``."""
-        return bool(self._engine("device") == "cuda")
+    def num_gpus(self) -> int:
+        """Number of GPUs that the run asks for: those that its ``engine.device`` names."""
+        return str(self._engine("device")).count("cuda")
 
     def _engine(self, name: str) -> Any:
         try:

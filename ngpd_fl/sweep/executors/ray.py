@@ -26,7 +26,7 @@ _CHECK_SECONDS = 120.0
 
 
 class RayExecutor(Executor):
-    """Runs each task as a Ray task, which reserves the cores of the run, and a GPU where its ``engine.device`` is cuda.
+    """Runs each task as a Ray task, which reserves the cores of the run, and the GPUs that its ``engine.device`` names.
 
     Where the program has connected to Ray itself, that connection is used.
     """
@@ -103,7 +103,7 @@ class RayExecutor(Executor):
         import ray
 
         num_cores = int(max(1, min(task.num_cores, self._most_cores)))
-        num_gpus = min(float(task.needs_gpu), self._most_gpus)
+        num_gpus = min(float(task.num_gpus), self._most_gpus)
         # In a process that takes no other task, and is not tried again: the next call of the sweep does that.
         options = ray.remote(num_cpus=num_cores, num_gpus=num_gpus, max_calls=1, max_retries=0)
         self._running[options(remote_call(task, num_cores)).options(name=task.name).remote()] = task

@@ -16,6 +16,7 @@ from ngpd_fl.cli import main
 from ngpd_fl.records import RunFolder
 from ngpd_fl.sweep import SweepPlan, run_sweep
 from ngpd_fl.sweep.table import read_trials
+from ngpd_fl.sweep.tasks import RunTask
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -133,3 +134,11 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     rows = read_trials(SweepPlan.read(tmp_path / "search.toml"), tmp_path / "out")
     assert [row["status"] for row in rows] == ["interrupted"] * 2
     assert main(["show", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", 0), ("cpu", 0), ("cuda", 1), ("cuda:1", 1), ("cuda:0,cuda:1", 2), ("tpu", 0)]
+)
+def test_a_run_asks_for_the_gpus_that_its_device_names(device: str, expected: int) -> None:
+    task = RunTask("trial", Path("trial"), {}, {"engine.device": device}, "mean_accuracy")
+    assert task.num_gpus == expected
