@@ -73,7 +73,7 @@ class PathologicalPartition(NamedPartition):
 class ClassesPartition(NamedPartition):
     """Node i holds the classes (i n + k) mod C for k < n: neighbors on a ring hold neighboring classes.
 
-    Every class is divided evenly among its owners.
+    Every class is divided evenly among the nodes that have it.
     """
 
     name: Literal["classes"] = "classes"

@@ -107,8 +107,8 @@ class DataConfig(Section, ObjectSection):
     )
     node_column: str | None = Field(
         None,
-        description="of a Hugging Face data set: the column that says whose an example is, e.g. its writer; "
-        "partition.name = natural goes by it",
+        description="of a Hugging Face data set: the column of owners, e.g. of writers, by which "
+        "partition.name = natural divides the examples",
     )
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")

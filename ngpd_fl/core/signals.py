@@ -107,7 +107,7 @@ def last_of_process() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) != signal.SIG_IGN]
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
     for number in numbers:  # not ignored yet: programs that are started inside would inherit that
         signal.signal(number, lambda *_: None)
     try:

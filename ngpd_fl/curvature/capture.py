@@ -100,9 +100,9 @@ class Recorded(NamedTuple):
         leaves += [self.named[name] for name in self.others]
         if not leaves:
             return Gradients({name: [] for name in self.added}, {})
-        found = iter(torch.autograd.grad(self.outputs, leaves, score, retain_graph=True, materialize_grads=True))
-        outputs = {name: [next(found) for _ in zeros] for name, zeros in self.added.items()}
-        return Gradients(outputs, dict(zip(self.others, found, strict=True)))
+        gradients = iter(torch.autograd.grad(self.outputs, leaves, score, retain_graph=True, materialize_grads=True))
+        outputs = {name: [next(gradients) for _ in zeros] for name, zeros in self.added.items()}
+        return Gradients(outputs, dict(zip(self.others, gradients, strict=True)))
 
     def gradient(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of a loss ``[]`` of the outputs, parameter by parameter."""
@@ -156,12 +156,12 @@ class Capture:
     def uses(self, layer: Layer, captured: Captured | Recorded, gradients: Sequence[Gradients]) -> list[Use]:
         """Return the uses of a layer's parameters in a pass, with their gradients for each score."""
         if layer.rule is OTHER:
-            return [Use(None, captured.outputs, [each.parameters[layer.name] for each in gradients])]
+            return [Use(None, captured.outputs, [of_score.parameters[layer.name] for of_score in gradients])]
         return [
             Use(
                 module,
                 call.batch_first(captured.inputs[name][number]),
-                [call.batch_first(each.outputs[name][number]) for each in gradients],
+                [call.batch_first(of_score.outputs[name][number]) for of_score in gradients],
             )
             for name, module in layer.modules.items()
             for number, call in enumerate(self.calls[name])

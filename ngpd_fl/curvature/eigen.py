@@ -33,7 +33,7 @@ _JITTER = 1e-9
 
 
 class Retries:
-    """Decompositions of a network's factors that failed at first: the first of a kind is said, and all are counted."""
+    """Decompositions of a network's factors that failed at first: the first of a kind is reported, all are counted."""
 
     def __init__(self) -> None:
         """Start with none."""

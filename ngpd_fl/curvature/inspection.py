@@ -55,11 +55,11 @@ class Inspection:
         refused: dict[str, str] = {}
         while True:
             layers = find_layers(model, refused)
-            found = self._check(layers)
-            if not found:
+            objections = self._check(layers)
+            if not objections:
                 break
-            refused |= found
-        self._tell(refused, other_layers)
+            refused |= objections
+        self._report(refused, other_layers)
 
     def _check(self, layers: dict[str, Layer]) -> dict[str, str]:
         """Return the modules that are not what their rules say, and why; if there are none, set the attributes."""
@@ -73,7 +73,7 @@ class Inspection:
         score = torch.randn(recorded.outputs.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
         score = score.to(recorded.outputs)
         of_first = torch.cat([score[:1], torch.zeros_like(score[1:])])
-        backward = [recorded.backward(each) for each in (score, of_first)]
+        backward = [recorded.backward(weights) for weights in (score, of_first)]
         values = list(recorded.named.values())
         parts: Sequence[Tensor | None] = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
         unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
@@ -121,8 +121,8 @@ class Inspection:
             self._model(self._model.start(), self._examples[:batch_size])
         return shapes
 
-    def _tell(self, refused: dict[str, str], other_layers: str) -> None:
-        """Name the parameters that no rule covers."""
+    def _report(self, refused: dict[str, str], other_layers: str) -> None:
+        """Warn of the parameters that no rule covers, or refuse them."""
         if not self.capture.others:
             return
         reasons = {name: self._why(name, refused) for name in self.capture.others}
@@ -183,9 +183,9 @@ def _objection(layer: Layer, uses: Sequence[Use], gradient: Tensor) -> str:
     except RuntimeError:  # shapes do not fit
         return apart
     for view, part in zip(gather(gradient[None], layer), expected, strict=True):
-        given, told = view.reshape(-1), part.reshape(-1)
-        tolerance = 1e-2 * given.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where given may be 0
-        if given.shape != told.shape or (given - told).norm() > tolerance:
+        measured, predicted = view.reshape(-1), part.reshape(-1)
+        tolerance = 1e-2 * measured.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where measured may be 0
+        if measured.shape != predicted.shape or (measured - predicted).norm() > tolerance:
             return apart
     if any(use.gradients[1][1:].abs().gt(0).any() for use in uses):
         return "does not keep the parts of an example together; K-FAC needs the batch as the first axis"

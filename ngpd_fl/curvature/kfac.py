@@ -1,9 +1,9 @@
 """K-FAC: a Fisher matrix that is block-diagonal over layers, estimated along the way.
 
-Martens and Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015. The solve is
-``solve``'s; a layer's factors are ``factors``'. The labels that the Fisher matrix is made of are sampled from the
-model, the data's own, or all of them (Kunstner, Balles, Hennig, "Limitations of the empirical Fisher approximation for
-natural gradient descent", NeurIPS 2019, on the difference).
+Martens and Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML 2015. ``solve``
+has the solve; the rule of each layer says what a minibatch adds to its factors (``layer``, ``moments``). The labels
+that the Fisher matrix is made of are sampled from the model, the data's own, or all of them (Kunstner, Balles, Hennig,
+"Limitations of the empirical Fisher approximation for natural gradient descent", NeurIPS 2019, on the difference).
 """
 
 from __future__ import annotations

@@ -15,8 +15,14 @@ from ngpd_fl.models.functional import FlatModel
 OTHER: Rule = Other()
 
 
-class Place(NamedTuple):
-    """A module with parameters: its name, and what its parameters are called in the flat model."""
+class NamedModule(NamedTuple):
+    """A module with parameters of its own.
+
+    Attributes:
+        name: of the module.
+        module: the module.
+        parameters: what the module calls a parameter, such as "weight" -> the parameter's name in the flat model.
+    """
 
     name: str
     module: nn.Module
@@ -29,20 +35,20 @@ def find_layers(model: FlatModel, refused: Collection[str] = ()) -> dict[str, La
     Parameters that no rule covers, and those of the modules in ``refused``, are layers of their own, with the rule
     ``OTHER``, named like the parameter.
     """
-    places = _places(model)
-    users: dict[str, list[Place]] = {}
-    for place in places:
-        for parameter in place.parameters.values():
-            users.setdefault(parameter, []).append(place)
+    modules = _named_modules(model)
+    users: dict[str, list[NamedModule]] = {}
+    for named in modules:
+        for parameter in named.parameters.values():
+            users.setdefault(parameter, []).append(named)
     rules = {parameter: _rule(parameter, users_of, refused) for parameter, users_of in users.items()}
     layers: dict[str, Layer] = {}
-    for place in places:
-        trained = {key: name for key, name in place.parameters.items() if name in model.segments}
+    for named in modules:
+        trained = {key: name for key, name in named.parameters.items() if name in model.segments}
         together = len({tuple(user.name for user in users[name]) for name in trained.values()}) == 1
         groups = [trained] if together else [{key: name} for key, name in trained.items()]
         for group in groups:
             first = next(iter(group.values()))
-            if users[first][0] is not place:
+            if users[first][0] is not named:
                 continue  # of a layer that is there already
             rule = rules[first]
             if rule is None or any(rules[name] is not rule for name in group.values()):
@@ -50,9 +56,8 @@ def find_layers(model: FlatModel, refused: Collection[str] = ()) -> dict[str, La
                     layers[name] = Layer(name, {}, OTHER, model.segments[name], None)
                 continue
             weight, bias = (model.segments[group[key]] if key in group else None for key in ("weight", "bias"))
-            modules = {user.name: user.module for user in users[first]}
-            name = place.name if weight is not None else group["bias"]
-            layers[name] = Layer(name, modules, rule, weight, bias)
+            name = named.name if weight is not None else group["bias"]
+            layers[name] = Layer(name, {user.name: user.module for user in users[first]}, rule, weight, bias)
     return layers
 
 
@@ -64,17 +69,17 @@ def reason(module: nn.Module) -> str:
     return f"belongs to a {type(module).__name__} with parameters besides a weight and a bias, or shares one"
 
 
-def _places(model: FlatModel) -> list[Place]:
+def _named_modules(model: FlatModel) -> list[NamedModule]:
     """Return every module with parameters of its own, each once."""
     names = {id(parameter): name for name, parameter in model.module.named_parameters()}
     return [
-        Place(name, module, {key: names[id(value)] for key, value in own.items()})
+        NamedModule(name, module, {key: names[id(value)] for key, value in own.items()})
         for name, module in model.module.named_modules()
         if (own := dict(module.named_parameters(recurse=False, remove_duplicate=False)))
     ]
 
 
-def _rule(parameter: str, users: list[Place], refused: Collection[str]) -> Rule | None:
+def _rule(parameter: str, users: list[NamedModule], refused: Collection[str]) -> Rule | None:
     """Return the rule of a parameter with these users; None where there is none."""
     if len({key for user in users for key, name in user.parameters.items() if name == parameter}) > 1:
         return None  # a weight here, a bias there

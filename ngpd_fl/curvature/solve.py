@@ -44,7 +44,7 @@ class Ridge(NamedTuple):
 
     def repeat(self, groups: int) -> Ridge:
         """Return that of a stack over nodes and groups."""
-        lr, shift = (each[:, None].expand(-1, groups).flatten() for each in (self.lr, self.shift))
+        lr, shift = (value[:, None].expand(-1, groups).flatten() for value in (self.lr, self.shift))
         return Ridge(lr, self.damping, shift)
 
     def quadratic(self, force: Tensor, step: Tensor) -> Tensor:

@@ -162,4 +162,6 @@ def _check_dataset(given: Dataset) -> None:
 
 def _check_floating(name: str, inputs: Tensor) -> None:
     if inputs.dtype == torch.uint8:
-        raise ValueError(f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them, floating-point")
+        raise ValueError(
+            f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them: floating-point or token ids"
+        )

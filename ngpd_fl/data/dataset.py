@@ -52,7 +52,7 @@ class Split:
         return self.labels.cpu()
 
     def on(self, device: torch.device) -> Split:
-        """Return the images on another device, copied there once; themselves on their own."""
+        """Return the images on a device: this split if they are there, otherwise a copy that is made once."""
         if device == self.inputs.device:
             return self
         if device not in self._copies:
@@ -64,10 +64,7 @@ class Split:
         return {}
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
-        """Return the images on another device, floating-point numbers in another type.
-
-        Nothing is copied where they are so already.
-        """
+        """Return the images on a device, with floating-point numbers in a type; only what differs is copied."""
         return Split(*(t.to(device, dtype if t.is_floating_point() else None) for t in (self.inputs, self.labels)))
 
 
@@ -103,8 +100,8 @@ class Dataset:
         return np.asarray(self.task.strata(self.train.labels).numpy())
 
     @property
-    def examples(self) -> Tensor:
-        """Three inputs, ``[3, ...]``, of the training data; of token ids one has the largest id of all splits."""
+    def example_inputs(self) -> Tensor:
+        """Three training inputs to try a network on, ``[3, ...]``; of token ids, one with the largest in all splits."""
         inputs = self.train.inputs
         if inputs.dtype != torch.int64:
             return inputs[[0, len(inputs) // 2, len(inputs) - 1]]

@@ -42,6 +42,6 @@ def stacked(values: list[Tensor], name: str) -> Tensor:
     first = values[0]
     for index, value in enumerate(values):
         if value.shape != first.shape or value.dtype != first.dtype:
-            shapes = [f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in (value, first)]
+            shapes = [f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in (value, first)]
             raise ValueError(f"{name}[{index}] is {shapes[0]}, but the first is {shapes[1]}; all should be alike")
     return torch.stack(values)

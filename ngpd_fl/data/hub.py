@@ -47,8 +47,8 @@ def _read_folder(folder: Path) -> dict[str, Any]:
         raise InputError(f"data.data_dir: {folder} is no folder")
     try:
         if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
-            found = datasets.load_from_disk(str(folder))
-            tables = dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+            saved = datasets.load_from_disk(str(folder))
+            tables = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
             for table in tables.values():
                 table.data.validate(full=True)  # with offsets that lead out of its memory it would crash the process
             return tables

@@ -1,4 +1,4 @@
-"""Examples of a Hugging Face ``Dataset`` by its columns: inputs, labels, and whose an example is.
+"""Examples of a Hugging Face ``Dataset`` by its columns: inputs, labels, and owners.
 
 Pictures are decoded from the bytes in the table. A table may come from anyone, so files and addresses that it names in
 place of bytes are never opened.
@@ -38,7 +38,7 @@ def table_examples(table: Any, name: str, config: DataConfig) -> Examples:
     Args:
         table: a ``datasets.Dataset``.
         name: of the split, for errors.
-        config: names the columns, or leaves the obvious ones to be found.
+        config: names the columns, or leaves it to find the obvious ones.
 
     Raises:
         ValueError: there is no such column, or it holds something else; the message is one line.
@@ -109,8 +109,8 @@ def _owners(table: Any, column: str) -> Tensor:
     names = table.select_columns([column]).with_format(None)[:][column] if _type(table, column) == "Value" else [None]
     kinds = {type(name) for name in names}
     if kinds not in ({str}, {int}):
-        found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise ValueError(f"column {column!r} holds {found}; whose an example is should be a text or a whole number")
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"column {column!r} holds {names}; an owner should be a text or a whole number")
     return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
 
 

@@ -49,7 +49,7 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
         where = f"node {first} twice" if first == second else f"nodes {first} and {second}"
         raise InputError(f"{_KEY}: {name}: index {indices[order[twice[0]]]} is on {where}; allowed: once on one node")
     table = places.numpy()
-    parts = [np.sort(found[found >= 0]) for found in (table[of_node] for of_node in lists)]
+    parts = [np.sort(part[part >= 0]) for part in (table[of_node] for of_node in lists)]
     if empty := [node for node, part in enumerate(parts) if not len(part)]:
         raise InputError(
             f"{_KEY}: {name}: all examples of node {empty[0]} are held out for validation or test; give it more, or "
@@ -67,8 +67,8 @@ def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
     except (ValueError, OverflowError) as error:  # lists in it have different lengths
         raise InputError(f"{where} is no list of whole numbers") from error
     if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
-        found = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
-        raise InputError(f"{where} {found}; expected a list of whole numbers")
+        problem = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
+        raise InputError(f"{where} {problem}; expected a list of whole numbers")
     if not len(array):
         raise InputError(f"{where} has no example")
     low, high = int(array.min()), int(array.max())

@@ -27,8 +27,12 @@ def natural_parts(
     numbers, owner = np.unique(owners, return_inverse=True)
     wanted = num_nodes * (config.owners_per_node or 1)
     if len(numbers) < wanted:
-        each = f" with {config.owners_per_node} owners each (partition.owners_per_node)" * bool(config.owners_per_node)
-        raise InputError(f"topology.nodes: {num_nodes} nodes{each}, but the training images have {len(numbers)} owners")
+        detail = f" with {config.owners_per_node} owners each (partition.owners_per_node)" * bool(
+            config.owners_per_node
+        )
+        raise InputError(
+            f"topology.nodes: {num_nodes} nodes{detail}, but the training images have {len(numbers)} owners"
+        )
     dealt = np.arange(len(numbers))
     if len(numbers) > num_nodes:
         dealt = generator(seed, Purpose.PARTITION).permutation(len(numbers))

@@ -84,8 +84,8 @@ def deal(
     elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(
-                f"partition.name: natural needs to know whose each example of {dataset} is; set data.node_column, a "
-                "column of a Hugging Face data set"
+                f"partition.name: natural needs the owner of each example, but {dataset} has none; name the column of "
+                "a Hugging Face data set in data.node_column"
             )
         parts = natural_parts(owners.numpy(), num_nodes, config.partition, config.seed)
     elif isinstance(task, TokenClassification) and not isinstance(config.partition, IIDPartition | QuantityPartition):
@@ -161,14 +161,14 @@ def _check(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig) -
 
 
 def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int) -> Parts:
-    """Give node i the classes (i n + k) mod C for k < n; every class is shared evenly among its owners."""
+    """Give node i the classes (i n + k) mod C for k < n; every class is shared evenly among the nodes that have it."""
     num_classes = int(labels.max()) + 1
-    owners: list[list[int]] = [[] for _ in range(num_classes)]
+    holders: list[list[int]] = [[] for _ in range(num_classes)]
     for node in range(num_nodes):
         for k in range(classes_per_node):
-            owners[(node * classes_per_node + k) % num_classes].append(node)
+            holders[(node * classes_per_node + k) % num_classes].append(node)
     pieces: list[Parts] = [[] for _ in range(num_nodes)]
-    for label, nodes in enumerate(owners):
+    for label, nodes in enumerate(holders):
         images = np.flatnonzero(labels == label)
         if nodes and not len(images):
             raise InputError(

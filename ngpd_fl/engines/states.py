@@ -219,8 +219,8 @@ def divide_into(sizes: Sequence[int], tensors: Mapping[str, Tensor]) -> dict[str
     stacks: dict[tuple[str, str], list[Tensor]] = {}
     divided: dict[str, Tensor] = {}
     for name, leaf in tensors.items():
-        if found := _OF_BLOCK.fullmatch(name):
-            stacks.setdefault((found[1], found[3]), []).append(leaf)
+        if match := _OF_BLOCK.fullmatch(name):
+            stacks.setdefault((match[1], match[3]), []).append(leaf)
         else:
             divided[name] = leaf
     for (before, after), parts in stacks.items():

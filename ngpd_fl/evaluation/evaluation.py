@@ -48,10 +48,10 @@ def evaluate(
         workers: evaluate models side by side. Defaults to one after another.
         devices: each evaluates a part of the models. Defaults to that of the parameters.
     """
-    places = _Places(workers or Workers(), devices or [params.device])
+    resources = _Resources(workers or Workers(), devices or [params.device])
     common = isinstance(evaluated, Split)
     splits = [evaluated] if isinstance(evaluated, Split) else list(evaluated)
-    scores = _scores(model, params, splits * len(params) if common else splits, task, places)
+    scores = _scores(model, params, splits * len(params) if common else splits, task, resources)
     weights = counts * (scores.sizes > 0)
     weighted = np.where(scores.sizes[:, None] > 0, scores.per_group, 0) * weights[:, None]
     own = weighted.sum(-1) / np.maximum(weights.sum(1), 1)[:, None]
@@ -62,12 +62,12 @@ def evaluate(
         groups=_mean(scores.groups),
         nodes_per_group=(scores.sizes > 0).sum(0),
         others=scores.others,
-        average=_average(model, params, splits, task, places) if average else None,
+        average=_average(model, params, splits, task, resources) if average else None,
     )
 
 
-class _Places(NamedTuple):
-    """Where models are evaluated: by these workers, on these devices."""
+class _Resources(NamedTuple):
+    """Workers and devices that evaluate models."""
 
     workers: Workers
     devices: Sequence[torch.device]
@@ -92,22 +92,22 @@ class _Scores(NamedTuple):
 
 
 def _scores(
-    model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], task: Task, places: _Places
+    model: FlatModel, params: Iterable[Tensor], splits: Sequence[Split], task: Task, resources: _Resources
 ) -> _Scores:
     """Score model i on split i. Each device takes an equal part of the models, one after another."""
     distinct = list(dict.fromkeys(splits))
     groups = torch.split(task.groups(torch.cat([split.labels for split in distinct])), list(map(len, distinct)))
     groups_of = dict(zip(distinct, groups, strict=True))
 
-    devices = [places.devices[index * len(places.devices) // len(splits)] for index in range(len(splits))]
+    devices = [resources.devices[index * len(resources.devices) // len(splits)] for index in range(len(splits))]
 
     there = {pair: (pair[0].on(pair[1]), groups_of[pair[0]].to(pair[1])) for pair in zip(splits, devices, strict=True)}
 
     def totals_of(vector: Tensor, split: Split, device: torch.device) -> Tensor:
         totals = _totals(model, vector.to(device), *there[split, device], task)
-        return totals.to(places.devices[0])
+        return totals.to(resources.devices[0])
 
-    totals = torch.stack(places.workers.map(totals_of, params, splits, devices)).cpu()  # one copy for all models
+    totals = torch.stack(resources.workers.map(totals_of, params, splits, devices)).cpu()  # one copy for all models
     sums, group_sizes = totals[:, :-1].numpy(), totals[:, -1].long().numpy()
     with np.errstate(invalid="ignore"):
         others = [
@@ -124,10 +124,10 @@ def _scores(
         )
 
 
-def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Task, places: _Places) -> Average:
+def _average(model: FlatModel, params: Tensor, splits: Sequence[Split], task: Task, resources: _Resources) -> Average:
     """Evaluate the averaged model on every split, and return the mean over the splits."""
     mean = params.mean(0)
-    scores = _scores(model, [mean] * len(splits), splits, task, places)
+    scores = _scores(model, [mean] * len(splits), splits, task, resources)
     return Average(
         value=float(scores.values.mean()),
         groups=_mean(scores.groups),

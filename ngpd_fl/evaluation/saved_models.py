@@ -190,7 +190,7 @@ def _restore(
         data.task.num_outputs,
         config.seed,
         dtype,
-        data.examples,
+        data.example_inputs,
         positions=data.task.positions,
         fields=data.fields,
     )

@@ -31,7 +31,7 @@ def build_model(
     num_classes: int,
     seed: int,
     dtype: torch.dtype,
-    inputs: Tensor | None = None,
+    example_inputs: Tensor | None = None,
     *,
     positions: tuple[int, ...] = (),
     fields: Fields | None = None,
@@ -44,9 +44,9 @@ def build_model(
         num_classes: width of the output: classes, or targets where these are real-valued.
         seed: the run's seed.
         dtype: the parameters' type.
-        inputs: the training inputs, ``[M, ...]``, some of which are tried. None: random ones of ``input_shape`` are.
+        example_inputs: three inputs to try the network on, ``[3, ...]``. Defaults to random ones.
         positions: the output's axes between examples and classes, ``(T,)`` where each position has a class.
-        fields: several inputs, packed in ``inputs``; the network is made for all of their shapes.
+        fields: several inputs, packed in ``example_inputs``; the network is made for all of their shapes.
 
     Raises:
         InputError: the network cannot be made, or cannot be trained this way; one line says why.
@@ -62,21 +62,17 @@ def build_model(
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
         check = check_forward if config.name in MODELS else check_model
-        examples = _examples(input_shape, inputs)
-        examples = examples.to(dtype) if examples.is_floating_point() else examples
+        if example_inputs is None:
+            example_inputs = torch.randn(
+                (3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+            )
+        examples = example_inputs.to(dtype) if example_inputs.is_floating_point() else example_inputs
         is_random = check(module, examples, num_classes, positions, fields)
         model = FlatModel(module, is_random, fields)
         model.batches_nodes = config.name in MODELS or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
     return model
-
-
-def _examples(input_shape: Sequence[int], inputs: Tensor | None) -> Tensor:
-    """Return three inputs ``[3, ...]``, as different as the first, the middle and the last of those that are given."""
-    if inputs is None or not len(inputs):
-        return torch.randn((3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
 
 
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:

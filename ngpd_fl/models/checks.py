@@ -108,7 +108,7 @@ def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...],
                 outputs = module(*args, **kwargs)
         except Exception as error:
             raise InputError(
-                f"model: it fails on {_words(examples, fields)}, {size} at once ({reason(error)})"
+                f"model: it fails on {_described(examples, fields)}, {size} at once ({reason(error)})"
             ) from error
         expected = (size, *output_shape)
         if not isinstance(outputs, Tensor):
@@ -126,7 +126,7 @@ def _one(inputs: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
     return [inputs], {}
 
 
-def _words(examples: Tensor, fields: Fields | None) -> str:
+def _described(examples: Tensor, fields: Fields | None) -> str:
     """Describe inputs, so that integers that are no token ids are noticed."""
     shape = tuple(examples.shape[1:]) if fields is None else fields.shapes
     if fields is not None or examples.is_floating_point():
@@ -159,9 +159,9 @@ def can_batch(model: FlatModel, examples: Tensor) -> bool:
     except Exception:
         return False
     if model.is_random:
-        found = model.flatten({name: values[1] for name, values in stacked.items()})
+        batched = model.flatten({name: values[1] for name, values in stacked.items()})
         expected = model.flatten(gradient(model.start(), inputs[1], *(key[1] for key in keys)))
-        if not torch.allclose(found, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()), equal_nan=True):
+        if not torch.allclose(batched, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max()), equal_nan=True):
             raise InputError(
                 "model: it drops something else at several nodes at once than at one; take what bernoulli_ returns, "
                 "not the tensor that it changes, or use nn.Dropout"

@@ -183,7 +183,7 @@ class PerPosition:
 
         1/V sum over the B examples of J^T E [s s^T] J,    s = d(-log p) / df  [T, C],    J = df / dw
 
-    The factors of K-FAC are means over examples of what a single score gives (``curvature.factors``), so scores are
+    The factors of K-FAC are means over examples of what a single score gives (``curvature.moments``), so scores are
     ``weighted`` by sqrt(B / V) before they are sent back. Positions are independent: E [s s^T] has one block each.
 
     Attributes:

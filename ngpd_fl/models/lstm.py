@@ -1,8 +1,8 @@
 """An LSTM that predicts the next token at each position, made of Embedding and Linear layers.
 
 Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997, with forget gates; by default as in
-Caldas et al., "LEAF: A benchmark for federated settings", arXiv 1812.01097: embedding 8, two layers of 256. ``nn.LSTM``
-would hide its matrices from K-FAC and cannot be batched by vmap; with its parameters, this network has its outputs.
+Caldas et al., "LEAF: A benchmark for federated settings", arXiv 1812.01097: embedding 8, two layers of 256. It has
+the outputs of ``nn.LSTM`` with the same parameters, whose two biases it holds as one.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Attention(nn.Module):
         return mixed
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, then two Linear layers at each position; each part adds to what it was given."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -78,7 +78,7 @@ def transformer(config: ModelConfig, input_shape: Sequence[int], num_classes: in
     require_sequences("transformer", input_shape)
     if config.width % config.heads:
         raise InputError(f"model.heads: {config.heads} heads do not divide model.width = {config.width} evenly")
-    blocks = [Block(config.width, config.heads) for _ in range(config.layers)]
+    blocks = [TransformerBlock(config.width, config.heads) for _ in range(config.layers)]
     head = nn.Linear(config.width, num_classes)
     return nn.Sequential(
         Embeddings(num_classes, input_shape[0], config.width), *blocks, nn.LayerNorm(config.width), head

@@ -181,7 +181,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         task.num_outputs,
         config.seed,
         dtype,
-        dataset.examples,
+        dataset.example_inputs,
         positions=task.positions,
         fields=dataset.fields,
     )
@@ -211,7 +211,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
         dtype=dtype,
         dropout=model.is_random,
     )
-    examples = dataset.examples.to(device, dtype if dataset.examples.is_floating_point() else None)
+    examples = dataset.example_inputs.to(device, dtype if dataset.example_inputs.is_floating_point() else None)
     objective = build_objective(config, model, likelihood, input_shape, examples)
     evaluated: Split | dict[int, Split]
     if isinstance(division.evaluated, Split):

@@ -30,7 +30,7 @@ class Result:
 
     Attributes:
         config: the configuration.
-        metrics: every evaluation, that of the common start first.
+        metrics: every evaluation, that of the start first.
         summary: as in ``summary.json``.
         params: every node's final parameters, ``[N, P]``.
         model: the network, to use them with.

@@ -170,9 +170,9 @@ def test_images_are_bounded_and_alike(tmp_path: Path) -> None:
         (
             {},
             NAMED | {"node_column": "x"},
-            "column 'x' holds NoneType; whose an example is should be a text or a whole",
+            "column 'x' holds NoneType; an owner should be a text or a whole",
         ),
-        ({"writer": [None, *WRITER[1:]]}, NAMED, "column 'writer' holds NoneType, str; whose an example is should be"),
+        ({"writer": [None, *WRITER[1:]]}, NAMED, "column 'writer' holds NoneType, str; an owner should be"),
         ({"x": [[1.0], [1.0, 2.0]] * 30}, NAMED, "x"),
         ({"label": [-1] * SIZE}, NAMED, "train_labels go down to -1; expected classes from 0"),
     ],
@@ -295,5 +295,5 @@ def test_too_few_owners(tmp_path: Path) -> None:
 
 
 def test_data_without_owners() -> None:
-    with pytest.raises(InputError, match="^partition.name: natural needs to know whose each example of digits is; set"):
+    with pytest.raises(InputError, match="^partition.name: natural needs the owner of each example, but digits has"):
         divide(Config(partition="natural"))

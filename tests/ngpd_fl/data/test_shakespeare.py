@@ -75,7 +75,7 @@ def test_nodes_have_whole_roles(tmp_path: Path) -> None:
 
 
 def test_other_data_have_no_owners() -> None:
-    with pytest.raises(InputError, match="natural needs to know whose each example of digits is"):
+    with pytest.raises(InputError, match="natural needs the owner of each example, but digits has none"):
         divide(Config(partition="natural"))
 
 

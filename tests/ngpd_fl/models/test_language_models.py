@@ -15,7 +15,7 @@ from ngpd_fl import Config, run
 from ngpd_fl.config import InputError
 from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.models import FlatModel, build_model
-from ngpd_fl.models.transformer import Block
+from ngpd_fl.models.transformer import TransformerBlock
 from ngpd_fl.records import TokenAccuracies
 from tests.support.pretend_device import PretendDevice, to_host
 from tests.support.sequences import write_speeches
@@ -30,7 +30,7 @@ def ids(count: int = 4) -> Tensor:
 
 def build(name: str, **sizes: Any) -> FlatModel:
     config = ModelConfig(name=name, **{**SIZES, **sizes})
-    return build_model(config, (LENGTH,), TOKENS, 0, torch.float64, ids(), positions=(LENGTH,))
+    return build_model(config, (LENGTH,), TOKENS, 0, torch.float64, ids(3), positions=(LENGTH,))
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -49,14 +49,14 @@ def test_lstm_is_torchs(layers: int) -> None:
 
 
 def test_leafs_lstm_is_the_default() -> None:
-    module = build_model(ModelConfig(name="lstm"), (80,), 80, 0, torch.float32, ids(), positions=(LENGTH,)).module
+    module = build_model(ModelConfig(name="lstm"), (80,), 80, 0, torch.float32, ids(3), positions=(LENGTH,)).module
     shapes = [tuple(parameter.shape) for name, parameter in module.named_parameters() if "weight" in name]
     assert shapes == [(80, 8), (1024, 8), (1024, 256), (1024, 256), (1024, 256), (80, 256)]
 
 
 def test_a_block_is_torchs() -> None:
     torch.manual_seed(0)
-    ours = Block(12, 3).double()
+    ours = TransformerBlock(12, 3).double()
     theirs = nn.TransformerEncoderLayer(12, 3, 48, 0.0, F.gelu, batch_first=True, norm_first=True).double()
     names = {
         "attention_norm": "norm1",
@@ -145,7 +145,7 @@ def test_heads_divide_the_width() -> None:
 
 @pytest.mark.parametrize("name", ["lstm", "transformer"])
 def test_an_id_beyond_the_classes_is_noticed_before_the_run(name: str) -> None:
-    tokens = ids()
+    tokens = ids(3)
     tokens[2, 3] = TOKENS
     with pytest.raises(InputError, match=r"fails on token ids of shape \(7,\), up to 11 .*index out of range"):
         build_model(ModelConfig(name=name, **SIZES), (LENGTH,), TOKENS, 0, torch.float64, tokens, positions=(LENGTH,))
