@@ -85,7 +85,7 @@ class DataConfig(Section, ObjectSection):
     )
     data_dir: Path | None = Field(
         None,
-        description="folder that holds the data set; digits, diabetes and your own need none",
+        description="folder that holds the data set; digits, diabetes, your own and hf:NAME with download need none",
         json_schema_extra={"flag": "--data-dir"},
     )
     download: bool = Field(
@@ -95,9 +95,9 @@ class DataConfig(Section, ObjectSection):
     )
     task: Literal["auto", "multi-label"] = Field(
         "auto",
-        description="what labels of your own data mean; auto: integers are classes, one of an example or at each "
-        "position, floating-point numbers are targets, bools are multi-label; multi-label: each example has 0 or 1 for "
-        "every label",
+        description="what labels of your own data or of hf:NAME mean; auto: integers are classes, one of an example or "
+        "at each position, floating-point numbers are targets, bools are multi-label; multi-label: each example has "
+        "0 or 1 for every label",
     )
     input_column: str | None = Field(
         None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
@@ -120,8 +120,8 @@ class DataConfig(Section, ObjectSection):
     )
     placement: Literal["alike", "different", "random"] | None = Field(
         None,
-        description="which node gets which part of the division: neighbors on the graph as alike or as different in "
-        "their labels as can be found, or random; unset: as the division numbers them",
+        description="which node gets which part of the partition: neighbors on the graph as alike or as different in "
+        "their labels as can be found, or random; unset: as the partition numbers them",
     )
     crop: int = Field(
         0, ge=0, description="training images are shifted at random, each way by at most so many pixels; 0: none"
@@ -168,7 +168,7 @@ class ModelConfig(Section, ObjectSection):
 
     name: str = Field(
         "mlp",
-        description=f"{', '.join(MODELS)} (with GroupNorm), torchvision:NAME (e.g. torchvision:resnet18: GroupNorm for "
+        description=f"{', '.join(MODELS)}, torchvision:NAME (e.g. torchvision:resnet18; GroupNorm in place of "
         "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
