@@ -55,8 +55,8 @@ def requirements(source: str) -> list[str]:
     block = re.search(r"(?m)^# /// script\n((?:#.*\n)+?)# ///$", source)
     if block is None:
         return []
-    found: list[str] = tomllib.loads(re.sub(r"(?m)^# ?", "", block[1]))["dependencies"]
-    return found
+    dependencies: list[str] = tomllib.loads(re.sub(r"(?m)^# ?", "", block[1]))["dependencies"]
+    return dependencies
 
 
 def interpreter(tool: str, cache: Path, python: str) -> str:
@@ -107,13 +107,13 @@ def rows(tools: list[str], cache: Path, python: str, rounds: int, minutes: float
     """Yield the table's rows; a tool that cannot be measured has the reason."""
     for tool in tools:
         try:
-            found = measure(tool, interpreter(tool, cache, python), rounds, minutes)
+            report = measure(tool, interpreter(tool, cache, python), rounds, minutes)
         except Unavailable as error:
             yield f"| {tool} | {error} | | | |"
             continue
-        versions = found["versions"]
+        versions = report["versions"]
         shown = f"{versions['tool'] or '-'}, torch {versions['torch']}, Python {versions['python']}"
-        yield f"| {tool} | {found['method']} | {shown} | {found['rounds_per_minute']:.1f} | {found['start']:.1f} |"
+        yield f"| {tool} | {report['method']} | {shown} | {report['rounds_per_minute']:.1f} | {report['start']:.1f} |"
     for tool, reason in LEFT_OUT.items():
         yield f"| {tool} | {reason} | | | |"
 
@@ -126,15 +126,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help=f"more than {WARM}")
     parser.add_argument("--python", default=sys.executable, help="interpreter for the environments")
     parser.add_argument("--minutes", type=float, default=10.0, help="longest time of a tool")
-    given = parser.parse_intermixed_args()
-    if unknown := set(given.tools) - set(NAMES):
+    arguments = parser.parse_intermixed_args()
+    if unknown := set(arguments.tools) - set(NAMES):
         parser.error(f"TOOL: {min(unknown)} is not known; allowed: {', '.join(NAMES)}")
-    if given.rounds <= WARM:
-        parser.error(f"--rounds: {given.rounds} is too few; allowed: {WARM + 1} or more")
+    if arguments.rounds <= WARM:
+        parser.error(f"--rounds: {arguments.rounds} is too few; allowed: {WARM + 1} or more")
     load = os.getloadavg()[0]
     print(f"{datetime.date.today()}, {processor()}, {cores()} cores; load of the machine at the start: {load:.2f}\n")
     print("| tool | method | versions | rounds a minute | start, s |\n| --- | --- | --- | --- | --- |")
-    for row in rows(given.tools or list(NAMES), given.cache.absolute(), given.python, given.rounds, given.minutes):
+    for row in rows(
+        arguments.tools or list(NAMES),
+        arguments.cache.absolute(),
+        arguments.python,
+        arguments.rounds,
+        arguments.minutes,
+    ):
         print(row, flush=True)
 
 

@@ -52,7 +52,7 @@ class CallShape(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What one score of the outputs comes to.
+    """The gradients of one score of the outputs.
 
     Attributes:
         outputs: each module's output gradients, call by call, one example's each.

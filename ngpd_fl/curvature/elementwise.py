@@ -20,7 +20,7 @@ from ngpd_fl.curvature.moments import Sum, total
 
 
 class DiagonalRule:
-    """What all rules with a diagonal block share."""
+    """Base of the rules with a diagonal block."""
 
     block = Diagonal
     any_batch_axis = False

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Inspection:
-    """What the first passes through a network say.
+    """The layers of a network and its unused parameters, found by a few passes through it.
 
     Attributes:
         capture: the network, ready to be captured.

@@ -12,7 +12,7 @@ from ngpd_fl.curvature.moments import Moment
 from ngpd_fl.models.functional import Segment
 
 KFACApprox = Literal["expand", "reduce"]
-"""How positions of one example enter the factors; see ``weight_matrix``."""
+"""Treatment of an example's positions in the factors; see ``weight_matrix``."""
 
 
 class Use(NamedTuple):
@@ -58,7 +58,7 @@ class Layer(NamedTuple):
 
 
 class Rule(Protocol):
-    """What K-FAC needs to know of one kind of layer."""
+    """The rule of one kind of layer: the form of its block, and what a minibatch adds to it."""
 
     @property
     def block(self) -> type[Block]:

@@ -1,4 +1,4 @@
-"""What a minibatch adds to the running averages: second moments of vectors, and sums. Pure functions.
+"""Second moments of vectors, and sums, that a minibatch adds to the running averages. Pure functions.
 
 Conventions of Martens and Grosse, "Optimizing neural networks with Kronecker-factored approximate curvature", ICML
 2015 (linear layers), and Grosse and Martens, "A Kronecker-factored approximate Fisher matrix for convolution

@@ -10,7 +10,6 @@ from ngpd_fl.data.sampler import BatchSampler
 from ngpd_fl.data.skew import (
     NeighborhoodSkew,
     Skew,
-    label_counts,
     label_skew,
     neighborhood_skew,
     unused_classes,
@@ -42,7 +41,6 @@ __all__ = [
     "draw_moves",
     "export_nodes",
     "fingerprint",
-    "label_counts",
     "label_skew",
     "load_dataset",
     "move",

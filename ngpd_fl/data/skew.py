@@ -1,8 +1,7 @@
-"""Label counts of the nodes and measures of their skew."""
+"""Measures of the nodes' label skew, and of its position on a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,17 +33,6 @@ class Skew:
     jensen_shannon: float
     size_variation: float
     classes_per_node: float
-
-
-def label_counts(labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]], num_classes: int) -> NDArray[np.int64]:
-    """Return how many images of each class each node holds, int64 ``[N, C]``.
-
-    Args:
-        labels: of the training images, int64 ``[M]``.
-        parts: per node, indices of its images.
-        num_classes: C.
-    """
-    return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])
 
 
 def label_skew(counts: NDArray[np.int64]) -> Skew:

@@ -40,7 +40,7 @@ _ALLOWED: dict[type[Task], tuple[str, tuple[str, ...]]] = {
     MultiLabelClassification: ("multi-label targets", ("auto", "binary-cross-entropy")),
     Regression: ("real-valued targets", ("auto", "squared-error")),
 }
-"""What a task's targets are called, and the losses that suit them."""
+"""The name of a task's targets, and the losses that suit them."""
 
 
 def build_likelihood(config: ModelConfig, task: Task) -> Likelihood:

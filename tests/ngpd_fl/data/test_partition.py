@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from ngpd_fl.config.errors import InputError
@@ -20,7 +21,7 @@ from ngpd_fl.config.partitions import (
     ShardsPartition,
 )
 from ngpd_fl.core.randomness import Purpose, generator
-from ngpd_fl.data import label_counts, label_skew, partition_labels, unused_classes
+from ngpd_fl.data import Classification, label_skew, partition_labels, unused_classes
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100))
 NODES = 8
@@ -42,7 +43,7 @@ COMPLETE = ("iid", "dirichlet", "dirichlet-prior", "dirichlet-uniform", "classes
 
 
 def counts_of(config: PartitionConfig, num_nodes: int = NODES, seed: int = 0) -> NDArray[np.int64]:
-    return label_counts(LABELS, partition_labels(LABELS, num_nodes, config, seed), 10)
+    return Classification(10).node_counts(torch.from_numpy(LABELS), partition_labels(LABELS, num_nodes, config, seed))
 
 
 @pytest.mark.parametrize("config", ALL, ids=str)
@@ -100,7 +101,7 @@ def test_iid_is_shuffled_and_even() -> None:
     labels = np.repeat(np.arange(10), 100)  # sorted: contiguous parts would hold one or two classes each
     parts = partition_labels(labels, NODES, IIDPartition(), seed=0)
     assert [len(part) for part in parts] == [125] * 8
-    assert label_skew(label_counts(labels, parts, 10)).total_variation < 0.15
+    assert label_skew(Classification(10).node_counts(torch.from_numpy(labels), parts)).total_variation < 0.15
     sizes = [len(part) for part in partition_labels(labels, 7, IIDPartition(), seed=0)]
     assert max(sizes) - min(sizes) == 1
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from ngpd_fl.data import label_counts, label_skew, unused_classes
+from ngpd_fl.data import Classification, label_skew, unused_classes
 
 
 def test_label_counts() -> None:
-    labels = np.array([0, 2, 2, 1, 0])
-    counts = label_counts(labels, [np.array([0, 1]), np.array([2, 3, 4])], num_classes=4)
+    labels = torch.tensor([0, 2, 2, 1, 0])
+    counts = Classification(4).node_counts(labels, [np.array([0, 1]), np.array([2, 3, 4])])
     assert counts.tolist() == [[1, 0, 1, 0], [1, 1, 1, 0]]
     assert unused_classes(counts) == [3]
 
