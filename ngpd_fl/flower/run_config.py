@@ -54,7 +54,7 @@ class FlowerConfig(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="folder where a client keeps its state, so that it survives a restart, or goes on on another "
+        description="folder where a client keeps its state, so that it survives a restart, or continues on another "
         "machine that has the folder too; unset: none",
         json_schema_extra={"flag": "--state-dir"},
     )
