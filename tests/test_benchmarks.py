@@ -122,5 +122,5 @@ def test_tools_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     good, bad, *_ = side_by_side.rows(["good", "bad"], tmp_path, sys.executable, rounds=4, minutes=1)
     cells = [cell.strip() for cell in good.split("|")]
     assert cells[1:5] == ["good", "FedAvg", "1.0, torch 2, Python 3", "30.0"]
-    assert 2 <= float(cells[5]) < 4  # shown in tenths of a second
+    assert 2 <= float(cells[5]) < 4
     assert bad.startswith("| bad | ValueError: no such network |")

@@ -59,8 +59,11 @@ def test_the_table_of_layers_agrees_with_training(site: Path) -> None:
     page = (site / "reference" / "layers.html").read_text(encoding="utf-8")
     rows = re.findall(r"<tr>\s*<td>(.*?)</td>\s*<td>(.*?)</td>\s*<td>(.*?)</td>", page, re.DOTALL)
     verdicts = {re.sub("<[^>]+>", "", layer): (kfac[:7], first[:7]) for layer, kfac, first in rows}
-    assert verdicts["Linear"] == verdicts["Conv2d"] == verdicts["GroupNorm"] == ("yes", "yes")
-    assert verdicts["Conv1d"] == verdicts["one layer used twice"] == ("refused", "yes")
+    assert verdicts["Linear"] == verdicts["Conv1d"] == ("Kroneck", "yes") and verdicts["GroupNorm"] == (
+        "diagona",
+        "yes",
+    )
+    assert verdicts["one layer used several times"] == ("yes", "yes")
     assert verdicts["BatchNorm2d"] == ("refused", "refused")
 
 

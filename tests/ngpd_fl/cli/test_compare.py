@@ -133,6 +133,9 @@ def test_an_interruption_stops_all_and_keeps_what_is_there(
     assert {run["name"]: run["status"] for run in runs} == {"dsgd": "finished", "ngpd": "interrupted"}
 
 
+REFUSE = ("--set", "ngpd.other_layers=refuse")
+
+
 def test_all_are_checked_before_the_first_is_trained(
     quick: Callable[..., Any], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +147,6 @@ def test_all_are_checked_before_the_first_is_trained(
         "def net(input_shape, num_classes):\n    return Odd()\n"
     )
     monkeypatch.syspath_prepend(str(here))
-    said = quick("compare", "--strategies", "dsgd,ngpd", *SHORT, "--model", "nets_of_mine:net", "--out", "out")
+    said = quick("compare", "--strategies", "dsgd,ngpd", *SHORT, "--model", "nets_of_mine:net", *REFUSE, "--out", "out")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert not (here / "out").exists()

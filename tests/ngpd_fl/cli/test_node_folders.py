@@ -69,4 +69,6 @@ def test_doctor_says_whose_data_are_here(
     assert [each for each in _data_sets(here) if each.name == "node-folders"][0].result == "data of 1 node, 3 classes"
     describe(here, "")
     found = [each for each in _data_sets(here) if each.state == "wrong"]
-    assert [each.name for each in found] == ["node-folders"] and "needs either classes or targets" in found[0].remedy
+    assert [each.name for each in found] == ["node-folders"] and "needs either classes, labels or targets" in found[
+        0
+    ].remedy

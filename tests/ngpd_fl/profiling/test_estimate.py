@@ -12,6 +12,7 @@ import pytest
 from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.config import Config
+from ngpd_fl.core import machine
 from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.profiling import estimate, timing
 from ngpd_fl.profiling.memory import state_bytes
@@ -155,7 +156,8 @@ def test_memory_grows_with_the_nodes_as_in_the_measured_parts(monkeypatch: pytes
         return 2.0 if sizes[-1] == 32 else 0.1
 
     monkeypatch.setattr(timing, "_timed", timed)
-    monkeypatch.setattr(timing, "taken_bytes", lambda device: 10**9 + 10**6 * sizes[-1])
+    monkeypatch.setattr(timing, "taken_bytes", lambda devices: 10**9 + 10**6 * sizes[-1])
+    monkeypatch.setattr(machine, "peak_resident", lambda: 0)
     estimated = estimate(small(model="softmax", topology={"nodes": 400}))
     assert estimated.measured_nodes == 32
     assert estimated.memory == pytest.approx(10**9 + 400 * 10**6 + estimated.models, rel=1e-6)
