@@ -36,15 +36,11 @@ def build(name: str, **sizes: Any) -> FlatModel:
 @pytest.mark.parametrize("layers", [1, 3])
 def test_lstm_is_torchs(layers: int) -> None:
     model = build("lstm", layers=layers)
-    embedding, *ours, head = model.module.children()
-    theirs = nn.LSTM(5, 12, layers, batch_first=True).double()
-    with torch.no_grad():
-        for number, layer in enumerate(ours):
-            getattr(theirs, f"weight_ih_l{number}").copy_(layer.inputs.weight)  # type: ignore[union-attr]
-            getattr(theirs, f"bias_ih_l{number}").copy_(layer.inputs.bias)  # type: ignore[union-attr]
-            getattr(theirs, f"weight_hh_l{number}").copy_(layer.recurrent.weight)  # type: ignore[union-attr]
-            getattr(theirs, f"bias_hh_l{number}").zero_()
-    expected = head(theirs(embedding(ids()))[0])
+    state = model.state_dict(model.start())
+    embedding, head = nn.Embedding(TOKENS, 5), nn.Linear(12, TOKENS)
+    torchs = nn.ModuleDict({"embedding": embedding, "lstm": nn.LSTM(5, 12, layers, batch_first=True), "output": head})
+    torchs.double().load_state_dict(state)
+    expected = head(torchs["lstm"](embedding(ids()))[0])
     torch.testing.assert_close(model(model.start(), ids()), expected)
 
 
