@@ -157,6 +157,7 @@ def test_memory_grows_with_the_nodes_as_in_the_measured_parts(monkeypatch: pytes
 
     monkeypatch.setattr(timing, "_timed", timed)
     monkeypatch.setattr(timing, "taken_bytes", lambda devices: 10**9 + 10**6 * sizes[-1])
+    monkeypatch.setattr("ngpd_fl.profiling.estimation.taken_bytes", lambda devices: 10**9)
     monkeypatch.setattr(machine, "peak_resident", lambda: 0)
     estimated = estimate(small(model="softmax", topology={"nodes": 400}))
     assert estimated.measured_nodes == 32
