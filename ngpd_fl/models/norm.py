@@ -18,22 +18,27 @@ from ngpd_fl.config.errors import InputError
 
 MAX_GROUPS = 32
 
+_WIDE_GROUP = 16
+"""Channels of a group in Wu and He's second rule; of two channels on one pixel only the order would be left."""
+
 _SPATIAL_AXES = {nn.BatchNorm1d: (), nn.BatchNorm2d: (4, 4), nn.BatchNorm3d: (2, 2, 2), nn.SyncBatchNorm: (4, 4)}
 """torch's own batch normalizations, and axes of an image that each takes."""
 
 
-def group_norm(channels: int, eps: float = 1e-5, affine: bool = True) -> nn.GroupNorm:
-    """Return a GroupNorm with as many groups as divide ``channels``, up to 32, of at least two channels each.
+def group_norm(channels: int, eps: float = 1e-5, affine: bool = True, *, width: int = 2) -> nn.GroupNorm:
+    """Return a GroupNorm with as many groups as divide ``channels``, up to 32, of at least ``width`` channels each.
 
     A group of one channel would turn an image of one pixel into zeros.
     """
-    groups = max(number for number in range(1, min(MAX_GROUPS, max(channels // 2, 1)) + 1) if channels % number == 0)
+    most = min(MAX_GROUPS, max(channels // width, 1))
+    groups = max(number for number in range(1, most + 1) if channels % number == 0)
     return nn.GroupNorm(groups, channels, eps=eps, affine=affine)
 
 
 def replace_batch_norm(module: nn.Module) -> None:
     """Put a GroupNorm that starts at the same weight and bias in the place of every BatchNorm inside ``module``.
 
+    Its groups have at least 16 channels: networks that end in maps of one pixel would else start with huge gradients.
     Subclasses may go on with layers of their own, as timm's do with an activation; these follow the GroupNorm.
 
     Raises:
@@ -49,7 +54,7 @@ def replace_batch_norm(module: nn.Module) -> None:
 
 
 def _replacement(name: str, layer: _BatchNorm) -> nn.Module:
-    norm = group_norm(layer.num_features, layer.eps, layer.affine)
+    norm = group_norm(layer.num_features, layer.eps, layer.affine, width=_WIDE_GROUP)
     with torch.no_grad():
         for parameter, start in zip(norm.parameters(), layer.parameters(recurse=False), strict=True):
             parameter.copy_(start).requires_grad_(start.requires_grad)
