@@ -6,7 +6,9 @@ import logging
 import os
 import socket
 import tempfile
+import time
 import warnings
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -75,24 +77,21 @@ class RayExecutor(Executor):
     def prepare(self, folder: Path, jobs: int) -> None:
         """Require that each machine that can compute has the folder, the working folder and the same code."""
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        machines = [node for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
-        if not machines:
-            raise InputError("--executor ray: no machine of the cluster has a core; start one with --num-cpus")
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".ray-") as file:
+            check, deadline = remote_check(Path(file.name)), time.monotonic() + _CHECK_SECONDS
+            while True:
+                machines = _machines()
+                try:
+                    problems = _ask(machines, check)
+                    break
+                except ray.exceptions.RayError as error:
+                    is_new_or_gone = isinstance(error, ray.exceptions.TaskUnschedulableError)
+                    if not is_new_or_gone or time.monotonic() > deadline:
+                        raise InputError(f"--executor ray: a machine does not answer ({_line(error)})") from error
+                    time.sleep(0.5)
         self._most_cores = max(node["Resources"]["CPU"] for node in machines)
         self._most_gpus = max(node["Resources"].get("GPU", 0.0) for node in machines)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".ray-") as file:
-            check = ray.remote(num_cpus=0, max_calls=1)(remote_check(Path(file.name)))
-            answers = [
-                check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
-                for node in machines
-            ]
-            try:
-                problems = ray.get(answers, timeout=_CHECK_SECONDS)
-            except ray.exceptions.RayError as error:
-                raise InputError(f"--executor ray: a machine does not answer ({_line(error)})") from error
         for node, problem in zip(machines, problems, strict=True):
             if problem:
                 name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
@@ -129,6 +128,31 @@ class RayExecutor(Executor):
 
         for reference in self._running:
             ray.cancel(reference)
+
+
+def _machines() -> list[dict[str, Any]]:
+    """Return Ray's descriptions of the machines that can compute."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    machines = [node for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
+    if not machines:
+        raise InputError("--executor ray: no machine of the cluster has a core; start one with --num-cpus")
+    return machines
+
+
+def _ask(machines: list[dict[str, Any]], check: Callable[[], str]) -> list[str]:
+    """Run a check on each machine, and return the answers."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    remote = ray.remote(num_cpus=0, max_calls=1)(check)
+    answers = [
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
+        for node in machines
+    ]
+    problems: list[str] = ray.get(answers, timeout=_CHECK_SECONDS)
+    return problems
 
 
 def _require_answer(address: str) -> None:

@@ -165,10 +165,10 @@ def test_memory_grows_with_the_nodes_as_in_the_measured_parts(monkeypatch: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
-def test_a_process_takes_the_estimated_memory(strategy: str) -> None:
+@pytest.mark.parametrize(("strategy", "tolerance"), [("dsgd", 0.15), ("ngpd", 0.3)])
+def test_a_process_takes_the_estimated_memory(strategy: str, tolerance: float) -> None:
     results = []
     for what in ("estimate", "run"):
         command = [sys.executable, "-m", "benchmarks.large", what, strategy, "512"]
         results.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]))
-    assert results[0] == pytest.approx(results[1], rel=0.15)
+    assert results[0] == pytest.approx(results[1], rel=tolerance)
