@@ -88,7 +88,7 @@ def state() -> list[Any]:
 
 @pytest.mark.parametrize("others", [False, True])
 def test_runs_in_threads_are_those_one_after_the_other(alone: dict[tuple[str, int], Result], others: bool) -> None:
-    """Where the runs differ in ``engine.threads``, up to rounding: MKL has one number of threads in a process."""
+    """Up to rounding if runs differ in ``engine.threads``: MKL has one number of threads in a process."""
     before, tolerance = state(), 1e-6 if others else 0.0
     alone = {key: result for key, result in alone.items() if others or key[0] != "threads"}
     with ThreadPoolExecutor(6) as pool:

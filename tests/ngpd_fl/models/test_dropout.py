@@ -35,7 +35,7 @@ def keyed(function: Any, *inputs: Tensor, key: Tensor = KEY) -> Tensor:
 
 
 def mask(shape: tuple[int, ...], stream: int = 0, p: float = P, key: Tensor = KEY) -> Tensor:
-    """What is kept, from another implementation of the generator."""
+    """Return the mask of kept elements, by another implementation of the generator."""
     drawn = reference_words(tuple(key.tolist()), stream, torch.Size(shape).numel())
     return torch.tensor([word >= p * 2**32 for word in drawn]).view(shape)
 
