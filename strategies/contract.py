@@ -177,9 +177,12 @@ class Curvature(Protocol):
         ...
 
     def gradient(
-        self, state: State, params: Tensor, batch: Any, draws: Tensor, phase: Phase
+        self, state: State, params: Tensor, batch: Any, draws: Tensor, phase: Phase, smoothing: Tensor
     ) -> tuple[State, Tensor, Tensor]:
-        """Return the state (refreshed as ``phase`` says), the loss ``[]`` and its gradient ``[P]``."""
+        """Return the state (refreshed as ``phase`` says), the loss ``[]`` and its gradient ``[P]``.
+
+        ``smoothing`` ``[]`` is the share of uniform labels among those that F_i is made of.
+        """
         ...
 
     def solve(self, state: State, force: Tensor, lr: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
+from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, State, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange
+from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage
 from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
 
 
@@ -32,10 +33,11 @@ class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
 
 
 class KFACGossipState(NamedTuple):
-    """Parameters ``[P]`` and the curvature's state."""
+    """Parameters ``[P]``, the curvature's state, and how far local steps drift."""
 
     params: Tensor
     curvature: State
+    drift: ClientDrift
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,31 @@ class KFACGossip(GossipExchange):
 
     def init(self, params: Tensor, view: View) -> KFACGossipState:
         """Start at ``params``, with no curvature yet."""
-        return KFACGossipState(params, self.curvature.init(params))
+        return KFACGossipState(params, self.curvature.init(params), start_drift(params))
 
     def local_step(
         self, state: KFACGossipState, view: View, step: Step, phase: Phase
     ) -> tuple[KFACGossipState, StepInfo]:
         """Do one natural-gradient step."""
+        smoothing = self.options.smoothing(state.drift)
         curvature, loss, gradient = self.curvature.gradient(
-            state.curvature, state.params, step.batch, step.draws, phase
+            state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
         lr = self.options.lr * step.lr_scale
         change, quadratic = self.curvature.solve(curvature, gradient, lr, torch.zeros_like(lr))
         shrink = trust_factor(quadratic, self.options.trust_radius)
-        return KFACGossipState(state.params - shrink * change, curvature), StepInfo(loss, shrink)
+        params = state.params - shrink * change
+        return KFACGossipState(params, curvature, after_step(state.drift, loss)), StepInfo(loss, shrink)
+
+    def incoming(
+        self,
+        state: KFACGossipState,
+        view: View,
+        round_view: RoundView,
+        inbox: ParamsMessage,
+        outbox: ParamsMessage,
+        headers: Headers,
+    ) -> KFACGossipState:
+        """Average with the neighbors that were heard, and end the round."""
+        moved: KFACGossipState = super().incoming(state, view, round_view, inbox, outbox, headers)
+        return moved._replace(drift=after_exchange(state.drift))

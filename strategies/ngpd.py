@@ -33,12 +33,14 @@ from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from strategies.contract import Curvature, Phase, Spec, State, Step, StepInfo, View
+from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, State, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
     EdgeDuals,
+    EdgeMessage,
     default_edge_penalty,
     edge_force,
     start_edges,
@@ -65,11 +67,12 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
 
 
 class NGPDState(NamedTuple):
-    """Parameters ``[P]``, the edges' duals, and the curvature's state."""
+    """Parameters ``[P]``, the edges' duals, the curvature's state, and how far local steps drift."""
 
     params: Tensor
     edges: EdgeDuals
     curvature: State
+    drift: ClientDrift
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,17 @@ class NGPD(EdgeConsensusExchange):
 
     def init(self, params: Tensor, view: View) -> NGPDState:
         """Start at ``params`` with duals that exert no force and no curvature yet."""
-        return NGPDState(params, start_edges(self.options, params, view), self.curvature.init(params))
+        return NGPDState(
+            params, start_edges(self.options, params, view), self.curvature.init(params), start_drift(params)
+        )
 
     def local_step(self, state: NGPDState, view: View, step: Step, phase: Phase) -> tuple[NGPDState, StepInfo]:
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
-        curvature, loss, gradient = self.curvature.gradient(state.curvature, params, step.batch, step.draws, phase)
+        smoothing = self.options.smoothing(state.drift)
+        curvature, loss, gradient = self.curvature.gradient(
+            state.curvature, params, step.batch, step.draws, phase, smoothing
+        )
         pull, total = edge_force(state.edges, params, view)
         lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
@@ -106,4 +114,17 @@ class NGPD(EdgeConsensusExchange):
             quadratic = self.curvature.quadratic(curvature, change)
         shrink = trust_factor(quadratic, self.options.trust_radius)
         params = torch.addcmul(params, -shrink, change)
-        return NGPDState(params, state.edges, curvature), StepInfo(loss, shrink)
+        return NGPDState(params, state.edges, curvature, after_step(state.drift, loss)), StepInfo(loss, shrink)
+
+    def incoming(
+        self,
+        state: NGPDState,
+        view: View,
+        round_view: RoundView,
+        inbox: EdgeMessage,
+        outbox: EdgeMessage,
+        headers: Headers,
+    ) -> NGPDState:
+        """Move the duals, mix, and end the round."""
+        moved: NGPDState = super().incoming(state, view, round_view, inbox, outbox, headers)
+        return moved._replace(drift=after_exchange(state.drift))

@@ -93,11 +93,23 @@ class KFAC:
         return KFACState(blocks, like.new_zeros(()))
 
     def gradient(
-        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor, phase: Phase
+        self,
+        state: KFACState,
+        params: Tensor,
+        batch: Batch,
+        draws: Tensor,
+        phase: Phase,
+        smoothing: Tensor | None = None,
     ) -> tuple[KFACState, Tensor, Tensor]:
-        """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``."""
+        """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``.
+
+        ``smoothing`` ``[]`` defaults to that of the options, and 0 for auto.
+        """
         if phase.refresh_factors:
-            state, loss, gradient = self._refresh(state, params, batch, draws)
+            if smoothing is None:
+                share = self.options.fisher_smoothing
+                smoothing = params.new_full((), 0.0 if share == "auto" else share)
+            state, loss, gradient = self._refresh(state, params, batch, draws, smoothing)
         else:
             loss, gradient = self.objective.gradient(params, batch)
         if phase.refresh_basis:
@@ -159,7 +171,7 @@ class KFAC:
         return (total,)
 
     def _refresh(
-        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor
+        self, state: KFACState, params: Tensor, batch: Batch, draws: Tensor, smoothing: Tensor
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Average the factors of the first ``factor_batch`` examples in; return the batch's loss and gradient as well.
 
@@ -167,7 +179,7 @@ class KFAC:
         """
         blocks, updates = state
         used = min(self.options.factor_batch or len(draws), len(draws))
-        given = (updates, params, batch[0][:used], batch[1][:used], draws[:used], *batch[2:])
+        given = (updates, smoothing, params, batch[0][:used], batch[1][:used], draws[:used], *batch[2:])
         running = [average for block in blocks.values() for average in block.averages]
         stacked = self._dense if self.objective.dense_layers is not None else self._one_by_one
         averages: Sequence[Tensor]
@@ -193,6 +205,7 @@ class KFAC:
         self,
         with_gradient: bool,
         updates: Tensor,
+        smoothing: Tensor,
         params: Tensor,
         inputs: Tensor,
         targets: Tensor,
@@ -203,7 +216,7 @@ class KFAC:
         assert self.objective.dense_layers is not None
         ran = dense_forward(self.objective.dense_layers, params, inputs)
         first = ran.gradient(self.likelihood, targets) if with_gradient else ()
-        scores = over_nodes(self._scores)(ran.outputs, targets, draws)
+        scores = over_nodes(self._scores)(ran.outputs, targets, draws, smoothing)
         backward = [{layer.name: gradients for layer, _, gradients in ran.backward(score)} for score in scores]
         vectors = (
             moment
@@ -220,7 +233,9 @@ class KFAC:
             for old, new in zip(running, vectors, strict=True)
         )
 
-    def _one_by_one(self, with_gradient: bool, updates: Tensor, *stacked: Tensor) -> tuple[Tensor, ...]:
+    def _one_by_one(
+        self, with_gradient: bool, updates: Tensor, smoothing: Tensor, *stacked: Tensor
+    ) -> tuple[Tensor, ...]:
         """Do the same for one node after another, which on a CPU is faster for convolutions; see the objective."""
         params, inputs, targets, draws, *rest = stacked
         keys, running = self._keys(rest)
@@ -228,7 +243,7 @@ class KFAC:
         averages = [torch.empty_like(average) for average in running]
         for node, share in enumerate(self._share(updates).tolist()):
             recorded = self.capture.record(params[node], inputs[node], *(key[node] for key in keys))
-            scores = self._scores(recorded.outputs.detach(), targets[node], draws[node])
+            scores = self._scores(recorded.outputs.detach(), targets[node], draws[node], smoothing[node])
             backward = [recorded.backward(score) for score in scores]
             if with_gradient:
                 with torch.enable_grad():
@@ -241,12 +256,19 @@ class KFAC:
         return *first, *averages
 
     def _average(
-        self, updates: Tensor, params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, *rest: Tensor
+        self,
+        updates: Tensor,
+        smoothing: Tensor,
+        params: Tensor,
+        inputs: Tensor,
+        targets: Tensor,
+        draws: Tensor,
+        *rest: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return the running averages of all blocks, one after another, with these examples' factors in them."""
         keys, running = self._keys(rest)
         captured = self.capture.forward(params, inputs, *keys)
-        backward = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws)]
+        backward = [captured.backward(score) for score in self._scores(captured.outputs, targets, draws, smoothing)]
         return tuple(self._averages(captured, backward, running, self._share(updates)))
 
     def _keys(self, rest: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -272,32 +294,35 @@ class KFAC:
         """Return the weight of new factors in the running averages, which start at the first ones."""
         return 1 - self.options.factor_decay * (updates > 0).to(updates.dtype)
 
-    def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
+    def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor, smoothing: Tensor) -> list[Tensor]:
         """Return what the Fisher matrix of the outputs is made of: scores ``[B, ...]``, one or several per example.
 
         With outputs ``[B, T, C]`` the loss is the mean over B and T: an example's matrix is the mean of those of its
         positions, hence the scores of one are divided by sqrt(T). All labels ("exact") come position by position.
         """
         if isinstance(self.likelihood, PerPosition):
-            scores = self._scores_of_vectors(outputs, targets, draws)
+            scores = self._scores_of_vectors(outputs, targets, draws, smoothing)
             scores = [self.likelihood.weighted(score, targets) for score in scores]
         elif outputs.dim() > 2:
             positions = outputs.shape[1:-1]
-            flat = self._scores_of_vectors(*(tensor.flatten(0, len(positions)) for tensor in (outputs, targets, draws)))
+            last = len(positions)
+            flat = self._scores_of_vectors(
+                outputs.flatten(0, last), targets.flatten(0, last), draws.flatten(0, last), smoothing
+            )
             scores = [score.view(outputs.shape) / prod(positions) ** 0.5 for score in flat]
             if self.options.fisher == "exact":
                 scores = [part for score in scores for part in _one_position_each(score)]
         else:
-            scores = self._scores_of_vectors(outputs, targets, draws)
+            scores = self._scores_of_vectors(outputs, targets, draws, smoothing)
         if self.capture.others and self.options.fisher != "monte-carlo":
             scores = [_signs(draws, score) * score for score in scores]
         return scores
 
-    def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
+    def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor, smoothing: Tensor) -> list[Tensor]:
         """Return the scores of outputs ``[M, C]``, one or several for each."""
         if self.options.fisher == "empirical":
             return [self.likelihood.score(outputs, targets)]
-        softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
+        softened = self.likelihood.soften(outputs, smoothing)
         if self.options.fisher == "monte-carlo":
             return [self.likelihood.sampled_score(softened, draws)]
         return list(self.likelihood.fisher_root(softened))

@@ -40,7 +40,7 @@ class Likelihood(Protocol):
         """Return r ``[C, B, C]``: for each example sum_c r_c r_c^T is the Fisher matrix of its outputs."""
         ...
 
-    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+    def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return outputs ``[B, C]`` whose p(y | x) is (1 - amount) times the given one plus amount times uniform."""
         ...
 
@@ -72,7 +72,7 @@ class Categorical:
         eye = torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)
         return probabilities.t()[:, :, None].sqrt() * (probabilities[None] - eye[:, None, :])
 
-    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+    def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return log((1 - amount) p + amount / C)."""
         return ((1 - amount) * outputs.softmax(-1) + amount / outputs.shape[-1]).log()
 
@@ -126,7 +126,7 @@ class Gaussian:
         eye = torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)
         return eye[:, None, :].expand(-1, outputs.shape[0], -1)
 
-    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+    def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return the outputs: their Fisher matrix is I wherever they are."""
         return outputs
 
@@ -169,7 +169,7 @@ class Bernoulli:
         deviations = (outputs.sigmoid() * (-outputs).sigmoid()).sqrt()
         return torch.eye(outputs.shape[-1], dtype=outputs.dtype, device=outputs.device)[:, None] * deviations
 
-    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+    def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return logit((1 - amount) p + amount / 2): every answer alone is mixed with a fair coin."""
         return ((1 - amount) * outputs.sigmoid() + amount / 2).logit()
 
@@ -219,7 +219,7 @@ class PerPosition:
         own = torch.eye(self.length, dtype=outputs.dtype, device=outputs.device)
         return (own[:, None, None, :, None] * root).flatten(0, 1)
 
-    def soften(self, outputs: Tensor, amount: float) -> Tensor:
+    def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return the outputs, softened at each position."""
         return self.of_position.soften(outputs.flatten(0, 1), amount).view_as(outputs)
 

@@ -7,12 +7,13 @@ efficiently in learning", Neural Computation 10, 1998), and a step that exceeds 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from strategies.contract import Phase, StrategyOptions
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.client_drift import ClientDrift, amount
 
 
 class NaturalGradientOptions(StrategyOptions):
@@ -27,12 +28,10 @@ class NaturalGradientOptions(StrategyOptions):
         description="labels that the Fisher matrix is made of: monte-carlo (sampled from the model), empirical (the "
         "data's) or exact (all)",
     )
-    fisher_smoothing: float = Field(
-        0.0,
-        ge=0,
-        le=1,
+    fisher_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "auto",
         description="share of uniform labels among those that the Fisher matrix is made of, where these are not the "
-        "data's; keeps it from vanishing where the model is sure",
+        "data's; keeps it from vanishing where the model is sure; auto: the square of each node's client drift",
     )
     factor_decay: float = Field(0.9, ge=0, lt=1, description="weight of the past in the running average of the factors")
     factor_every: int = Field(4, ge=1, description="local steps between two updates of the factors")
@@ -61,6 +60,16 @@ class NaturalGradientOptions(StrategyOptions):
     def phase(self, step: int) -> Phase:
         """Return what local step ``step`` refreshes. Both fall on step 0, so that the first solve has a curvature."""
         return Phase(refresh_factors=step % self.factor_every == 0, refresh_basis=step % self.basis_every == 0)
+
+    def smoothing(self, drift: ClientDrift) -> Tensor:
+        """Return the share of uniform labels ``[]`` at a node: ``fisher_smoothing``, or drift^2.
+
+        A node that has gone far to its own data is sure of them. Its own Fisher matrix then vanishes, and steps would
+        change the other outputs freely; see ``docs/explanation/search-for-settings.md`` for the square.
+        """
+        if self.fisher_smoothing == "auto":
+            return amount(drift) ** 2
+        return torch.full_like(drift.rounds, self.fisher_smoothing)
 
 
 def trust_factor(quadratic: Tensor, radius: float) -> Tensor:

@@ -75,7 +75,13 @@ class ExactCurvature:
         return torch.zeros_like(self.eye)
 
     def gradient(
-        self, state: Tensor, params: Tensor, batch: tuple[Tensor, Tensor], draws: Tensor, phase: Phase
+        self,
+        state: Tensor,
+        params: Tensor,
+        batch: tuple[Tensor, Tensor],
+        draws: Tensor,
+        phase: Phase,
+        smoothing: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         loss, gradient = QuadraticObjective().gradient(params, batch)
         fisher = batch[0] if self.replacement is None else self.replacement
