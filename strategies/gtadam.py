@@ -2,24 +2,24 @@
 
 Carnevale, Farina, Notarnicola, Notarstefano, "GTAdam: gradient tracking with adaptive momentum for distributed online
 optimization", IEEE Transactions on Control of Network Systems 10, 2023 (arXiv:2009.01745), for all nodes at once, with
-m, v and epsilon as in ``parts/adam``, and without bias correction:
+m, v and epsilon as in ``adam``, and without bias correction:
 
     m(t+1) = beta1 m(t) + (1 - beta1) y(t),    v(t+1) = beta2 v(t) + (1 - beta2) y(t)^2
     w(t+1) = W w(t) - mu m(t+1) / (sqrt(v(t+1)) + epsilon)                                                       (1)
     y(t+1) = W y(t) + g(t+1) - g(t),    y(0) = g(0)                                                              (2)
 
-What is averaged is w before the step. y is kept as g + c, as in ``parts/tracking``, whose exchange this is with w of
-the round's start in place of w. With K local steps Adam reads g + c in each of them, its averages live on, and the
-steps together are added to W w; z is the mean of g + c, as in K-GT. At rest all y agree, hence so do m and v and the
-steps of all nodes; their mean is 0, so y = 0 and all w agree: the minimizer of the sum. As with Adam itself, a
-constant mu brings it there only where epsilon is not small against y; otherwise it stays within a few mu.
+What is averaged is w before the step. y is kept as g + c, as in ``tracking``, whose exchange this is with w of the
+round's start in place of w. With K local steps Adam reads g + c in each of them, its averages live on, and the steps
+together are added to W w; z is the mean of g + c, as in K-GT. At rest all y agree, hence so do m and v and the steps
+of all nodes; their mean is 0, so y = 0 and all w agree: the minimizer of the sum. As with Adam itself, a constant mu
+brings it there only where epsilon is not small against y; otherwise it stays within a few mu.
 
 ``weight_decay`` > 0 also subtracts mu weight_decay w in each step, decoupled from the gradient as in AdamW
 (Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019). With ``bias_correction`` too this is AdamW
 with gradient tracking: nodes whose data are the same do the steps of ``torch.optim.AdamW``.
 
-Of the paper's text only the abstract was at hand: (1) and (2) are what two programs of its authors compute (in
-disropt, and in NVFlare, which has epsilon under the root). They also bound v by 1e6, for the proof; that bound is left
+Of the paper's text only the abstract was at hand: (1) and (2) are what two public programs compute (one on disropt,
+the framework of its authors, and NVFlare's, which has epsilon under the root). They also bound v by 1e6; that is left
 out.
 """
 
