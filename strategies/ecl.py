@@ -59,7 +59,7 @@ class ECL(EdgeConsensusExchange):
         """Return eta_ij by (2), or as given."""
         compress = self.options.compress
         between = local_steps / compress.keep if isinstance(compress, RandomK) else local_steps
-        return default_edge_penalty(self.options, 1.0, degree, neighbor_degree, between)
+        return default_edge_penalty(self.options, 1 / max(between - 1, 1), degree, neighbor_degree)
 
     def phase(self, step: int) -> Phase:
         """Every step is the same."""

@@ -23,7 +23,9 @@ for ablations only: the nodes then rest where sum_i F_i^-1 g_i = 0, which is bia
 
 The default eta follows the scale of the proximal term, which is delta / mu in the directions that F leaves flat:
 
-    eta_ij = c delta / (mu sqrt(E_i E_j) max(K - 1, 1))                                                          (3)
+    eta_ij = c delta / (mu sqrt(E_i E_j))                                                                        (3)
+
+so that the edges together weigh c times as much as that term, for any degree and any K.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(4.0, gt=0, description="c, the factor on the default eta; more under strong skew")
+    penalty_scale: float = Field(1.25, gt=0, description="c, the factor on the default eta; more under strong skew")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )
@@ -85,7 +87,7 @@ class NGPD(EdgeConsensusExchange):
     def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij by (3), or as given."""
         weight = self.options.damping if self.options.edge_metric == "euclidean" else 1.0
-        return default_edge_penalty(self.options, weight, degree, neighbor_degree, local_steps)
+        return default_edge_penalty(self.options, weight, degree, neighbor_degree)
 
     def phase(self, step: int) -> Phase:
         """Refresh the curvature as the options say."""

@@ -74,10 +74,8 @@ class EdgeConsensusOptions(GossipOptions):
         return self
 
 
-def default_edge_penalty(
-    options: EdgeConsensusOptions, prox_weight: float, degree: int, neighbor_degree: int, local_steps: float
-) -> float:
-    """Return eta_ij = c prox_weight / (mu sqrt(E_i E_j) max(K - 1, 1)), unless the options give it.
+def default_edge_penalty(options: EdgeConsensusOptions, prox_weight: float, degree: int, neighbor_degree: int) -> float:
+    """Return eta_ij = c prox_weight / (mu sqrt(E_i E_j)), unless the options give it.
 
     The same number at both ends of an edge: made of shared options and both degrees of the union graph.
 
@@ -86,12 +84,10 @@ def default_edge_penalty(
         prox_weight: the proximal term's weight in units of 1/mu, in the directions where it is weakest.
         degree: E_i.
         neighbor_degree: E_j.
-        local_steps: K, from one exchange of an entry to the next.
     """
     if options.edge_penalty is not None:
         return options.edge_penalty
-    scale = options.penalty_scale * prox_weight / options.lr
-    return scale / (math.sqrt(degree * neighbor_degree) * max(local_steps - 1, 1))
+    return options.penalty_scale * prox_weight / (options.lr * math.sqrt(degree * neighbor_degree))
 
 
 class EdgeMessage(NamedTuple):

@@ -92,7 +92,7 @@ def test_two_rounds_of_ngpd_on_three_nodes(engine: Any) -> None:
         basis_every=1,
     )
     network = quadratic_engine(problem, options, graph(), local_steps=3, engine=engine)
-    eta = 3.0 * 0.2 / (0.3 * np.sqrt(1 * 2) * 2)  # c delta / (mu sqrt(E_i E_j) (K - 1))
+    eta = 3.0 * 0.2 / (0.3 * np.sqrt(1 * 2))  # c delta / (mu sqrt(E_i E_j))
     edges = [(0, 1), (1, 2)]
     w = [torch.zeros(4, dtype=torch.float64)] * 3
     z = {pair: torch.zeros(4, dtype=torch.float64) for i, j in edges for pair in ((i, j), (j, i))}
@@ -159,9 +159,9 @@ def test_default_edge_penalty(local_steps: int, divisor: int) -> None:
     fisher = quadratic_strategy(NGPDOptions(lr=0.5, damping=0.2, penalty_scale=3.0, edge_metric="fisher"))
     ecl = quadratic_strategy(ECLOptions(lr=0.5, penalty_scale=3.0))
     root = np.sqrt(2 * 5)
-    assert ngpd.edge_penalty(2, 5, local_steps) == pytest.approx(3.0 * 0.2 / (0.5 * root * divisor))
+    assert ngpd.edge_penalty(2, 5, local_steps) == pytest.approx(3.0 * 0.2 / (0.5 * root))
+    assert fisher.edge_penalty(2, 5, local_steps) == pytest.approx(3.0 / (0.5 * root))
     assert ecl.edge_penalty(2, 5, local_steps) == pytest.approx(3.0 / (0.5 * root * divisor))
-    assert fisher.edge_penalty(2, 5, local_steps) == ecl.edge_penalty(2, 5, local_steps)
     for strategy in (ngpd, ecl):
         assert strategy.edge_penalty(2, 5, local_steps) == strategy.edge_penalty(5, 2, local_steps)
     assert quadratic_strategy(ECLOptions(edge_penalty=0.7)).edge_penalty(2, 5, local_steps) == 0.7
