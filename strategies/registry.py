@@ -45,6 +45,8 @@ _FILES: dict[str, Any] = {
     "relay-sgd": ("relay_sgd:RelaySGDOptions", "relay_sgd:RelaySGD"),
     "ad-psgd": ("ad_psgd:ADPSGDOptions", "ad_psgd:ADPSGD"),
     "choco-sgd": ("choco_sgd:ChocoSGDOptions", "dsgd:DSGD"),
+    "demuon": ("demuon:DeMuonOptions", "demuon:DeMuon"),
+    "suda-muon": ("suda_muon:SUDAMuonOptions", "suda_muon:SUDAMuon"),
     "c-ecl": ("c_ecl:CECLOptions", "ecl:ECL"),
 }
 

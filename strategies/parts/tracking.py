@@ -53,8 +53,17 @@ def start_tracker(params: Tensor) -> Tracker:
 
 def tracked_step(params: Tensor, tracker: Tracker, direction: Tensor, lr: Tensor) -> tuple[Tensor, Tracker]:
     """Return w - mu (d + c) ``[P]`` and the tracker that has seen d ``[P]``."""
-    moved = torch.addcmul(params, direction + tracker.correction, -lr)
-    return moved, Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
+    return torch.addcmul(params, direction + tracker.correction, -lr), seen(tracker, direction)
+
+
+def seen(tracker: Tracker, direction: Tensor) -> Tracker:
+    """Return the tracker that has seen d ``[P]`` in one more step."""
+    return Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
+
+
+def corrected(tracker: Tracker, moved: Tensor) -> Tracker:
+    """Return the tracker of the next round, after (2), whose sum of W_ij (z_j - z_i) is ``moved [P]``."""
+    return start_tracker(moved)._replace(correction=tracker.correction + moved)
 
 
 class TrackingExchange(Unconstrained):
@@ -77,5 +86,5 @@ class TrackingExchange(Unconstrained):
         """Average w, and correct c, with the neighbors that were heard."""
         weights, received, clip = round_view.weight_in, headers.received, self.options.clip
         params = state.params + flow(outbox.params, inbox.params, weights, received, clip)
-        correction = state.tracker.correction + flow(outbox.direction, inbox.direction, weights, received, clip)
-        return state._replace(params=params, tracker=start_tracker(params)._replace(correction=correction))
+        moved = flow(outbox.direction, inbox.direction, weights, received, clip)
+        return state._replace(params=params, tracker=corrected(state.tracker, moved))

@@ -230,7 +230,7 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
-@pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking"])
+@pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking", "demuon", "suda-muon"])
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     name: str, clip: Any, message_dtype: Any
 ) -> None:
@@ -244,7 +244,9 @@ def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     assert corrections.sum(0).norm() < 1e-13
 
 
-@pytest.mark.parametrize("name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "ad-psgd"])
+@pytest.mark.parametrize(
+    "name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "demuon", "suda-muon", "ad-psgd"]
+)
 def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_rounded(name: str) -> None:
     problem, graph = make(STAR)
     network = quadratic_engine(problem, options_of(name, lr=0.1, message_dtype="bfloat16"), graph, 1, NaiveNetwork)

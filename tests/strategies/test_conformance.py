@@ -49,6 +49,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "exact-diffusion": [{"clip": 1.0}, {"compress": "top-k"}],
     "gradient-tracking": [{}, {"compress": RANDOM}],
     "momentum-tracking": [{"clip": 1.0}],
+    "demuon": [{}, {"clip": 1.0}],
+    "suda-muon": [{"template": "ed", "message_dtype": "float16"}, {"template": "extra", "clip": 1.0}],
     "qg-dsgdm": [{"buffer_decay": 0.5, "clip": 1.0}],
     "relay-sgd": [{"momentum": 0.5, "message_dtype": "float32"}],
     "ad-psgd": [{"clip": 1.0}],
