@@ -23,7 +23,7 @@ def hidden_matrices(model: FlatModel) -> tuple[Matrix, ...]:
         part for part in module.modules() if isinstance(part, nn.Linear | _ConvNd) and "weight" in part._parameters
     ]
     tables = [part for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag)]
-    hidden = {id(part.weight) for part in layers[:-1]} - {id(part.weight) for part in (*layers[-1:], *tables)}
+    hidden = {id(part.weight) for part in layers} - {id(part.weight) for part in (*layers[-1:], *tables)}
     names = [name for name, parameter in module.named_parameters() if id(parameter) in hidden]
     return tuple(
         Matrix(segment.start, segment.shape[0], prod(segment.shape[1:]))

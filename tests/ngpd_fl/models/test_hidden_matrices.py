@@ -61,6 +61,12 @@ def test_own_networks(name: str, shape: tuple[int, ...], count: int) -> None:
     assert all(model.segments[name].shape[0] != 10 for name in found)
 
 
+def test_a_weight_that_an_embedding_has_as_well_is_none() -> None:
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5), nn.Linear(5, 3), nn.Linear(3, 2))
+    module[1].weight = module[0].weight
+    assert hidden(FlatModel(module)) == {"2.weight": (3, 5)}
+
+
 def test_frozen_weights_are_none() -> None:
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.Linear(3, 2))
     module[0].requires_grad_(False)
