@@ -177,7 +177,7 @@ def test_vectorized_equals_naive_on_networks(name: str, make_problem: Any, graph
     assert (naive - start).norm() > 1e-2
 
 
-@pytest.mark.parametrize("fisher", ["empirical", "exact"])
+@pytest.mark.parametrize("fisher", ["empirical", "exact", "foof"])
 def test_vectorized_equals_naive_for_every_fisher(fisher: str) -> None:
     topology = parse_topology(TOPOLOGIES["star"]).build(seed=0)
     problem = perceptron()
