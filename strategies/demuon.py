@@ -31,7 +31,7 @@ from typing import ClassVar, Literal, NamedTuple
 from strategies.contract import Objective, Phase, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.muon import MuonOptions, muon_step
-from strategies.parts.tracking import Tracker, TrackingExchange, seen, start_tracker
+from strategies.parts.tracking import Tracker, TrackingExchange, start_tracker, tracked
 
 
 class DeMuonOptions(MuonOptions):
@@ -67,4 +67,4 @@ class DeMuon(TrackingExchange):
         momentum = torch.lerp(gradient, state.momentum, self.options.momentum)
         change = muon_step(momentum + state.tracker.correction, self.objective.matrices, self.options)
         params = torch.addcmul(state.params, change, -step.lr_scale)
-        return DeMuonState(params, momentum, seen(state.tracker, momentum)), StepInfo(loss, torch.ones_like(loss))
+        return DeMuonState(params, momentum, tracked(state.tracker, momentum)), StepInfo(loss, torch.ones_like(loss))

@@ -38,7 +38,7 @@ from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import flow
 from strategies.parts.muon import MuonOptions, muon_step
-from strategies.parts.tracking import Tracker, TrackingExchange, TrackingMessage, corrected, seen, start_tracker
+from strategies.parts.tracking import Tracker, TrackingExchange, TrackingMessage, corrected, start_tracker, tracked
 
 
 class SUDAMuonOptions(MuonOptions):
@@ -80,7 +80,7 @@ class SUDAMuon(TrackingExchange):
         momentum = torch.lerp(gradient, state.momentum, self.options.momentum)
         change = muon_step(momentum + state.tracker.correction, self.objective.matrices, self.options)
         params = torch.addcmul(state.params, change, -step.lr_scale) - state.correction
-        moved = state._replace(params=params, momentum=momentum, tracker=seen(state.tracker, momentum))
+        moved = state._replace(params=params, momentum=momentum, tracker=tracked(state.tracker, momentum))
         return moved, StepInfo(loss, torch.ones_like(loss))
 
     def incoming(

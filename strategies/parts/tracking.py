@@ -53,11 +53,11 @@ def start_tracker(params: Tensor) -> Tracker:
 
 def tracked_step(params: Tensor, tracker: Tracker, direction: Tensor, lr: Tensor) -> tuple[Tensor, Tracker]:
     """Return w - mu (d + c) ``[P]`` and the tracker that has seen d ``[P]``."""
-    return torch.addcmul(params, direction + tracker.correction, -lr), seen(tracker, direction)
+    return torch.addcmul(params, direction + tracker.correction, -lr), tracked(tracker, direction)
 
 
-def seen(tracker: Tracker, direction: Tensor) -> Tracker:
-    """Return the tracker that has seen d ``[P]`` in one more step."""
+def tracked(tracker: Tracker, direction: Tensor) -> Tracker:
+    """Return the tracker that has seen d ``[P]``."""
     return Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -166,6 +167,22 @@ class Recursion:
             dual = dual + root @ params
             yield params
 
+    def suda_in_three_steps(self, is_extra: bool) -> Iterator[Tensor]:
+        """What a round subtracts is divided among its steps."""
+        params, momentum, correction, dual, pull = (self.zero,) * 5
+        for round in range(100):
+            directions = []
+            for _ in range(3):
+                momentum = 0.6 * momentum + 0.4 * self.gradient(params)
+                directions.append(momentum + correction)
+                params = params - self.step(directions[-1]) - pull / 3
+            mean = sum(directions) / 3
+            moved = (self.weights(round) @ params - params) / 2
+            dual = dual - moved
+            params, pull = (params, dual - moved) if is_extra else (params + moved, dual)
+            correction = correction - mean + self.weights(round) @ mean
+            yield params
+
     def exact_diffusion(self) -> Iterator[Tensor]:
         yield from self.suda(lambda half: half, lambda half: torch.eye(len(half)).double())
 
@@ -180,6 +197,14 @@ class Recursion:
         ("demuon", {}, 3, Recursion.demuon_in_three_steps, (RING, STAR, MATCHING)),
         ("suda-muon", {"template": "ed"}, 1, Recursion.exact_diffusion, (RING, STAR)),
         ("suda-muon", {"template": "extra"}, 1, Recursion.extra, (RING, STAR)),
+        ("suda-muon", {"template": "ed"}, 3, partial(Recursion.suda_in_three_steps, is_extra=False), (STAR, MATCHING)),
+        (
+            "suda-muon",
+            {"template": "extra"},
+            3,
+            partial(Recursion.suda_in_three_steps, is_extra=True),
+            (STAR, MATCHING),
+        ),
     ],
 )
 def test_one_node_at_a_time_is_the_papers_recursion(
