@@ -269,10 +269,10 @@ def test_they_come_near_the_minimizer_of_the_sum_where_untracked_signs_do_not(op
     def error(algorithm: Any, options: Any) -> float:
         settings: Any = {"lr_scale": falling, "strategy": algorithm(options, objective)}
         return problem.relative_error(
-            run_rounds(quadratic_engine(problem, options, graph, local_steps, **settings), 600)
+            run_rounds(quadratic_engine(problem, options, graph, local_steps, **settings), 200)
         )
 
     tracked = error(SUDAMuon if options.name == "suda-muon" else DeMuon, options)
     assert tracked < 0.03
     if options.name == "demuon":
-        assert error(Untracked, options) > 10 * tracked
+        assert error(Untracked, options) > 0.5
