@@ -20,11 +20,15 @@ from strategies.contract import (
 )
 from strategies.d2 import D2, D2Options
 from strategies.demuon import DeMuon, DeMuonOptions
+from strategies.dinno import DiNNO, DiNNOOptions
 from strategies.dsgd import DSGD, DSGDOptions
 from strategies.ecl import ECL, ECLOptions
 from strategies.exact_diffusion import ExactDiffusion, ExactDiffusionOptions
 from strategies.gradient_tracking import GradientTracking, GradientTrackingOptions
+from strategies.gtadam import GTAdam, GTAdamOptions
+from strategies.gut import GUT, GUTOptions
 from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
+from strategies.lt_admm import LTADMM, LTADMMOptions
 from strategies.momentum_tracking import MomentumTracking, MomentumTrackingOptions
 from strategies.ngpd import NGPD, NGPDOptions
 from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
@@ -40,10 +44,18 @@ __all__ = [
     "D2Options",
     "DeMuon",
     "DeMuonOptions",
+    "DiNNO",
+    "DiNNOOptions",
     "ExactDiffusion",
     "ExactDiffusionOptions",
     "GradientTracking",
     "GradientTrackingOptions",
+    "GTAdam",
+    "GTAdamOptions",
+    "GUT",
+    "GUTOptions",
+    "LTADMM",
+    "LTADMMOptions",
     "MomentumTracking",
     "MomentumTrackingOptions",
     "QGDSGDm",

@@ -41,12 +41,16 @@ _FILES: dict[str, Any] = {
     "exact-diffusion": ("exact_diffusion:ExactDiffusionOptions", "exact_diffusion:ExactDiffusion"),
     "gradient-tracking": ("gradient_tracking:GradientTrackingOptions", "gradient_tracking:GradientTracking"),
     "momentum-tracking": ("momentum_tracking:MomentumTrackingOptions", "momentum_tracking:MomentumTracking"),
+    "gut": ("gut:GUTOptions", "gut:GUT"),
+    "gtadam": ("gtadam:GTAdamOptions", "gtadam:GTAdam"),
+    "lt-admm": ("lt_admm:LTADMMOptions", "lt_admm:LTADMM"),
+    "dinno": ("dinno:DiNNOOptions", "dinno:DiNNO"),
+    "demuon": ("demuon:DeMuonOptions", "demuon:DeMuon"),
+    "suda-muon": ("suda_muon:SUDAMuonOptions", "suda_muon:SUDAMuon"),
     "qg-dsgdm": ("qg_dsgdm:QGDSGDmOptions", "qg_dsgdm:QGDSGDm"),
     "relay-sgd": ("relay_sgd:RelaySGDOptions", "relay_sgd:RelaySGD"),
     "ad-psgd": ("ad_psgd:ADPSGDOptions", "ad_psgd:ADPSGD"),
     "choco-sgd": ("choco_sgd:ChocoSGDOptions", "dsgd:DSGD"),
-    "demuon": ("demuon:DeMuonOptions", "demuon:DeMuon"),
-    "suda-muon": ("suda_muon:SUDAMuonOptions", "suda_muon:SUDAMuon"),
     "c-ecl": ("c_ecl:CECLOptions", "ecl:ECL"),
 }
 

@@ -14,6 +14,7 @@ from torch.func import vmap
 from strategies import DeMuon, DeMuonOptions, Matrix, SUDAMuon, SUDAMuonOptions, parse_strategy
 from strategies.parts.muon import matrix_sign, muon_step
 from tests.support.quadratic import Quadratic, QuadraticObjective, make_quadratic, quadratic_engine, run_rounds
+from tests.support.recursion import Recursion
 from topologies import Topology, parse_topology
 
 RING = {"name": "ring", "nodes": 5}
@@ -111,18 +112,8 @@ def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
     return make_quadratic(2, topology["nodes"], dim=18), parse_topology(topology).build(seed=0)
 
 
-class Recursion:
-    """The papers' formulas on the problem; mu is 0.1, 0.2 outside of the matrices, beta 0.6."""
-
-    def __init__(self, problem: Quadratic, topology: Topology) -> None:
-        self.problem, self.topology = problem, topology
-        self.zero = torch.zeros_like(problem.targets)
-
-    def gradient(self, params: Tensor) -> Tensor:
-        return torch.einsum("nij,nj->ni", self.problem.hessians, params - self.problem.targets)
-
-    def weights(self, round: int) -> Tensor:
-        return torch.tensor(self.topology.weights(round).matrix().toarray())
+class Muon(Recursion):
+    """The papers' formulas; mu is 0.1, 0.2 outside of the matrices, beta 0.6."""
 
     def step(self, tracked: Tensor) -> Tensor:
         steps = 0.2 * tracked
@@ -193,16 +184,16 @@ class Recursion:
 @pytest.mark.parametrize(
     ("name", "options", "local_steps", "recursion", "topologies"),
     [
-        ("demuon", {}, 1, Recursion.demuon, (RING, STAR, MATCHING)),
-        ("demuon", {}, 3, Recursion.demuon_in_three_steps, (RING, STAR, MATCHING)),
-        ("suda-muon", {"template": "ed"}, 1, Recursion.exact_diffusion, (RING, STAR)),
-        ("suda-muon", {"template": "extra"}, 1, Recursion.extra, (RING, STAR)),
-        ("suda-muon", {"template": "ed"}, 3, partial(Recursion.suda_in_three_steps, is_extra=False), (STAR, MATCHING)),
+        ("demuon", {}, 1, Muon.demuon, (RING, STAR, MATCHING)),
+        ("demuon", {}, 3, Muon.demuon_in_three_steps, (RING, STAR, MATCHING)),
+        ("suda-muon", {"template": "ed"}, 1, Muon.exact_diffusion, (RING, STAR)),
+        ("suda-muon", {"template": "extra"}, 1, Muon.extra, (RING, STAR)),
+        ("suda-muon", {"template": "ed"}, 3, partial(Muon.suda_in_three_steps, is_extra=False), (STAR, MATCHING)),
         (
             "suda-muon",
             {"template": "extra"},
             3,
-            partial(Recursion.suda_in_three_steps, is_extra=True),
+            partial(Muon.suda_in_three_steps, is_extra=True),
             (STAR, MATCHING),
         ),
     ],
@@ -216,7 +207,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
         problem, graph = make(topology)
         strategy = algorithm(chosen, QuadraticObjective(MATRICES))
         engine = quadratic_engine(problem, chosen, graph, local_steps, strategy=strategy)
-        for _, expected in zip(range(8), recursion(Recursion(problem, graph)), strict=False):
+        for _, expected in zip(range(8), recursion(Muon(problem, graph)), strict=False):
             params = run_rounds(engine, 1)
             torch.testing.assert_close(params, expected, rtol=0, atol=1e-6)  # signs magnify rounding
         assert (params - params.mean(0)).norm() > 1e-2
