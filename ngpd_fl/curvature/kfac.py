@@ -14,7 +14,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from math import prod
 from typing import NamedTuple
 
 import torch
@@ -29,11 +28,12 @@ from ngpd_fl.curvature.eigen import Retries
 from ngpd_fl.curvature.embedding import TiedEmbedding
 from ngpd_fl.curvature.inspection import Inspection
 from ngpd_fl.curvature.layer import gather
+from ngpd_fl.curvature.scores import Scores
 from ngpd_fl.curvature.solve import Ridge
 from ngpd_fl.curvature.weight_matrix import with_one
 from ngpd_fl.models.dense import dense_forward
 from ngpd_fl.models.functional import FlatModel
-from ngpd_fl.models.likelihood import Likelihood, PerPosition
+from ngpd_fl.models.likelihood import Likelihood
 from ngpd_fl.models.objective import Batch, SupervisedObjective
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
@@ -84,6 +84,7 @@ class KFAC:
         inspection = Inspection(model, input_shape, options.other_layers, examples)
         self.capture = inspection.capture
         self._unused = inspection.unused
+        self._scores = Scores(likelihood, options.fisher, bool(self.capture.others))
         self.retries = Retries()
         self._warn_of_width()
         for layer in self.capture.layers.values() if options.fisher == "foof" else ():
@@ -305,51 +306,3 @@ class KFAC:
     def _share(self, updates: Tensor) -> Tensor:
         """Return the weight of new factors in the running averages, which start at the first ones."""
         return 1 - self.options.factor_decay * (updates > 0).to(updates.dtype)
-
-    def _scores(self, outputs: Tensor, targets: Tensor, draws: Tensor, smoothing: Tensor) -> list[Tensor]:
-        """Return what the Fisher matrix of the outputs is made of: scores ``[B, ...]``, one or several per example.
-
-        With outputs ``[B, T, C]`` the loss is the mean over B and T: an example's matrix is the mean of those of its
-        positions, hence the scores of one are divided by sqrt(T). All labels ("exact") come position by position.
-        """
-        if isinstance(self.likelihood, PerPosition):
-            scores = self._scores_of_vectors(outputs, targets, draws, smoothing)
-            scores = [self.likelihood.weighted(score, targets) for score in scores]
-        elif outputs.dim() > 2:
-            positions = outputs.shape[1:-1]
-            last = len(positions)
-            flat = self._scores_of_vectors(
-                outputs.flatten(0, last), targets.flatten(0, last), draws.flatten(0, last), smoothing
-            )
-            scores = [score.view(outputs.shape) / prod(positions) ** 0.5 for score in flat]
-            if self.options.fisher == "exact":
-                scores = [part for score in scores for part in _one_position_each(score)]
-        else:
-            scores = self._scores_of_vectors(outputs, targets, draws, smoothing)
-        if self.capture.others and self.options.fisher != "monte-carlo":
-            scores = [_signs(draws, score) * score for score in scores]
-        return scores
-
-    def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor, smoothing: Tensor) -> list[Tensor]:
-        """Return the scores of outputs ``[M, C]``, one or several for each."""
-        if self.options.fisher in ("empirical", "foof"):  # foof leaves out what is made of them
-            return [self.likelihood.score(outputs, targets)]
-        softened = self.likelihood.soften(outputs, smoothing)
-        if self.options.fisher == "monte-carlo":
-            return [self.likelihood.sampled_score(softened, draws)]
-        return list(self.likelihood.fisher_root(softened))
-
-
-def _one_position_each(score: Tensor) -> Iterator[Tensor]:
-    """Yield ``score [B, T, ..., C]`` at one position after another, 0 at all others."""
-    flat = score.flatten(1, -2)
-    for position in range(flat.shape[1]):
-        alone = torch.zeros_like(flat)
-        alone[:, position] = flat[:, position]
-        yield alone.view(score.shape)
-
-
-def _signs(draws: Tensor, like: Tensor) -> Tensor:
-    """Return a random sign for each example, ``[B, 1, ...]``; see ``other``."""
-    first = draws.flatten(1)[:, 0] if draws.dim() > 1 else draws
-    return torch.where(first < 0.5, -1.0, 1.0).to(like).view(-1, *[1] * (like.dim() - 1))
