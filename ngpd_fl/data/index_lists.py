@@ -41,6 +41,8 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
     if len(given) != num_nodes:
         raise InputError(f"{_KEY}: {name} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
     lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(places)) for node, values in enumerate(given)]
+    if (number := sum(map(len, lists))) > len(places):
+        raise InputError(f"{_KEY}: {name}: the lists have {number} indices; allowed: each of {len(places)} once")
     nodes, indices = np.repeat(np.arange(num_nodes), [len(of_node) for of_node in lists]), np.concatenate(lists)
     order = np.argsort(indices, kind="stable")
     twice = np.flatnonzero(np.diff(indices[order]) == 0)
@@ -60,13 +62,15 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
 
 def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
     """Return one node's indices; raise ``InputError`` where they are none of ``size`` examples."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
     try:
-        array = np.asarray(values)
-    except (ValueError, OverflowError) as error:  # lists in it have different lengths
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, OverflowError, TypeError, RuntimeError) as error:  # not a value at each of so many places
         raise InputError(f"{where} is no list of whole numbers") from error
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
+    if array.ndim == 1 and len(array) > size:
+        raise InputError(f"{where} has {len(array)} indices; allowed: each of {size} once")
+    if array.ndim == 1 and array.dtype.kind in "fO" and len(array) and all(type(value) is int for value in values):
+        array = np.array(values, dtype=object)  # whole numbers that no type of NumPy's holds together
+    elif array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
         problem = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
         raise InputError(f"{where} {problem}; expected a list of whole numbers")
     if not len(array):
