@@ -155,13 +155,6 @@ class DataConfig(Section, ObjectSection):
             raise ValueError(f"task: {self.dataset} has its own; {self.task} is for package.module:factory")
         return self
 
-    @property
-    def needs_data_dir(self) -> bool:
-        """Whether the data set is in a folder."""
-        if self.dataset.startswith(HUB):
-            return not self.download
-        return self.dataset in DATASETS and self.dataset not in BUNDLED
-
 
 class ModelConfig(Section, ObjectSection):
     """The network that every node trains."""

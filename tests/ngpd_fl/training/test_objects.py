@@ -30,6 +30,7 @@ SHORT = Config(strategy="dsgd", training={"rounds": 2, "local_steps": 2}, engine
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(90, 4, generator=GENERATOR)
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
+NESTED = torch.nested.nested_tensor([Y, Y[:1]], layout=torch.jagged)
 PARTS = [np.arange(node, 90, 3) for node in range(3)]
 
 
@@ -268,7 +269,10 @@ def normalized(split: Split) -> Dataset:
         ({"data": replace(normalized(Split(X, Y)), owners=Y.double())}, "owners should be int64"),
         ({"data": replace(normalized(Split(X, Y)), places=Y + 89)}, "places go from 89 to 91; allowed: -1 to 89"),
         ({"data": (X.to("meta"), Y)}, "train_inputs are on the device meta, without values; give them on the CPU"),
-        ({"data": (X, torch.nested.nested_tensor([Y, Y[:1]], layout=torch.jagged))}, "train_labels are nested; pad them to one shape"),
+        (
+            {"data": (X, NESTED)},
+            "train_labels are nested; pad them to one shape",
+        ),
         ({"data": (X[:1, :1].expand(10**8, 10**8), X[:, 0])}, r"shape \(100000000, 100000000\) cannot be copied \(R"),
         ({"data": lambda: sys.exit(3)}, r"data.dataset: object:lambda\(\) failed \(SystemExit: 3\)"),
         ({"data": normalized(Split(X / 0, Y))}, "train_inputs have values that are infinite or not a number"),
@@ -352,9 +356,13 @@ def test_pictures_of_a_torch_set_are_bytes() -> None:
             return 10
 
         def __getitem__(self, index: int) -> Any:
-            return Image.new(self.mode, (3, 2), 51 if self.mode == "L" else (255, 0, 51)), index % 2
+            color = {"L": 51, "1": 1}.get(self.mode, (255, 0, 51))
+            if self.mode == "PA":
+                return Image.new("RGB", (3, 2), color).convert("P").convert("PA"), index % 2
+            return Image.new(self.mode, (3, 2), color), index % 2
 
-    for mode, pixel in (("L", [0.2]), ("RGB", [1.0, 0.0, 0.2])):
+    colors = [1.0, 0.0, 0.2]
+    for mode, pixel in (("L", [0.2]), ("RGB", colors), ("1", [1.0]), ("P", colors), ("PA", [*colors, 1.0])):
         loaded = load_dataset(DataConfig().holding(Pictures(mode), dataset="object:Pictures"), seed=0)
         assert loaded.train.inputs.shape[1:] == (len(pixel), 2, 3)
         torch.testing.assert_close(loaded.train.inputs[0, :, 0, 0], torch.tensor(pixel))
