@@ -156,6 +156,10 @@ class DataConfig(Section, ObjectSection):
         return self
 
 
+MOST_LAYERS = 1000
+"""Layers of a built-in network."""
+
+
 class ModelConfig(Section, ObjectSection):
     """The network that every node trains."""
 
@@ -165,13 +169,15 @@ class ModelConfig(Section, ObjectSection):
         "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64,), max_length=MOST_LAYERS, description="widths of the MLP's hidden layers"
+    )
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
     )
     embedding: int = Field(8, ge=1, description="width of lstm's embedding")
     width: int = Field(256, ge=1, description="width of each layer of lstm and transformer")
-    layers: int = Field(2, ge=1, description="layers of lstm and transformer")
+    layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers of lstm and transformer")
     heads: int = Field(4, ge=1, description="attention heads of transformer; they divide the width among them")
     batch_norm: Literal["group", "refuse"] | None = Field(
         None,

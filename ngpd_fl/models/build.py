@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from math import inf
 from pkgutil import resolve_name
 from typing import Any
 
@@ -78,6 +79,21 @@ def build_model(
     return model
 
 
+def count_parameters(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> float:
+    """Return the number of parameters of a built-in network, which is not made; infinite where torch cannot count them.
+
+    Of any other network return 0: what it has, only its own code knows.
+    """
+    if config.name not in MODELS:
+        return 0
+    try:
+        with torch.device("meta"):
+            module = resolve_name(MODELS[config.name])(config, tuple(input_shape), num_classes)
+            return sum(parameter.numel() for parameter in module.parameters())
+    except RuntimeError:  # a product of widths has more than 63 bits
+        return inf
+
+
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:
     """Make the network of a built-in name, of torchvision, or of the user."""
     if fields is not None:
@@ -88,7 +104,10 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, f
             )
         return _custom(config, fields.shapes, num_classes)
     if config.name in MODELS:
-        module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
+        try:
+            module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
+        except RuntimeError as error:  # of memory
+            raise InputError(f"model.name: {config.name} of these widths cannot be made ({reason(error)})") from error
         return module
     if config.name.startswith(PREFIX):
         require_images(config.name, input_shape)

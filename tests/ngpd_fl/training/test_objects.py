@@ -227,6 +227,13 @@ def test_saved_models_of_objects_are_evaluated_again(tmp_path: Path) -> None:
         evaluate_saved(folder, data=(X, Y))
 
 
+def test_a_ready_data_set_without_validation_examples_is_said_to_have_none(tmp_path: Path) -> None:
+    data = normalized(Split(X, Y))
+    run(SHORT, tmp_path / "run", data=data, graph=GRAPH)
+    with pytest.raises(InputError, match="^--split validation: object:Dataset has no such images$"):
+        evaluate_saved(RunFolder.open(tmp_path / "run"), data=data, split="validation")
+
+
 def test_a_recorded_object_name_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "object.py").write_text("raise SystemExit('it ran')\n")
