@@ -218,7 +218,7 @@ class Diagonal(NamedTuple):
         return diagonal_quadratic(next(used), pieces)
 
 
-Block = Kronecker | TokenKronecker | Diagonal
+FisherBlock = Kronecker | TokenKronecker | Diagonal
 
 
 def _spectra(used: Iterator[Tensor]) -> tuple[Spectrum, Spectrum, int]:

@@ -98,14 +98,14 @@ def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_labe
         ValueError: the arrays are not what ``read_custom`` takes, or training and test differ in kind.
     """
     fields, train_rows = packed("train", train.inputs)
-    learned, owners, places = split_of("train", train_rows, train.labels), train.owners, None
+    learned, owners, train_index = split_of("train", train_rows, train.labels), train.owners, None
     if test is None:
         is_test = held_out_rows(learned.labels)
         if not is_test.any():
             raise ValueError("no class has the 5 examples of which one is for the test; give test examples as well")
         tested = Split(learned.inputs[is_test], learned.labels[is_test])
         learned = Split(learned.inputs[~is_test], learned.labels[~is_test])
-        places = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
+        train_index = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
         owners = None if owners is None else owners[~is_test]
     else:
         test_fields, test_rows = packed("test", test.inputs)
@@ -118,7 +118,7 @@ def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_labe
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     if task is None and fields is None and learned.inputs.dtype != torch.int64 and learned.inputs.ndim == 2:
         mean, std = column_statistics(learned.inputs.double() / white)
-    return RawDataset(learned, tested, task, white, mean, std, places, owners, fields)
+    return RawDataset(learned, tested, task, white, mean, std, train_index, owners, fields)
 
 
 def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples, Examples | None]:
@@ -178,7 +178,7 @@ def _check_dataset(given: Dataset) -> None:
             raise ValueError(
                 f"{name}_labels go up to {int(checked.labels.max())}; its task has {task.num_outputs} classes"
             )
-    _check_indices("places", given.places, None, -1, len(given.train) - 1)
+    _check_indices("train_index", given.train_index, None, -1, len(given.train) - 1)
     _check_indices("owners", given.owners, len(given.train), 0, None)
 
 
@@ -199,9 +199,9 @@ def _check_indices(name: str, given: Any, length: int | None, low: int, high: in
     if given is None:
         return
     if not isinstance(given, Tensor) or given.dtype != torch.int64 or given.ndim != 1:
-        raise ValueError(f"{name} should be int64, one number an example")
+        raise ValueError(f"{name}: should be int64, one number an example")
     if length is not None and len(given) != length:
-        raise ValueError(f"{name} are {len(given)}; expected {length}, one for each training example")
+        raise ValueError(f"{name}: {len(given)} numbers; expected {length}, one for each training example")
     if len(given) and (int(given.min()) < low or (high is not None and int(given.max()) > high)):
         allowed = f"{low} and more" if high is None else f"{low} to {high}"
-        raise ValueError(f"{name} go from {int(given.min())} to {int(given.max())}; allowed: {allowed}")
+        raise ValueError(f"{name}: from {int(given.min())} to {int(given.max())}; allowed: {allowed}")

@@ -78,8 +78,8 @@ class Dataset:
         validation: the examples that settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: the examples that results are reported on.
         task: the learning task; it knows the number of classes or targets.
-        places: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split. None: the
-            training examples lie as they are.
+        train_index: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split.
+            None: the training examples lie as they are.
         owners: the number of each training example's owner (a writer, a role, a device), int64 ``[M]``. None: nobody
             owns any.
         fields: the several inputs that lie packed in ``inputs``, ``[M, K]``; None for a single one.
@@ -90,7 +90,7 @@ class Dataset:
     validation: Split
     test: Split
     task: Task
-    places: Tensor | None = None
+    train_index: Tensor | None = None
     owners: Tensor | None = None
     fields: Fields | None = None
 
@@ -160,7 +160,7 @@ class RawDataset:
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
-        places: as in ``Dataset``; None where no test images lie among the training images.
+        train_index: as in ``Dataset``; None where no test images lie among the training images.
         owners: as in ``Dataset``, of the images in ``train``.
         fields: as in ``Dataset``.
     """
@@ -171,15 +171,15 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
-    places: Tensor | None = None
+    train_index: Tensor | None = None
     owners: Tensor | None = None
     fields: Fields | None = None
 
-    def places_of(self, kept: Tensor) -> Tensor:
-        """Return ``places`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""
-        places = torch.full((len(self.train),), -1)
-        places[kept] = torch.arange(len(kept))
-        return places if self.places is None else places[self.places].where(self.places >= 0, -1)
+    def train_index_of(self, kept: Tensor) -> Tensor:
+        """Return ``train_index`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""
+        new = torch.full((len(self.train),), -1)
+        new[kept] = torch.arange(len(kept))
+        return new if self.train_index is None else new[self.train_index].where(self.train_index >= 0, -1)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -46,7 +46,7 @@ def export_nodes(config: Config, path: Path) -> int:
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
     rows = torch.from_numpy(kept)
     owners = None if raw.owners is None else raw.owners[rows]
-    parts = deal(labels[rows], task, config, raw.places_of(rows), owners)
+    parts = deal(labels[rows], task, config, raw.train_index_of(rows), owners)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")

@@ -23,13 +23,13 @@ _LARGEST = 1 << 30
 _KEY = "partition.file"
 
 
-def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> list[NDArray[np.int64]]:
+def index_lists(config: IndicesPartition, num_nodes: int, train_index: Tensor) -> list[NDArray[np.int64]]:
     """Return the training images of each node, as indices into the training split, sorted.
 
     Args:
         config: names the file, or holds the lists.
         num_nodes: N.
-        places: as in ``Dataset``; images in other splits are left out.
+        train_index: as in ``Dataset``; images in other splits are left out.
 
     Raises:
         InputError: the file cannot be read, or the lists are no partition; one line names the node.
@@ -40,9 +40,9 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
         raise InputError(f"{_KEY}: {name} is a {type(given).__name__}; expected a list of indices for each node")
     if len(given) != num_nodes:
         raise InputError(f"{_KEY}: {name} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
-    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(places)) for node, values in enumerate(given)]
-    if (number := sum(map(len, lists))) > len(places):
-        raise InputError(f"{_KEY}: {name}: the lists have {number} indices; allowed: each of {len(places)} once")
+    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(train_index)) for node, values in enumerate(given)]
+    if (number := sum(map(len, lists))) > len(train_index):
+        raise InputError(f"{_KEY}: {name}: the lists have {number} indices; allowed: each of {len(train_index)} once")
     nodes, indices = np.repeat(np.arange(num_nodes), [len(of_node) for of_node in lists]), np.concatenate(lists)
     order = np.argsort(indices, kind="stable")
     twice = np.flatnonzero(np.diff(indices[order]) == 0)
@@ -50,7 +50,7 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
         first, second = nodes[order[twice[0] : twice[0] + 2]]
         where = f"node {first} twice" if first == second else f"nodes {first} and {second}"
         raise InputError(f"{_KEY}: {name}: index {indices[order[twice[0]]]} is on {where}; allowed: once on one node")
-    table = places.numpy()
+    table = train_index.numpy()
     parts = [np.sort(part[part >= 0]) for part in (table[of_node] for of_node in lists)]
     if empty := [node for node, part in enumerate(parts) if not len(part)]:
         raise InputError(

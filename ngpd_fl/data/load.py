@@ -68,7 +68,7 @@ def load_dataset(
             validation=chosen(raw.train, train_labels, held),
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
-            places=raw.places_of(kept),
+            train_index=raw.train_index_of(kept),
             owners=None if raw.owners is None else raw.owners[kept],
             fields=raw.fields,
         )

@@ -59,7 +59,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train.labels, dataset.task, config, dataset.places, dataset.owners)
+    parts = deal(dataset.train.labels, dataset.task, config, dataset.train_index, dataset.owners)
     evaluated = dataset.split(config.evaluation.split)
     if not len(evaluated):
         raise InputError(f"evaluation.split: {dataset.name} has no {config.evaluation.split} examples")
@@ -67,7 +67,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
 
 
 def deal(
-    labels: Tensor, task: Task, config: Config, places: Tensor | None = None, owners: Tensor | None = None
+    labels: Tensor, task: Task, config: Config, train_index: Tensor | None = None, owners: Tensor | None = None
 ) -> Parts:
     """Partition images among the nodes, and place the parts; see ``partition_labels``.
 
@@ -75,12 +75,14 @@ def deal(
         labels: of the training images, ``[M, ...]``.
         task: their meaning.
         config: the run's configuration.
-        places: as in ``Dataset``, for index lists.
+        train_index: as in ``Dataset``, for index lists.
         owners: likewise, for the natural partition.
     """
     num_nodes, name, dataset = config.topology.nodes, config.partition.name, config.data.dataset
     if isinstance(config.partition, IndicesPartition):
-        parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
+        parts = index_lists(
+            config.partition, num_nodes, torch.arange(len(labels)) if train_index is None else train_index
+        )
     elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(

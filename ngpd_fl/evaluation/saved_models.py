@@ -103,7 +103,9 @@ def evaluate_saved(
         loaded, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
         if not all(map(len, splits)):
-            is_divided_here = loaded.places is not None or data_config.dataset == NODE_FOLDERS  # no ready Dataset is
+            is_divided_here = (
+                loaded.train_index is not None or data_config.dataset == NODE_FOLDERS
+            )  # no ready Dataset is
             why = " (data.validation_fraction is 0)" * (is_divided_here and data_config.validation_fraction == 0)
             raise InputError(f"--split {split}: {loaded.name} has no such {loaded.task.measure.examples}{why}")
         network, params = _restore(folder, config, models, loaded)
@@ -119,7 +121,7 @@ def evaluate_saved(
             placed[0] if isinstance(evaluated, Split) else placed,
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             loaded.task,
-            devices=devices,
+            compute_devices=devices,
         )
     groups = torch.cat([loaded.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(

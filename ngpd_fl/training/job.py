@@ -104,7 +104,7 @@ class Job:
             chunk_size=self.config.engine.chunk_size,
             one_by_one=loss_of(self.objective).dense_layers is None,
             workers=self.workers,
-            devices=self.compute_devices,
+            compute_devices=self.compute_devices,
         )
 
     @property
@@ -138,7 +138,7 @@ class Job:
             self.dataset.task,
             average=average,
             workers=self.workers,
-            devices=self.compute_devices,
+            compute_devices=self.compute_devices,
         )
 
 
@@ -278,10 +278,10 @@ def loss_of(objective: SupervisedObjective | KFAC) -> SupervisedObjective:
     return objective.objective if isinstance(objective, KFAC) else objective
 
 
-def make_workers(config: Config, devices: Sequence[torch.device]) -> Workers:
+def make_workers(config: Config, compute_devices: Sequence[torch.device]) -> Workers:
     """Return the workers of a run: one for each GPU, which gives it work for all of its nodes at once."""
-    if devices[0].type != "cpu":
-        return Workers(len(devices))
+    if compute_devices[0].type != "cpu":
+        return Workers(len(compute_devices))
     count = config.engine.workers
     return Workers(cores() if count == "auto" else count)
 

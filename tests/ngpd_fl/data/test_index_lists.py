@@ -157,8 +157,8 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, name: str, make: Callable[[Pa
 
 def test_a_node_needs_an_image_that_is_not_held_out(tmp_path: Path) -> None:
     kept = divide(Config(data={"validation_fraction": 0.1}, partition="iid")).dataset
-    assert kept.places is not None
-    held = int((kept.places == -1).nonzero()[0])
+    assert kept.train_index is not None
+    held = int((kept.train_index == -1).nonzero()[0])
     lists = [[place for place in range(3) if place != held], [held], [700]]
     with pytest.raises(InputError, match=r"all examples of node 1 are held out .* or set data.validation_fraction=0$"):
         divide(configured(write(tmp_path / "a.json", lists)))

@@ -272,9 +272,12 @@ def normalized(split: Split) -> Dataset:
             {"data": replace(normalized(Split(X, torch.full((90, 2), 7))), task=MultiLabelClassification(2))},
             "train_labels have the value 7; multi-label classification needs 0 or 1",
         ),
-        ({"data": replace(normalized(Split(X, Y)), owners=Y[:80])}, "owners are 80; expected 90, one for each train"),
-        ({"data": replace(normalized(Split(X, Y)), owners=Y.double())}, "owners should be int64"),
-        ({"data": replace(normalized(Split(X, Y)), places=Y + 89)}, "places go from 89 to 91; allowed: -1 to 89"),
+        ({"data": replace(normalized(Split(X, Y)), owners=Y[:80])}, "owners: 80 numbers; expected 90, one for each"),
+        ({"data": replace(normalized(Split(X, Y)), owners=Y.double())}, "owners: should be int64"),
+        (
+            {"data": replace(normalized(Split(X, Y)), train_index=Y + 89)},
+            "train_index: from 89 to 91; allowed: -1 to 89",
+        ),
         ({"data": (X.to("meta"), Y)}, "train_inputs are on the device meta, without values; give them on the CPU"),
         (
             {"data": (X, NESTED)},
