@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ngpd_fl.config import InputError, Section, one_line, require_current
 from ngpd_fl.config.sections import Seed
@@ -31,7 +31,10 @@ class StudySection(Section):
 class TuningSection(Section):
     """``[tuning]``: the search for each strategy's values, on the validation split."""
 
-    trials: int = Field(ge=1, description="number of trials, the same for each strategy")
+    trials: int | None = Field(None, ge=1, description="number of trials, the same for each strategy")
+    trials_per_key: int | None = Field(
+        None, ge=1, description="instead of trials: number of trials of a strategy for each key of its search"
+    )
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="random, or tpe from half of the trials on (at most 10 random ones)"
     )
@@ -43,6 +46,18 @@ class TuningSection(Section):
     cell: str | None = Field(
         None, description="cell, or value of an axis, in which to tune for all cells; default: each cell"
     )
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.trials is None) == (self.trials_per_key is None):
+            raise ValueError("trials: give trials, the same number for each strategy, or trials_per_key")
+        return self
+
+    def budget(self, keys: int) -> int:
+        """Return the number of trials of a strategy whose search has so many keys; 0 if it has none."""
+        if self.trials_per_key is not None:
+            return self.trials_per_key * keys
+        return (self.trials or 0) if keys else 0
 
 
 class FinalSection(Section):

@@ -310,8 +310,8 @@ def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSe
         for key, value in values.items():
             if not space[key].holds(value):
                 raise InputError(f"{where}.start.{index}.{key}: {value!r} is not in the range or list of search")
-    if len(start) > tuning.trials:
-        raise InputError(f"{where}.start: {len(start)} points, but tuning.trials = {tuning.trials}")
+    if len(start) > (trials := tuning.budget(len(space))):
+        raise InputError(f"{where}.start: {len(start)} points, but [tuning] gives {trials} trials")
     cells = [(_words(cell), _keys(keys, f"{where}.cells.{cell}")) for cell, keys in strategy.cells.items()]
     only, skip = ([_words(cell) for cell in cells] for cells in (strategy.only, strategy.skip))
     return StudyStrategy(label, strategy.role, fixed, space, start, only, skip, cells)

@@ -39,7 +39,7 @@ class Tuning:
         self._space = strategy.space
         self._distributions = {key: dimension.distribution for key, dimension in strategy.space.items()}
         self._objective, self._measure, self._seed = objective, measure, section.seed
-        self.size = section.trials if strategy.space else 0
+        self.size = section.budget(len(strategy.space))
         at_random = self.size
         if section.sampler == "tpe":
             at_random = min(_MOST_AT_RANDOM, max(1, self.size // 2))

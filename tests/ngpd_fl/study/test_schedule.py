@@ -198,3 +198,18 @@ def test_a_run_is_the_same_wherever_its_data_lie() -> None:
         == RunStore.key(there)
         != RunStore.key(Config(data={"dataset": "cifar10", "data_dir": "/here"}))
     )
+
+
+def test_trials_grow_with_the_keys_of_a_search(tmp_path: Path) -> None:
+    text = ONE_CELL.replace("trials = 2", "trials_per_key = 3")
+    text = text.replace(
+        'search = {"strategy.lr" = [0.1, 0.2]',
+        'search = {"strategy.momentum" = [0.0, 0.9], "strategy.lr" = {low = 0.01, high = 1.0}',
+    )
+    tell: dict[str, float | str] = {}
+    plan = read(tmp_path, text)
+    keys = {strategy.label: len(strategy.space) for strategy in plan.strategies}
+    runs = PretendRunStore(tmp_path, lambda config: tell.get(runs.key(config)))
+    names = [run.name for run in work(Schedule(plan, runs), tell)]
+    trials = {label: sum(f"/{label} trial" in name for name in names) for label in keys}
+    assert set(keys.values()) == {1, 2} and trials == {label: 3 * number for label, number in keys.items()}

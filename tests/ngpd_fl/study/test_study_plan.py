@@ -82,8 +82,10 @@ def test_only(plan: StudyPlan) -> None:
         (
             "trials = 2",
             "tries = 2",
-            "tuning.trials: this key is required; tuning.tries: unknown key; did you mean 'trials'",
+            "tuning.tries: unknown key; did you mean 'trials'",
         ),
+        ("trials = 2", "", "tuning.trials: give trials, the same number for each strategy, or trials_per_key"),
+        ("trials = 2", "trials = 2\ntrials_per_key = 2", "tuning.trials: give trials, the same number"),
         (
             "trials = 2",
             'trials = 2\nobjective = "rmse"',
