@@ -80,9 +80,8 @@ def deal(
     """
     num_nodes, name, dataset = config.topology.nodes, config.partition.name, config.data.dataset
     if isinstance(config.partition, IndicesPartition):
-        parts = index_lists(
-            config.partition, num_nodes, torch.arange(len(labels)) if train_index is None else train_index
-        )
+        train_index = torch.arange(len(labels)) if train_index is None else train_index
+        parts = index_lists(config.partition, num_nodes, train_index)
     elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(

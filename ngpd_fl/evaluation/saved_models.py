@@ -103,10 +103,8 @@ def evaluate_saved(
         loaded, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
         if not all(map(len, splits)):
-            is_divided_here = (
-                loaded.train_index is not None or data_config.dataset == NODE_FOLDERS
-            )  # no ready Dataset is
-            why = " (data.validation_fraction is 0)" * (is_divided_here and data_config.validation_fraction == 0)
+            is_ready = loaded.train_index is None and data_config.dataset != NODE_FOLDERS  # a user's own Dataset
+            why = " (data.validation_fraction is 0)" * (data_config.validation_fraction == 0 and not is_ready)
             raise InputError(f"--split {split}: {loaded.name} has no such {loaded.task.measure.examples}{why}")
         network, params = _restore(folder, config, models, loaded)
         devices = pick_devices(elsewhere)

@@ -88,7 +88,7 @@ def count_parameters(config: ModelConfig, input_shape: Sequence[int], num_classe
         return 0
     try:
         with torch.device("meta"):
-            module = resolve_name(MODELS[config.name])(config, tuple(input_shape), num_classes)
+            module: nn.Module = resolve_name(MODELS[config.name])(config, tuple(input_shape), num_classes)
             return sum(parameter.numel() for parameter in module.parameters())
     except RuntimeError:  # a product of widths has more than 63 bits
         return inf

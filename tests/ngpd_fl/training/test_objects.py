@@ -276,7 +276,7 @@ def normalized(split: Split) -> Dataset:
         ({"data": replace(normalized(Split(X, Y)), owners=Y.double())}, "owners: should be int64"),
         (
             {"data": replace(normalized(Split(X, Y)), train_index=Y + 89)},
-            "train_index: from 89 to 91; allowed: -1 to 89",
+            "train_index: from 89 to 91; allowed: -1",
         ),
         ({"data": (X.to("meta"), Y)}, "train_inputs are on the device meta, without values; give them on the CPU"),
         (
