@@ -113,7 +113,7 @@ class DataConfig(Section, ObjectSection):
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")
     validation_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
+        0.1, ge=0, lt=1, description="share of the training examples kept apart, on which settings are chosen"
     )
     batch_size: int = Field(
         32, ge=1, description="images that a node takes in a local step", json_schema_extra={"flag": "--batch-size"}

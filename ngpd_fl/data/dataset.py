@@ -1,9 +1,4 @@
-"""A data set: images and labels in three splits, stored once in memory; nodes hold indices into ``train``.
-
-"Images" means examples of any shape, also sequences of token ids.
-"""
-
-from __future__ import annotations
+"""A data set: examples of any shape with labels, in three splits, stored once; nodes hold indices into ``train``."""
 
 import hashlib
 import math
@@ -23,10 +18,10 @@ from ngpd_fl.data.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their labels.
+    """Examples with their labels.
 
     Attributes:
-        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
+        inputs: the examples, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
             if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them. Token ids are
             int64 everywhere.
         labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``, or one at each position, ``[M, T]``; the answers of
@@ -38,12 +33,12 @@ class Split:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` where an image has no label or a label no image."""
+        """Raise ``ValueError`` where an example has no label or a label no example."""
         if len(self.inputs) != len(self.labels):
-            raise ValueError(f"{len(self.inputs)} images but {len(self.labels)} labels")
+            raise ValueError(f"{len(self.inputs)} examples but {len(self.labels)} labels")
 
     def __len__(self) -> int:
-        """Return M, the number of images."""
+        """Return M, the number of examples."""
         return len(self.labels)
 
     @cached_property
@@ -52,7 +47,7 @@ class Split:
         return self.labels.cpu()
 
     def on(self, device: torch.device) -> Split:
-        """Return the images on a device: this split if they are there, otherwise a copy that is made once."""
+        """Return the examples on a device: this split if they are there, otherwise a copy that is made once."""
         if device == self.inputs.device:
             return self
         if device not in self._copies:
@@ -64,13 +59,13 @@ class Split:
         return {}
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
-        """Return the images on a device, with floating-point numbers in a type; only what differs is copied."""
+        """Return the examples on a device, with floating-point numbers in a type; only what differs is copied."""
         return Split(*(t.to(device, dtype if t.is_floating_point() else None) for t in (self.inputs, self.labels)))
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data of a run. The three splits share no image.
+    """The data of a run. The three splits share no example.
 
     Attributes:
         name: as in ``data.dataset``.
@@ -96,7 +91,7 @@ class Dataset:
 
     @property
     def train_strata(self) -> NDArray[np.int64]:
-        """Labels that the partition uses, int64 ``[M]``: a training image's class, in regression its target's bin."""
+        """Labels that the partition uses, int64 ``[M]``: a training example's class, in regression its target's bin."""
         return np.asarray(self.task.strata(self.train.labels).numpy())
 
     @property
@@ -111,7 +106,7 @@ class Dataset:
         return torch.stack([inputs[0], largest[row], inputs[-1]])
 
     def split(self, name: Literal["test", "validation"]) -> Split:
-        """Return the images that models are evaluated on."""
+        """Return the examples that models are evaluated on."""
         return self.test if name == "test" else self.validation
 
 
@@ -121,7 +116,7 @@ class Partition:
 
     Attributes:
         dataset: the data set; where each node has its own, that of the nodes of this process, one after the other.
-        parts: per node, the sorted indices of its training images, int64 ``[M_i]``; none of a node elsewhere.
+        parts: per node, the sorted indices of its training examples, int64 ``[M_i]``; none of a node elsewhere.
         evaluated: data that models are evaluated on: a split for all of them or, by index, one for each node of this
             process.
         origin: fingerprint of what every process must know alike of data that lie at their nodes, else empty.
@@ -134,12 +129,12 @@ class Partition:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Return how many training images (tokens, labels) of each group each node holds, ``[N, G]``."""
+        """Return how many training examples (tokens, labels) of each group each node holds, ``[N, G]``."""
         return self.dataset.task.node_counts(self.dataset.train.labels, self.parts)
 
     @property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that depend on the training images of every node."""
+        """Return 16 hexadecimal digits that depend on the training examples of every node."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update(len(part).to_bytes(8, "little") + part.tobytes())
@@ -154,14 +149,14 @@ class RawDataset:
     the floats.
 
     Attributes:
-        train: training and validation images.
-        test: test images.
-        task: the task; None where the labels are real-valued targets, whose scale the training images decide.
+        train: training and validation examples.
+        test: test examples.
+        task: the task; None where the labels are real-valued targets, whose scale the training examples decide.
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
-        train_index: as in ``Dataset``; None where no test images lie among the training images.
-        owners: as in ``Dataset``, of the images in ``train``.
+        train_index: as in ``Dataset``; None where no test examples lie among the training examples.
+        owners: as in ``Dataset``, of the examples in ``train``.
         fields: as in ``Dataset``.
     """
 
@@ -176,7 +171,7 @@ class RawDataset:
     fields: Fields | None = None
 
     def train_index_of(self, kept: Tensor) -> Tensor:
-        """Return ``train_index`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""
+        """Return ``train_index`` where only the training examples ``kept``, int64 ``[K]``, stay in ``train``."""
         new = torch.full((len(self.train),), -1)
         new[kept] = torch.arange(len(kept))
         return new if self.train_index is None else new[self.train_index].where(self.train_index >= 0, -1)

@@ -1,4 +1,4 @@
-"""Index lists: the training images of each node, given by a user or read from a file."""
+"""Index lists: the training examples of each node, given by a user or read from a file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _KEY = "partition.file"
 
 
 def index_lists(config: IndicesPartition, num_nodes: int, train_index: Tensor) -> list[NDArray[np.int64]]:
-    """Return the training images of each node, as indices into the training split, sorted.
+    """Return the training examples of each node, as indices into the training split, sorted.
 
     Args:
         config: names the file, or holds the lists.
         num_nodes: N.
-        train_index: as in ``Dataset``; images in other splits are left out.
+        train_index: as in ``Dataset``; examples in other splits are left out.
 
     Raises:
         InputError: the file cannot be read, or the lists are no partition; one line names the node.

@@ -50,7 +50,7 @@ class Job:
         config: the whole run.
         topology: the graph and its schedule.
         dataset: the images.
-        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
+        counts: each node's training examples per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
         evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.

@@ -330,7 +330,7 @@ def test_a_run_on_natural_data(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_too_few_owners(tmp_path: Path) -> None:
     write_dict(tmp_path / "letters")
-    with pytest.raises(InputError, match="^topology.nodes: 5 nodes, but the training images have 4 owners$"):
+    with pytest.raises(InputError, match="^topology.nodes: 5 nodes, but the training examples have 4 owners$"):
         divide(natural(tmp_path / "letters", 5))
     words = re.escape("topology.nodes: 3 nodes with 2 owners each (partition.owners_per_node), but the")
     with pytest.raises(InputError, match=f"^{words}"):

@@ -1,4 +1,4 @@
-"""The training images of each node from a file of index lists."""
+"""The training examples of each node from a file of index lists."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_quantity_follows_its_growth() -> None:
 @pytest.mark.parametrize(
     ("config", "num_nodes", "names"),
     [
-        (IIDPartition(), 1001, ["topology.nodes: 1001", "1000 training images"]),
+        (IIDPartition(), 1001, ["topology.nodes: 1001", "1000 training examples"]),
         (ClassesPartition(classes_per_node=11), 8, ["partition.classes_per_node: 11", "only 10"]),
         (PathologicalPartition(classes_per_node=11), 8, ["partition.classes_per_node: 11", "only 10"]),
         (ClassesPartition(classes_per_node=5), 300, ["topology.nodes: class 0 has 100", "150 nodes"]),
