@@ -1,5 +1,7 @@
 """A data set: examples of any shape with labels, in three splits, stored once; nodes hold indices into ``train``."""
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
