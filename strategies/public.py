@@ -18,11 +18,15 @@ from strategies.contract import (
     View,
 )
 from strategies.d2 import D2, D2Options
+from strategies.dinno import DiNNO, DiNNOOptions
 from strategies.dsgd import DSGD, DSGDOptions
 from strategies.ecl import ECL, ECLOptions
 from strategies.exact_diffusion import ExactDiffusion, ExactDiffusionOptions
 from strategies.gradient_tracking import GradientTracking, GradientTrackingOptions
+from strategies.gtadam import GTAdam, GTAdamOptions
+from strategies.gut import GUT, GUTOptions
 from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
+from strategies.lt_admm import LTADMM, LTADMMOptions
 from strategies.momentum_tracking import MomentumTracking, MomentumTrackingOptions
 from strategies.ngpd import NGPD, NGPDOptions
 from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
@@ -35,10 +39,18 @@ __all__ = [
     "ADPSGDOptions",
     "D2",
     "D2Options",
+    "DiNNO",
+    "DiNNOOptions",
     "ExactDiffusion",
     "ExactDiffusionOptions",
     "GradientTracking",
     "GradientTrackingOptions",
+    "GTAdam",
+    "GTAdamOptions",
+    "GUT",
+    "GUTOptions",
+    "LTADMM",
+    "LTADMMOptions",
     "MomentumTracking",
     "MomentumTrackingOptions",
     "QGDSGDm",

@@ -270,9 +270,10 @@ def test_the_gallery_holds_every_algorithm_and_where_it_rests(site: Path) -> Non
     assert set(STRATEGIES) == set(re.findall(ANCHOR, page))
     rests = dict(re.findall(ANCHOR + r".*?Rests at: ([a-z ]+)", page, re.DOTALL))
     biased = {name for name, point in rests.items() if point.startswith("a biased point")}
-    # As tests/strategies say of each: test_rest_points, test_baselines, test_push.
-    assert {"dsgd", "kfac-gossip", "qg-dsgdm", "ad-psgd", "sgp"} <= biased
+    # As tests/strategies say of each: test_rest_points, test_baselines, test_push, and those named after an algorithm.
+    assert {"dsgd", "kfac-gossip", "qg-dsgdm", "ad-psgd", "sgp", "gut"} <= biased
     exact = {"ngpd", "ecl", "d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "relay-sgd"}
+    exact |= {"gtadam", "lt-admm", "dinno"}
     assert {name for name, point in rests.items() if point.startswith("the exact minimizer")} >= exact
 
 

@@ -6,6 +6,7 @@ import sys
 
 from gallery.markdown import doc_text, folded, options_table, table
 from strategies import STRATEGIES, Spec, StrategyOptions, parse_strategy
+from strategies.parts.adam import AdamOptions
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
@@ -86,8 +87,12 @@ def _rest_error(name: str) -> float:
 
     The problem is the quadratic one of the tests: three nodes on a path, data that differ.
     """
-    second_order = {"damping": 0.1, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
-    options = parse_strategy({"name": name, "lr": 0.3, **(second_order if STRATEGIES[name][0].second_order else {})})
+    kind, plain = STRATEGIES[name][0], {}
+    if kind.second_order:
+        plain = {"damping": 0.1, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
+    elif issubclass(kind, AdamOptions):
+        plain = {"epsilon": 1.0}
+    options = parse_strategy({"name": name, "lr": 0.3, **plain})
     problem = make_quadratic(4, nodes=3, dim=4)
     topology = parse_topology({"name": "path", "nodes": 3}).build(seed=0)
     engine = quadratic_engine(problem, options, topology, engine=NaiveNetwork)

@@ -53,8 +53,12 @@ def start_tracker(params: Tensor) -> Tracker:
 
 def tracked_step(params: Tensor, tracker: Tracker, direction: Tensor, lr: Tensor) -> tuple[Tensor, Tracker]:
     """Return w - mu (d + c) ``[P]`` and the tracker that has seen d ``[P]``."""
-    moved = torch.addcmul(params, direction + tracker.correction, -lr)
-    return moved, Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
+    return torch.addcmul(params, direction + tracker.correction, -lr), tracked(tracker, direction)
+
+
+def tracked(tracker: Tracker, direction: Tensor) -> Tracker:
+    """Return the tracker that has seen d ``[P]``."""
+    return Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
 
 
 class TrackingExchange(Unconstrained):

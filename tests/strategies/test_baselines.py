@@ -21,6 +21,7 @@ from tests.support.quadratic import (
     rounds_to,
     run_rounds,
 )
+from tests.support.recursion import Recursion
 from topologies import Topology, parse_topology
 
 RING = {"name": "ring", "nodes": 4}
@@ -41,18 +42,8 @@ def options_of(name: str, **options: Any) -> StrategyOptions:
 # The recursions, for the parameters of all nodes [N, P].
 
 
-class Recursion:
-    """The problem's gradients and the network's weights, as a paper's formula reads them; mu is 0.4."""
-
-    def __init__(self, problem: Quadratic, topology: Topology) -> None:
-        self.problem, self.topology = problem, topology
-        self.zero = torch.zeros_like(problem.targets)
-
-    def gradient(self, params: Tensor) -> Tensor:
-        return torch.einsum("nij,nj->ni", self.problem.hessians, params - self.problem.targets)
-
-    def weights(self, round: int) -> Tensor:
-        return torch.tensor(self.topology.weights(round).matrix().toarray())
+class Baselines(Recursion):
+    """The papers' formulas."""
 
     def dsgt(self) -> Iterator[Tensor]:
         params, tracked = self.zero, self.gradient(self.zero)
@@ -110,12 +101,12 @@ class Recursion:
 @pytest.mark.parametrize(
     ("name", "options", "local_steps", "recursion", "topologies"),
     [
-        ("gradient-tracking", {}, 1, Recursion.dsgt, (RING, STAR, MATCHING)),
-        ("momentum-tracking", {"momentum": 0.6}, 1, Recursion.momentum_tracking, (RING, STAR, MATCHING)),
-        ("momentum-tracking", {"momentum": 0.0}, 1, Recursion.dsgt, (RING,)),
-        ("exact-diffusion", {}, 3, Recursion.local_exact_diffusion, (RING, STAR, MATCHING)),
-        ("ad-psgd", {}, 1, Recursion.ad_psgd_in_pairs, (MATCHING,)),
-        ("relay-sgd", {}, 1, Recursion.relay, (PATH, STAR, {"name": "random-tree", "nodes": 7})),
+        ("gradient-tracking", {}, 1, Baselines.dsgt, (RING, STAR, MATCHING)),
+        ("momentum-tracking", {"momentum": 0.6}, 1, Baselines.momentum_tracking, (RING, STAR, MATCHING)),
+        ("momentum-tracking", {"momentum": 0.0}, 1, Baselines.dsgt, (RING,)),
+        ("exact-diffusion", {}, 3, Baselines.local_exact_diffusion, (RING, STAR, MATCHING)),
+        ("ad-psgd", {}, 1, Baselines.ad_psgd_in_pairs, (MATCHING,)),
+        ("relay-sgd", {}, 1, Baselines.relay, (PATH, STAR, {"name": "random-tree", "nodes": 7})),
     ],
 )
 def test_one_node_at_a_time_is_the_papers_recursion(
@@ -124,7 +115,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
     for topology in topologies:
         problem, graph = make(topology)
         engine = quadratic_engine(problem, options_of(name, lr=0.4, **options), graph, local_steps)
-        for _, expected in zip(range(12), recursion(Recursion(problem, graph)), strict=False):
+        for _, expected in zip(range(12), recursion(Baselines(problem, graph)), strict=False):
             torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -230,7 +221,7 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
-@pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking"])
+@pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam"])
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     name: str, clip: Any, message_dtype: Any
 ) -> None:
@@ -244,7 +235,9 @@ def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     assert corrections.sum(0).norm() < 1e-13
 
 
-@pytest.mark.parametrize("name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "ad-psgd"])
+@pytest.mark.parametrize(
+    "name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "ad-psgd", "gut", "gtadam"]
+)
 def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_rounded(name: str) -> None:
     problem, graph = make(STAR)
     network = quadratic_engine(problem, options_of(name, lr=0.1, message_dtype="bfloat16"), graph, 1, NaiveNetwork)

@@ -21,6 +21,7 @@ Values = tuple[float, float, float]
 
 PROBLEM = Quadratic(torch.ones(3, 1, 1, dtype=torch.float64), torch.tensor([[3.0], [0.0], [-1.0]], dtype=torch.float64))
 HALF = {"momentum": 0.5}
+SIGN = {"beta1": 0, "beta2": 0, "epsilon": 1}
 
 
 def network(name: str, local_steps: int = 1, engine: Any = NaiveNetwork, **options: Any) -> Any:
@@ -57,6 +58,16 @@ def network(name: str, local_steps: int = 1, engine: Any = NaiveNetwork, **optio
             (7 / 4, 3 / 4, -1 / 4),
             (757 / 384, 79 / 128, -283 / 384),
         ),
+        # c = 1/2, -1/3, -1/6 and g = -3/2, 5/6, 7/6; x = 2, 7/12, -1/3.
+        ("gut", {"scaling": 0.5}, 1, (3 / 2, 5 / 6, 1 / 6), (55 / 36, 3 / 4, -1 / 36)),
+        # m^ = -1/2, 1/6, 5/6 and directions -5/4, 7/12, 17/12; x = 17/8, 13/24, -13/24.
+        ("gut", {**HALF, "scaling": 0.5}, 1, (3 / 2, 5 / 6, 1 / 6), (115 / 72, 17 / 24, -13 / 72)),
+        # Steps along y / (|y| + 1); y = -2, 1, 2, c = 1, -2/3, -1/3 and y = -2/3, 1/12, 4/3; W w = 41/36, 11/12, 25/36.
+        ("gtadam", SIGN, 1, (4 / 3, 3 / 4, 2 / 3), (41 / 36 + 1 / 5, 11 / 12 - 1 / 26, 25 / 36 - 2 / 7)),
+        # eta = 1; z_0|1, z_1|0, z_1|2, z_2|1 = 1/2, -2, 0, -1/2 pull by 3/2, -1, -1/2; g = -1, 1/2, 1.
+        ("lt-admm", {}, 1, (2, 1 / 2, 0), (7 / 4, 3 / 4, -1 / 4)),
+        # p = 7/24, -1/4, -1/24, and 2 p is the force of the edges; with g it is -13/12, 1/4, 19/12.
+        ("dinno", SIGN, 1, (4 / 3, 3 / 4, 2 / 3), (4 / 3 + 13 / 50, 3 / 4 - 1 / 10, 2 / 3 - 19 / 62)),
         # Neighbors' average; then w = 17/8, 5/12, -3/8, and 1 relays 0 to 0 and 2 to 2, which were sent before.
         ("relay-sgd", {}, 1, (5 / 4, 5 / 6, 1 / 4), (61 / 72, 13 / 18, 49 / 72)),
         # v = -2, 1, 2; then g = -7/4, 5/6, 5/4, v = -11/4, 4/3, 9/4, w = 21/8, 1/6, -7/8.

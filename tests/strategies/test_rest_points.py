@@ -13,6 +13,7 @@ from strategies import (
     ADPSGDOptions,
     DSGDOptions,
     ECLOptions,
+    GUTOptions,
     KFACGossipOptions,
     NGPDOptions,
     QGDSGDmOptions,
@@ -130,6 +131,19 @@ def test_quasi_global_momentum_rests_where_dsgd_without_momentum_does(
     options = QGDSGDmOptions(lr=0.5, momentum=0.4, buffer_decay=0.6, nesterov=nesterov)
     params = run_rounds(quadratic_engine(problem, options, graph), 300)
     assert distance(params, gossip_rest_point(problem, mixing, step, problem.hessians)) < 1e-9
+    assert problem.relative_error(params) > 0.05
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+@pytest.mark.parametrize("topology", [RING, {**STAR, "weights": "uniform"}])
+def test_global_update_tracking_rests_where_dsgd_with_a_smaller_step_does(
+    topology: dict[str, Any], momentum: float
+) -> None:
+    problem, graph = make(topology)
+    mixing = torch.tensor(graph.weights(0).matrix().toarray())
+    options = GUTOptions(lr=0.5, scaling=0.3, momentum=momentum)
+    params = run_rounds(quadratic_engine(problem, options, graph), 300)
+    assert distance(params, gossip_rest_point(problem, mixing, 0.5 * (1 - 0.3), problem.hessians)) < 1e-9
     assert problem.relative_error(params) > 0.05
 
 

@@ -42,7 +42,7 @@ INVALID = [
     Bad(
         {"partition.name": "iid", "partition.alpha": 1}, f"partition.alpha: unknown key; allowed: {keys(IIDPartition)}"
     ),
-    Bad({"strategy.name": "adam"}, f"strategy.name: 'adam' is not known; allowed: {STRATEGY_NAMES}"),
+    Bad({"strategy.name": "newton"}, f"strategy.name: 'newton' is not known; allowed: {STRATEGY_NAMES}"),
     Bad({"topology.name": "cube"}, f"topology.name: 'cube' is not known; allowed: {TOPOLOGY_NAMES}"),
     Bad({"partition": "even"}, f"partition.name: 'even' is not known; allowed: {SPLITS}"),
     Bad(

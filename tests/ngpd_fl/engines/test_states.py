@@ -48,6 +48,8 @@ class Case:
         state = noise(over_nodes(self.strategy.init)(start, view))
         if hasattr(state, "curvature"):
             state = state._replace(curvature=problem.hessians)
+        if hasattr(state, "moments"):  # averages of squares, and of 1
+            state = state._replace(moments=tree_map(torch.abs, state.moments))
         self.state = state
         ones = torch.ones(NODES, 2, dtype=torch.float64)
         views = RoundView(torch.arange(NODES), ones.bool(), ones.bool(), ones[:, 0] / 3, ones / 3, ones / 3)
