@@ -181,7 +181,7 @@ def test_images_are_bounded_and_alike(tmp_path: Path) -> None:
         (
             {"label": [None, *[1] * (SIZE - 1)]},
             NAMED,
-            "column 'label' holds",
+            "column 'label' holds values of several shapes or none",
         ),
         ({"label": [None] * SIZE}, NAMED, "column 'label' holds null; expected numbers"),
         ({"x": [None, *[[1.0, 2.0]] * (SIZE - 1)]}, NAMED, r"column 'x' (cannot be read \(|holds values of several)"),
