@@ -29,7 +29,7 @@ K        ``local_steps``  minibatch steps between two exchanges (one round)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -161,8 +161,21 @@ class StepInfo(NamedTuple):
     shrink: Tensor
 
 
+class Matrix(NamedTuple):
+    """The place of a matrix ``[rows, columns]`` in the flat parameters, row by row from ``start``."""
+
+    start: int
+    rows: int
+    columns: int
+
+
 class Objective(Protocol):
     """The function that a node minimizes: f_i on one minibatch, as a pure function of the flat parameters."""
+
+    @property
+    def matrices(self) -> Sequence[Matrix]:
+        """The weight matrices of hidden layers, in their order in the vector; only algorithms made for these ask."""
+        ...
 
     def gradient(self, params: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         """Return the loss ``[]`` and its gradient ``[P]`` at ``params [P]``."""

@@ -7,6 +7,7 @@ from strategies.compression.rounding import message_dtype, sent_dtype
 from strategies.contract import (
     Curvature,
     Headers,
+    Matrix,
     Objective,
     Phase,
     RoundView,
@@ -18,6 +19,7 @@ from strategies.contract import (
     View,
 )
 from strategies.d2 import D2, D2Options
+from strategies.demuon import DeMuon, DeMuonOptions
 from strategies.dinno import DiNNO, DiNNOOptions
 from strategies.dsgd import DSGD, DSGDOptions
 from strategies.ecl import ECL, ECLOptions
@@ -33,12 +35,15 @@ from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
 from strategies.registry import STRATEGIES, make_strategy, parse_strategy
 from strategies.relay_sgd import RelaySGD, RelaySGDOptions
 from strategies.sgp import SGP, SGPOptions
+from strategies.suda_muon import SUDAMuon, SUDAMuonOptions
 
 __all__ = [
     "ADPSGD",
     "ADPSGDOptions",
     "D2",
     "D2Options",
+    "DeMuon",
+    "DeMuonOptions",
     "DiNNO",
     "DiNNOOptions",
     "ExactDiffusion",
@@ -57,6 +62,8 @@ __all__ = [
     "QGDSGDmOptions",
     "RelaySGD",
     "RelaySGDOptions",
+    "SUDAMuon",
+    "SUDAMuonOptions",
     "DSGD",
     "ECL",
     "NGPD",
@@ -70,6 +77,7 @@ __all__ = [
     "Headers",
     "KFACGossip",
     "KFACGossipOptions",
+    "Matrix",
     "NGPDOptions",
     "Objective",
     "Phase",

@@ -45,6 +45,8 @@ _FILES: dict[str, Any] = {
     "gtadam": ("gtadam:GTAdamOptions", "gtadam:GTAdam"),
     "lt-admm": ("lt_admm:LTADMMOptions", "lt_admm:LTADMM"),
     "dinno": ("dinno:DiNNOOptions", "dinno:DiNNO"),
+    "demuon": ("demuon:DeMuonOptions", "demuon:DeMuon"),
+    "suda-muon": ("suda_muon:SUDAMuonOptions", "suda_muon:SUDAMuon"),
     "qg-dsgdm": ("qg_dsgdm:QGDSGDmOptions", "qg_dsgdm:QGDSGDm"),
     "relay-sgd": ("relay_sgd:RelaySGDOptions", "relay_sgd:RelaySGD"),
     "ad-psgd": ("ad_psgd:ADPSGDOptions", "ad_psgd:ADPSGD"),

@@ -275,6 +275,7 @@ def test_the_gallery_holds_every_algorithm_and_where_it_rests(site: Path) -> Non
     exact = {"ngpd", "ecl", "d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "relay-sgd"}
     exact |= {"gtadam", "lt-admm", "dinno"}
     assert {name for name, point in rests.items() if point.startswith("the exact minimizer")} >= exact
+    assert {name for name, point in rests.items() if point.startswith("no point")} == {"demuon", "suda-muon"}
 
 
 def test_the_galleries_hold_every_topology_and_their_pictures(site: Path) -> None:

@@ -24,6 +24,9 @@ from strategies import StrategyOptions
 BASELINE_STEPS = ("dsgd", "kfac-gossip")
 """The algorithms whose local steps baselines take: SGD with momentum, and K-FAC."""
 
+SERVER_BASELINES = ("fedavg", "fedpm")
+"""The baselines whose server averages a model of each node; the others have one model."""
+
 _RELIABLE = "synchronous, or neighbor-synchronous without training.timeout_seconds"
 """The modes in which every message is waited for."""
 
@@ -49,13 +52,21 @@ def check_baseline(
     """Raise ``InputError`` with one line if a baseline is combined with an option of decentralized runs."""
     if training.baseline is None:
         return
-    if model.init_per_node and training.baseline != "fedavg":
+    if model.init_per_node and training.baseline not in SERVER_BASELINES:
         raise InputError(f"model.init_per_node: training.baseline = {training.baseline} trains one model; unset it")
     if strategy.name not in BASELINE_STEPS:
         raise InputError(
             f"strategy.name: training.baseline = {training.baseline} takes the local steps of an algorithm that has "
             f"them apart from its exchange; allowed: {', '.join(BASELINE_STEPS)} (got {strategy.name})"
         )
+    if training.baseline == "fedpm":
+        for key, needed in (("name", "kfac-gossip"), ("fisher", "foof"), ("trust_radius", 0)):
+            if (given := getattr(strategy, key, needed)) != needed:
+                raise InputError(
+                    f"strategy.{key}: training.baseline = fedpm averages after whole steps of K-FAC with input factors "
+                    "alone; set strategy.name=kfac-gossip, strategy.fisher=foof and strategy.trust_radius=0 "
+                    f"(got {given})"
+                )
     for key, given in (
         ("strategy.clip", getattr(strategy, "clip", None)),
         ("strategy.message_dtype", strategy.message_dtype),

@@ -21,7 +21,14 @@ from pydantic import (
     model_validator,
 )
 
-from ngpd_fl.config.checks import check_baseline, check_data, check_division, check_faults, check_strategy
+from ngpd_fl.config.checks import (
+    SERVER_BASELINES,
+    check_baseline,
+    check_data,
+    check_division,
+    check_faults,
+    check_strategy,
+)
 from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line
 from ngpd_fl.config.faults import FaultsConfig
@@ -137,7 +144,7 @@ class Config(SeedConfig):
     @property
     def num_models(self) -> int:
         """Number of models: one at each node, or one in all (an all-reduce, a single node)."""
-        return self.topology.nodes if self.training.baseline in (None, "fedavg") else 1
+        return self.topology.nodes if self.training.baseline in (None, *SERVER_BASELINES) else 1
 
     @property
     def has_clock(self) -> bool:

@@ -255,11 +255,12 @@ class TrainingConfig(Section):
         gt=0,
         description="for neighbor-synchronous: seconds of the virtual clock that a node waits at most; unset: no bound",
     )
-    baseline: Literal["fedavg", "all-reduce", "single-node"] | None = Field(
+    baseline: Literal["fedavg", "fedpm", "all-reduce", "single-node"] | None = Field(
         None,
         description="what peers are compared with: fedavg (a server averages all nodes' parameters after each "
-        "round), all-reduce (every step is on the mean of all gradients) or single-node (one node has all data); the "
-        "strategy gives the local step; unset: nodes exchange with their neighbors",
+        "round), fedpm (it weights them by curvature), all-reduce (every step is on the mean of all gradients) or "
+        "single-node (one node has all data); the strategy gives the local step; unset: nodes exchange with their "
+        "neighbors",
     )
     until_accuracy: float | None = Field(
         None,

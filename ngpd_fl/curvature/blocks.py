@@ -75,6 +75,10 @@ class Kronecker(NamedTuple):
         input_factor, output_factor = averages
         return self._replace(input_factor=input_factor, output_factor=output_factor)
 
+    def without_outputs(self) -> Kronecker:
+        """Return the block with the identity in place of G (FOOF)."""
+        return self._replace(output_factor=_identity(self.output_factor))
+
     def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Kronecker:
         """Let the solve use the present running averages."""
         return self._replace(
@@ -145,6 +149,10 @@ class TokenKronecker(NamedTuple):
         frequencies, output_factor = averages
         return self._replace(frequencies=frequencies, output_factor=output_factor)
 
+    def without_outputs(self) -> TokenKronecker:
+        """Return the block with the identity in place of G (FOOF)."""
+        return self._replace(output_factor=_identity(self.output_factor))
+
     def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> TokenKronecker:
         """Let the solve use the present running averages."""
         outputs = self.outputs.follow(self.output_factor, partial(on_retry, "output"))
@@ -198,6 +206,10 @@ class Diagonal(NamedTuple):
         """Return the block with another running average."""
         return self._replace(running=averages[0])
 
+    def without_outputs(self) -> Diagonal:
+        """Return the identity: every element depends on output gradients."""
+        return self._replace(running=torch.ones_like(self.running))
+
     def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Diagonal:
         """Let the solve use the present running average."""
         return self._replace(values=self.running)
@@ -219,6 +231,11 @@ class Diagonal(NamedTuple):
 
 
 FisherBlock = Kronecker | TokenKronecker | Diagonal
+
+
+def _identity(factor: Tensor) -> Tensor:
+    """Return the identity in the shape of ``factor [..., d, d]``."""
+    return torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device).expand_as(factor)
 
 
 def _spectra(used: Iterator[Tensor]) -> tuple[Spectrum, Spectrum, int]:

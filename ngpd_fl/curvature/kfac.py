@@ -4,6 +4,8 @@ Martens and Grosse, "Optimizing neural networks with Kronecker-factored approxim
 has the solve; the rule of each layer says what a minibatch adds to its factors (``layer``, ``moments``). The labels
 that the Fisher matrix is made of are sampled from the model, the data's own, or all of them (Kunstner, Balles, Hennig,
 "Limitations of the empirical Fisher approximation for natural gradient descent", NeurIPS 2019, on the difference).
+With ``fisher = "foof"`` no labels are: of each block the input factor is left, A (x) I (Benzing, "Gradient descent on
+neurons and its link to approximate second-order optimization", ICML 2022).
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ngpd_fl.config import InputError
 from ngpd_fl.core.batching import call_stacked, over_nodes
 from ngpd_fl.core.trace import refuse_trace
 from ngpd_fl.curvature.blocks import FisherBlock
 from ngpd_fl.curvature.capture import Captured, Gradients, Recorded
 from ngpd_fl.curvature.eigen import Retries
+from ngpd_fl.curvature.embedding import TiedEmbedding
 from ngpd_fl.curvature.inspection import Inspection
 from ngpd_fl.curvature.layer import gather
 from ngpd_fl.curvature.solve import Ridge
@@ -82,6 +86,12 @@ class KFAC:
         self._unused = inspection.unused
         self.retries = Retries()
         self._warn_of_width()
+        for layer in self.capture.layers.values() if options.fisher == "foof" else ():
+            if isinstance(layer.rule, TiedEmbedding):
+                raise InputError(
+                    f"strategy.fisher: foof has no input factor of layer {layer.name!r}, an embedding whose table the "
+                    "output layer has as well; allowed: monte-carlo, empirical, exact"
+                )
 
     def init(self, params: Tensor) -> KFACState:
         """Return a state that holds no factor yet; its solve is meaningless before the first refresh."""
@@ -187,6 +197,8 @@ class KFAC:
         blocks = {
             name: block.with_averages(tuple(islice(fresh, len(block.averages)))) for name, block in blocks.items()
         }
+        if self.options.fisher == "foof":
+            blocks = {name: block.without_outputs() for name, block in blocks.items()}
         return KFACState(blocks, updates + 1), loss, gradient
 
     def _dense(
@@ -295,7 +307,7 @@ class KFAC:
 
     def _scores_of_vectors(self, outputs: Tensor, targets: Tensor, draws: Tensor) -> list[Tensor]:
         """Return the scores of outputs ``[M, C]``, one or several for each."""
-        if self.options.fisher == "empirical":
+        if self.options.fisher in ("empirical", "foof"):  # foof leaves out what is made of them
             return [self.likelihood.score(outputs, targets)]
         softened = self.likelihood.soften(outputs, self.options.fisher_smoothing)
         if self.options.fisher == "monte-carlo":

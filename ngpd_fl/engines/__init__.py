@@ -1,7 +1,14 @@
 """Engines that run an algorithm on the nodes of a network."""
 
 from ngpd_fl.core.directed_edges import EdgeHeader
-from ngpd_fl.engines.baseline import BaselineEngine, PooledMinibatches, all_reduce_bytes, fedavg_bytes
+from ngpd_fl.engines.baseline import (
+    BaselineEngine,
+    PooledMinibatches,
+    all_reduce_bytes,
+    fedavg_bytes,
+    weighted_mean,
+    weighted_preconditioned_mean,
+)
 from ngpd_fl.engines.engine import Engine, EngineSettings, RoundInfo, check_topology, default_chunk_size
 from ngpd_fl.engines.event_driven import EventEngine
 from ngpd_fl.engines.example import example_payload, message_bytes
@@ -31,4 +38,6 @@ __all__ = [
     "fedavg_bytes",
     "is_curvature",
     "message_bytes",
+    "weighted_mean",
+    "weighted_preconditioned_mean",
 ]

@@ -4,6 +4,9 @@
 decentralized data", AISTATS 2017): nodes are the leaves of a star. After each round of K local steps the server sends
 back the mean of their parameters, weighted by how many examples each has. All nodes take part in every round.
 
+**FedPM** (Ishii et al. 2026) is FedAvg with the preconditioned mean (``curvature.mixing``): nodes also send the
+preconditioners of their last steps.
+
 **All-reduce SGD**: every step is on the mean of all nodes' gradients, so that there is one model; as gradients are
 means over equal minibatches, it is a step on their union (``PooledMinibatches``). Bytes are those of a ring all-reduce
 (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Journal of Parallel and
@@ -22,8 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ngpd_fl.curvature import KFAC
+from ngpd_fl.curvature.mixing import preconditioned_mean
 from ngpd_fl.engines.engine import EngineSettings, RoundInfo
 from ngpd_fl.engines.minibatches import DataMinibatches, Drawn
+from ngpd_fl.engines.node_group import NodeGroup
 from ngpd_fl.engines.synchronous import SynchronousEngine
 from strategies import Phase
 
@@ -63,15 +69,19 @@ class PooledMinibatches:
         return pooled
 
 
+Average = Callable[[NodeGroup], Tensor]
+"""The parameters ``[P]`` that a server makes of its nodes'."""
+
+
 class BaselineEngine(SynchronousEngine):
-    """Rounds of local steps without an exchange; optionally all nodes are set to their mean after each."""
+    """Rounds of local steps without an exchange; optionally all nodes are set to an average after each."""
 
     def __init__(
         self,
         settings: EngineSettings,
         steps_per_round: int,
         bytes_of: Callable[[int], int],
-        weights: Tensor | None = None,
+        average: Average | None = None,
     ) -> None:
         """Put every node at the common start.
 
@@ -79,26 +89,38 @@ class BaselineEngine(SynchronousEngine):
             settings: the run.
             steps_per_round: local steps of a round, summed over all nodes that work on it.
             bytes_of: round -> bytes sent in it.
-            weights: each node's share in the mean, ``[N]``, 1 in sum. Without them nodes are not averaged.
+            average: what all nodes are set to after a round. Defaults to what each has.
         """
         super().__init__(settings)
         self._steps_per_round = steps_per_round
         self._bytes_of = bytes_of
-        self._weights = weights
+        self._average = average
 
     def run_round(self) -> RoundInfo:
         """Run K local steps, then average."""
         steps = self.group.work(self.round)
-        if self._weights is not None:
-            self.group.put((self._weights[None] @ self.params())[0])
+        if self._average is not None:
+            self.group.put(self._average(self.group))
         sent = self._bytes_of(self.round)
         self.round += 1
         return RoundInfo(steps.loss.mean(), steps.shrink.mean(), self._steps_per_round, sent)
 
 
-def fedavg_bytes(num_nodes: int, vector_bytes: int) -> int:
-    """Return the bytes sent over a star in a round: every node's model to the server, and the mean back."""
-    return 2 * num_nodes * vector_bytes
+def weighted_mean(shares: Tensor) -> Average:
+    """Return the mean with the nodes' ``shares [N]``, 1 in sum: FedAvg's."""
+    return lambda group: (shares[None] @ group.params(in_order=True))[0]
+
+
+def weighted_preconditioned_mean(kfac: KFAC, shares: Tensor) -> Average:
+    """Return the preconditioned mean with ``shares [N]``, 1 in sum, of states with a ``curvature``: FedPM's."""
+    return lambda group: preconditioned_mean(
+        kfac, [state.curvature for state in group.states], group.params(), shares[group.nodes]
+    )
+
+
+def fedavg_bytes(num_nodes: int, vector_bytes: int, more_bytes: int = 0) -> int:
+    """Return the bytes over a star in a round: each node's model and ``more_bytes`` to the server, the mean back."""
+    return num_nodes * (2 * vector_bytes + more_bytes)
 
 
 def all_reduce_bytes(num_nodes: int, vector_bytes: int) -> int:

@@ -199,6 +199,11 @@ class NodeGroup:
         own = edges is None
         self._edges.reset(list(self.incoming) if edges is None else edges, own=own)
 
+    @property
+    def states(self) -> list[State]:
+        """The nodes' states, one stack after another, in the order of ``nodes``."""
+        return list(self._states)
+
     def put(self, params: Tensor) -> None:
         """Give every node the parameters ``[P]``; the rest of its state, which has a field of that name, stays."""
         self._states = [

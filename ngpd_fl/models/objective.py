@@ -13,6 +13,7 @@ from ngpd_fl.core.batching import call_stacked
 from ngpd_fl.core.trace import Traced, refuse_trace
 from ngpd_fl.models.dense import dense_gradient, dense_layers, has_hooks
 from ngpd_fl.models.functional import FlatModel
+from ngpd_fl.models.hidden_matrices import hidden_matrices
 from ngpd_fl.models.likelihood import Likelihood, PerPosition
 
 Batch = tuple[Tensor, ...]
@@ -28,6 +29,7 @@ class SupervisedObjective:
         model: the network.
         likelihood: the meaning of its outputs.
         weight_decay: the factor.
+        matrices: the weight matrices of hidden layers, by their places in the vector.
         dense_layers: the layers of a network that is differentiated by hand, otherwise None.
         is_traceable: whether network and likelihood are known to do the same in every call; a user's may not.
     """
@@ -37,6 +39,7 @@ class SupervisedObjective:
         self.model = model
         self.likelihood = likelihood
         self.weight_decay = weight_decay
+        self.matrices = hidden_matrices(model)
         self.dense_layers = dense_layers(model)
         self.is_traceable = _is_known(likelihood) and all(map(_is_known, model.module.modules()))
         self._of_node = Traced(self._differentiate) if self.is_traceable else self._differentiate

@@ -8,7 +8,9 @@ from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.clock import Replay, Timeline, Usage, VirtualClock, make_timeline
 from ngpd_fl.config import InputError
+from ngpd_fl.config.checks import SERVER_BASELINES
 from ngpd_fl.curvature import KFAC
+from ngpd_fl.curvature.mixing import preconditioner_bytes
 from ngpd_fl.devices import DeviceConditions, DeviceCosts
 from ngpd_fl.engines import (
     BaselineEngine,
@@ -19,6 +21,8 @@ from ngpd_fl.engines import (
     all_reduce_bytes,
     fedavg_bytes,
     message_bytes,
+    weighted_mean,
+    weighted_preconditioned_mean,
 )
 from ngpd_fl.faults import FaultyConditions, Tampering
 from ngpd_fl.training.job import Job
@@ -67,12 +71,19 @@ def _make_baseline(job: Job) -> BaselineEngine:
     settings, training, num_nodes = job.engine_settings, job.config.training, job.config.topology.nodes
     start = settings.start
     steps = training.local_steps
-    if training.baseline == "fedavg":
-        assert isinstance(job.minibatches, DataMinibatches)  # all but FedAvg have one model
+    if training.baseline in SERVER_BASELINES:
+        assert isinstance(job.minibatches, DataMinibatches)  # all others have one model
         sizes = job.minibatches.sizes
         shares = torch.as_tensor(sizes / sizes.sum(), dtype=start.dtype, device=start.device)
-        sent = fedavg_bytes(num_nodes, start.nbytes)
-        return BaselineEngine(settings, num_nodes * steps, lambda round: sent, shares)
+        average, more = weighted_mean(shares), 0
+        if training.baseline == "fedpm":
+            assert isinstance(job.objective, KFAC)
+            average, more = (
+                weighted_preconditioned_mean(job.objective, shares),
+                preconditioner_bytes(job.objective, start),
+            )
+        sent = fedavg_bytes(num_nodes, start.nbytes, more)
+        return BaselineEngine(settings, num_nodes * steps, lambda round: sent, average)
     if training.baseline == "single-node":
         return BaselineEngine(settings, steps, lambda round: 0)
     factors = _factor_bytes(job, start)

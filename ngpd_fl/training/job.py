@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError, build_topology
+from ngpd_fl.config.checks import SERVER_BASELINES
 from ngpd_fl.core.machine import cores
 from ngpd_fl.core.workers import Workers
 from ngpd_fl.curvature import KFAC
@@ -245,7 +246,7 @@ def _with_one_model(job: Job, minibatches: DataMinibatches) -> Job:
     if job.evaluated_on == "own":
         raise InputError(
             f"training.baseline: {job.config.training.baseline} trains one model, but {job.config.data.dataset} has "
-            "test data of each node; allowed: fedavg"
+            f"test data of each node; allowed: {', '.join(SERVER_BASELINES)}"
         )
     pooled = (
         minibatches.of_one_node()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NamedTuple
 
 from gallery.markdown import doc_text, folded, options_table, table
 from strategies import STRATEGIES, Spec, StrategyOptions, parse_strategy
@@ -18,12 +19,30 @@ _DIRECTED = {
 }
 
 _ROUNDS, _EXACT = 100, 0.02
-"""Bound on an exact algorithm's error after the rounds of the small problem below."""
+"""Bound on an exact algorithm's error after the rounds of the small problem below, and on what it still moves."""
+
+
+class Rest(NamedTuple):
+    """Where an algorithm ends.
+
+    Attributes:
+        error: largest distance of a node from the minimizer, relative to the minimizer's norm.
+        movement: the same of a node from where it was a round before.
+    """
+
+    error: float
+    movement: float
+
+    def words(self, exact: str) -> str:
+        """Return this in words, ``exact`` for the minimizer."""
+        if self.movement > _EXACT:
+            return "no point: its steps keep their length"
+        return exact if self.error < _EXACT else f"a biased point, {100 * self.error:.0f} % away from the minimizer"
 
 
 def gallery() -> str:
     """Return a table of all algorithms, and a section on each to unfold."""
-    errors = {name: _rest_error(name) for name in STRATEGIES}
+    rests = {name: _rest(name) for name in STRATEGIES}
     usual = {name: parse_strategy(name) for name in STRATEGIES}
     overview = table(
         ["name", "graphs", "messages", "second order", "rests at"],
@@ -33,22 +52,22 @@ def gallery() -> str:
                 _graphs(options.needs),
                 "must all arrive" if options.needs.reliable else "may be lost",
                 "yes" if options.second_order else "no",
-                "the minimizer" if errors[name] < _EXACT else f"a biased point ({100 * errors[name]:.0f} %)",
+                rests[name].words("the minimizer"),
             ]
             for name, options in usual.items()
         ),
     )
     return "\n\n".join(
-        [overview, *(folded(name, _section(usual[name], errors[name]), _title(usual[name])) for name in usual)]
+        [overview, *(folded(name, _section(usual[name], rests[name]), _title(usual[name])) for name in usual)]
     )
 
 
-def _section(options: StrategyOptions, error: float) -> str:
+def _section(options: StrategyOptions, rest: Rest) -> str:
     _, _, body = doc_text(sys.modules[type(options).__module__]).partition("\n")
     return "\n\n".join(
         [
             body.strip("\n"),
-            _needs(options, error),
+            _needs(options, rest),
             "**Options**",
             options_table("strategy", type(options)),
         ]
@@ -66,10 +85,9 @@ def _graphs(spec: Spec) -> str:
     return kind + ("; static" if spec.static else "; static or varying")
 
 
-def _needs(options: StrategyOptions, error: float) -> str:
+def _needs(options: StrategyOptions, rest: Rest) -> str:
     """Return the needs of an algorithm with its default options, and its rest point, in words."""
     spec = options.needs
-    biased = f"a biased point, {100 * error:.0f} % away from the minimizer"
     lines = {
         "Graphs": _graphs(spec),
         "Local steps": "one a round" if spec.single_step else "any number a round",
@@ -77,13 +95,13 @@ def _needs(options: StrategyOptions, error: float) -> str:
         + ("one for each neighbor" if spec.per_edge else "the same for all neighbors"),
         "Compression": ", ".join(spec.compress) or "none",
         "Works with": "gradients and the Fisher matrix" if options.second_order else "gradients",
-        "Rests at": "the exact minimizer of the sum" if error < _EXACT else biased,
+        "Rests at": rest.words("the exact minimizer of the sum"),
     }
     return "\n".join(f"* {what}: {value}" for what, value in lines.items())
 
 
-def _rest_error(name: str) -> float:
-    """Return how far a node is from the minimizer, relative to its norm, after many rounds with exact gradients.
+def _rest(name: str) -> Rest:
+    """Return where an algorithm is after many rounds with exact gradients.
 
     The problem is the quadratic one of the tests: three nodes on a path, data that differ.
     """
@@ -96,4 +114,6 @@ def _rest_error(name: str) -> float:
     problem = make_quadratic(4, nodes=3, dim=4)
     topology = parse_topology({"name": "path", "nodes": 3}).build(seed=0)
     engine = quadratic_engine(problem, options, topology, engine=NaiveNetwork)
-    return problem.relative_error(run_rounds(engine, _ROUNDS))
+    params = run_rounds(engine, _ROUNDS)
+    movement = (run_rounds(engine, 1) - params).norm(dim=1).max() / problem.minimizer.norm()
+    return Rest(problem.relative_error(params), float(movement))

@@ -22,10 +22,10 @@ class NaturalGradientOptions(StrategyOptions):
     trust_radius: float = Field(
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
     )
-    fisher: Literal["monte-carlo", "empirical", "exact"] = Field(
+    fisher: Literal["monte-carlo", "empirical", "exact", "foof"] = Field(
         "monte-carlo",
         description="labels that the Fisher matrix is made of: monte-carlo (sampled from the model), empirical (the "
-        "data's) or exact (all)",
+        "data's) or exact (all); or foof (none: a layer's input factor alone, the identity in place of all else)",
     )
     fisher_smoothing: float = Field(
         0.0,

@@ -61,6 +61,11 @@ def tracked(tracker: Tracker, direction: Tensor) -> Tracker:
     return Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
 
 
+def corrected(tracker: Tracker, moved: Tensor) -> Tracker:
+    """Return the tracker of the next round, after (2), whose sum of W_ij (z_j - z_i) is ``moved [P]``."""
+    return start_tracker(moved)._replace(correction=tracker.correction + moved)
+
+
 class TrackingExchange(Unconstrained):
     """The exchange (1), (2) of an algorithm whose state has the fields ``params [P]`` and ``tracker``."""
 
@@ -81,5 +86,5 @@ class TrackingExchange(Unconstrained):
         """Average w, and correct c, with the neighbors that were heard."""
         weights, received, clip = round_view.weight_in, headers.received, self.options.clip
         params = state.params + flow(outbox.params, inbox.params, weights, received, clip)
-        correction = state.tracker.correction + flow(outbox.direction, inbox.direction, weights, received, clip)
-        return state._replace(params=params, tracker=start_tracker(params)._replace(correction=correction))
+        moved = flow(outbox.direction, inbox.direction, weights, received, clip)
+        return state._replace(params=params, tracker=corrected(state.tracker, moved))

@@ -221,7 +221,9 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
-@pytest.mark.parametrize("name", ["exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam"])
+@pytest.mark.parametrize(
+    "name", ["exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam", "demuon", "suda-muon"]
+)
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     name: str, clip: Any, message_dtype: Any
 ) -> None:
@@ -236,7 +238,11 @@ def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
 
 
 @pytest.mark.parametrize(
-    "name", ["d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "ad-psgd", "gut", "gtadam"]
+    "name",
+    [
+        *("d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam", "demuon", "suda-muon"),
+        *("gut", "ad-psgd"),
+    ],
 )
 def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_rounded(name: str) -> None:
     problem, graph = make(STAR)

@@ -49,6 +49,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "exact-diffusion": [{"clip": 1.0}, {"compress": "top-k"}],
     "gradient-tracking": [{}, {"compress": RANDOM}],
     "momentum-tracking": [{"clip": 1.0}],
+    "demuon": [{}, {"clip": 1.0}],
+    "suda-muon": [{"template": "ed", "message_dtype": "float16"}, {"template": "extra", "clip": 1.0}],
     "gut": [{"scaling": 0.6, "clip": 1.0}, {"momentum": 0.5}, {"compress": RANDOM}],
     "gtadam": [{}, {"bias_correction": True, "weight_decay": 0.1, "clip": 1.0, "message_dtype": "float32"}],
     "lt-admm": [{}, {"mixing": 0.5, "clip": 1.0}],
@@ -179,7 +181,7 @@ def test_vectorized_equals_naive_on_networks(name: str, make_problem: Any, graph
     assert (naive - start).norm() > 1e-2
 
 
-@pytest.mark.parametrize("fisher", ["empirical", "exact"])
+@pytest.mark.parametrize("fisher", ["empirical", "exact", "foof"])
 def test_vectorized_equals_naive_for_every_fisher(fisher: str) -> None:
     topology = parse_topology(TOPOLOGIES["star"]).build(seed=0)
     problem = perceptron()

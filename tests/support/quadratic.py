@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import EngineSettings, SynchronousEngine
-from strategies import NGPDOptions, Phase, StrategyOptions, make_strategy
+from strategies import Matrix, NGPDOptions, Phase, StrategyOptions, make_strategy
 from topologies import Topology
 
 
@@ -55,7 +55,10 @@ def make_quadratic(condition: float, nodes: int = 8, dim: int = 20, seed: int = 
 
 
 class QuadraticObjective:
-    """Gradient of f_i; a batch is (H_i, b_i)."""
+    """Gradient of f_i; a batch is (H_i, b_i). Algorithms that ask for matrices see some of ``w`` as such."""
+
+    def __init__(self, matrices: Sequence[Matrix] = ()) -> None:
+        self.matrices = matrices
 
     def gradient(self, params: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         hessian, target = batch
@@ -96,7 +99,8 @@ def undamped(**options: Any) -> NGPDOptions:
 
 def quadratic_strategy(options: StrategyOptions, dim: int = 20) -> Any:
     """The algorithm of ``options`` on the quadratic problem."""
-    minimized = ExactCurvature(options.damping, dim) if options.second_order else QuadraticObjective()  # type: ignore[attr-defined]
+    objective = QuadraticObjective([Matrix(0, 2, dim // 2)] if dim > 3 else [Matrix(1, 1, dim - 1)])
+    minimized = ExactCurvature(options.damping, dim) if options.second_order else objective  # type: ignore[attr-defined]
     return make_strategy(options, minimized)
 
 

@@ -81,7 +81,7 @@ INVALID = [
     ),
     Bad(
         {"strategy.fisher": "true"},
-        "strategy.fisher: input should be 'monte-carlo', 'empirical' or 'exact' (got 'true')",
+        "strategy.fisher: input should be 'monte-carlo', 'empirical', 'exact' or 'foof' (got 'true')",
     ),
     # Values out of range or of the wrong kind.
     Bad({"seed": -1}, "seed: input should be greater than or equal to 0 (got -1)"),

@@ -43,6 +43,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "compressed": {"strategy": {"name": "ngpd", "compress": "quantize", "theta": 0.5}},
     "relay": {"strategy": {"name": "relay-sgd"}, "topology": {"name": "path"}},
     "fedavg": {"strategy": {"name": "kfac-gossip"}, "training": {"baseline": "fedavg"}},
+    "fedpm": {
+        "strategy": {"name": "kfac-gossip", "fisher": "foof", "trust_radius": 0},
+        "training": {"baseline": "fedpm"},
+        "topology": {"name": "star", "nodes": 5},
+    },
     "regression": {"strategy": {"name": "ngpd"}, "data": {"dataset": "diabetes"}},
 }
 
