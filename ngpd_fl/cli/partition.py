@@ -1,4 +1,4 @@
-"""``ngpd-fl partition``: how the training images are divided among the nodes."""
+"""``ngpd-fl partition``: how the training examples are divided among the nodes."""
 
 from __future__ import annotations
 

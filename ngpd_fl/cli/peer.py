@@ -92,9 +92,9 @@ def peer(
     resumes and joins its neighbors in their round.
     """
     from ngpd_fl.config import Config, build_topology, parse_assignments
-    from ngpd_fl.peer.engine import NodeTimeouts
     from ngpd_fl.peer.prometheus import MetricsServer
     from ngpd_fl.peer.run import run_peer
+    from ngpd_fl.peer.timeouts import NodeTimeouts
     from ngpd_fl.peer.transport import Address, HttpTransport, Peers, Routes
     from ngpd_fl.training.callbacks import ProgressReport
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.import_paths import HUB
 from ngpd_fl.config.partitions import PartitionConfig
 from ngpd_fl.config.sections import (
+    BUNDLED,
+    DATASETS,
     NODE_FOLDERS,
     DataConfig,
     EvaluationConfig,
@@ -14,6 +18,7 @@ from ngpd_fl.config.sections import (
     NetworkConfig,
     TrainingConfig,
 )
+from ngpd_fl.config.text_files import expanded
 from strategies import StrategyOptions
 
 BASELINE_STEPS = ("dsgd", "kfac-gossip")
@@ -86,11 +91,20 @@ def check_faults(strategy: StrategyOptions, faults: FaultsConfig) -> None:
 
 def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
     """Raise ``InputError`` with one line where the data's folder or the split to evaluate on is missing."""
-    if data.needs_data_dir and data.data_dir is None:
-        or_download = ", or data.download=true" * data.dataset.startswith(HUB)
-        raise InputError(f"data.data_dir: {data.dataset} needs the folder that holds it (--data-dir){or_download}")
+    data_folder(data)
     if evaluation.split == "validation" and data.validation_fraction == 0:
         raise InputError("evaluation.split: no validation split where data.validation_fraction is 0; allowed: test")
+
+
+def data_folder(data: DataConfig) -> Path | None:
+    """Return the folder of a data set, None where it may do without; raise ``InputError`` where it is missing."""
+    if data.data_dir is not None:
+        return expanded(data.data_dir)
+    is_of_hub = data.dataset.startswith(HUB)
+    if data.download if is_of_hub else data.dataset in BUNDLED or data.dataset not in DATASETS:
+        return None
+    or_download = ", or data.download=true" * is_of_hub
+    raise InputError(f"data.data_dir: {data.dataset} needs the folder that holds it (--data-dir){or_download}")
 
 
 def check_division(data: DataConfig, partition: PartitionConfig) -> None:

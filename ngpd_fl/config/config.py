@@ -244,6 +244,8 @@ def options_of_graph(graph: nx.Graph, **options: Any) -> TopologyOptions:
     """
     try:
         return EdgesOptions.from_graph(graph, **options)
+    except ValidationError as error:
+        raise InputError(one_line(error, EdgesOptions, "topology")) from None
     except ValueError as error:
         raise InputError(f"topology: {error}") from error
 

@@ -35,6 +35,8 @@ def with_objects(
     if model is not None:
         sections["model"] = config.model.holding(model, name=object_name(model))
     if init is not None:
+        if not isinstance(init, str | Path):
+            raise InputError(f"init: is a {type(init).__name__}; expected the path of a run's folder or of a file")
         sections["model"] = sections["model"].model_copy(update={"init": Path(init)})
     if data is not None:
         sections["data"] = config.data.holding(data, dataset=object_name(data), data_dir=None)

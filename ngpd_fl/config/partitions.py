@@ -15,7 +15,7 @@ class NamedPartition(Section):
     """Base of all forms."""
 
     name: str = Field(
-        description="how the training images are divided among the nodes, e.g. iid, dirichlet, classes, shards; "
+        description="how the training examples are divided among the nodes, e.g. iid, dirichlet, classes, shards; "
         "`ngpd-fl keys partition` lists all",
         json_schema_extra={"flag": "--partition"},
     )
@@ -39,7 +39,7 @@ class DirichletPriorPartition(NamedPartition):
     """Each node draws its shares of the classes around those of all images, Dir(alpha p); all get equally many images.
 
     Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual classification",
-    arXiv 1909.06335, where p is the prior: here the classes' shares of the training images. With C classes of equal
+    arXiv 1909.06335, where p is the prior: here the classes' shares of the training examples. With C classes of equal
     size it is ``dirichlet-uniform`` with alpha / C. Works for any alpha; later nodes take what classes are left.
     """
 
@@ -115,7 +115,7 @@ class NaturalPartition(NamedPartition):
 
 
 class IndicesPartition(NamedPartition, ObjectSection):
-    """Nothing is drawn: a file lists the training images of each node, by their indices in the data set as it lies.
+    """Nothing is drawn: a file lists the training examples of each node, by their indices in the data set as it lies.
 
     No image is on two nodes, and not all need to be on one. Those that are held out for validation are left out.
     """

@@ -113,7 +113,7 @@ class DataConfig(Section, ObjectSection):
     image_size: int = Field(32, ge=1, le=1024, description="height and width that images in folders get")
     sequence_length: int = Field(80, ge=1, le=65536, description="characters of a sequence of shakespeare")
     validation_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of the training images kept apart, on which settings are chosen"
+        0.1, ge=0, lt=1, description="share of the training examples kept apart, on which settings are chosen"
     )
     batch_size: int = Field(
         32, ge=1, description="images that a node takes in a local step", json_schema_extra={"flag": "--batch-size"}
@@ -155,12 +155,9 @@ class DataConfig(Section, ObjectSection):
             raise ValueError(f"task: {self.dataset} has its own; {self.task} is for package.module:factory")
         return self
 
-    @property
-    def needs_data_dir(self) -> bool:
-        """Whether the data set is in a folder."""
-        if self.dataset.startswith(HUB):
-            return not self.download
-        return self.dataset in DATASETS and self.dataset not in BUNDLED
+
+MOST_LAYERS = 1000
+"""Layers of a built-in network."""
 
 
 class ModelConfig(Section, ObjectSection):
@@ -172,13 +169,15 @@ class ModelConfig(Section, ObjectSection):
         "BatchNorm), or package.module:factory of your own",
         json_schema_extra={"flag": "--model"},
     )
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="widths of the MLP's hidden layers")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64,), max_length=MOST_LAYERS, description="widths of the MLP's hidden layers"
+    )
     channels: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (8, 16), description="channels of lenet's two convolutions"
     )
     embedding: int = Field(8, ge=1, description="width of lstm's embedding")
     width: int = Field(256, ge=1, description="width of each layer of lstm and transformer")
-    layers: int = Field(2, ge=1, description="layers of lstm and transformer")
+    layers: int = Field(2, ge=1, le=MOST_LAYERS, description="layers of lstm and transformer")
     heads: int = Field(4, ge=1, description="attention heads of transformer; they divide the width among them")
     batch_norm: Literal["group", "refuse"] | None = Field(
         None,

@@ -125,10 +125,13 @@ def expanded(path: Path) -> Path:
 def require_file(path: Path) -> None:
     """Raise ``InputError`` unless the path is a regular file: reading a device or a pipe might never end."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: is not a file")
+        mode = path.stat().st_mode
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # no file can have such a path
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: is not a file")
 
 
 def read_text(path: Path, kind: str) -> str:

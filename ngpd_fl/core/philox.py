@@ -40,7 +40,7 @@ def philox(counter: tuple[Word, Word, Word, Word], key: tuple[Word, Word]) -> tu
     return tuple(torch.as_tensor(word) for word in (first, second, third, fourth))
 
 
-def words(key: Tensor, stream: int, shape: tuple[int, ...]) -> Tensor:
+def random_bits(key: Tensor, stream: int, shape: tuple[int, ...]) -> Tensor:
     """Return random words in ``0 .. 2**32 - 1``, int64 ``[*shape]``.
 
     Args:

@@ -230,7 +230,7 @@ class Diagonal(NamedTuple):
         return diagonal_quadratic(next(used), pieces)
 
 
-Block = Kronecker | TokenKronecker | Diagonal
+FisherBlock = Kronecker | TokenKronecker | Diagonal
 
 
 def _identity(factor: Tensor) -> Tensor:

@@ -80,6 +80,7 @@ class TiedEmbedding(Embedding):
         ]
         traces = [weight * total(piece.square().sum() for piece in pieces) for pieces, weight in columns]
         whole = total(row.sum() * trace for row, trace in zip(rows, traces, strict=True))
+        whole = whole.clamp(min=torch.finfo(whole.dtype).tiny)  # all gradients vanish where every label is certain
         scaled = [
             piece * (row.sum() * weight / whole).sqrt()
             for row, (pieces, weight) in zip(rows, columns, strict=True)

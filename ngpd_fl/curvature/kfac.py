@@ -22,7 +22,7 @@ from torch import Tensor
 from ngpd_fl.config import InputError
 from ngpd_fl.core.batching import call_stacked, over_nodes
 from ngpd_fl.core.trace import refuse_trace
-from ngpd_fl.curvature.blocks import Block
+from ngpd_fl.curvature.blocks import FisherBlock
 from ngpd_fl.curvature.capture import Captured, Gradients, Recorded
 from ngpd_fl.curvature.eigen import Retries
 from ngpd_fl.curvature.embedding import TiedEmbedding
@@ -47,7 +47,7 @@ _WIDE = 4000
 class KFACState(NamedTuple):
     """The blocks by layer name, and how many factors the running averages hold, float ``[]``."""
 
-    blocks: dict[str, Block]
+    blocks: dict[str, FisherBlock]
     updates: Tensor
 
 

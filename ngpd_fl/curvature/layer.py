@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from ngpd_fl.curvature.blocks import Block
+from ngpd_fl.curvature.blocks import FisherBlock
 from ngpd_fl.curvature.moments import Moment
 from ngpd_fl.models.functional import Segment
 
@@ -61,7 +61,7 @@ class Rule(Protocol):
     """The rule of one kind of layer: the form of its block, and what a minibatch adds to it."""
 
     @property
-    def block(self) -> type[Block]:
+    def block(self) -> type[FisherBlock]:
         """The form of the layer's Fisher matrix."""
         ...
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker, TokenKronecker
+from ngpd_fl.curvature.blocks import Diagonal, FisherBlock, Kronecker, TokenKronecker
 from ngpd_fl.curvature.kfac import KFAC, KFACState
 from ngpd_fl.curvature.layer import gather
 
@@ -35,7 +35,7 @@ from ngpd_fl.curvature.layer import gather
 class _Part(NamedTuple):
     """One layer of a stack of nodes: its block, ``V [n, ..., d_out, d_in]``, and the nodes' shares ``[n]``."""
 
-    block: Block
+    block: FisherBlock
     matrix: Tensor
     shares: Tensor
 
@@ -79,13 +79,13 @@ def preconditioner_bytes(kfac: KFAC, params: Tensor) -> int:
     return sum(array.nbytes for block in blocks for array in _input_arrays(block))
 
 
-def _input_arrays(block: Block) -> Iterable[Tensor]:
+def _input_arrays(block: FisherBlock) -> Iterable[Tensor]:
     if isinstance(block, Kronecker):
         return block.inputs
     return () if isinstance(block, Diagonal) else (block.values,)
 
 
-def _matrix(block: Block, pieces: Sequence[Tensor]) -> Tensor:
+def _matrix(block: FisherBlock, pieces: Sequence[Tensor]) -> Tensor:
     """Return V ``[n, d_out, d_in]``, or ``[n, G, d_out, d_in]`` of a layer with groups, of its pieces by columns."""
     assert not isinstance(block, Diagonal)
     rows = block.outputs.basis.shape[:-1]

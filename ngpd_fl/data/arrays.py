@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ngpd_fl.config.import_paths import reason
 from ngpd_fl.data.classes import RENUMBER, count_classes
 from ngpd_fl.data.dataset import Split
 from ngpd_fl.data.fields import Fields
@@ -72,6 +73,8 @@ def packed(name: str, given: Any) -> tuple[Fields | None, Any]:
             raise ValueError(f"{len(tensors[keys[0]])} {name}_inputs[{keys[0]!r}] but {len(tensor)} [{key!r}]")
         if tensor.is_floating_point():
             _check_finite(tensor, f"{name}_inputs[{key!r}]")
+        elif tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch cannot reckon with them
+            tensors[key] = _integers(tensor, f"{name}_inputs[{key!r}]", "integers below 2^63")
     inputs = tensors if isinstance(given, Mapping) else tuple(tensors.values())
     fields = Fields.of(inputs)
     return fields, fields.pack(inputs)
@@ -191,9 +194,7 @@ def _check_finite(values: Tensor, name: str) -> None:
 def _tensor(given: Any, name: str, instead: str = "convert them") -> Tensor:
     """Return a copy, on the CPU, in the form in which torch holds such values."""
     if isinstance(given, Tensor):
-        if given.layout != torch.strided:
-            raise ValueError(f"{name} are sparse; give them as to_dense()")
-        return given.detach().to("cpu", copy=True)
+        return _dense(given.detach(), name)
     if not isinstance(given, np.ndarray):
         raise ValueError(f"{name} are a {type(given).__name__}; expected a tensor or a NumPy array")
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
@@ -203,6 +204,22 @@ def _tensor(given: Any, name: str, instead: str = "convert them") -> Tensor:
     if given.dtype.kind == "f" and given.dtype.itemsize > 8:
         given = given.astype(np.float64)
     return torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("="), order="C"))
+
+
+def _dense(given: Tensor, name: str) -> Tensor:
+    """Return a copy of a tensor on the CPU; raise ``ValueError`` where it has no values, or not one at each place."""
+    for is_odd, kind, instead in (
+        (given.is_meta, "on the device meta, without values", "give them on the CPU"),
+        (given.is_nested, "nested", "pad them to one shape"),
+        (given.is_quantized, "quantized", "give them as dequantize()"),
+        (given.layout != torch.strided, "sparse", "give them as to_dense()"),
+    ):
+        if is_odd:
+            raise ValueError(f"{name} are {kind}; {instead}")
+    try:
+        return given.to("cpu", copy=True)
+    except RuntimeError as error:  # there is not enough memory
+        raise ValueError(f"{name} of shape {tuple(given.shape)} cannot be copied ({reason(error)})") from error
 
 
 def _dtype(given: Any) -> str:

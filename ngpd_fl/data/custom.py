@@ -14,11 +14,17 @@ from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.core.isolation import own_randomness
-from ngpd_fl.data.arrays import check_alike, packed, split_of, task_of
+from ngpd_fl.data.arrays import check_alike, multi_label, packed, split_of, task_of
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
 from ngpd_fl.data.examples import Examples
 from ngpd_fl.data.hugging_face import is_table, table_examples
-from ngpd_fl.data.task import MultiLabelClassification, Regression, column_statistics
+from ngpd_fl.data.task import (
+    Classification,
+    MultiLabelClassification,
+    Regression,
+    TokenClassification,
+    column_statistics,
+)
 from ngpd_fl.data.torch_sets import torch_examples
 from ngpd_fl.data.validation import held_out_rows
 
@@ -92,14 +98,14 @@ def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_labe
         ValueError: the arrays are not what ``read_custom`` takes, or training and test differ in kind.
     """
     fields, train_rows = packed("train", train.inputs)
-    learned, owners, places = split_of("train", train_rows, train.labels), train.owners, None
+    learned, owners, train_index = split_of("train", train_rows, train.labels), train.owners, None
     if test is None:
         is_test = held_out_rows(learned.labels)
         if not is_test.any():
             raise ValueError("no class has the 5 examples of which one is for the test; give test examples as well")
         tested = Split(learned.inputs[is_test], learned.labels[is_test])
         learned = Split(learned.inputs[~is_test], learned.labels[~is_test])
-        places = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
+        train_index = torch.cumsum(~is_test, 0).sub_(1).masked_fill_(is_test, -1)
         owners = None if owners is None else owners[~is_test]
     else:
         test_fields, test_rows = packed("test", test.inputs)
@@ -112,13 +118,17 @@ def raw_dataset(name: str, train: Examples, test: Examples | None, is_multi_labe
     mean, std = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     if task is None and fields is None and learned.inputs.dtype != torch.int64 and learned.inputs.ndim == 2:
         mean, std = column_statistics(learned.inputs.double() / white)
-    return RawDataset(learned, tested, task, white, mean, std, places, owners, fields)
+    return RawDataset(learned, tested, task, white, mean, std, train_index, owners, fields)
 
 
 def _train_and_test(path: str, given: Any, config: DataConfig) -> tuple[Examples, Examples | None]:
     """Return the training examples, and the test examples where there are any."""
     if isinstance(given, Mapping) and "train" in given:
-        given = (given["train"], given["test"]) if "test" in given else given["train"]
+        parts = [given[key] for key in ("train", "test") if key in given]
+        if all(isinstance(part, tuple | list) and len(part) == 2 for part in parts):
+            train, *test = (Examples(*part) for part in parts)
+            return train, test[0] if test else None
+        given = parts if len(parts) > 1 else parts[0]
     if _is_set(given):
         return _examples(given, "train", config), None
     if isinstance(given, tuple | list):
@@ -143,25 +153,55 @@ def _examples(given: Any, name: str, config: DataConfig) -> Examples:
 
 def _check_dataset(given: Dataset) -> None:
     """Raise ``ValueError`` where the splits of a ready data set are not what its task says."""
-    splits = {"train": given.train, "validation": given.validation, "test": given.test}
-    for name, split in splits.items():
+    task: Any = given.task
+    if not isinstance(task, Classification | TokenClassification | MultiLabelClassification | Regression):
+        raise ValueError(f"its task is a {type(task).__name__}; expected one of ngpd_fl.data.task")
+    is_regression = isinstance(task, Regression)
+    width = () if isinstance(task, Classification) else task.positions or (task.num_outputs,)
+    for name in ("train", "validation", "test"):
+        split = getattr(given, name)
+        if not isinstance(split, Split):
+            raise ValueError(f"{name} is a {type(split).__name__}; expected a ngpd_fl.data.Split")
+        _check_types(name, split)
         if not len(split) and name != "train":
             continue
         checked = split_of(name, split.inputs, split.labels)
         check_alike(given.train, split, ("train_", f"{name}_"))
-        _check_floating(name, checked.inputs)
-        is_regression = isinstance(given.task, Regression)
         if checked.labels.is_floating_point() != is_regression:
-            raise ValueError(f"{name} has labels of another kind than its task, {type(given.task).__name__}")
-        has_classes = not isinstance(given.task, Regression | MultiLabelClassification)
-        if has_classes and int(checked.labels.max()) >= given.task.num_outputs:
+            raise ValueError(f"{name} has labels of another kind than its task, {type(task).__name__}")
+        if checked.labels.shape[1:] != width:
+            shape, wanted = tuple(checked.labels.shape), (len(split), *width)
+            raise ValueError(f"{name}_labels have shape {shape}; its task, {type(task).__name__}, expects {wanted}")
+        if isinstance(task, MultiLabelClassification):
+            multi_label(checked.labels, name)
+        elif not is_regression and int(checked.labels.max()) >= task.num_outputs:
             raise ValueError(
-                f"{name}_labels go up to {int(checked.labels.max())}; its task has {given.task.num_outputs} classes"
+                f"{name}_labels go up to {int(checked.labels.max())}; its task has {task.num_outputs} classes"
+            )
+    _check_indices("train_index", given.train_index, None, -1, len(given.train) - 1)
+    _check_indices("owners", given.owners, len(given.train), 0, None)
+
+
+def _check_types(name: str, split: Split) -> None:
+    """Raise ``ValueError`` where a split is not stored as a network gets it."""
+    for kind, values in (("inputs", split.inputs), ("labels", split.labels)):
+        if not isinstance(values, Tensor):
+            raise ValueError(f"{name}_{kind} are a {type(values).__name__}; a Dataset holds tensors")
+        if values.dtype not in (torch.int64, torch.float32, torch.float64):
+            raise ValueError(
+                f"{name}_{kind} are {str(values.dtype).removeprefix('torch.')}; a Dataset holds what a network gets: "
+                "float32, float64, or int64 token ids and classes"
             )
 
 
-def _check_floating(name: str, inputs: Tensor) -> None:
-    if inputs.dtype == torch.uint8:
-        raise ValueError(
-            f"{name}_inputs are uint8; a Dataset holds inputs as a network gets them: floating-point or token ids"
-        )
+def _check_indices(name: str, given: Any, length: int | None, low: int, high: int | None) -> None:
+    """Raise ``ValueError`` unless ``given`` is None or int64 ``[length]``, from ``low`` to ``high`` where these are."""
+    if given is None:
+        return
+    if not isinstance(given, Tensor) or given.dtype != torch.int64 or given.ndim != 1:
+        raise ValueError(f"{name}: should be int64, one number an example")
+    if length is not None and len(given) != length:
+        raise ValueError(f"{name}: {len(given)} numbers; expected {length}, one for each training example")
+    if len(given) and (int(given.min()) < low or (high is not None and int(given.max()) > high)):
+        allowed = f"{low} and more" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name}: from {int(given.min())} to {int(given.max())}; allowed: {allowed}")

@@ -1,7 +1,4 @@
-"""A data set: images and labels in three splits, stored once in memory; nodes hold indices into ``train``.
-
-"Images" means examples of any shape, also sequences of token ids.
-"""
+"""A data set: examples of any shape with labels, in three splits, stored once; nodes hold indices into ``train``."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ from ngpd_fl.data.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their labels.
+    """Examples with their labels.
 
     Attributes:
-        inputs: the images, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
+        inputs: the examples, ``[M, C, H, W]`` (a user's own data: ``[M, ...]``); normalized in a ``Dataset``, float32
             if they were bytes, else in the run's type; uint8 or floating-point as a reader returns them. Token ids are
             int64 everywhere.
         labels: the classes, int64 ``[M]``, each in ``0 .. C - 1``, or one at each position, ``[M, T]``; the answers of
@@ -38,12 +35,12 @@ class Split:
     labels: Tensor
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` where an image has no label or a label no image."""
+        """Raise ``ValueError`` where an example has no label or a label no example."""
         if len(self.inputs) != len(self.labels):
-            raise ValueError(f"{len(self.inputs)} images but {len(self.labels)} labels")
+            raise ValueError(f"{len(self.inputs)} examples but {len(self.labels)} labels")
 
     def __len__(self) -> int:
-        """Return M, the number of images."""
+        """Return M, the number of examples."""
         return len(self.labels)
 
     @cached_property
@@ -52,7 +49,7 @@ class Split:
         return self.labels.cpu()
 
     def on(self, device: torch.device) -> Split:
-        """Return the images on a device: this split if they are there, otherwise a copy that is made once."""
+        """Return the examples on a device: this split if they are there, otherwise a copy that is made once."""
         if device == self.inputs.device:
             return self
         if device not in self._copies:
@@ -64,13 +61,13 @@ class Split:
         return {}
 
     def placed(self, dtype: torch.dtype, device: torch.device) -> Split:
-        """Return the images on a device, with floating-point numbers in a type; only what differs is copied."""
+        """Return the examples on a device, with floating-point numbers in a type; only what differs is copied."""
         return Split(*(t.to(device, dtype if t.is_floating_point() else None) for t in (self.inputs, self.labels)))
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data of a run. The three splits share no image.
+    """The data of a run. The three splits share no example.
 
     Attributes:
         name: as in ``data.dataset``.
@@ -78,8 +75,8 @@ class Dataset:
         validation: the examples that settings are chosen on; empty where ``data.validation_fraction`` is 0.
         test: the examples that results are reported on.
         task: the learning task; it knows the number of classes or targets.
-        places: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split. None: the
-            training examples lie as they are.
+        train_index: the index in ``train`` of each example of the data set as it lies, int64; -1 in another split.
+            None: the training examples lie as they are.
         owners: the number of each training example's owner (a writer, a role, a device), int64 ``[M]``. None: nobody
             owns any.
         fields: the several inputs that lie packed in ``inputs``, ``[M, K]``; None for a single one.
@@ -90,13 +87,13 @@ class Dataset:
     validation: Split
     test: Split
     task: Task
-    places: Tensor | None = None
+    train_index: Tensor | None = None
     owners: Tensor | None = None
     fields: Fields | None = None
 
     @property
     def train_strata(self) -> NDArray[np.int64]:
-        """Labels that the partition uses, int64 ``[M]``: a training image's class, in regression its target's bin."""
+        """Labels that the partition uses, int64 ``[M]``: a training example's class, in regression its target's bin."""
         return np.asarray(self.task.strata(self.train.labels).numpy())
 
     @property
@@ -111,7 +108,7 @@ class Dataset:
         return torch.stack([inputs[0], largest[row], inputs[-1]])
 
     def split(self, name: Literal["test", "validation"]) -> Split:
-        """Return the images that models are evaluated on."""
+        """Return the examples that models are evaluated on."""
         return self.test if name == "test" else self.validation
 
 
@@ -121,7 +118,7 @@ class Partition:
 
     Attributes:
         dataset: the data set; where each node has its own, that of the nodes of this process, one after the other.
-        parts: per node, the sorted indices of its training images, int64 ``[M_i]``; none of a node elsewhere.
+        parts: per node, the sorted indices of its training examples, int64 ``[M_i]``; none of a node elsewhere.
         evaluated: data that models are evaluated on: a split for all of them or, by index, one for each node of this
             process.
         origin: fingerprint of what every process must know alike of data that lie at their nodes, else empty.
@@ -134,12 +131,12 @@ class Partition:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Return how many training images (tokens, labels) of each group each node holds, ``[N, G]``."""
+        """Return how many training examples (tokens, labels) of each group each node holds, ``[N, G]``."""
         return self.dataset.task.node_counts(self.dataset.train.labels, self.parts)
 
     @property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that depend on the training images of every node."""
+        """Return 16 hexadecimal digits that depend on the training examples of every node."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update(len(part).to_bytes(8, "little") + part.tobytes())
@@ -154,14 +151,14 @@ class RawDataset:
     the floats.
 
     Attributes:
-        train: training and validation images.
-        test: test images.
-        task: the task; None where the labels are real-valued targets, whose scale the training images decide.
+        train: training and validation examples.
+        test: test examples.
+        task: the task; None where the labels are real-valued targets, whose scale the training examples decide.
         white: the largest value that a pixel can have; 1 where values are not bytes.
         mean: of ``pixel / white`` in each channel, float64 ``[C]``; 0 leaves the values as they are.
         std: likewise the standard deviation, float64 ``[C]``; 1 leaves the values as they are.
-        places: as in ``Dataset``; None where no test images lie among the training images.
-        owners: as in ``Dataset``, of the images in ``train``.
+        train_index: as in ``Dataset``; None where no test examples lie among the training examples.
+        owners: as in ``Dataset``, of the examples in ``train``.
         fields: as in ``Dataset``.
     """
 
@@ -171,15 +168,15 @@ class RawDataset:
     white: int
     mean: Tensor
     std: Tensor
-    places: Tensor | None = None
+    train_index: Tensor | None = None
     owners: Tensor | None = None
     fields: Fields | None = None
 
-    def places_of(self, kept: Tensor) -> Tensor:
-        """Return ``places`` where only the training images ``kept``, int64 ``[K]``, stay in the training split."""
-        places = torch.full((len(self.train),), -1)
-        places[kept] = torch.arange(len(kept))
-        return places if self.places is None else places[self.places].where(self.places >= 0, -1)
+    def train_index_of(self, kept: Tensor) -> Tensor:
+        """Return ``train_index`` where only the training examples ``kept``, int64 ``[K]``, stay in ``train``."""
+        new = torch.full((len(self.train),), -1)
+        new[kept] = torch.arange(len(kept))
+        return new if self.train_index is None else new[self.train_index].where(self.train_index >= 0, -1)
 
 
 def fingerprint(dataset: Dataset) -> str:

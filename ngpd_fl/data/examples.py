@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_WITHOUT_BYTES = {"1": "L", "P": "RGB", "PA": "RGBA"}
+"""Pillow's modes whose values are bits or places in a palette, and those with the same colors as bytes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -26,9 +29,11 @@ class Examples:
 
 
 def input_tensor(example: Any) -> Tensor:
-    """Return an input as a tensor; a picture of Pillow as bytes ``[C, H, W]``."""
+    """Return an input as a tensor; a picture of Pillow as bytes ``[C, H, W]``, its colors in place of a palette's."""
     if isinstance(example, Tensor):
         return example
+    if getattr(example, "mode", None) in _WITHOUT_BYTES:
+        example = example.convert(_WITHOUT_BYTES[example.mode])
     pixels = torch.from_numpy(np.array(example))
     if not hasattr(example, "getbands"):
         return pixels

@@ -21,9 +21,9 @@ from ngpd_fl.records.files import written_whole
 
 
 def export_nodes(config: Config, path: Path) -> int:
-    """Write the training images of each node of a run, the common test images, and the shared ``dataset.toml``.
+    """Write the training examples of each node of a run, the common test examples, and the shared ``dataset.toml``.
 
-    A run on the folders takes the same steps as one on the data set if it holds out no validation images again
+    A run on the folders takes the same steps as one on the data set if it holds out no validation examples again
     (``data.validation_fraction = 0``): those that ``config`` keeps apart are not written.
 
     Args:
@@ -31,7 +31,7 @@ def export_nodes(config: Config, path: Path) -> int:
         path: the folder; it must be empty or not there. It is written whole or not at all.
 
     Returns:
-        How many validation images were left out.
+        How many validation examples were left out.
 
     Raises:
         InputError: the data cannot be read or partitioned, or the folder cannot be written.
@@ -46,7 +46,7 @@ def export_nodes(config: Config, path: Path) -> int:
     kept, held = hold_out(task.strata(labels).numpy(), config.data.validation_fraction, config.seed)
     rows = torch.from_numpy(kept)
     owners = None if raw.owners is None else raw.owners[rows]
-    parts = deal(labels[rows], task, config, raw.places_of(rows), owners)
+    parts = deal(labels[rows], task, config, raw.train_index_of(rows), owners)
     try:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")

@@ -67,7 +67,12 @@ class Fields(NamedTuple):
         tensors = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
         is_float = any(field.dtype.is_floating_point for field in self.fields)
         for field, tensor in zip(self.fields, tensors, strict=True):
-            if is_float and field.dtype == torch.int64 and tensor.numel() and int(tensor.abs().max()) > _EXACT:
+            if (
+                is_float
+                and field.dtype == torch.int64
+                and tensor.numel()
+                and max(-int(tensor.min()), int(tensor.max())) > _EXACT
+            ):
                 raise ValueError(f"{field.name or 'an input'} has integers beyond 2^24 beside floating-point inputs")
         dtype = torch.float64 if is_float else torch.int64
         rows = [tensor.reshape(len(tensor), -1).to(dtype) for tensor in tensors]

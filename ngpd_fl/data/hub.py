@@ -6,18 +6,26 @@ No data set of the hub runs code here: scripts are not executed, and tables hold
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.import_paths import HUB, reason
 from ngpd_fl.config.sections import DataConfig
-from ngpd_fl.config.text_files import expanded
+from ngpd_fl.config.text_files import require_file
 from ngpd_fl.core.isolation import no_warnings
 from ngpd_fl.data.custom import raw_of
 from ngpd_fl.data.dataset import RawDataset
 
 _SPLITS = ("train", "test")
+
+_LARGEST, _INFLATED = 1 << 30, 64
+"""Bytes of a split's table in memory, at least, and for each byte of its files."""
+
+_ROWS = 1024
+"""Rows that are read at once."""
 
 
 def read_hub(config: DataConfig) -> RawDataset:
@@ -28,14 +36,11 @@ def read_hub(config: DataConfig) -> RawDataset:
     Raises:
         InputError: it is not there, cannot be read, or has no such columns.
     """
-    if config.data_dir is not None:
-        tables = _read_folder(expanded(config.data_dir).resolve())
-    elif config.download:
+    folder = data_folder(config)
+    if folder is None:
         tables = _download(config.dataset.removeprefix(HUB), config.node_column)
     else:
-        raise InputError(
-            f"data.data_dir: {config.dataset} needs the folder that holds it (--data-dir), or data.download=true"
-        )
+        tables = _read_folder(folder.resolve())
     return raw_of(config.dataset, tables, config)
 
 
@@ -52,7 +57,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             for table in tables.values():
                 table.data.validate(full=True)  # with offsets that lead out of its memory it would crash the process
             return tables
-        files = sorted(folder.rglob("*.parquet"))
+        files = sorted(path for path in folder.rglob("*.parquet") if not path.is_dir())
         if not files:
             raise InputError(f"data.data_dir: {folder} holds neither what save_to_disk writes nor .parquet files")
         by_split = {split: [path for path in files if _is_of(path, folder, split)] for split in _SPLITS}
@@ -71,11 +76,33 @@ def _is_of(path: Path, folder: Path, split: str) -> bool:
 
 
 def _read_parquet(paths: Sequence[Path]) -> Any:
+    """Return the table in files, piece by piece: a value that is repeated takes next to nothing in them."""
     import datasets
     import pyarrow as pa
     from pyarrow import parquet
 
-    return datasets.Dataset(pa.concat_tables([parquet.read_table(path, partitioning=None) for path in paths]))
+    most = max(_LARGEST, _INFLATED * sum(path.stat().st_size for path in paths))
+    tables, size = [], 0
+    for path in paths:
+        require_file(path)
+        with parquet.ParquetFile(path) as file:
+            pieces = []
+            schema = pa.schema([_decoded(field) for field in file.schema_arrow], file.schema_arrow.metadata)
+            for piece in map(partial(pa.RecordBatch.cast, target_schema=schema), file.iter_batches(_ROWS)):
+                size += piece.nbytes
+                if size > most:
+                    raise InputError(f"data.data_dir: {path}: its tables are larger than {most >> 20} MiB")
+                pieces.append(piece)
+            tables.append(pa.Table.from_batches(pieces, schema))
+    # by a fingerprint of its own making the library would write the whole table out in memory, many times its size
+    return datasets.Dataset(pa.concat_tables(tables), fingerprint="0")
+
+
+def _decoded(field: Any) -> Any:
+    """Return a column with its values in place of their numbers in a dictionary, which hide its size."""
+    from pyarrow import types
+
+    return field.with_type(field.type.value_type) if types.is_dictionary(field.type) else field
 
 
 def _download(name: str, node_column: str | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ place of bytes are never opened.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from ngpd_fl.data.examples import Examples, input_tensor, stacked
 
 _LABELS = ("label", "labels", "target", "targets", "character", "y")
 """Names of the column of labels, where none is of the type ``ClassLabel``."""
+
+_NUMBERS = re.compile(r"(u?int|float|bool)\d*$")
+"""Types of values that are numbers."""
 
 _LARGEST = 1024
 """Pixels of an image in each direction, as of images in folders: a few bytes may stand for many pixels."""
@@ -73,35 +77,41 @@ def _type(table: Any, column: str) -> str:
 
 
 def _values(table: Any, column: str) -> Any:
-    """Return a column ``[M, ...]`` as NumPy holds it."""
-    feature = table.features[column]
-    if not _is_plain(feature):
-        raise ValueError(f"column {column!r} holds {type(feature).__name__}; expected numbers, or images as inputs")
-    return np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
+    """Return a column ``[M, ...]`` of numbers as NumPy holds it."""
+    if (odd := _odd_kind(table.features[column])) is not None:
+        raise ValueError(f"column {column!r} holds {odd}; expected numbers, or images as inputs")
+    try:
+        values = np.asarray(table.select_columns([column]).with_format("numpy")[:][column])
+    except Exception as error:  # the library takes it for granted that every example has a value
+        raise ValueError(f"column {column!r} cannot be read ({reason(error)})") from error
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"column {column!r} holds values of several shapes or none; expected one in each row")
+    return values
 
 
-def _is_plain(feature: Any) -> bool:
-    """Return whether a column holds plain values, also in lists: to read others may open files that they name."""
+def _odd_kind(feature: Any) -> str | None:
+    """Return what a column holds, also in lists, if these are no numbers: to read it may open files that it names."""
     kind = type(feature).__name__
     if kind in ("List", "LargeList", "Sequence"):
-        return _is_plain(feature.feature)
-    return kind in ("Value", "ClassLabel") or kind.startswith("Array")
+        return kind if _odd_kind(feature.feature) else None
+    if kind == "ClassLabel" or ((kind == "Value" or kind.startswith("Array")) and _NUMBERS.match(feature.dtype)):
+        return None
+    if kind == "Value":
+        return "texts" if "string" in feature.dtype else str(feature.dtype)
+    return kind
 
 
 def _inputs(table: Any, column: str, name: str) -> Any:
     if _type(table, column) == "Image":
         return stacked(_pictures(table, column), name)
     values = _values(table, column)
-    if values.dtype == object:
-        raise ValueError(f"column {column!r} holds values of several shapes or none; expected numbers of one shape")
     return values[:, None] if values.ndim == 1 else values
 
 
 def _labels(table: Any, column: str, name: str) -> Any:
-    values = _values(table, column)
-    if values.dtype.kind in "OUS":
+    if _odd_kind(table.features[column]) == "texts":
         raise ValueError(f"column {column!r} holds texts; table.class_encode_column({column!r}) numbers them as {name}")
-    return values
+    return _values(table, column)
 
 
 def _owners(table: Any, column: str) -> Tensor:
@@ -111,7 +121,8 @@ def _owners(table: Any, column: str) -> Tensor:
     if kinds not in ({str}, {int}):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"column {column!r} holds {names}; an owner should be a text or a whole number")
-    return torch.from_numpy(np.unique(np.array(names), return_inverse=True)[1].astype(np.int64))
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return torch.tensor([numbers[name] for name in names])
 
 
 def _pictures(table: Any, column: str) -> list[Tensor]:

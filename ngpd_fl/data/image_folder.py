@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
-from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
 from ngpd_fl.data.task import Classification, column_statistics
@@ -46,9 +46,9 @@ def read_image_folder(config: DataConfig) -> RawDataset:
     Raises:
         InputError: a folder or an image is missing or cannot be read, or train and test differ in their classes.
     """
-    if config.data_dir is None:
-        raise InputError("data.data_dir: image-folder needs the folder that holds train/ and test/; give --data-dir")
-    root, size = expanded(config.data_dir).resolve(), config.image_size
+    folder, size = data_folder(config), config.image_size
+    assert folder is not None
+    root = folder.resolve()
     train, test = list_images(root)
     images = read_images(root, {"train": train, "test": test}, size)
     mean, std = _channel_statistics(images["train"])

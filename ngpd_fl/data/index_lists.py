@@ -1,4 +1,4 @@
-"""Index lists: the training images of each node, given by a user or read from a file."""
+"""Index lists: the training examples of each node, given by a user or read from a file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LARGEST = 1 << 30
 _KEY = "partition.file"
 
 
-def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> list[NDArray[np.int64]]:
-    """Return the training images of each node, as indices into the training split, sorted.
+def index_lists(config: IndicesPartition, num_nodes: int, train_index: Tensor) -> list[NDArray[np.int64]]:
+    """Return the training examples of each node, as indices into the training split, sorted.
 
     Args:
         config: names the file, or holds the lists.
         num_nodes: N.
-        places: as in ``Dataset``; images in other splits are left out.
+        train_index: as in ``Dataset``; examples in other splits are left out.
 
     Raises:
         InputError: the file cannot be read, or the lists are no partition; one line names the node.
@@ -40,7 +40,9 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
         raise InputError(f"{_KEY}: {name} is a {type(given).__name__}; expected a list of indices for each node")
     if len(given) != num_nodes:
         raise InputError(f"{_KEY}: {name} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
-    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(places)) for node, values in enumerate(given)]
+    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(train_index)) for node, values in enumerate(given)]
+    if (number := sum(map(len, lists))) > len(train_index):
+        raise InputError(f"{_KEY}: {name}: the lists have {number} indices; allowed: each of {len(train_index)} once")
     nodes, indices = np.repeat(np.arange(num_nodes), [len(of_node) for of_node in lists]), np.concatenate(lists)
     order = np.argsort(indices, kind="stable")
     twice = np.flatnonzero(np.diff(indices[order]) == 0)
@@ -48,7 +50,7 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
         first, second = nodes[order[twice[0] : twice[0] + 2]]
         where = f"node {first} twice" if first == second else f"nodes {first} and {second}"
         raise InputError(f"{_KEY}: {name}: index {indices[order[twice[0]]]} is on {where}; allowed: once on one node")
-    table = places.numpy()
+    table = train_index.numpy()
     parts = [np.sort(part[part >= 0]) for part in (table[of_node] for of_node in lists)]
     if empty := [node for node, part in enumerate(parts) if not len(part)]:
         raise InputError(
@@ -60,13 +62,15 @@ def index_lists(config: IndicesPartition, num_nodes: int, places: Tensor) -> lis
 
 def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
     """Return one node's indices; raise ``InputError`` where they are none of ``size`` examples."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
     try:
-        array = np.asarray(values)
-    except (ValueError, OverflowError) as error:  # lists in it have different lengths
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (ValueError, OverflowError, TypeError, RuntimeError) as error:  # not a value at each of so many places
         raise InputError(f"{where} is no list of whole numbers") from error
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
+    if array.ndim == 1 and len(array) > size:
+        raise InputError(f"{where} has {len(array)} indices; allowed: each of {size} once")
+    if array.ndim == 1 and array.dtype.kind in "fO" and len(array) and all(type(value) is int for value in values):
+        array = np.array(values, dtype=object)  # whole numbers that no type of NumPy's holds together
+    elif array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
         problem = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
         raise InputError(f"{where} {problem}; expected a list of whole numbers")
     if not len(array):

@@ -34,8 +34,8 @@ def load_dataset(
     """Read the data set that ``config`` names.
 
     Args:
-        config: the data set, its folder, and the share of validation images.
-        seed: keys the choice of the validation images. It does not affect the test images.
+        config: the data set, its folder, and the share of validation examples.
+        seed: keys the choice of the validation examples. It does not affect the test examples.
         trained_on: the data set of the models that are to be evaluated on this one, where targets are real-valued: what
             its training examples say of unit, bins and scale holds here as well. None: this one's own do.
         dtype: what inputs and targets are rounded to once they are scaled; see ``normalized``.
@@ -68,7 +68,7 @@ def load_dataset(
             validation=chosen(raw.train, train_labels, held),
             test=chosen(raw.test, test_labels, torch.arange(len(raw.test))),
             task=task,
-            places=raw.places_of(kept),
+            train_index=raw.train_index_of(kept),
             owners=None if raw.owners is None else raw.owners[kept],
             fields=raw.fields,
         )

@@ -1,4 +1,4 @@
-"""The natural partition: each node has all images of one or several owners."""
+"""The natural partition: each node has all examples of one or several owners."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ngpd_fl.core.randomness import Purpose, generator
 def natural_parts(
     owners: NDArray[np.int64], num_nodes: int, config: NaturalPartition, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Return the sorted indices of each node's images.
+    """Return the sorted indices of each node's examples.
 
     Args:
-        owners: the number of each training image's owner, int64 ``[M]``.
+        owners: the number of each training example's owner, int64 ``[M]``.
         num_nodes: N.
         config: how many owners a node gets.
         seed: keys which ones, unless node i has the i-th.
@@ -31,7 +31,7 @@ def natural_parts(
             config.owners_per_node
         )
         raise InputError(
-            f"topology.nodes: {num_nodes} nodes{detail}, but the training images have {len(numbers)} owners"
+            f"topology.nodes: {num_nodes} nodes{detail}, but the training examples have {len(numbers)} owners"
         )
     dealt = np.arange(len(numbers))
     if len(numbers) > num_nodes:

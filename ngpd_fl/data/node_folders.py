@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
+from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.arrays import check_alike, multi_label, split_of
 from ngpd_fl.data.dataset import Dataset, Partition, Split
 from ngpd_fl.data.description import Description
@@ -47,8 +47,9 @@ def read_node_folders(config: Config, hosted: Sequence[int] | None = None) -> Pa
     Raises:
         InputError: a folder or file is missing, cannot be read or does not fit the others; one line says which.
     """
-    assert config.data.data_dir is not None  # checked with the configuration
-    root, num_nodes = expanded(config.data.data_dir).resolve(), config.topology.nodes
+    given, num_nodes = data_folder(config.data), config.topology.nodes
+    assert given is not None
+    root = given.resolve()
     description, dtype = Description.read(root), getattr(torch, config.engine.dtype)
     reader = _Reader(description, config.data.image_size)
     nodes = range(num_nodes) if hosted is None else sorted(hosted)

@@ -1,8 +1,8 @@
-"""The partition: the training images of each node, drawn from one data set or read from the nodes' own folders.
+"""The partition: the training examples of each node, drawn from one data set or read from the nodes' own folders.
 
 The partitions come from flwr-datasets, except "classes", "dirichlet-prior" and "dirichlet-uniform", which it does not
 have, and "iid", which needs no library that takes seconds to load. All of them work on the labels in an order shuffled
-by the seed, since flwr-datasets itself deals out the images of a class in the stored order. In regression the labels
+by the seed, since flwr-datasets itself deals out the examples of a class in the stored order. In regression the labels
 are quantile bins of the targets.
 """
 
@@ -47,7 +47,7 @@ Parts = list[NDArray[np.int64]]
 
 
 def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
-    """Return the data of a run and the training images of each node.
+    """Return the data of a run and the training examples of each node.
 
     Args:
         config: the run's configuration.
@@ -59,7 +59,7 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
     if config.data.dataset == NODE_FOLDERS:
         return read_node_folders(config, hosted)
     dataset = load_dataset(config.data, config.seed, dtype=getattr(torch, config.engine.dtype))
-    parts = deal(dataset.train.labels, dataset.task, config, dataset.places, dataset.owners)
+    parts = deal(dataset.train.labels, dataset.task, config, dataset.train_index, dataset.owners)
     evaluated = dataset.split(config.evaluation.split)
     if not len(evaluated):
         raise InputError(f"evaluation.split: {dataset.name} has no {config.evaluation.split} examples")
@@ -67,20 +67,21 @@ def divide(config: Config, hosted: Sequence[int] | None = None) -> Partition:
 
 
 def deal(
-    labels: Tensor, task: Task, config: Config, places: Tensor | None = None, owners: Tensor | None = None
+    labels: Tensor, task: Task, config: Config, train_index: Tensor | None = None, owners: Tensor | None = None
 ) -> Parts:
-    """Partition images among the nodes, and place the parts; see ``partition_labels``.
+    """Partition examples among the nodes, and place the parts; see ``partition_labels``.
 
     Args:
-        labels: of the training images, ``[M, ...]``.
+        labels: of the training examples, ``[M, ...]``.
         task: their meaning.
         config: the run's configuration.
-        places: as in ``Dataset``, for index lists.
+        train_index: as in ``Dataset``, for index lists.
         owners: likewise, for the natural partition.
     """
     num_nodes, name, dataset = config.topology.nodes, config.partition.name, config.data.dataset
     if isinstance(config.partition, IndicesPartition):
-        parts = index_lists(config.partition, num_nodes, torch.arange(len(labels)) if places is None else places)
+        train_index = torch.arange(len(labels)) if train_index is None else train_index
+        parts = index_lists(config.partition, num_nodes, train_index)
     elif isinstance(config.partition, NaturalPartition):
         if owners is None:
             raise InputError(
@@ -104,24 +105,24 @@ def deal(
 
 
 def partition_labels(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:
-    """Partition images among nodes by their labels.
+    """Partition examples among nodes by their labels.
 
     Args:
-        labels: of the training images, int64 ``[M]``.
+        labels: of the training examples, int64 ``[M]``.
         num_nodes: N.
         config: the kind of partition.
         seed: keys every draw.
 
     Returns:
-        Per node, the sorted indices of its images, int64 ``[M_i]`` with M_i >= 1. No image lies on two nodes. All lie
-        on some node, except: classes that no node was assigned ("classes", "pathological"), and the images that remain
-        when shards of equal size are cut ("shards").
+        Per node, the sorted indices of its examples, int64 ``[M_i]`` with M_i >= 1. No example lies on two nodes. All
+        lie on some node, except: classes that no node was assigned ("classes", "pathological"), and the examples that
+        remain when shards of equal size are cut ("shards").
 
     Raises:
         InputError: the partition is not possible; the message names the key.
     """
     if num_nodes > len(labels):
-        raise InputError(f"topology.nodes: {num_nodes} nodes but only {len(labels)} training images")
+        raise InputError(f"topology.nodes: {num_nodes} nodes but only {len(labels)} training examples")
     _check(labels, num_nodes, config)
     rng = generator(seed, Purpose.PARTITION)
     order = rng.permutation(len(labels))
@@ -151,12 +152,12 @@ def _check(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig) -
     if isinstance(config, ShardsPartition) and config.shards_per_node * num_nodes > num_images:
         raise InputError(
             f"partition.shards_per_node: {config.shards_per_node} shards on each of {num_nodes} nodes "
-            f"(topology.nodes) are more than the {num_images} training images"
+            f"(topology.nodes) are more than the {num_images} training examples"
         )
     if isinstance(config, DirichletPartition) and config.min_size * num_nodes > num_images:
         raise InputError(
-            f"partition.min_size: {config.min_size} images on each of {num_nodes} nodes (topology.nodes) are more "
-            f"than the {num_images} training images"
+            f"partition.min_size: {config.min_size} examples on each of {num_nodes} nodes (topology.nodes) are more "
+            f"than the {num_images} training examples"
         )
 
 
@@ -169,19 +170,19 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
             holders[(node * classes_per_node + k) % num_classes].append(node)
     pieces: list[Parts] = [[] for _ in range(num_nodes)]
     for label, nodes in enumerate(holders):
-        images = np.flatnonzero(labels == label)
-        if nodes and not len(images):
+        examples = np.flatnonzero(labels == label)
+        if nodes and not len(examples):
             raise InputError(
                 f"partition.name: classes gives each node some of the classes 0 to {num_classes - 1}, but no "
-                f"training image is of {absent(np.unique(labels).tolist(), num_classes)}; number the classes from 0 "
+                f"training example is of {absent(np.unique(labels).tolist(), num_classes)}; number the classes from 0 "
                 "without gaps, or use another partition, such as dirichlet"
             )
-        if len(images) < len(nodes):
+        if len(examples) < len(nodes):
             raise InputError(
-                f"topology.nodes: class {label} has {len(images)} training images for {len(nodes)} nodes; use fewer "
-                "nodes or a smaller partition.classes_per_node"
+                f"topology.nodes: class {label} has {len(examples)} training examples for {len(nodes)} nodes; use "
+                "fewer nodes or a smaller partition.classes_per_node"
             )
-        for node, piece in zip(nodes, np.array_split(images, max(len(nodes), 1)), strict=False):
+        for node, piece in zip(nodes, np.array_split(examples, max(len(nodes), 1)), strict=False):
             pieces[node].append(piece)
     return [np.concatenate(of_node) for of_node in pieces]
 
@@ -189,7 +190,7 @@ def _by_classes(labels: NDArray[np.int64], num_nodes: int, classes_per_node: int
 def _by_nodes_shares(
     labels: NDArray[np.int64], num_nodes: int, concentration: NDArray[np.float64], rng: np.random.Generator
 ) -> Parts:
-    """Give each node equally many images, of classes in shares that it draws; of others where one is used up.
+    """Give each node equally many examples, of classes in shares that it draws; of others where one is used up.
 
     The shares are drawn with a ``concentration [C]``; a class where it is 0 gets none.
     """
@@ -256,18 +257,18 @@ def _partitioner(num_nodes: int, config: PartitionConfig, seed: int) -> Any:
 
 
 def _what_to_change(config: PartitionConfig, num_nodes: int, num_images: int) -> str:
-    given = f"{num_nodes} nodes (topology.nodes) and {num_images} training images"
+    given = f"{num_nodes} nodes (topology.nodes) and {num_images} training examples"
     match config:
         case DirichletPartition():
             return (
-                f"partition.alpha: with {config.alpha}, {given}, some node got fewer than {config.min_size} images "
+                f"partition.alpha: with {config.alpha}, {given}, some node got fewer than {config.min_size} examples "
                 "(partition.min_size) in every draw; raise alpha, lower min_size or use fewer nodes"
             )
         case PathologicalPartition():
             return (
                 f"partition.classes_per_node: with {config.classes_per_node}, {given}, a class has more nodes than "
-                'images; use fewer nodes or partition.class_assignment_mode="deterministic"'
+                'examples; use fewer nodes or partition.class_assignment_mode="deterministic"'
             )
         case QuantityPartition():
-            return f'partition.growth: with "{config.growth}", {given}, the first node gets no image; use fewer nodes'
+            return f'partition.growth: with "{config.growth}", {given}, the first node gets no example; use fewer nodes'
     return f"partition.name: {config.name!r} does not work with {given}"

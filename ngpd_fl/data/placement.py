@@ -34,7 +34,7 @@ def place(counts: NDArray[np.int64], edges: NDArray[np.int64], goal: Placement, 
     """Return the part of each node: part ``place(...)[i]`` for node i.
 
     Args:
-        counts: images of each class in each part, int64 ``[N, C]``.
+        counts: examples of each class in each part, int64 ``[N, C]``.
         edges: of the union graph, int64 ``[E, 2]``.
         goal: relation of neighbors: ``"alike"``, ``"different"`` or ``"random"``.
         rng: draws the starts.

@@ -1,4 +1,4 @@
-"""Sampler of minibatches: the images that a node reads in each step."""
+"""Sampler of minibatches: the examples that a node reads in each step."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ngpd_fl.core.randomness import Purpose, generator
 class BatchSampler:
     """Minibatches of every node, as a function of node and step.
 
-    A node's images form an endless stream of epochs, each a permutation of them keyed by (seed, node, epoch), and step
-    s reads the stream's positions s B to (s + 1) B - 1. So every image is used once per epoch, every batch has B
-    images (it may straddle epochs; a node with fewer than B images repeats them), and the order of calls is irrelevant.
+    A node's examples form an endless stream of epochs, each a permutation of them keyed by (seed, node, epoch), and
+    step s reads the stream's positions s B to (s + 1) B - 1. So every example is used once per epoch, every batch has B
+    examples (it may straddle epochs; a node with fewer than B examples repeats them), and the order of calls does not
+    matter.
     """
 
     def __init__(self, parts: Sequence[NDArray[np.int64]], batch_size: int, seed: int) -> None:
-        """Make a sampler of the images of each node.
+        """Make a sampler of the examples of each node.
 
         Args:
-            parts: per node, indices into the training images, int64 ``[M_i]``; M_i >= 1 for nodes that are sampled.
-            batch_size: B, images per step.
+            parts: per node, indices into the training examples, int64 ``[M_i]``; M_i >= 1 for nodes that are sampled.
+            batch_size: B, examples per step.
             seed: the run's seed.
         """
         if batch_size < 1:
-            raise ValueError("every batch needs an image")
+            raise ValueError("every batch needs an example")
         self._parts = parts
         self._batch_size = batch_size
         self._seed = seed
@@ -35,17 +36,17 @@ class BatchSampler:
         self._epochs: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def indices(self, node: int, step: int) -> NDArray[np.int64]:
-        """Return the images that ``node`` reads in ``step``, int64 ``[B]``."""
-        images: NDArray[np.int64] = self.batches([node], [step], 1)[0, 0]
-        return images
+        """Return the examples that ``node`` reads in ``step``, int64 ``[B]``."""
+        examples: NDArray[np.int64] = self.batches([node], [step], 1)[0, 0]
+        return examples
 
     def batch(self, nodes: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
-        """Return the images that ``nodes[i]`` reads in step ``steps[i]``, for n nodes, int64 ``[n, B]``."""
-        images: NDArray[np.int64] = self.batches(nodes, steps, 1)[0]
-        return images
+        """Return the examples that ``nodes[i]`` reads in step ``steps[i]``, for n nodes, int64 ``[n, B]``."""
+        examples: NDArray[np.int64] = self.batches(nodes, steps, 1)[0]
+        return examples
 
     def batches(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> NDArray[np.int64]:
-        """Return the images that ``nodes[i]`` reads in ``count`` steps from ``firsts[i]`` on, ``[count, n, B]``."""
+        """Return the examples that ``nodes[i]`` reads in ``count`` steps from ``firsts[i]`` on, ``[count, n, B]``."""
         batches = np.empty((len(nodes), count, self._batch_size), dtype=np.int64)
         for stretch, node, first in zip(batches.reshape(len(nodes), -1), nodes, firsts, strict=True):
             self._fill(stretch, node, first)
@@ -55,7 +56,7 @@ class BatchSampler:
         """Fill in the part of a node's stream that begins at ``step``."""
         size = len(self._parts[node])
         if not size:
-            raise ValueError(f"node {node} needs an image")
+            raise ValueError(f"node {node} needs an example")
         epoch, offset = divmod(step * self._batch_size, size)
         filled = 0
         while filled < len(stretch):

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
-from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.task import IGNORE_INDEX, TokenClassification
 
@@ -72,9 +72,8 @@ def sequences(ids: NDArray[np.int64], length: int) -> tuple[Tensor, Tensor]:
 
 
 def _file(config: DataConfig) -> Path:
-    if config.data_dir is None:
-        raise InputError(f"data.data_dir: shakespeare needs the folder that holds {' or '.join(FILES)}")
-    folder = expanded(config.data_dir)
+    folder = data_folder(config)
+    assert folder is not None
     for name in FILES:
         if (folder / name).is_file():
             return folder / name

@@ -12,9 +12,9 @@ from topologies import Topology
 
 @dataclass(frozen=True)
 class Skew:
-    """Measures over the nodes. "Pooled" means: of all images that some node holds.
+    """Measures over the nodes. "Pooled" means: of all examples that some node holds.
 
-    The first two are above 0 for IID data, too, where nodes hold few images each (60 of 10 classes: 0.15 and 0.11).
+    The first two are above 0 for IID data, too, where nodes hold few examples each (60 of 10 classes: 0.15 and 0.11).
 
     Attributes:
         total_variation: mean over nodes of 1/2 sum_c |p_i(c) - p(c)|, p_i the node's label distribution and p the
@@ -25,8 +25,8 @@ class Skew:
             M_i (Lin, "Divergence Measures Based on the Shannon
             Entropy", IEEE Trans. Information Theory 37, 1991), which is also the information that a label
             gives about the node it lies on.
-        size_variation: coefficient of variation of the number of images per node, std / mean; 0: all alike.
-        classes_per_node: mean number of classes of which a node holds at least one image.
+        size_variation: coefficient of variation of the number of examples per node, std / mean; 0: all alike.
+        classes_per_node: mean number of classes of which a node holds at least one example.
     """
 
     total_variation: float
@@ -81,7 +81,7 @@ def neighborhood_skew(counts: NDArray[np.int64], topology: Topology) -> Neighbor
 
 
 def unused_classes(counts: NDArray[np.int64]) -> list[int]:
-    """Return the classes of which no node holds an image, given label counts ``[N, C]``."""
+    """Return the classes of which no node holds an example, given label counts ``[N, C]``."""
     return [int(label) for label in np.flatnonzero(counts.sum(axis=0) == 0)]
 
 

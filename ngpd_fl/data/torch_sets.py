@@ -31,11 +31,15 @@ def torch_examples(given: Dataset[Any], name: str) -> Examples:
         raise ValueError(f"{name} is a {kind} without a length; expected a map-style Dataset")
     inputs, labels = [], []
     with own_randomness(0):  # a set may augment its images
-        for index in range(len(given)):
+        try:
+            indices = range(len(given))
+        except Exception as error:
+            raise ValueError(f"{name} is a {kind} whose length cannot be had ({reason(error)})") from error
+        for index in indices:
             try:
                 example, label, *_ = given[index]
                 inputs.append(input_tensor(example))
                 labels.append(torch.as_tensor(label))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a script may end the process
                 raise ValueError(f"example {index} of the {kind} cannot be read ({reason(error)})") from error
     return Examples(stacked(inputs, f"{name}_inputs"), stacked(labels, f"{name}_labels"))

@@ -1,4 +1,4 @@
-"""Held-out splits: validation images, to choose settings, and test images where a data set has none."""
+"""Held-out splits: validation examples, to choose settings, and test examples where a data set has none."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def held_out_rows(labels: Tensor) -> Tensor:
 def hold_out(
     labels: NDArray[np.int64], fraction: float, seed: int, node: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide images into those that are kept and those that are held out, in the same proportions of classes.
+    """Divide examples into those that are kept and those that are held out, in the same proportions of classes.
 
-    ``round(fraction * M)`` images are held out; each class gives its share, rounded down or up (largest remainder).
+    ``round(fraction * M)`` examples are held out; each class gives its share, rounded down or up (largest remainder).
 
     Args:
         labels: int64 ``[M]``.
         fraction: share that is held out, 0 <= fraction < 1.
-        seed: keys which images of a class are held out.
+        seed: keys which examples of a class are held out.
         node: likewise, where each node holds out its own.
 
     Returns:
-        Sorted indices of the images kept, and of those held out.
+        Sorted indices of the examples kept, and of those held out.
 
     Raises:
-        InputError: a fraction above 0 holds out no image, or all.
+        InputError: a fraction above 0 holds out no example, or all.
     """
     held_size = round(fraction * len(labels))
     if fraction > 0 and not 0 < held_size < len(labels):
         raise InputError(
-            f"data.validation_fraction: {fraction} of {len(labels)} training images are {held_size}; "
-            "both the validation and the training images need at least one"
+            f"data.validation_fraction: {fraction} of {len(labels)} training examples are {held_size}; "
+            "both the validation and the training examples need at least one"
         )
     classes, counts = np.unique(labels, return_counts=True)
     share = fraction * counts

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.config.text_files import expanded
@@ -88,10 +89,8 @@ def read_vision_set(config: DataConfig) -> RawDataset:
         InputError: the files are missing (and cannot be downloaded) or damaged.
     """
     name, known = config.dataset, VISION_SETS[config.dataset]
-    if config.data_dir is None:
-        holds = known.folder or "its .mat files"
-        raise InputError(f"data.data_dir: {name} needs the folder that holds {holds}; give it with --data-dir")
-    root = expanded(config.data_dir)
+    root = data_folder(config)
+    assert root is not None
     files = root / known.folder
     reader = getattr(vision_datasets(), known.class_name)
     try:

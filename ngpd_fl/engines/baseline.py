@@ -38,7 +38,7 @@ class PooledMinibatches:
     """Minibatches of one node: the union of those that N nodes read in the step.
 
     Attributes:
-        split: the training images, as the nodes see them.
+        split: the training examples, as the nodes see them.
     """
 
     def __init__(self, minibatches: DataMinibatches, num_nodes: int) -> None:

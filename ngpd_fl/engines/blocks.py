@@ -43,7 +43,7 @@ def make_blocks(
     chunk_size: int | None,
     like: Tensor,
     nodes: Sequence[int] | None = None,
-    devices: Sequence[torch.device] = (),
+    compute_devices: Sequence[torch.device] = (),
 ) -> list[Block]:
     """Return blocks that together hold every node once.
 
@@ -55,12 +55,12 @@ def make_blocks(
         topology: the graph.
         edge_penalty: of its edges.
         chunk_size: most nodes in a block. Defaults to all.
-        like: a tensor with the dtype of the blocks, and their device if ``devices`` names none.
+        like: a tensor with the dtype of the blocks, and their device if ``compute_devices`` names none.
         nodes: their indices. Defaults to all nodes.
-        devices: the devices among which the blocks are divided.
+        compute_devices: the torch devices among which the blocks are divided.
     """
     members = np.arange(topology.num_nodes) if nodes is None else np.unique(nodes)
-    likes = [like.new_empty(0, device=device) for device in devices] or [like]
+    likes = [like.new_empty(0, device=device) for device in compute_devices] or [like]
     neighbors = _neighbors(topology)
     slot_of = {edge: slot for entries in neighbors for slot, (_, edge) in enumerate(entries)}
     etas = _edge_penalties(topology, edge_penalty)

@@ -43,7 +43,7 @@ class EngineSettings:
         chunk_size: nodes computed at once, a block. Defaults to ``default_chunk_size``.
         one_by_one: whether the objective takes a block's nodes one after another, so that small blocks cost no more.
         workers: compute the blocks.
-        devices: hold the nodes, one after another, in equal parts. Defaults to that of ``start``.
+        compute_devices: hold the nodes, one after another, in equal parts. Defaults to that of ``start``.
     """
 
     strategy: Strategy
@@ -59,7 +59,7 @@ class EngineSettings:
     chunk_size: int | None = None
     one_by_one: bool = False
     workers: Workers = field(default_factory=Workers)
-    devices: Sequence[torch.device] = ()
+    compute_devices: Sequence[torch.device] = ()
 
     @property
     def nodes_at_once(self) -> int | None:

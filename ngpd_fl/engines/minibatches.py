@@ -58,7 +58,7 @@ class DataMinibatches:
     """Minibatches of a partitioned data set, drawn for whole rounds.
 
     Attributes:
-        split: the training images, as the nodes see them.
+        split: the training examples, as the nodes see them.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class DataMinibatches:
         dtype: torch.dtype | None = None,
         dropout: bool = False,
     ) -> None:
-        """Draw from the training images.
+        """Draw from the training examples.
 
         Args:
-            split: the training images, in the engine's dtype and on its device.
+            split: the training examples, in the engine's dtype and on its device.
             parts: each node's indices.
             batch_size: as in ``DataConfig``.
             seed: keys the draws.
@@ -124,7 +124,7 @@ class DataMinibatches:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """The number of training images of each node, ``[N]``."""
+        """The number of training examples of each node, ``[N]``."""
         return np.array([len(part) for part in self._parts])
 
     def on(self, device: torch.device) -> DataMinibatches:

@@ -74,7 +74,7 @@ class NodeGroup:
         self._strategy = strategy
         self._edges = EdgeState(topology, settings.message_loss, settings.seed, start)
         self._blocks = make_blocks(
-            topology, settings.edge_penalty, settings.nodes_at_once, start, nodes, settings.devices
+            topology, settings.edge_penalty, settings.nodes_at_once, start, nodes, settings.compute_devices
         )
         self._messages = RoundMessages(
             strategy.options.needs.per_edge, self._blocks, len(topology.edges), topology.num_nodes

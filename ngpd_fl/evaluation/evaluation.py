@@ -34,7 +34,7 @@ def evaluate(
     *,
     average: bool = True,
     workers: Workers | None = None,
-    devices: Sequence[torch.device] = (),
+    compute_devices: Sequence[torch.device] = (),
 ) -> Evaluation:
     """Evaluate models.
 
@@ -46,9 +46,9 @@ def evaluate(
         task: the task, with its measures and groups.
         average: whether to evaluate the mean of the parameters as well.
         workers: evaluate models side by side. Defaults to one after another.
-        devices: each evaluates a part of the models. Defaults to that of the parameters.
+        compute_devices: each evaluates a part of the models. Defaults to that of the parameters.
     """
-    resources = _Resources(workers or Workers(), devices or [params.device])
+    resources = _Resources(workers or Workers(), compute_devices or [params.device])
     common = isinstance(evaluated, Split)
     splits = [evaluated] if isinstance(evaluated, Split) else list(evaluated)
     scores = _scores(model, params, splits * len(params) if common else splits, task, resources)

@@ -17,9 +17,12 @@ from ngpd_fl.config.sections import NODE_FOLDERS
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.data import Dataset, Split, divide, load_dataset
 from ngpd_fl.evaluation.evaluation import evaluate
-from ngpd_fl.models import DTYPES, FlatModel, build_model, pick_devices
+from ngpd_fl.models import DTYPES, FlatModel, build_model, count_parameters, pick_devices
 from ngpd_fl.models.saved import parameter_names
 from ngpd_fl.records import AVERAGE, RMSE, Evaluation, RunFolder, null_if_not_finite
+
+_ANYWAY = 10**8
+"""Parameters of a network that is made even where the saved models have fewer, to tell which one does not fit."""
 
 SplitName = Literal["test", "validation"]
 
@@ -100,8 +103,9 @@ def evaluate_saved(
         loaded, evaluated = _load(folder, config, data_config, split)
         splits = [evaluated] if isinstance(evaluated, Split) else evaluated
         if not all(map(len, splits)):
-            examples = loaded.task.measure.examples
-            raise InputError(f"--split {split}: {loaded.name} has no such {examples} (data.validation_fraction is 0)")
+            is_ready = loaded.train_index is None and data_config.dataset != NODE_FOLDERS  # a user's own Dataset
+            why = " (data.validation_fraction is 0)" * (data_config.validation_fraction == 0 and not is_ready)
+            raise InputError(f"--split {split}: {loaded.name} has no such {loaded.task.measure.examples}{why}")
         network, params = _restore(folder, config, models, loaded)
         devices = pick_devices(elsewhere)
         network.module.to(devices[0])
@@ -115,7 +119,7 @@ def evaluate_saved(
             placed[0] if isinstance(evaluated, Split) else placed,
             counts if counts is not None and own_known else np.zeros(shape, dtype=np.int64),
             loaded.task,
-            devices=devices,
+            compute_devices=devices,
         )
     groups = torch.cat([loaded.task.groups(part.labels) for part in splits])
     return SavedModelEvaluation(
@@ -184,6 +188,11 @@ def _restore(
         raise InputError(f"{path}: is not of this run; it should hold the models {wanted} (it has {present}, ...)")
     shape, dtype = tuple(data.train.inputs.shape[1:]), DTYPES[config.engine.dtype]
     settings = config.model.model_copy(update={"init": None})
+    problem = f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs)"
+    size = count_parameters(settings, shape, data.task.num_outputs)
+    saved_size = sum(tensor.numel() for tensor in models[AVERAGE].values())
+    if size > max(saved_size, _ANYWAY):
+        raise InputError(f"{problem}: its models have {saved_size} parameters, the network of the run {size:.3g}")
     model = build_model(
         settings,
         shape,
@@ -196,9 +205,7 @@ def _restore(
     )
     known = model.state_dict(model.start())
     for name, saved in models.items():
-        _require_fit(
-            model, name, saved, f"{path}: does not fit {data.name} (inputs {shape}, {data.task.num_outputs} outputs)"
-        )
+        _require_fit(model, name, saved, problem)
         if unknown := saved.keys() - known.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
         if odd := {saved[parameter].dtype for parameter in parameter_names(model.module)} - {dtype}:

@@ -1,6 +1,6 @@
 """Models: networks on flat parameters, likelihoods of their outputs, and the objective made of both."""
 
-from ngpd_fl.models.build import build_model
+from ngpd_fl.models.build import build_model, count_parameters
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.likelihood import (
     Bernoulli,
@@ -29,6 +29,7 @@ __all__ = [
     "SupervisedObjective",
     "build_likelihood",
     "build_model",
+    "count_parameters",
     "load_starts",
     "pick_devices",
     "synchronize",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from math import inf
 from pkgutil import resolve_name
 from typing import Any
 
@@ -17,7 +18,7 @@ from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.core.randomness import Purpose, torch_seed
 from ngpd_fl.data.fields import Fields
-from ngpd_fl.models.checks import can_batch, check_forward, check_model, require_images
+from ngpd_fl.models.checks import can_batch, check_forward, check_gradient, check_model, check_tensors, require_images
 from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.norm import replace_batch_norm
@@ -53,6 +54,7 @@ def build_model(
     """
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, tuple(input_shape), num_classes, fields).train()
+        is_ours = config.name in MODELS
         if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
             replace_batch_norm(module)
         convert(module)
@@ -61,7 +63,7 @@ def build_model(
             lambda tensor: tensor.to("cpu", dtype if tensor.is_floating_point() else None)
         )
         # The whole check loads torch's compiler, which takes seconds: of our own networks the tests know it.
-        check = check_forward if config.name in MODELS else check_model
+        check = check_forward if is_ours else check_model
         if example_inputs is None:
             example_inputs = torch.randn(
                 (3, *input_shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64
@@ -69,10 +71,27 @@ def build_model(
         examples = example_inputs.to(dtype) if example_inputs.is_floating_point() else example_inputs
         is_random = check(module, examples, num_classes, positions, fields)
         model = FlatModel(module, is_random, fields)
-        model.batches_nodes = config.name in MODELS or can_batch(model, examples)
+        if not is_ours:
+            check_gradient(model, examples)
+        model.batches_nodes = is_ours or can_batch(model, examples)
     if config.init is not None:
         load_start(module, config.init)
     return model
+
+
+def count_parameters(config: ModelConfig, input_shape: Sequence[int], num_classes: int) -> float:
+    """Return the number of parameters of a built-in network, which is not made; infinite where torch cannot count them.
+
+    Of any other network return 0: what it has, only its own code knows.
+    """
+    if config.name not in MODELS:
+        return 0
+    try:
+        with torch.device("meta"):
+            module: nn.Module = resolve_name(MODELS[config.name])(config, tuple(input_shape), num_classes)
+            return sum(parameter.numel() for parameter in module.parameters())
+    except RuntimeError:  # a product of widths has more than 63 bits
+        return inf
 
 
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:
@@ -85,7 +104,10 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, f
             )
         return _custom(config, fields.shapes, num_classes)
     if config.name in MODELS:
-        module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
+        try:
+            module: nn.Module = resolve_name(MODELS[config.name])(config, input_shape, num_classes)
+        except RuntimeError as error:  # of memory
+            raise InputError(f"model.name: {config.name} of these widths cannot be made ({reason(error)})") from error
         return module
     if config.name.startswith(PREFIX):
         require_images(config.name, input_shape)
@@ -114,7 +136,8 @@ def _custom(config: ModelConfig, input_shape: Any, num_classes: int) -> nn.Modul
             ) from error
         if not isinstance(module, nn.Module):
             raise InputError(f"model.name: {path} returned {type(module).__name__}; expected a torch.nn.Module")
+    check_tensors(module)
     try:
         return deepcopy(module)
-    except Exception:  # not every module can be copied, and one that is made anew each time need not be
-        return module
+    except Exception as error:
+        raise InputError(f"model.name: {path} cannot be copied, as each thread needs ({reason(error)})") from error

@@ -34,6 +34,30 @@ def require_sequences(name: str, input_shape: Sequence[int]) -> None:
         )
 
 
+def check_tensors(module: nn.Module) -> None:
+    """Raise ``InputError`` with one line that names the parameter or buffer that no node can train, share or save."""
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    for kind, tensors in (("parameter", parameters), ("buffer", buffers)):
+        for name, tensor in tensors.items():
+            if is_lazy(tensor):
+                raise InputError(f"model: {kind} {name!r} has no shape before the first use; give its layer's sizes")
+            if tensor.is_meta:
+                raise InputError(f"model: {kind} {name!r} is on the device meta, without values; allowed: cpu")
+            if tensor.layout is not torch.strided or tensor.is_quantized:
+                stored = "quantized" if tensor.is_quantized else "sparse"
+                raise InputError(
+                    f"model: {kind} {name!r} is {stored}; allowed: what its to_dense() or dequantize() returns"
+                )
+    if not any(parameter.numel() for parameter in parameters.values()):
+        raise InputError("model: the network has no parameters")
+    if not any(parameter.requires_grad and parameter.numel() for parameter in parameters.values()):
+        raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
+    if complex_ones := [name for name, parameter in parameters.items() if parameter.is_complex()]:
+        raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
+    if wide := [name for name, buffer in buffers.items() if buffer.dtype is torch.complex128]:
+        raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
+
+
 def check_model(
     module: nn.Module, examples: Tensor, num_classes: int, positions: tuple[int, ...] = (), fields: Fields | None = None
 ) -> bool:
@@ -48,22 +72,12 @@ def check_model(
         positions: the output's axes between examples and classes.
         fields: several inputs, packed in ``examples``.
     """
-    if lazy := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
-        raise InputError(f"model: parameter {lazy[0]!r} has no shape before the first use; give its layer's sizes")
     for name, layer in module.named_modules():
         if isinstance(layer, _BatchNorm):
             raise InputError(
                 f"model: layer {name!r} is a {type(layer).__name__}: its statistics depend on each node's own data and "
                 "break when these differ; use GroupNorm, or set model.batch_norm = group to have it put in its place"
             )
-    if not list(module.parameters()):
-        raise InputError("model: the network has no parameters")
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
-    if complex_ones := [name for name, parameter in module.named_parameters() if parameter.is_complex()]:
-        raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
-    if wide := [name for name, buffer in module.named_buffers() if buffer.dtype is torch.complex128]:
-        raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
     return check_forward(module, examples, num_classes, positions, fields)
 
 
@@ -90,7 +104,9 @@ def check_forward(
     rounding = 1e-4 * float(by_size[-1].nan_to_num(0, 0, 0).abs().max())
     for outputs in by_size[:-1]:
         if not torch.allclose(outputs, by_size[-1][: len(outputs)], rtol=1e-2, atol=rounding, equal_nan=True):
-            raise InputError("model: an example's output depends on the others of its batch, as with BatchNorm")
+            raise InputError(
+                "model: an example's output depends on the others of its batch, as with BatchNorm, or on earlier calls"
+            )
     for name, buffer in module.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             raise InputError(f"model: its forward pass changes the buffer {name!r}, which all nodes would share")
@@ -106,7 +122,7 @@ def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...],
             args, kwargs = arguments(examples[:size].clone())
             with torch.no_grad():
                 outputs = module(*args, **kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script may end the process
             raise InputError(
                 f"model: it fails on {_described(examples, fields)}, {size} at once ({reason(error)})"
             ) from error
@@ -117,6 +133,9 @@ def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...],
             raise InputError(
                 f"model: for a batch of {size} it returns shape {tuple(outputs.shape)}; expected {expected}"
             )
+        if not outputs.is_floating_point():
+            kind = str(outputs.dtype).removeprefix("torch.")
+            raise InputError(f"model: it returns numbers of the type {kind}; expected floating-point ones")
         by_size.append(outputs)
     return by_size
 
@@ -132,6 +151,28 @@ def _described(examples: Tensor, fields: Fields | None) -> str:
     if fields is not None or examples.is_floating_point():
         return f"inputs of shape {shape}"
     return f"token ids of shape {shape}, up to {int(examples.max())} (measurements need a floating-point type)"
+
+
+def check_gradient(model: FlatModel, examples: Tensor) -> None:
+    """Raise ``InputError`` where the network cannot be copied for each thread, or learn by gradients.
+
+    Args:
+        model: the network.
+        examples: some inputs.
+    """
+    try:
+        model.own_module(examples.device)
+    except Exception as error:
+        raise InputError(f"model: it cannot be copied, as each thread needs ({reason(error)})") from error
+    try:
+        start = model.start().requires_grad_()
+        outputs = model(start, examples)
+        if outputs.requires_grad:
+            torch.autograd.grad(outputs.sum(), start)
+    except Exception as error:
+        raise InputError(f"model: it cannot be differentiated by its parameters ({reason(error)})") from error
+    if not outputs.requires_grad:
+        raise InputError("model: its outputs depend on none of the parameters that are trained")
 
 
 def can_batch(model: FlatModel, examples: Tensor) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from ngpd_fl.core.philox import words
+from ngpd_fl.core.philox import random_bits
 
 _ALPHA = 1.7580993408473766
 """scale * alpha of SELU: what alpha dropout puts for a dropped value, up to its sign."""
@@ -49,7 +49,7 @@ class KeyedDropout(TorchFunctionMode):
     def kept(self, shape: tuple[int, ...], p: float) -> Tensor:
         """Return a mask that is False with probability ``p``, bool ``[*shape]``."""
         self.draws += 1
-        return words(self._key, self.draws - 1, shape) >= round(p * 2**32)
+        return random_bits(self._key, self.draws - 1, shape) >= round(p * 2**32)
 
 
 def _dropped(keyed: KeyedDropout, values: Tensor, shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:

@@ -51,7 +51,7 @@ class FlatModel:
         self.module = module
         self.is_random = is_random
         self.fields = fields
-        self._owner, self._copies = threading.current_thread(), threading.local()
+        self._copies = threading.local()
         self.segments: dict[str, Segment] = {}
         start = 0
         names = {id(parameter): name for name, parameter in _trained(module)}
@@ -87,13 +87,11 @@ class FlatModel:
         return outputs
 
     def own_module(self, device: torch.device) -> nn.Module:
-        """Return the module for this thread alone: a pass puts parameters, and may put hooks, into it.
+        """Return a copy of the module for this thread alone: a pass puts parameters, and may put hooks, into it.
 
-        In the thread that made the model, and on its device, it is the module, otherwise a copy with the same
-        trained parameters, and with the same frozen ones and buffers as far as they are on ``device``.
+        It has the same trained parameters, and the same frozen ones and buffers as far as they are on ``device``. What
+        a network keeps of a pass, such as attention weights, is in a copy only: it often cannot be copied itself.
         """
-        if threading.current_thread() is self._owner and device == self._device:
-            return self.module
         copies: dict[Any, nn.Module] = self._copies.__dict__
         if device not in copies:
             tensors: dict[int, Tensor] = {id(tensor): tensor for _, tensor in _trained(self.module)}

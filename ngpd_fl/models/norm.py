@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import is_lazy
 
 from ngpd_fl.config.errors import InputError
 
@@ -47,7 +46,7 @@ def replace_batch_norm(module: nn.Module) -> None:
     replaced: dict[nn.Module, nn.Module] = {}
     for name, parent in list(module.named_modules()):
         for key, child in parent._modules.items():
-            if isinstance(child, _BatchNorm) and not any(map(is_lazy, child.parameters())):
+            if isinstance(child, _BatchNorm):
                 if child not in replaced:
                     replaced[child] = _replacement(f"{name}.{key}" if name else key, child)
                 setattr(parent, key, replaced[child])

@@ -17,7 +17,7 @@ from ngpd_fl.config.sections import ModelConfig
 from ngpd_fl.models.checks import require_sequences
 
 
-class Attention(nn.Module):
+class CausalSelfAttention(nn.Module):
     """Causal self-attention: ``[B, T, width]`` -> the same; a position sees itself and all before it."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -45,7 +45,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         """Make the parts; the inner width is four times ``width``."""
         super().__init__()
-        self.attention_norm, self.attention = nn.LayerNorm(width), Attention(width, heads)
+        self.attention_norm, self.attention = nn.LayerNorm(width), CausalSelfAttention(width, heads)
         self.norm = nn.LayerNorm(width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +32,7 @@ from ngpd_fl.peer.claims import Claims
 from ngpd_fl.peer.frame import Codec, Frame, Head, Kind
 from ngpd_fl.peer.inbox import Inbox
 from ngpd_fl.peer.incarnation import is_credible
+from ngpd_fl.peer.timeouts import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.transport import Counts, Transport
 from ngpd_fl.training import Job
 from strategies import message_dtype
@@ -44,22 +45,6 @@ _LOOKAHEAD = 1000
 
 _SILENCE = 10.0
 """Seconds after which the wait for neighbors at the start is reported."""
-
-
-class NodeTimeouts(NamedTuple):
-    """Timeouts of a node in seconds.
-
-    Attributes:
-        start: for all neighbors before the first round; afterwards the run begins without the missing ones.
-        round: for a message of the round; afterwards the message counts as lost.
-    """
-
-    start: float = 300.0
-    round: float = 30.0
-
-
-TIMEOUTS = NodeTimeouts()
-"""The defaults."""
 
 
 class PeerEngine:

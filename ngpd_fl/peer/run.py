@@ -12,8 +12,9 @@ from typing import Any
 
 from ngpd_fl.config import Config, DevicesConfig, FaultsConfig, InputError, read_record
 from ngpd_fl.core.isolation import own_settings
-from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts, PeerEngine
+from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
+from ngpd_fl.peer.timeouts import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.transport import Transport
 from ngpd_fl.records import Measure, RunFolder, write_text
 from ngpd_fl.records.shapes import PeerStart

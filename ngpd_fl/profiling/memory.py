@@ -59,7 +59,7 @@ def messages_bytes(job: Job, topology: Topology) -> int:
     message between nodes on two devices has one on both.
     """
     per_edge, start = job.config.strategy.needs.per_edge, job.model.start()
-    blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, devices=job.compute_devices)
+    blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, compute_devices=job.compute_devices)
     rows = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes).num_rows(next(iter(per_edge), ""))
     message: int = sum(value.nbytes for value in example_payload(job.strategy, start))
     return rows * message

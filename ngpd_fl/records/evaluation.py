@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     Attributes:
         measure: accuracy, or the error.
         nodes: value of each evaluated node's own model ("local accuracy"), ``[n]``.
-        own: the same, with groups weighted by their frequency among the node's training images, ``[n]``.
+        own: the same, with groups weighted by their frequency among the node's training examples, ``[n]``.
         groups: value per group, mean over the nodes whose model was evaluated on images of it, ``[G]``.
         nodes_per_group: number of these nodes, per group, ``[G]``.
         others: further measures by key, of each node's own model, ``[n]``.

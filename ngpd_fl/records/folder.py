@@ -49,8 +49,8 @@ class RunFolder:
 
     The files are ``config.toml`` (the whole configuration), ``environment.json`` (versions, device and threads),
     ``metrics.jsonl`` (a line per evaluation), ``summary.json`` (the result), ``models.safetensors`` (final parameters),
-    ``label_counts.json`` (each node's training images per class), and ``plots/`` (pictures). On request there are also
-    ``tensorboard/`` (the evaluations as event files), ``events.jsonl`` (the events of the virtual clock), and
+    ``label_counts.json`` (each node's training examples per class), and ``plots/`` (pictures). On request there are
+    also ``tensorboard/`` (the evaluations as event files), ``events.jsonl`` (the events of the virtual clock), and
     ``checkpoints/`` (states from which an interrupted run resumes).
 
     The process that writes evaluations holds a lock on ``config.toml``.
@@ -212,7 +212,7 @@ class RunFolder:
         return self.metrics()
 
     def add_counts(self, label_counts: NDArray[np.int64]) -> None:
-        """Write each node's number of training images per class, ``[N, C]``: a line per node."""
+        """Write each node's number of training examples per class, ``[N, C]``: a line per node."""
         rows = ",\n".join(json.dumps(row) for row in label_counts.tolist())
         write_text(self.path / "label_counts.json", f"[\n{rows}\n]\n")
 
@@ -278,7 +278,7 @@ class RunFolder:
         return read_record(self.path / "environment.json", Environment)
 
     def label_counts(self) -> NDArray[np.int64] | None:
-        """Return each node's training images per class, ``[N, C]``; None if the run did not record them."""
+        """Return each node's training examples per class, ``[N, C]``; None if the run did not record them."""
         path = self.path / "label_counts.json"
         if not path.exists():
             return None

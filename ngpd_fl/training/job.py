@@ -51,7 +51,7 @@ class Job:
         config: the whole run.
         topology: the graph and its schedule.
         dataset: the images.
-        counts: each node's training images per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
+        counts: each node's training examples per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
         evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.
@@ -105,7 +105,7 @@ class Job:
             chunk_size=self.config.engine.chunk_size,
             one_by_one=loss_of(self.objective).dense_layers is None,
             workers=self.workers,
-            devices=self.compute_devices,
+            compute_devices=self.compute_devices,
         )
 
     @property
@@ -139,7 +139,7 @@ class Job:
             self.dataset.task,
             average=average,
             workers=self.workers,
-            devices=self.compute_devices,
+            compute_devices=self.compute_devices,
         )
 
 
@@ -279,10 +279,10 @@ def loss_of(objective: SupervisedObjective | KFAC) -> SupervisedObjective:
     return objective.objective if isinstance(objective, KFAC) else objective
 
 
-def make_workers(config: Config, devices: Sequence[torch.device]) -> Workers:
+def make_workers(config: Config, compute_devices: Sequence[torch.device]) -> Workers:
     """Return the workers of a run: one for each GPU, which gives it work for all of its nodes at once."""
-    if devices[0].type != "cpu":
-        return Workers(len(devices))
+    if compute_devices[0].type != "cpu":
+        return Workers(len(compute_devices))
     count = config.engine.workers
     return Workers(cores() if count == "auto" else count)
 

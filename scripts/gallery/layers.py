@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gallery.markdown import table
 from ngpd_fl.config import InputError
-from ngpd_fl.curvature.blocks import Block, Diagonal, Kronecker, TokenKronecker
+from ngpd_fl.curvature.blocks import Diagonal, FisherBlock, Kronecker, TokenKronecker
 from ngpd_fl.curvature.inspection import Inspection
 from ngpd_fl.curvature.layers import OTHER
 from ngpd_fl.curvature.rules import RULES
@@ -21,7 +21,7 @@ from ngpd_fl.models.functional import FlatModel
 
 _SEQUENCES, _IMAGES, _VOLUMES = torch.randn(3, 4, 8), torch.randn(3, 4, 8, 8), torch.randn(3, 4, 4, 4, 4)
 _VECTORS, _TOKENS = torch.randn(3, 6), torch.tensor([[0.0, 1, 2], [1, 1, 4], [3, 2, 0]])
-_FORMS: dict[type[Block], str] = {
+_FORMS: dict[type[FisherBlock], str] = {
     Kronecker: "Kronecker factors",
     TokenKronecker: "a Kronecker factor and token frequencies",
     Diagonal: "diagonal",
@@ -129,7 +129,7 @@ def gallery() -> str:
     return table(["layer", "NGPD, K-FAC gossip", "first-order algorithms"], rows)
 
 
-def _row(name: str, module: nn.Module, inputs: Tensor, block: type[Block] | None = None) -> list[str]:
+def _row(name: str, module: nn.Module, inputs: Tensor, block: type[FisherBlock] | None = None) -> list[str]:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # PyTorch's about lazy layers
         module(inputs)
@@ -139,7 +139,7 @@ def _row(name: str, module: nn.Module, inputs: Tensor, block: type[Block] | None
     return [name, second_order, f"refused: {first_order}" if first_order else "yes"]
 
 
-def _form(module: nn.Module, inputs: Tensor, block: type[Block] | None) -> str:
+def _form(module: nn.Module, inputs: Tensor, block: type[FisherBlock] | None) -> str:
     """Return the form of a layer's Fisher matrix; if ``block`` is given, it has to be that."""
     logging.getLogger("ngpd_fl.curvature").setLevel(logging.ERROR)
     inspection = Inspection(FlatModel(module), tuple(inputs.shape[1:]), examples=inputs)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ngpd_fl import Config
 from ngpd_fl.peer import run as running
-from ngpd_fl.peer.engine import NodeTimeouts
+from ngpd_fl.peer.timeouts import NodeTimeouts
 from ngpd_fl.peer.transport import MemoryNetwork, Routes
 from ngpd_fl.training import compose
 from ngpd_fl.training.callbacks import Callback

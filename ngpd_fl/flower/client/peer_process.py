@@ -26,8 +26,8 @@ from ngpd_fl.core.signals import stopping
 from ngpd_fl.flower import direct, run_config
 from ngpd_fl.flower.client.state_store import scratch
 from ngpd_fl.flower.run_config import Plain
-from ngpd_fl.peer.engine import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.run import run_peer
+from ngpd_fl.peer.timeouts import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Routes
 from ngpd_fl.records import Progress, RunFolder, write_text
 from ngpd_fl.records.files import written_whole

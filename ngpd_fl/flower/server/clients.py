@@ -129,7 +129,7 @@ class Clients:
         return node_ids
 
     def label_counts(self) -> NDArray[np.int64]:
-        """Return each node's number of training images per group, ``[N, G]``, as the clients report it."""
+        """Return each node's number of training examples per group, ``[N, G]``, as the clients report it."""
         identities = [self.identities[client] for client in sorted(self.identities)]
         return np.concatenate([np.reshape(values["label-counts"], (-1, values["groups"])) for values in identities])
 

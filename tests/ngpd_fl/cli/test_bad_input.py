@@ -78,7 +78,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare --strategies dsgd,ngpd --set ngpd.lr=-1", "strategy.lr: input should be greater than 0 (got -1)"),
         ("topology --topology torus --set topology.rows=3", "topology.rows: must divide nodes = 8"),
         ("topology --out graph.txt", "out: graph.txt is no picture; its name may end in .png, .pdf, .svg"),
-        ("partition --nodes 2000", "topology.nodes: 2000 nodes but only 1298 training images"),
+        ("partition --nodes 2000", "topology.nodes: 2000 nodes but only 1298 training examples"),
         ("partition --out split", "out: split is no picture"),
         ("show", "Missing argument 'DIR'"),
         ("show nowhere", "nowhere: cannot be read (No such file or directory)"),

@@ -82,4 +82,4 @@ def test_almost_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.M
 def test_bad_input(cli: Callable[..., Any]) -> None:
     said = cli("estimate", "--partition", "classes", "--nodes", "2000")
     assert (said.code, said.out, said.err.strip().count("\n")) == (2, "", 0)
-    assert "topology.nodes: 2000 nodes but only 1298 training images" in said.err
+    assert "topology.nodes: 2000 nodes but only 1298 training examples" in said.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -336,6 +337,18 @@ def test_damaged_and_foreign_models(kind: str, error: str, cli: Callable[..., An
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     assert error in said.err
     assert not Path("figures.json").exists()
+
+
+@pytest.mark.parametrize("widths", ["[1000000000, 1000000000]", "[100000000000, 100000000000]"])
+def test_a_network_that_is_far_larger_than_the_saved_models_is_not_made(
+    widths: str, cli: Callable[..., Any], folder: Path
+) -> None:
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(re.sub(r"hidden = \[[^]]*\]", f"hidden = {widths}", text))
+    said = cli("evaluate", "out")
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    words = r"does not fit digits \(.*\): its models have \d+ parameters, the network of the run (1e\+18|inf)$"
+    assert re.search(words, said.err)
 
 
 def test_of_many_classes_the_worst_are_shown(

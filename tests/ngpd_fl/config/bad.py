@@ -186,10 +186,11 @@ INVALID = [
 """What ``Config`` refuses, with the whole line."""
 
 IMPOSSIBLE = [
-    Bad({"topology.nodes": 5000}, "topology.nodes: 5000 nodes but only 1298 training images"),
+    Bad({"topology.nodes": 5000}, "topology.nodes: 5000 nodes but only 1298 training examples"),
     Bad({"partition.classes_per_node": 11}, "partition.classes_per_node: 11 classes on each node"),
     Bad(
-        {"partition.name": "dirichlet", "partition.min_size": 500}, "partition.min_size: 500 images on each of 8 nodes"
+        {"partition.name": "dirichlet", "partition.min_size": 500},
+        "partition.min_size: 500 examples on each of 8 nodes",
     ),
     Bad({"data.dataset": "mnist", "data.data_dir": "nowhere"}, "data.data_dir: mnist is not in"),
     Bad({"data.dataset": "image-folder", "data.data_dir": "nowhere"}, "data.data_dir: "),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from ngpd_fl.core.philox import philox, words
+from ngpd_fl.core.philox import philox, random_bits
 
 LARGEST = 2**32 - 1
 
@@ -47,15 +47,15 @@ def test_known_answers(counter: tuple[int, ...], key: tuple[int, ...], expected:
 @pytest.mark.parametrize("size", [1, 4, 7, 50])
 def test_words_of_many_keys_at_once(size: int) -> None:
     keys = torch.tensor([[3, LARGEST], [2**31, 17]])
-    together = vmap(lambda key: words(key, 5, (size, 1)))(keys)
+    together = vmap(lambda key: random_bits(key, 5, (size, 1)))(keys)
     for key, found in zip(keys, together, strict=True):
         assert found.shape == (size, 1)
         assert found.flatten().tolist() == reference_words(tuple(key.tolist()), 5, size)
-        assert torch.equal(words(key, 5, (size, 1)), found)
+        assert torch.equal(random_bits(key, 5, (size, 1)), found)
 
 
 def test_words_are_uniform_and_those_of_two_streams_are_not_alike() -> None:
-    drawn = torch.stack([words(torch.tensor([1, 2]), stream, (40000,)) for stream in range(2)]).double() / 2**32
+    drawn = torch.stack([random_bits(torch.tensor([1, 2]), stream, (40000,)) for stream in range(2)]).double() / 2**32
     assert (drawn.mean(1) - 0.5).abs().max() < 4 * (1 / 12 / 40000) ** 0.5
     assert (drawn.var(1) - 1 / 12).abs().max() < 0.003
     assert torch.corrcoef(drawn)[0, 1].abs() < 4 / 200

@@ -232,6 +232,16 @@ def test_an_embedding_tied_to_the_output_layer_keeps_the_trace_of_both_uses(fish
     assert_solves(kfac, batch)
 
 
+@pytest.mark.parametrize("fisher", ["empirical", "exact"])
+def test_a_tied_embedding_whose_labels_are_certain_has_no_curvature(fisher: str) -> None:
+    kfac = make_kfac(language_model(), (5,), fisher=fisher)
+    with torch.no_grad():
+        kfac.model.module.head.bias[2] = 1e4  # every other label has the probability 0
+    tokens, labels = tokens_of(kfac, 6, (5,), 6)
+    block = refreshed(kfac, (tokens, torch.full_like(labels, 2))).blocks["embed"]
+    assert all(torch.equal(average, torch.zeros_like(average)) for average in block.averages)
+
+
 class Positions(nn.Module):
     """A table of positions and a scale, as bare parameters, around layers that have rules."""
 

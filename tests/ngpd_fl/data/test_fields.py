@@ -104,6 +104,8 @@ def test_bytes_are_pixels() -> None:
         ),
         ((np.zeros((3, 2)), np.full((3, 1), np.nan)), r"train_inputs\[1\] have values that are infinite or not a num"),
         ((np.zeros((3, 2)), np.full((3, 1), 2**24 + 1)), "an input has integers beyond 2.24 beside floating-point"),
+        ((np.zeros((3, 2)), np.full((3, 1), -(2**63))), "an input has integers beyond 2.24 beside floating-point"),
+        ((np.full((3, 1), 2**64 - 1, np.uint64),), rf"train_inputs\[0\] go up to {2**64 - 1}; expected integers below"),
     ],
 )
 def test_what_is_wrong_with_several_inputs(given: Any, words: str) -> None:

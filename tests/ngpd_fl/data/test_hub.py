@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from flwr_datasets.partitioner import NaturalIdPartitioner
@@ -22,6 +25,7 @@ from ngpd_fl.config import require_trust
 from ngpd_fl.config.partitions import NaturalPartition
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import divide, load_dataset
+from ngpd_fl.data.hub import read_hub
 from ngpd_fl.data.natural import natural_parts
 
 SIZE, WRITERS = 60, ["anna", "bert", "carl", "dora"]
@@ -174,6 +178,14 @@ def test_images_are_bounded_and_alike(tmp_path: Path) -> None:
         ),
         ({"writer": [None, *WRITER[1:]]}, NAMED, "column 'writer' holds NoneType, str; an owner should be"),
         ({"x": [[1.0], [1.0, 2.0]] * 30}, NAMED, "x"),
+        (
+            {"label": [None, *[1] * (SIZE - 1)]},
+            NAMED,
+            "column 'label' holds values of several shapes or none",
+        ),
+        ({"label": [None] * SIZE}, NAMED, "column 'label' holds null; expected numbers"),
+        ({"x": [None, *[[1.0, 2.0]] * (SIZE - 1)]}, NAMED, r"column 'x' (cannot be read \(|holds values of several)"),
+        ({"label": [[1], [1, 2]] * (SIZE // 2)}, NAMED, "column 'label' holds values of several shapes or none"),
         ({"label": [-1] * SIZE}, NAMED, "train_labels go down to -1; expected classes from 0"),
     ],
 )
@@ -202,6 +214,37 @@ def test_damaged_folders(tmp_path: Path, make: Callable[[Path], None]) -> None:
     with pytest.raises(InputError, match=rf"^data.data_dir: {tmp_path}/a cannot be read \(") as raised:
         load_dataset(config(tmp_path / "a"), seed=0)
     assert "\n" not in str(raised.value)
+
+
+def test_a_folder_with_the_name_of_a_table_holds_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").mkdir()
+    for number, rows in enumerate((range(40), range(40, SIZE))):
+        table().select(rows).to_parquet(tmp_path / "train.parquet" / f"part-{number}.parquet")
+    read = read_hub(config(tmp_path, **NAMED))
+    assert len(read.train) + len(read.test) == SIZE
+
+
+def test_a_small_file_of_a_large_table_is_refused(tmp_path: Path) -> None:
+    """One text of 64 KiB, named by each of 100,000 rows: 6.1 GiB in 300 KiB."""
+    texts = pyarrow.DictionaryArray.from_arrays(np.zeros(100_000, np.int32), ["a" * (1 << 16)])
+    parquet.write_table(pyarrow.table({"x": texts, "label": np.zeros(100_000, int)}), tmp_path / "train.parquet")
+    assert (tmp_path / "train.parquet").stat().st_size < 1 << 20
+    words = rf"^data.data_dir: {tmp_path}/train.parquet: its tables are larger than 1024 MiB$"
+    with pytest.raises(InputError, match=words):
+        read_hub(config(tmp_path))
+
+
+def test_a_table_in_memory_takes_about_its_own_size(tmp_path: Path) -> None:
+    """The library's fingerprint of a table in memory takes 45 times as much."""
+    rows = 1 << 20
+    parquet.write_table(pyarrow.table({"x": np.zeros(rows), "label": np.zeros(rows, int)}), tmp_path / "train.parquet")
+    code = (
+        "import resource, sys, datasets, ngpd_fl.data.custom; from pathlib import Path; from ngpd_fl.data import hub\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "hub._read_folder(Path(sys.argv[1])); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 10 * 16 * rows / 1024
 
 
 def test_folders_without_data(tmp_path: Path) -> None:
@@ -287,7 +330,7 @@ def test_a_run_on_natural_data(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_too_few_owners(tmp_path: Path) -> None:
     write_dict(tmp_path / "letters")
-    with pytest.raises(InputError, match="^topology.nodes: 5 nodes, but the training images have 4 owners$"):
+    with pytest.raises(InputError, match="^topology.nodes: 5 nodes, but the training examples have 4 owners$"):
         divide(natural(tmp_path / "letters", 5))
     words = re.escape("topology.nodes: 3 nodes with 2 owners each (partition.owners_per_node), but the")
     with pytest.raises(InputError, match=f"^{words}"):

@@ -1,4 +1,4 @@
-"""The training images of each node from a file of index lists."""
+"""The training examples of each node from a file of index lists."""
 
 from __future__ import annotations
 
@@ -99,6 +99,11 @@ def huge_shape(path: Path) -> None:
         archive.writestr("node0.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(8))
 
 
+def long(path: Path) -> None:
+    """Many indices of a byte each, in 300 KiB: as int64, sorted and counted, they would take eight times as much."""
+    np.savez_compressed(path, node0=[0], node1=np.zeros(1 << 28, np.int8), node2=[1])
+
+
 def text(content: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(content)
 
@@ -124,6 +129,13 @@ def text(content: str) -> Callable[[Path], object]:
             text(f"[[0], [{2**63}], [1]]"),
             f"node 1 has index {2**63}; .* 0 to {SIZE - 1}",
         ),
+        ("a.json", text(f"[[0], [{2**64 - 1}, -1], [1]]"), "node 1 has index -1; allowed"),
+        (
+            "a.json",
+            text(f"[[0], {list(range(SIZE))}, [1]]"),
+            f"the lists have {SIZE + 2} indices; allowed: each of {SIZE}",
+        ),
+        ("a.npz", long, f"node 1 has 268435456 indices; allowed: each of {SIZE} once"),
         ("a.json", text("[[0], [-1], [1]]"), f"node 1 has index -1; allowed: 0 to {SIZE - 1}, as the data set lies"),
         ("a.json", text(f"[[0], [{SIZE}], [1]]"), f"node 1 has index {SIZE}; allowed"),
         ("a.json", text("[[0], [5, 5], [1]]"), "index 5 is on node 1 twice; allowed: once on one node"),
@@ -145,8 +157,8 @@ def test_what_is_wrong_with_a_file(tmp_path: Path, name: str, make: Callable[[Pa
 
 def test_a_node_needs_an_image_that_is_not_held_out(tmp_path: Path) -> None:
     kept = divide(Config(data={"validation_fraction": 0.1}, partition="iid")).dataset
-    assert kept.places is not None
-    held = int((kept.places == -1).nonzero()[0])
+    assert kept.train_index is not None
+    held = int((kept.train_index == -1).nonzero()[0])
     lists = [[place for place in range(3) if place != held], [held], [700]]
     with pytest.raises(InputError, match=r"all examples of node 1 are held out .* or set data.validation_fraction=0$"):
         divide(configured(write(tmp_path / "a.json", lists)))

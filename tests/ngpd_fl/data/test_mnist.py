@@ -30,7 +30,7 @@ def test_images_keep_their_labels_through_the_validation_split(make_mnist: Any) 
 
 
 def test_without_data_dir() -> None:
-    with pytest.raises(InputError, match=r"^data.data_dir: mnist needs .* --data-dir$"):
+    with pytest.raises(InputError, match=r"^data.data_dir: mnist needs the folder that holds it .--data-dir.$"):
         load_dataset(DataConfig(dataset="mnist"), seed=0)
 
 

@@ -295,7 +295,7 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: pictured(root, "pink", b"x"), "node1/train/pink is a class that dataset.toml does not have; allowed"),
     (white_images, "dataset.toml: white must be 255 for images; they lie in"),
     (both, "node1 holds both train.npz and train/; allowed: one of them"),
-    (one_image, "1 training images are 0; both the validation and the training images need at least one (node1)"),
+    (one_image, "1 training examples are 0; both the validation and the training examples need at least one (node1)"),
 ]
 
 

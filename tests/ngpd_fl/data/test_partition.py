@@ -233,7 +233,7 @@ def test_quantity_follows_its_growth() -> None:
 @pytest.mark.parametrize(
     ("config", "num_nodes", "names"),
     [
-        (IIDPartition(), 1001, ["topology.nodes: 1001", "1000 training images"]),
+        (IIDPartition(), 1001, ["topology.nodes: 1001", "1000 training examples"]),
         (ClassesPartition(classes_per_node=11), 8, ["partition.classes_per_node: 11", "only 10"]),
         (PathologicalPartition(classes_per_node=11), 8, ["partition.classes_per_node: 11", "only 10"]),
         (ClassesPartition(classes_per_node=5), 300, ["topology.nodes: class 0 has 100", "150 nodes"]),
@@ -275,7 +275,7 @@ def test_classes_that_never_occur_are_named_rather_than_the_number_of_nodes() ->
     with pytest.raises(InputError) as raised:
         partition_labels(labels, 4, ClassesPartition(classes_per_node=2), seed=0)
     assert str(raised.value) == (
-        "partition.name: classes gives each node some of the classes 0 to 5, but no training image is of 0, 4; "
+        "partition.name: classes gives each node some of the classes 0 to 5, but no training example is of 0, 4; "
         "number the classes from 0 without gaps, or use another partition, such as dirichlet"
     )
     with pytest.raises(InputError, match="5 classes on each node, but the data set has only 4"):

@@ -98,5 +98,5 @@ def test_memory_is_bounded_by_one_permutation_per_node() -> None:
 
 @pytest.mark.parametrize(("sizes", "batch_size"), [([3, 0], 2), ([3], 0)])
 def test_empty_nodes_and_batches_are_refused(sizes: list[int], batch_size: int) -> None:
-    with pytest.raises(ValueError, match="needs an image"):
+    with pytest.raises(ValueError, match="needs an example"):
         BatchSampler([np.arange(size) for size in sizes], batch_size, 0).batch([0, 1], [0, 0])

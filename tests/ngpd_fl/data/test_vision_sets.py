@@ -116,7 +116,7 @@ def test_images_labels_and_normalization(
 
 @pytest.mark.parametrize("name", SETS)
 def test_missing_files_are_named_with_what_to_do(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"^data.data_dir: {name} needs .* --data-dir$"):
+    with pytest.raises(InputError, match=f"^data.data_dir: {name} needs the folder that holds it .--data-dir.$"):
         load_dataset(DataConfig(dataset=name), seed=0)
     with pytest.raises(InputError) as caught:
         load(name, tmp_path / "nowhere")

@@ -136,7 +136,7 @@ def test_devices_hold_equal_parts_and_nodes_keep_their_order_and_slots(name: str
     for count in (1, 2, 3, 5):
         devices = [torch.device("cuda", index) for index in range(count)]
         with PretendDevice(count):
-            placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, devices=devices)
+            placed = make_blocks(topology, lambda *_: 1.0, chunk_size, like, compute_devices=devices)
         of_devices = [sum(len(block.nodes) for block in placed if block.nodes.device == device) for device in devices]
         assert max(of_devices) - min(of_devices) <= 1 and sum(of_devices) == topology.num_nodes
         order = [devices.index(block.nodes.device) for block in placed]

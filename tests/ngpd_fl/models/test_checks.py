@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -9,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ngpd_fl.config import Config
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.models.checks import can_batch, check_model
+from ngpd_fl.models.checks import can_batch, check_gradient, check_model, check_tensors
 from ngpd_fl.models.functional import FlatModel
+from ngpd_fl.training.run import run
 
 EXAMPLES = torch.randn((3, 2, 4, 4), generator=torch.Generator().manual_seed(0))
 
@@ -24,6 +29,11 @@ class Run(nn.Module):
         self.layer = nn.Linear(32, 3)
         self.register_buffer("count", torch.zeros(()))
         self.run = run
+
+    def empty(self) -> Run:
+        """Return it with parameters that hold nothing."""
+        self.layer.weight, self.layer.bias = (nn.Parameter(torch.empty(0)) for _ in range(2))
+        return self
 
     def turned(self, dtype: torch.dtype) -> Run:
         """Return it with a complex buffer."""
@@ -72,6 +82,29 @@ def counting(net: Run, inputs: Tensor) -> Tensor:
     return net.layer(inputs)
 
 
+def with_memory(net: Run, inputs: Tensor) -> Tensor:
+    net.calls = getattr(net, "calls", 0) + 1
+    return net.layer(inputs) * net.calls
+
+
+def with_buffer(buffer: Tensor) -> nn.Module:
+    net = Run(lambda net, x: net.layer(x))
+    net.register_buffer("odd", buffer)
+    return net
+
+
+def locked() -> nn.Module:
+    net = Run(lambda net, x: net.layer(x))
+    net.lock = threading.Lock()
+    return net
+
+
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still in use
+        return torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(32, 3)))
+
+
 REFUSED = {
     "batch norm": (lambda: around(nn.BatchNorm2d(2)), ("'1'", "BatchNorm2d", "each node's own data", "GroupNorm")),
     "batch norm without statistics": (
@@ -112,6 +145,19 @@ REFUSED = {
         lambda: Run(lambda net, x: net.layer(x) + (len(x) == 3)),
         ("the others of its batch",),
     ),
+    "on no device": (lambda: around(nn.Linear(4, 4, device="meta")), ("'1.weight'", "meta")),
+    "sparse buffer": (lambda: with_buffer(torch.eye(2).to_sparse()), ("buffer 'odd'", "sparse", "to_dense()")),
+    "only empty parameters": (lambda: Run(lambda net, x: x[:, :3]).empty(), ("no parameters",)),
+    "end of the process": (lambda: Run(lambda net, x: sys.exit(3)), ("fails on inputs", "SystemExit")),
+    "truth values": (lambda: Run(lambda net, x: net.layer(x) > 0), ("type bool", "floating-point")),
+    "complex outputs": (lambda: Run(lambda net, x: net.layer(x) * 1j), ("type complex64", "floating-point")),
+    "whole numbers": (lambda: Run(lambda net, x: net.layer(x).long()), ("type int64", "floating-point")),
+    "cut off from its parameters": (lambda: Run(lambda net, x: net.layer(x).detach()), ("depend on none",)),
+    "without gradients": (lambda: Run(torch.no_grad()(lambda net, x: net.layer(x))), ("depend on none",)),
+    "a lock": (locked, ("cannot be copied", "lock")),
+    "in parallel": (lambda: nn.DataParallel(Run(lambda net, x: net.layer(x))), ("cannot be differentiated",)),
+    "compiled to a script": (scripted, ("cannot be differentiated",)),
+    "earlier calls": (lambda: Run(with_memory), ("earlier calls",)),
     "counter": (lambda: Run(counting), ("'count'", "all nodes would share")),
 }
 
@@ -119,8 +165,11 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_network_that_cannot_be_used_is_an_error_of_one_line(case: str) -> None:
     make, words = REFUSED[case]
+    net = make()
     with pytest.raises(InputError) as raised:
-        check_model(make(), EXAMPLES, 3)
+        check_tensors(net)
+        check_model(net, EXAMPLES, 3)
+        check_gradient(FlatModel(net), EXAMPLES)
     message = str(raised.value)
     assert "\n" not in message and message.startswith("model: ")
     assert all(word in message for word in words), message
@@ -188,3 +237,22 @@ def test_a_network_is_tried_on_what_it_will_get() -> None:
 def test_mixing_is_noticed_however_small_the_inputs_are() -> None:
     with pytest.raises(InputError, match="the others of its batch"):
         check_model(Run(lambda net, x: (x - x.mean(0))[:, :3] * net.layer.weight[0, 0]), EXAMPLES * 1e-6, 3)
+
+
+@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
+def test_a_network_may_keep_what_it_computed(strategy: str) -> None:
+    """Such tensors, part of a graph, cannot be copied: a copy for each thread is made of a module that has none."""
+
+    def keep(net: Run, inputs: Tensor) -> Tensor:
+        net.kept = net.layer(inputs)
+        return net.kept
+
+    config = Config(
+        strategy=strategy,
+        topology={"name": "ring", "nodes": 3},
+        training={"rounds": 1, "local_steps": 1},
+        engine={"workers": 2, "chunk_size": 1, "device": "cpu"},
+    )
+    classes = torch.arange(30) % 3
+    data = (torch.randn(30, 32, generator=torch.Generator().manual_seed(0)), classes)
+    assert run(config, model=Run(keep), data=data).summary["status"] == "finished"

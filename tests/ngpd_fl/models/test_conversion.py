@@ -334,7 +334,7 @@ def config(net: str, device: str = "cpu", init: Path | None = None, strategy: st
     )
 
 
-CASES = [("lstm", "dsgd"), ("transformer", "dsgd"), ("transformer", "ngpd"), ("frozen", "ngpd")]
+CASES = [("lstm", "dsgd"), ("lstm", "ngpd"), ("transformer", "dsgd"), ("transformer", "ngpd"), ("frozen", "ngpd")]
 
 
 @pytest.mark.parametrize(("net", "strategy"), CASES)

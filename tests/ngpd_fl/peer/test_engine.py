@@ -11,8 +11,9 @@ import torch
 
 from ngpd_fl import Config, run
 from ngpd_fl.config import InputError
-from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
+from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.run import check_for_peers, run_id
+from ngpd_fl.peer.timeouts import NodeTimeouts
 from ngpd_fl.peer.transport import MemoryNetwork, seeded
 from ngpd_fl.peer.transport.memory import MemoryTransport
 from ngpd_fl.records import RunFolder

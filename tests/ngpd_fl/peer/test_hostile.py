@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import EdgeHeader, example_payload
-from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
+from ngpd_fl.peer.engine import PeerEngine
 from ngpd_fl.peer.frame import Codec, Head, Kind
 from ngpd_fl.peer.run import run_id
+from ngpd_fl.peer.timeouts import NodeTimeouts
 from ngpd_fl.peer.transport import MemoryNetwork
 from ngpd_fl.records import RunFolder
 from ngpd_fl.training import compose

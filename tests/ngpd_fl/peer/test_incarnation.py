@@ -11,9 +11,9 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.peer import incarnation
-from ngpd_fl.peer.engine import NodeTimeouts
 from ngpd_fl.peer.incarnation import is_credible, next_incarnation
 from ngpd_fl.peer.run import read_self, write_self
+from ngpd_fl.peer.timeouts import NodeTimeouts
 from tests.ngpd_fl.peer.test_engine import After, config
 from tests.support.peers import Crowd
 

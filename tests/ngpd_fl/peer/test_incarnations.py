@@ -17,7 +17,8 @@ from torch import Tensor
 
 import strategies.parts.edge_consensus as edge_consensus
 from ngpd_fl import Config
-from ngpd_fl.peer.engine import NodeTimeouts, PeerEngine
+from ngpd_fl.peer.engine import PeerEngine
+from ngpd_fl.peer.timeouts import NodeTimeouts
 from ngpd_fl.peer.transport import Counts
 from strategies import ECLOptions
 from tests.support.quadratic import Quadratic, make_quadratic, quadratic_settings, undamped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ngpd_fl import Callback, Config, InputError, RunFolder, resume, run
 from ngpd_fl.cli.app import main
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.data import Dataset, Split, load_dataset
-from ngpd_fl.data.task import Classification
+from ngpd_fl.data.task import Classification, MultiLabelClassification, TokenClassification
 from ngpd_fl.evaluation.saved_models import evaluate_saved
 from ngpd_fl.records import Progress
 from ngpd_fl.training.loop import TrainingLoop
@@ -29,6 +30,7 @@ SHORT = Config(strategy="dsgd", training={"rounds": 2, "local_steps": 2}, engine
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(90, 4, generator=GENERATOR)
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
+NESTED = torch.nested.nested_tensor([Y, Y[:1]], layout=torch.jagged)
 PARTS = [np.arange(node, 90, 3) for node in range(3)]
 
 
@@ -91,6 +93,14 @@ def test_training_and_test_data_apart() -> None:
     arrays = run(SHORT, model=make_net, data=(X[:80], Y[:80], X[80:], Y[80:]), graph=GRAPH)
     assert torch.equal(pairs.params, arrays.params)
     assert pairs.config.data.dataset == "object:TensorDataset"
+
+
+def test_arrays_apart_by_name() -> None:
+    by_name = run(SHORT, model=make_net, data={"train": (X[:80], Y[:80]), "test": (X[80:], Y[80:])}, graph=GRAPH)
+    arrays = run(SHORT, model=make_net, data=(X[:80], Y[:80], X[80:], Y[80:]), graph=GRAPH)
+    assert torch.equal(by_name.params, arrays.params)
+    alone = run(SHORT, model=make_net, data={"train": (X, Y)}, graph=GRAPH)
+    assert torch.equal(alone.params, run(SHORT, model=make_net, data=(X, Y), graph=GRAPH).params)
 
 
 def test_a_ready_data_set_is_taken_as_it_is() -> None:
@@ -217,6 +227,13 @@ def test_saved_models_of_objects_are_evaluated_again(tmp_path: Path) -> None:
         evaluate_saved(folder, data=(X, Y))
 
 
+def test_a_ready_data_set_without_validation_examples_is_said_to_have_none(tmp_path: Path) -> None:
+    data = normalized(Split(X, Y))
+    run(SHORT, tmp_path / "run", data=data, graph=GRAPH)
+    with pytest.raises(InputError, match="^--split validation: object:Dataset has no such images$"):
+        evaluate_saved(RunFolder.open(tmp_path / "run"), data=data, split="validation")
+
+
 def test_a_recorded_object_name_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "object.py").write_text("raise SystemExit('it ran')\n")
@@ -242,12 +259,42 @@ def normalized(split: Split) -> Dataset:
         ({"data": torch_data.TensorDataset(X)}, "data.dataset: object:TensorDataset: train has 1 tensors; expected"),
         ({"data": normalized(Split(X, Y + 1))}, "train_labels go up to 3; its task has 3 classes"),
         ({"data": normalized(Split(X, Y.float()))}, "train has labels of another kind than its task, Classification"),
-        ({"data": normalized(Split((X * 0).byte(), Y))}, "train_inputs are uint8; a Dataset holds inputs as"),
+        ({"data": normalized(Split((X * 0).byte(), Y))}, "train_inputs are uint8; a Dataset holds what a network gets"),
+        ({"data": normalized(Split(X, Y.int()))}, "train_labels are int32; a Dataset holds what a network gets"),
+        ({"data": normalized(Split(X.numpy(), Y))}, "train_inputs are a ndarray; a Dataset holds tensors"),
+        ({"data": replace(normalized(Split(X, Y)), task=None)}, "its task is a NoneType; expected one of ngpd_fl.data"),
+        ({"data": replace(normalized(Split(X, Y)), test=None)}, "test is a NoneType; expected a ngpd_fl.data.Split"),
+        (
+            {"data": replace(normalized(Split(X, Y)), task=TokenClassification(3, 2))},
+            r"train_labels have shape \(90,\); its task, TokenClassification, expects \(90, 2\)",
+        ),
+        (
+            {"data": replace(normalized(Split(X, torch.full((90, 2), 7))), task=MultiLabelClassification(2))},
+            "train_labels have the value 7; multi-label classification needs 0 or 1",
+        ),
+        ({"data": replace(normalized(Split(X, Y)), owners=Y[:80])}, "owners: 80 numbers; expected 90, one for each"),
+        ({"data": replace(normalized(Split(X, Y)), owners=Y.double())}, "owners: should be int64"),
+        (
+            {"data": replace(normalized(Split(X, Y)), train_index=Y + 89)},
+            "train_index: from 89 to 91; allowed: -1",
+        ),
+        ({"data": (X.to("meta"), Y)}, "train_inputs are on the device meta, without values; give them on the CPU"),
+        (
+            {"data": (X, NESTED)},
+            "train_labels are nested; pad them to one shape",
+        ),
+        ({"data": (X[:1, :1].expand(10**8, 10**8), X[:, 0])}, r"shape \(100000000, 100000000\) cannot be copied \(R"),
+        ({"data": lambda: sys.exit(3)}, r"data.dataset: object:lambda\(\) failed \(SystemExit: 3\)"),
         ({"data": normalized(Split(X / 0, Y))}, "train_inputs have values that are infinite or not a number"),
         ({"graph": nx.DiGraph([(0, 1)])}, "topology: .*directed"),
         ({"graph": [(0, 1)]}, "graph: is a list; expected a networkx graph"),
         ({"graph": nx.empty_graph(3)}, "topology: "),
+        ({"graph": nx.Graph([("a", "b\n")])}, r"^topology.labels: must be printable texts \(got 'b\\n'\)$"),
+        ({"init": 3}, "init: is a int; expected the path of a run's folder or of a file"),
+        ({"init": "a\0b"}, r"model.init: a\\x00b: cannot be read \(embedded null byte\)"),
         ({"partition": PARTS}, r"partition.file: object:ndarray has 3 lists for 8 nodes \(topology.nodes\)"),
+        ({"partition": [torch.arange(3, device="meta")] * 8}, "object:Tensor: node 0 is no list of whole numbers"),
+        ({"partition": [[10**30]] * 8}, f"object:list: node 0 has index {10**30}; allowed: 0 to"),
     ],
 )
 def test_objects_are_checked(objects: dict[str, Any], words: str) -> None:
@@ -272,6 +319,20 @@ class Failing(Pairs):
         return super().__getitem__(index)
 
 
+class Ending(Pairs):
+    """Its last example ends the process."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return sys.exit(3) if index == 89 else super().__getitem__(index)
+
+
+class Unmeasured(Pairs):
+    """Its length cannot be had."""
+
+    def __len__(self) -> int:
+        raise OSError("one\ntwo")
+
+
 class Stream(torch_data.IterableDataset[Any]):
     """A set without a length."""
 
@@ -284,6 +345,8 @@ class Stream(torch_data.IterableDataset[Any]):
     [
         (Uneven(), r"train_inputs\[89\] is \(5,\) float32, but the first is \(4,\) float32; all should be alike"),
         (Failing(), r"example 89 of the Failing cannot be read \(OSError: one\)"),
+        (Ending(), r"example 89 of the Ending cannot be read \(SystemExit: 3\)"),
+        (Unmeasured(), r"train is a Unmeasured whose length cannot be had \(OSError: one\)"),
         (Stream(), "train is a Stream without a length; expected a map-style Dataset"),
     ],
 )
@@ -303,9 +366,13 @@ def test_pictures_of_a_torch_set_are_bytes() -> None:
             return 10
 
         def __getitem__(self, index: int) -> Any:
-            return Image.new(self.mode, (3, 2), 51 if self.mode == "L" else (255, 0, 51)), index % 2
+            color = {"L": 51, "1": 1}.get(self.mode, (255, 0, 51))
+            if self.mode == "PA":
+                return Image.new("RGB", (3, 2), color).convert("P").convert("PA"), index % 2
+            return Image.new(self.mode, (3, 2), color), index % 2
 
-    for mode, pixel in (("L", [0.2]), ("RGB", [1.0, 0.0, 0.2])):
+    colors = [1.0, 0.0, 0.2]
+    for mode, pixel in (("L", [0.2]), ("RGB", colors), ("1", [1.0]), ("P", colors), ("PA", [*colors, 1.0])):
         loaded = load_dataset(DataConfig().holding(Pictures(mode), dataset="object:Pictures"), seed=0)
         assert loaded.train.inputs.shape[1:] == (len(pixel), 2, 3)
         torch.testing.assert_close(loaded.train.inputs[0, :, 0, 0], torch.tensor(pixel))
