@@ -21,9 +21,9 @@ def doc_text(described: Any) -> str:
     )
 
 
-def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """Return a table; cells are Markdown."""
-    rule = ["---"] * len(head)
+def table(head: Sequence[str], body: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """Return a table; cells are Markdown, and with ``numbers`` all columns but the first are aligned to the right."""
+    rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in body]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *cells])
 

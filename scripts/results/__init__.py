@@ -1,0 +1,1 @@
+"""Tables and figure of the studies in ``benchmarks/studies/results``."""

@@ -1,0 +1,188 @@
+"""Cells of the studies: test accuracy of each strategy, NGPD with its defaults among them.
+
+The study ``defaults`` ran NGPD with its defaults in the settings of the other studies. Its cells are put beside theirs
+by their configurations: same data, partition, network, graph, rounds and seeds.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from ngpd_fl.study.plan import StudyCell, StudyPlan
+
+STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
+RESULTS = STUDIES / "results"
+
+UNTUNED = "NGPD, defaults (untuned)"
+EARLIER = "NGPD, tuned before"
+"""NGPD in studies that searched its settings before its present defaults were found."""
+
+_LABELS = {"NGPD": EARLIER, "NGPD, defaults": UNTUNED}
+_DEFAULTS = "defaults"
+_ASIDE = {"strategy", "evaluation", "devices", "engine"}
+"""Sections that may differ between equal settings: devices set the virtual clock alone."""
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Test accuracy of a strategy in a cell, in percent, over the seeds.
+
+    Attributes:
+        label: the strategy's name.
+        is_peer: whether it runs without a server.
+        mean: mean accuracy over nodes and seeds; None if no run has finished.
+        sd: standard deviation over seeds.
+        worst: accuracy of the worst node, mean over seeds.
+        lost: number of runs that diverged or failed.
+        seconds: median duration of training.
+    """
+
+    label: str
+    is_peer: bool
+    mean: float | None
+    sd: float | None
+    worst: float | None
+    lost: int
+    seconds: float | None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sort key: a strategy of which a run was lost comes after all others."""
+        return not self.lost, -1.0 if self.mean is None else self.mean
+
+    @property
+    def text(self) -> str:
+        """The result as ``71.6 ± 1.0``."""
+        if self.mean is None:
+            return "diverged"
+        band = "" if self.sd is None else f" ± {self.sd:.1f}"
+        return f"{self.mean:.1f}{band}" + (f" ({self.lost} diverged)" if self.lost else "")
+
+    @property
+    def worst_text(self) -> str:
+        """The worst node as `` / 66.0`` if it is at least half a point below the mean, else nothing."""
+        if self.mean is None or self.worst is None or self.mean - self.worst < 0.5:
+            return ""
+        return f" / {self.worst:.1f}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting of a study and the results in it.
+
+    Attributes:
+        study: name of the study.
+        name: the cell's name in the study.
+        setting: its configuration, as text.
+        results: results of all strategies, the best first.
+    """
+
+    study: str
+    name: str
+    setting: str
+    results: Sequence[Result]
+
+    def result(self, label: str) -> Result | None:
+        """Return the result of a strategy, or None if it was not run here."""
+        return next((result for result in self.results if result.label == label), None)
+
+    @property
+    def ngpd(self) -> Result:
+        """NGPD with its defaults."""
+        return next(result for result in self.results if result.label == UNTUNED)
+
+    @property
+    def compared(self) -> list[Result]:
+        """The peers that are ranked: NGPD with its defaults and the other algorithms, the best first."""
+        return [result for result in self.results if result.is_peer and result.label != EARLIER]
+
+    @property
+    def best(self) -> Result:
+        """The first of the peers."""
+        return self.compared[0]
+
+    @property
+    def rival(self) -> Result:
+        """The first of the other algorithms."""
+        return next(result for result in self.compared if result.label != UNTUNED)
+
+    @property
+    def lead(self) -> float:
+        """Accuracy of NGPD with its defaults above that of the best other algorithm, in points."""
+        assert self.ngpd.mean is not None and self.rival.mean is not None
+        return self.ngpd.mean - self.rival.mean
+
+    def is_near(self, result: Result) -> bool:
+        """Return whether a result is within one standard deviation of the best, that of the best."""
+        best = self.best
+        if result.lost or result.mean is None or best.mean is None or best.sd is None:
+            return False
+        return best.mean - result.mean <= best.sd
+
+
+def read_studies() -> dict[str, list[Cell]]:
+    """Return the cells of each study whose runs are all over, by the study's name."""
+    names = sorted(path.parent.name for path in RESULTS.glob("*/results.csv"))
+    defaults = {cell.setting: cell.results for cell in _read(_DEFAULTS)}
+    studies = {}
+    for name in names:
+        if name != _DEFAULTS:
+            cells = [_with(cell, defaults.get(cell.setting, ())) for cell in _read(name)]
+            studies[name] = [cell for cell in cells if cell.result(UNTUNED)]
+    return {name: cells for name, cells in studies.items() if cells}
+
+
+def _with(cell: Cell, results: Sequence[Result]) -> Cell:
+    """Return a cell with more results, which are those of NGPD with its defaults."""
+    more = [replace(result, label=UNTUNED) for result in results]
+    return replace(cell, results=sorted([*cell.results, *more], key=lambda result: result.rank, reverse=True))
+
+
+def _read(study: str) -> list[Cell]:
+    """Return a study's cells whose runs are all over: those in which the study has marked the best peer."""
+    plan = StudyPlan.parse(STUDIES / f"{study}.toml", data_dir=STUDIES)  # the data are not read
+    rows, runs = (_rows(RESULTS / study / f"{name}.csv") for name in ("results", "runs"))
+    cells = []
+    for cell in plan.cells:
+        own = [row for row in rows if row["cell"] == cell.name]
+        if any(row["best"] == "true" for row in own):
+            results = [_result(row, runs) for row in own]
+            cells.append(_with(Cell(study, cell.name, setting(plan, cell), results), ()))
+    return cells
+
+
+def _result(row: Row, runs: Sequence[Row]) -> Result:
+    own = [run for run in runs if (run["cell"], run["strategy"]) == (row["cell"], row["strategy"])]
+    seconds = [float(run["train_seconds"]) for run in own if run["phase"] == "final" and run["status"] == "finished"]
+    mean, sd, worst = (
+        100 * float(row[name]) if row[name] else None
+        for name in ("mean_accuracy_mean", "mean_accuracy_sd", "min_accuracy_mean")
+    )
+    return Result(
+        label=_LABELS.get(row["strategy"], row["strategy"]),
+        is_peer=row["role"] == "peer",
+        mean=mean,
+        sd=sd,
+        worst=worst,
+        lost=int(row["diverged"]) + int(row["failed"]),
+        seconds=median(seconds) if seconds else None,
+    )
+
+
+def setting(plan: StudyPlan, cell: StudyCell) -> str:
+    """Return the configuration of NGPD in a cell without its strategy, and the seeds."""
+    strategy = next(strategy for strategy in plan.strategies if strategy.fixed["strategy.name"] == "ngpd")
+    config = plan.report(cell, strategy, {}, plan.final.seeds[0])
+    return json.dumps([config.model_dump(mode="json", exclude=_ASIDE), list(plan.final.seeds)], sort_keys=True)
+
+
+def _rows(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

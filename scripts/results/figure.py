@@ -1,0 +1,82 @@
+"""The README's figure: NGPD with its defaults beside the other peers, tuned.
+
+Left: test accuracy where each node has 2 of 10 classes. Right: what is left of it when messages are lost. Both show
+means over seeds; error bars are standard deviations.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
+from results.cells import UNTUNED, Cell
+from results.tables import Studies
+
+_OURS = "NGPD, untuned"
+_NAMED = {_OURS: PALETTE[0], "RelaySGD": PALETTE[1], "gradient tracking": PALETTE[2], "D2": PALETTE[3]}
+"""Color of the algorithms whose lines have a name of their own; the others are gray."""
+
+_BESIDE: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+"""Place of a label: to the right of its point."""
+
+
+def figure(studies: Studies) -> Figure:
+    """Return the figure."""
+    with drawing():
+        drawn = new_figure(11, 4.4)
+        left, right = drawn.subplots(1, 2, width_ratios=(1.1, 1))
+        _draw_skew(left, studies["label-skew"][0])
+        _draw_loss(right, studies["message-loss"])
+    return drawn
+
+
+def _draw_skew(axes: Axes, cell: Cell) -> None:
+    results = cell.compared[::-1]
+    for place, result in enumerate(results):
+        is_ours = result.label == UNTUNED
+        color = PALETTE[0] if is_ours else "#8c8c8c"
+        size = 7 if is_ours else 5
+        axes.errorbar(result.mean, place, xerr=result.sd, color=color, marker="o", ms=size, lw=1.6, capsize=2.5)
+        end = ((result.mean or 0) + (result.sd or 0), place)
+        axes.annotate(f"{result.mean:.1f}", end, fontsize=9, color=color, **_BESIDE)
+    axes.set_yticks(range(len(results)), [_name(result.label) for result in results])
+    axes.set_xlim(60, 100)
+    axes.set_xlabel("test accuracy of the nodes' models, %")
+    axes.grid(axis="x", color=LIGHT)
+    dress(axes, "Label skew", "MNIST, ring of 8 nodes with 2 of 10 classes each, 120 rounds of 8 local steps")
+
+
+def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
+    lines = {result.label: [cell.result(result.label) for cell in cells] for result in cells[0].compared}
+    for label, results in lines.items():
+        name = _name(label)
+        means, deviations = zip(*((result.mean, result.sd) for result in results if result), strict=True)
+        color = _NAMED.get(name, "#bdbdbd")
+        style: dict[str, Any] = {
+            "color": color,
+            "lw": 2.4 if name in _NAMED else 1.4,
+            "marker": "o",
+            "ms": 4,
+            "capsize": 2,
+        }
+        axes.errorbar(range(len(cells)), means, deviations, zorder=3 if name in _NAMED else 2, **style)
+        if name in _NAMED:
+            axes.annotate(name, (len(cells) - 1, means[-1]), color=color, **_BESIDE)
+    gray = textwrap.fill(f"gray: {', '.join(label for label in lines if _name(label) not in _NAMED)}", 18)
+    axes.annotate(gray, (1, 88), color=FAINT, fontsize=9, ha="center", va="top")
+    axes.set_xticks(range(len(cells)), [cell.name for cell in cells])
+    axes.set_xlim(-0.15, len(cells) + 0.1)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("share of messages lost")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(axis="y", color=LIGHT)
+    dress(axes, "Message loss", "MNIST, ring of 16 nodes, Dirichlet 0.01, 400 rounds of 1 local step")
+
+
+def _name(label: str) -> str:
+    return _OURS if label == UNTUNED else label

@@ -1,0 +1,113 @@
+"""Tables of the results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from statistics import fmean
+
+from gallery.markdown import table
+from results.cells import UNTUNED, Cell, Result
+
+Studies = Mapping[str, Sequence[Cell]]
+
+_README = {
+    ("label-skew", "all"): "2 of 10 classes a node, ring of 8",
+    ("message-loss", "10 %"): "every tenth message lost, ring of 16",
+    ("base-graph", "one-peer exponential"): "one-peer exponential graph, 25 nodes",
+}
+"""Cells in the README's table, by study and name -> their description there."""
+
+
+def study_table(cells: Sequence[Cell]) -> str:
+    """Return a study's table: a row for each strategy, a column for each cell, and the seconds of a run.
+
+    The strategies are in the order of their mean accuracy over the cells, those in all cells first.
+    """
+    labels = dict.fromkeys(result.label for cell in cells for result in cell.results)
+    results = {label: [cell.result(label) for cell in cells] for label in labels}
+
+    def place(label: str) -> tuple[bool, bool, float]:
+        own = [result for result in results[label] if result is not None]
+        return own[0].is_peer, len(own) == len(cells), fmean(result.mean or 0 for result in own)
+
+    body = []
+    for label in sorted(results, key=place, reverse=True):
+        in_cells = list(zip(cells, results[label], strict=True))
+        own = [result for _, result in in_cells if result is not None]
+        seconds = [result.seconds for result in own if result.seconds is not None]
+        name = f"**{label}**" if label == UNTUNED else label if own[0].is_peer else f"*{label}*"
+        time = f"{fmean(seconds):.0f}" if seconds else ""
+        texts = [_text(cell, result) + result.worst_text if result else "" for cell, result in in_cells]
+        body.append([name, *texts, time])
+    names = ["test accuracy, %"] if len(cells) == 1 else [cell.name for cell in cells]
+    return table(["", *names, "seconds"], body, numbers=True)
+
+
+def summary(studies: Studies) -> str:
+    """Return in how many cells NGPD with its defaults is first, or near the first, in one sentence and by study."""
+    cells = _distinct(studies)
+    first, near = _counts(cells)
+    sentence = (
+        f"Of {len(cells)} cells, NGPD with its defaults is first in {first} ({_share(first, cells)}), "
+        f"and first or within one standard deviation of the first in {first + near} ({_share(first + near, cells)})."
+    )
+    body = []
+    for name, own in studies.items():
+        leads = [cell.lead for cell in own]
+        ends = dict.fromkeys(f"{lead:+.1f}" for lead in (min(leads), max(leads)))
+        first, near = _counts(own)
+        body.append([f"`{name}`", str(len(own)), str(first), str(near), " to ".join(ends).replace("-", "−")])
+    head = ["study", "cells", "NGPD first", "within one sd of the first", "points above the best other peer"]
+    return f"{sentence}\n\n{table(head, body, numbers=True)}"
+
+
+def behind(studies: Studies) -> str:
+    """Return the cells in which another peer is above NGPD with its defaults, the largest difference first."""
+    cells = sorted((cell for cell in _distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
+    body = [
+        [
+            f"`{cell.study}`, {cell.name}",
+            _text(cell, cell.ngpd),
+            f"{_text(cell, cell.rival)} ({cell.rival.label})",
+            f"{-cell.lead:.1f}",
+        ]
+        for cell in cells
+    ]
+    return table(["cell", UNTUNED, "best other peer, tuned", "points"], body, numbers=True)
+
+
+def readme(studies: Studies) -> str:
+    """Return the README's table and the sentence about all cells."""
+    cells = {(cell.study, cell.name): cell for cell in chain(*studies.values())}
+    body = []
+    for key, words in _README.items():
+        cell = cells[key]
+        dsgd = cell.result("DSGD")
+        rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
+        body.append([words, _text(cell, cell.ngpd), rival, _text(cell, dsgd) if dsgd else ""])
+    head = ["MNIST, small perceptrons, test accuracy in %", UNTUNED, "best other peer, tuned", "DSGD, tuned"]
+    sentence = summary(studies).partition("\n")[0]
+    return f"{table(head, body, numbers=True)}\n\n{sentence}"
+
+
+def _text(cell: Cell, result: Result) -> str:
+    """Return a result in a cell: bold the best of the compared peers, with a star those near it."""
+    if result is cell.best:
+        return f"**{result.text}**"
+    return result.text + (" *" if result in cell.compared and cell.is_near(result) else "")
+
+
+def _distinct(studies: Studies) -> list[Cell]:
+    """Return all cells; a setting that two studies share is there once."""
+    return list({cell.setting: cell for cell in chain(*studies.values())}.values())
+
+
+def _counts(cells: Sequence[Cell]) -> tuple[int, int]:
+    """Return in how many cells NGPD with its defaults is first, and in how many others near the first."""
+    others = [cell for cell in cells if cell.best is not cell.ngpd]
+    return len(cells) - len(others), sum(cell.is_near(cell.ngpd) for cell in others)
+
+
+def _share(count: int, cells: Sequence[Cell]) -> str:
+    return f"{100 * count / len(cells):.0f} %"
