@@ -6,6 +6,7 @@ means over seeds; error bars are standard deviations.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -38,12 +39,12 @@ def figure(studies: Studies) -> Figure:
 def _draw_skew(axes: Axes, cell: Cell) -> None:
     results = cell.compared[::-1]
     for place, result in enumerate(results):
+        mean = math.nan if result.mean is None else result.mean
         is_ours = result.label == UNTUNED
         color = PALETTE[0] if is_ours else "#8c8c8c"
         size = 7 if is_ours else 5
-        axes.errorbar(result.mean, place, xerr=result.sd, color=color, marker="o", ms=size, lw=1.6, capsize=2.5)
-        end = ((result.mean or 0) + (result.sd or 0), place)
-        axes.annotate(f"{result.mean:.1f}", end, fontsize=9, color=color, **_BESIDE)
+        axes.errorbar(mean, place, xerr=result.sd, color=color, marker="o", ms=size, lw=1.6, capsize=2.5)
+        axes.annotate(f"{mean:.1f}", (mean + (result.sd or 0), place), fontsize=9, color=color, **_BESIDE)
     axes.set_yticks(range(len(results)), [_name(result.label) for result in results])
     axes.set_xlim(60, 100)
     axes.set_xlabel("test accuracy of the nodes' models, %")
@@ -57,14 +58,9 @@ def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
         name = _name(label)
         means, deviations = zip(*((result.mean, result.sd) for result in results if result), strict=True)
         color = _NAMED.get(name, "#bdbdbd")
-        style: dict[str, Any] = {
-            "color": color,
-            "lw": 2.4 if name in _NAMED else 1.4,
-            "marker": "o",
-            "ms": 4,
-            "capsize": 2,
-        }
-        axes.errorbar(range(len(cells)), means, deviations, zorder=3 if name in _NAMED else 2, **style)
+        width, order = (2.4, 3) if name in _NAMED else (1.4, 2)
+        style: dict[str, Any] = {"color": color, "lw": width, "zorder": order, "marker": "o", "ms": 4, "capsize": 2}
+        axes.errorbar(range(len(cells)), means, deviations, **style)
         if name in _NAMED:
             axes.annotate(name, (len(cells) - 1, means[-1]), color=color, **_BESIDE)
     gray = textwrap.fill(f"gray: {', '.join(label for label in lines if _name(label) not in _NAMED)}", 18)
