@@ -19,6 +19,11 @@ _README = {
 """Cells in the README's table, by study and name -> their description there."""
 
 
+def distinct(studies: Studies) -> list[Cell]:
+    """Return all cells; a setting that two studies share is there once."""
+    return list({cell.setting: cell for cell in chain(*studies.values())}.values())
+
+
 def study_table(cells: Sequence[Cell]) -> str:
     """Return a study's table: a row for each strategy, a column for each cell, and the seconds of a run.
 
@@ -46,7 +51,7 @@ def study_table(cells: Sequence[Cell]) -> str:
 
 def summary(studies: Studies) -> str:
     """Return in how many cells NGPD with its defaults is first, or near the first, in one sentence and by study."""
-    cells = _distinct(studies)
+    cells = distinct(studies)
     first, near = _counts(cells)
     sentence = (
         f"Of {len(cells)} cells, NGPD with its defaults is first in {first} ({_share(first, cells)}), "
@@ -64,7 +69,7 @@ def summary(studies: Studies) -> str:
 
 def behind(studies: Studies) -> str:
     """Return the cells in which another peer is above NGPD with its defaults, the largest difference first."""
-    cells = sorted((cell for cell in _distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
+    cells = sorted((cell for cell in distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
     body = [
         [
             f"`{cell.study}`, {cell.name}",
@@ -96,11 +101,6 @@ def _text(cell: Cell, result: Result) -> str:
     if result is cell.best:
         return f"**{result.text}**"
     return result.text + (" *" if result in cell.compared and cell.is_near(result) else "")
-
-
-def _distinct(studies: Studies) -> list[Cell]:
-    """Return all cells; a setting that two studies share is there once."""
-    return list({cell.setting: cell for cell in chain(*studies.values())}.values())
 
 
 def _counts(cells: Sequence[Cell]) -> tuple[int, int]:

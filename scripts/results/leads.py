@@ -1,0 +1,32 @@
+"""The figure of all cells: how far NGPD with its defaults is above or below the best other peer, which is tuned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
+from results.tables import Studies, distinct
+
+
+def figure(studies: Studies) -> Figure:
+    """Return the figure: a dot for each cell with the standard deviation of NGPD, the largest lead on top."""
+    cells = sorted(distinct(studies), key=lambda cell: cell.lead)
+    with drawing():
+        drawn = new_figure(9, 1.3 + 0.24 * len(cells))
+        axes = drawn.subplots()
+        for place, cell in enumerate(cells):
+            color = PALETTE[0] if cell.lead > 0 else PALETTE[1]
+            axes.errorbar(cell.lead, place, xerr=cell.ngpd.sd, color=color, marker="o", ms=5, lw=1.6, capsize=2.5)
+            end = (max(cell.lead + (cell.ngpd.sd or 0), 0), place)
+            label: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+            axes.annotate(cell.rival.label, end, color=FAINT, **label)
+        axes.axvline(0, color=FAINT, lw=1)
+        names = [cell.study if cell.name == "all" else f"{cell.study}, {cell.name}" for cell in cells]
+        axes.set_yticks(range(len(cells)), names)
+        axes.margins(x=0.1, y=0.03)
+        axes.set_xlabel("points of test accuracy above the best other peer, whose name stands to the right")
+        axes.grid(axis="x", color=LIGHT)
+        dress(axes, "NGPD with its defaults against the best tuned peer", "each cell of the studies, mean over seeds")
+    return drawn
