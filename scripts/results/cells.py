@@ -128,15 +128,14 @@ class Cell:
 
 
 def read_studies() -> dict[str, list[Cell]]:
-    """Return the cells of each study whose runs are all over, by the study's name."""
-    names = sorted(path.parent.name for path in RESULTS.glob("*/results.csv"))
+    """Return the cells whose runs are all over, of each study file."""
     defaults = {cell.setting: cell.results for cell in _read(_DEFAULTS)}
     studies = {}
-    for name in names:
+    for name in sorted(path.stem for path in STUDIES.glob("*.toml")):
         if name != _DEFAULTS:
             cells = [_with(cell, defaults.get(cell.setting, ())) for cell in _read(name)]
             studies[name] = [cell for cell in cells if cell.result(UNTUNED)]
-    return {name: cells for name, cells in studies.items() if cells}
+    return studies
 
 
 def _with(cell: Cell, results: Sequence[Result]) -> Cell:
@@ -147,6 +146,8 @@ def _with(cell: Cell, results: Sequence[Result]) -> Cell:
 
 def _read(study: str) -> list[Cell]:
     """Return a study's cells whose runs are all over: those in which the study has marked the best peer."""
+    if not (RESULTS / study / "results.csv").is_file():
+        return []
     plan = StudyPlan.parse(STUDIES / f"{study}.toml", data_dir=STUDIES)  # the data are not read
     rows, runs = (_rows(RESULTS / study / f"{name}.csv") for name in ("results", "runs"))
     cells = []

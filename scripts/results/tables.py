@@ -29,6 +29,8 @@ def study_table(cells: Sequence[Cell]) -> str:
 
     The strategies are in the order of their mean accuracy over the cells, those in all cells first.
     """
+    if not cells:
+        return "No results yet."
     labels = dict.fromkeys(result.label for cell in cells for result in cell.results)
     results = {label: [cell.result(label) for cell in cells] for label in labels}
 
@@ -59,6 +61,8 @@ def summary(studies: Studies) -> str:
     )
     body = []
     for name, own in studies.items():
+        if not own:
+            continue
         leads = [cell.lead for cell in own]
         ends = dict.fromkeys(f"{lead:+.1f}" for lead in (min(leads), max(leads)))
         first, near = _counts(own)
