@@ -95,13 +95,14 @@ class Cell:
 
     @property
     def ngpd(self) -> Result:
-        """NGPD with its defaults."""
-        return next(result for result in self.results if result.label == UNTUNED)
+        """NGPD with its defaults, or as tuned before where they were not run."""
+        return next(result for label in (UNTUNED, EARLIER) for result in self.results if result.label == label)
 
     @property
     def compared(self) -> list[Result]:
-        """The peers that are ranked: NGPD with its defaults and the other algorithms, the best first."""
-        return [result for result in self.results if result.is_peer and result.label != EARLIER]
+        """The peers that are ranked, one NGPD among them, the best first."""
+        ours = self.ngpd
+        return [result for result in self.results if result.is_peer and (result is ours or result.label != EARLIER)]
 
     @property
     def best(self) -> Result:
@@ -111,11 +112,12 @@ class Cell:
     @property
     def rival(self) -> Result:
         """The first of the other algorithms."""
-        return next(result for result in self.compared if result.label != UNTUNED)
+        ours = self.ngpd
+        return next(result for result in self.compared if result is not ours)
 
     @property
     def lead(self) -> float:
-        """Accuracy of NGPD with its defaults above that of the best other algorithm, in points."""
+        """Accuracy of NGPD above that of the best other algorithm, in points."""
         assert self.ngpd.mean is not None and self.rival.mean is not None
         return self.ngpd.mean - self.rival.mean
 
@@ -133,8 +135,7 @@ def read_studies() -> dict[str, list[Cell]]:
     studies = {}
     for name in sorted(path.stem for path in STUDIES.glob("*.toml")):
         if name != _DEFAULTS:
-            cells = [_with(cell, defaults.get(cell.setting, ())) for cell in _read(name)]
-            studies[name] = [cell for cell in cells if cell.result(UNTUNED)]
+            studies[name] = [_with(cell, defaults.get(cell.setting, ())) for cell in _read(name)]
     return studies
 
 

@@ -1,4 +1,4 @@
-"""The README's figure: NGPD with its defaults beside the other peers, tuned.
+"""The README's figure: NGPD beside the other peers.
 
 Left: test accuracy where each node has 2 of 10 classes. Right: what is left of it when messages are lost. Both show
 means over seeds; error bars are standard deviations.
@@ -15,11 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
-from results.cells import UNTUNED, Cell
+from results.cells import EARLIER, UNTUNED, Cell
 from results.tables import Studies
 
-_OURS = "NGPD, untuned"
-_NAMED = {_OURS: PALETTE[0], "RelaySGD": PALETTE[1], "gradient tracking": PALETTE[2], "D2": PALETTE[3]}
+_NGPD = {UNTUNED: "NGPD, untuned", EARLIER: "NGPD"}
+_OTHERS = {"RelaySGD": PALETTE[1], "gradient tracking": PALETTE[2], "D2": PALETTE[3]}
+_NAMED = dict.fromkeys(_NGPD.values(), PALETTE[0]) | _OTHERS
 """Color of the algorithms whose lines have a name of their own; the others are gray."""
 
 _BESIDE: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
@@ -40,7 +41,7 @@ def _draw_skew(axes: Axes, cell: Cell) -> None:
     results = cell.compared[::-1]
     for place, result in enumerate(results):
         mean = math.nan if result.mean is None else result.mean
-        is_ours = result.label == UNTUNED
+        is_ours = result is cell.ngpd
         color = PALETTE[0] if is_ours else "#8c8c8c"
         size = 7 if is_ours else 5
         axes.errorbar(mean, place, xerr=result.sd, color=color, marker="o", ms=size, lw=1.6, capsize=2.5)
@@ -75,4 +76,4 @@ def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
 
 
 def _name(label: str) -> str:
-    return _OURS if label == UNTUNED else label
+    return _NGPD.get(label, label)

@@ -1,4 +1,4 @@
-"""The figure of all cells: how far NGPD with its defaults is above or below the best other peer, which is tuned."""
+"""The figure of all cells: how far NGPD is above or below the best other peer, which is tuned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
-from results.tables import Studies, distinct
+from results.tables import Studies, distinct, ngpd_label
 
 
 def figure(studies: Studies) -> Figure:
@@ -28,5 +28,5 @@ def figure(studies: Studies) -> Figure:
         axes.margins(x=0.1, y=0.03)
         axes.set_xlabel("points of test accuracy above the best other peer, whose name stands to the right")
         axes.grid(axis="x", color=LIGHT)
-        dress(axes, "NGPD with its defaults against the best tuned peer", "each cell of the studies, mean over seeds")
+        dress(axes, f"{ngpd_label(cells)}, against the best tuned peer", "each cell of the studies, mean over seeds")
     return drawn

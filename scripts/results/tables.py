@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 
 from gallery.markdown import table
-from results.cells import UNTUNED, Cell, Result
+from results.cells import Cell, Result
 
 Studies = Mapping[str, Sequence[Cell]]
 
@@ -43,7 +43,13 @@ def study_table(cells: Sequence[Cell]) -> str:
         in_cells = list(zip(cells, results[label], strict=True))
         own = [result for _, result in in_cells if result is not None]
         seconds = [result.seconds for result in own if result.seconds is not None]
-        name = f"**{label}**" if label == UNTUNED else label if own[0].is_peer else f"*{label}*"
+        name = (
+            f"**{label}**"
+            if any(cell.ngpd.label == label for cell in cells)
+            else label
+            if own[0].is_peer
+            else f"*{label}*"
+        )
         time = f"{fmean(seconds):.0f}" if seconds else ""
         texts = [_text(cell, result) + result.worst_text if result else "" for cell, result in in_cells]
         body.append([name, *texts, time])
@@ -52,11 +58,11 @@ def study_table(cells: Sequence[Cell]) -> str:
 
 
 def summary(studies: Studies) -> str:
-    """Return in how many cells NGPD with its defaults is first, or near the first, in one sentence and by study."""
+    """Return in how many cells NGPD is first, or near the first, in one sentence and by study."""
     cells = distinct(studies)
     first, near = _counts(cells)
     sentence = (
-        f"Of {len(cells)} cells, NGPD with its defaults is first in {first} ({_share(first, cells)}), "
+        f"Of {len(cells)} cells, {ngpd_label(cells)}, is first in {first} ({_share(first, cells)}), "
         f"and first or within one standard deviation of the first in {first + near} ({_share(first + near, cells)})."
     )
     body = []
@@ -72,7 +78,7 @@ def summary(studies: Studies) -> str:
 
 
 def behind(studies: Studies) -> str:
-    """Return the cells in which another peer is above NGPD with its defaults, the largest difference first."""
+    """Return the cells in which another peer is above NGPD, the largest difference first."""
     cells = sorted((cell for cell in distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
     body = [
         [
@@ -83,21 +89,26 @@ def behind(studies: Studies) -> str:
         ]
         for cell in cells
     ]
-    return table(["cell", UNTUNED, "best other peer, tuned", "points"], body, numbers=True)
+    return table(["cell", ngpd_label(cells), "best other peer, tuned", "points"], body, numbers=True)
 
 
 def readme(studies: Studies) -> str:
     """Return the README's table and the sentence about all cells."""
-    cells = {(cell.study, cell.name): cell for cell in chain(*studies.values())}
+    by_name = {(cell.study, cell.name): cell for cell in chain(*studies.values())}
+    cells = [by_name[key] for key in _README]
     body = []
-    for key, words in _README.items():
-        cell = cells[key]
+    for cell, words in zip(cells, _README.values(), strict=True):
         dsgd = cell.result("DSGD")
         rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
         body.append([words, _text(cell, cell.ngpd), rival, _text(cell, dsgd) if dsgd else ""])
-    head = ["MNIST, small perceptrons, test accuracy in %", UNTUNED, "best other peer, tuned", "DSGD, tuned"]
+    head = ["MNIST, small perceptrons, test accuracy in %", ngpd_label(cells), "best other peer, tuned", "DSGD, tuned"]
     sentence = summary(studies).partition("\n")[0]
     return f"{table(head, body, numbers=True)}\n\n{sentence}"
+
+
+def ngpd_label(cells: Sequence[Cell]) -> str:
+    """Return the name of the NGPD that is ranked in the cells: with its defaults, as tuned before, or both."""
+    return " / ".join(dict.fromkeys(cell.ngpd.label for cell in cells))
 
 
 def _text(cell: Cell, result: Result) -> str:

@@ -1,0 +1,99 @@
+"""The results on the pages are those of the studies' files, and ranks are those of the studies' own tables."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.testing.compare import compare_images
+
+from ngpd_fl.study import StudyPlan
+
+ROOT = Path(__file__).parent.parent
+STUDIES = ROOT / "benchmarks" / "studies"
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+
+
+@pytest.fixture
+def cells(scripts: None) -> Any:
+    return importlib.import_module("results.cells")
+
+
+def test_pages_and_pictures_are_those_of_the_files(scripts: None, tmp_path: Path) -> None:
+    script = importlib.import_module("write_results")
+    for name in (*script.PAGES, *script.PICTURES):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    for page in script.PAGES:
+        shutil.copy(ROOT / page, tmp_path / page)
+    script.main(tmp_path)
+    for page in script.PAGES:
+        assert (tmp_path / page).read_text(encoding="utf-8") == (ROOT / page).read_text(encoding="utf-8"), (
+            f"{page} is not as the studies' files say: run scripts/write_results.py"
+        )
+    for name in script.PICTURES:
+        assert compare_images(ROOT / name, tmp_path / name, tol=0.3) is None
+
+
+def test_every_study_has_its_table_on_the_page() -> None:
+    page = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in STUDIES.glob("results/*/results.csv")} - {"defaults"}
+    assert folders <= set(re.findall(r"^<!-- results: ([\w-]+) -->$", page, re.MULTILINE))
+
+
+def test_every_setting_of_the_defaults_is_one_of_another_study(cells: Any) -> None:
+    names = {"defaults", *(path.parent.name for path in STUDIES.glob("results/*/results.csv"))}
+    plans = {name: StudyPlan.parse(STUDIES / f"{name}.toml", STUDIES) for name in names}
+    settings = {name: {cells.setting(plan, cell) for cell in plan.cells} for name, plan in plans.items()}
+    own = settings.pop("defaults")
+    assert len(own) == len(plans["defaults"].cells)
+    assert own <= set.union(*settings.values())
+
+
+def test_ranks_without_the_defaults_are_those_of_the_studies(cells: Any) -> None:
+    """With NGPD as tuned before in place of its defaults, best and near are as the study's own table marks them."""
+    checked = 0
+    for study, own in cells.read_studies().items():
+        if not own:
+            continue
+        with (STUDIES / "results" / study / "results.csv").open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["role"] == "peer"]
+        for cell in own:
+            if cell.result(cells.EARLIER) is None:
+                continue
+            ranked = replace(cell, results=[result for result in cell.results if result.label != cells.UNTUNED])
+            marks = [
+                (row["strategy"], row["best"] == "true", row["near"] == "true")
+                for row in rows
+                if row["cell"] == cell.name
+            ]
+            found = [
+                (
+                    result.label.replace(cells.EARLIER, "NGPD"),
+                    result is ranked.best,
+                    result is not ranked.best and ranked.is_near(result),
+                )
+                for result in ranked.compared
+            ]
+            assert found == marks, (study, cell.name)
+            checked += 1
+    assert checked >= 20
+
+
+def test_a_strategy_that_lost_a_run_is_never_first_or_near(cells: Any) -> None:
+    sure = cells.Result("DSGD", True, 90.0, 1.0, 89.0, 0, 1.0)
+    lost = replace(sure, label=cells.UNTUNED, mean=95.0, lost=1)
+    cell = cells.Cell("study", "all", "", sorted([lost, sure], key=lambda result: result.rank, reverse=True))
+    assert cell.best is sure
+    assert not cell.is_near(lost)
+    assert cell.is_near(replace(sure, mean=89.0))
+    assert not cell.is_near(replace(sure, mean=88.9))
