@@ -52,7 +52,8 @@ def calibrate(given: flags.Given, out: Out) -> None:
             ("disk", f"{size(measured.write_bytes_s)} a second"),
         ],
         f"written to {out}; a run takes it by\n"
-        f"  --set devices.table={out} --set devices.mix='{{\"{out.stem}\" = 1}}' "
-        f"--set devices.relative_cost={measured.relative_cost:.2f}\n"
+        f"  --set devices.table={out} \\\n"
+        f"  --set devices.mix='{{\"{out.stem}\" = 1}}' \\\n"
+        f"  --set devices.relative_cost={measured.relative_cost:.2f}\n"
         "add up_kbit_s, down_kbit_s and latency_s of its links, and compute_w and idle_w, where you know them",
     )

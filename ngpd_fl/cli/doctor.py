@@ -57,8 +57,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         if not wrong:
             console.print("[green]All is well.[/]")
         for finding in wrong:
-            words = f"[bold red]{escape(finding.name)}[/] {escape(finding.result)}: {escape(finding.remedy)}"
-            console.print(words, soft_wrap=True)
+            console.print(f"[bold red]{escape(finding.name)}[/] {escape(finding.result)}: {escape(finding.remedy)}")
     if wrong:
         raise Ended(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong here", FAILED)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_lines, print_table
+from ngpd_fl.cli.console import print_foot, print_lines, print_table, results
 
 if TYPE_CHECKING:
     from ngpd_fl.evaluation.saved_models import SavedModelEvaluation
@@ -89,7 +89,6 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from ngpd_fl.cli.console import results
     from ngpd_fl.records import METRICS, null_if_not_finite
     from ngpd_fl.report import units
     from ngpd_fl.report.setting import setting_words
@@ -127,7 +126,7 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
         table.add_row(str(group), str(sizes[group]), *(text(value) if sizes[group] else "-" for value in of_group))
     print_lines(f"{result.config.method}: {setting_words(result.config)}", lines, f"{title}\n")
     results().print(table)
-    results().print(f"\n{foot}", soft_wrap=True, markup=False)
+    print_foot(foot)
 
 
 def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_table
+from ngpd_fl.cli.console import print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 
 if TYPE_CHECKING:
@@ -64,10 +63,10 @@ def study(
     def on_end(run: Any, end: Any, text: str) -> None:
         if end.status not in ("finished", "interrupted"):
             note = " ".join(end.note.split())
-            print(f"ngpd-fl: warning: {run.name} {end.status}: {note}", file=sys.stderr, flush=True)
+            print_step(f"ngpd-fl: warning: {run.name} {end.status}: {note}")
         elif not quiet and end.value is not None:
             value = plan.measure.text(end.value)
-            print(f"{text}  {run.name}  {plan.objective} {value}", file=sys.stderr, flush=True)
+            print_step(f"{text}  {run.name}  {plan.objective} {value}")
         if end.status in ("failed", "killed"):
             failed.append(run.name)
 
