@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_lines, results
+from ngpd_fl.cli.console import fits, print_lines, results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[s
     """Print a row per node: its images, and how many of each class or bin where all columns fit."""
     console = results()
     table = _counts_table(counts, measure, names, range(counts.shape[1]))
-    if console.measure(table).maximum > console.width:
+    if not fits(table, console):
         table = _counts_table(counts, measure, names, range(0))
     console.print(table)
 

@@ -66,7 +66,7 @@ def study(
             print_step(f"ngpd-fl: warning: {run.name} {end.status}: {note}")
         elif not quiet and end.value is not None:
             value = plan.measure.text(end.value)
-            print_step(f"{text}  {run.name}  {plan.objective} {value}")
+            print_step(text, run.name, f"{plan.objective} {value}")
         if end.status in ("failed", "killed"):
             failed.append(run.name)
 

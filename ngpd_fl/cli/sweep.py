@@ -117,7 +117,7 @@ class _Report:
         elif not self._quiet:
             value = self._plan.measure.text(trial.end.value)
             of = f"{trial.name} of {self._plan.trials}"
-            print_step(f"{of}  {self._plan.objective} {value:>7}  {values}")
+            print_step(of, f"{self._plan.objective} {value:>7}", values)
 
 
 def _objective(plan: SweepPlan, row: Row) -> str:
