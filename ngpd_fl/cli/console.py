@@ -38,7 +38,7 @@ def print_lines(heading: str, lines: Iterable[tuple[str, str]], foot: str) -> No
 
 
 def print_table(heading: str, table: Table, foot: str) -> None:
-    """Print a table under a heading and above a foot; columns that do not fit come below, beside the first one again."""
+    """Print a table under a heading and above a foot; columns that do not fit come below, with the first one."""
     for column in table.columns:
         column.overflow = "fold"  # a word that is too long goes on in the next line: nothing is cut
     console = results()
@@ -92,6 +92,12 @@ def print_step(*words: str) -> None:
         else:
             lines.append(f"    {word}")
     print("\n".join(wrapped(line, _WIDTH, "    ") for line in lines), file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning as one line on stderr; an empty one is none."""
+    if text:
+        print(f"ngpd-fl: warning: {text}", file=sys.stderr, flush=True)
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:

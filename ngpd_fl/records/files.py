@@ -28,6 +28,19 @@ class StillGoing(InputError):
     """Another process is writing the content of a folder."""
 
 
+def require_new(out: Path) -> None:
+    """Raise ``InputError`` if the file is there already, or its folder is not."""
+    if out.exists():
+        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
+    require_folder_of(out)
+
+
+def require_folder_of(out: Path) -> None:
+    """Raise ``InputError`` if the folder of a file to be written does not exist."""
+    if not out.parent.is_dir():
+        raise InputError(f"out: there is no folder {out.parent}; make it first, or name another file")
+
+
 @contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a path to write a file or a folder to. In the end it replaces ``path``; after an error it is removed.
@@ -165,6 +178,16 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process has locked a file, or may have: some file systems have no locks."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def refuse_link(path: Path) -> None:

@@ -170,7 +170,7 @@ def test_what_is_printed_in_regression(cli: Callable[..., Any], errors: Path) ->
         f"RMSE of the nodes      mean {last.mean:.2f}, worst {last.worst:.2f} (node {worst}), "
         f"best {last.best:.2f} (node {best})"
     ) in out
-    assert f"on bins as their own   mean {last.mean_own:.2f}" in out
+    assert f"on their own bins   mean {last.mean_own:.2f}" in out
     assert f"R2                     mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}" in out
     assert "bin by bin" in out and not any(word in out for word in ("accuracy", "class by class", "images", "%"))
     for label, (nodes, averaged) in enumerate(zip(last.bin_rmse, last.averaged_model_bin_rmse, strict=True)):
@@ -262,7 +262,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
     figures = evaluated(cli, "out", "--dataset", "sets_of_mine:few")
     assert (figures["own_accuracy"], figures["mean_own_accuracy"]) == (None, None)
     assert figures["accuracy"][0] > 0
-    assert "on classes as their own   mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
+    assert "on their own classes   mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
 
 
 @pytest.mark.parametrize(
