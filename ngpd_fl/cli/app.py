@@ -19,6 +19,7 @@ from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
+from ngpd_fl.cli.new import new
 from ngpd_fl.cli.output import lasting_output
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.peer import gather, peer
@@ -33,7 +34,7 @@ from ngpd_fl.core.signals import last_of_process, terminated_like_interrupted
 
 app = typer.Typer()
 _RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)
-_READS = (show, report, topology, partition, keys, doctor)
+_READS = (new, show, report, topology, partition, keys, doctor)
 _TOGETHER = (peer, gather)
 _ALLOCATIONS = 50_000
 """Objects between two garbage collections. With Python's own 700, they take a fifth of the time to import torch."""

@@ -28,17 +28,17 @@ class StillGoing(InputError):
     """Another process is writing the content of a folder."""
 
 
-def require_new(out: Path) -> None:
-    """Raise ``InputError`` if the file is there already, or its folder is not."""
-    if out.exists():
-        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
-    require_folder_of(out)
+def require_new(path: Path, key: str = "out", kind: str = "file") -> None:
+    """Raise ``InputError`` if the file or folder is there already, or the folder to make it in is not."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{key}: {path} is there already; nothing is overwritten, name another {kind}")
+    require_folder_of(path, key, kind)
 
 
-def require_folder_of(out: Path) -> None:
-    """Raise ``InputError`` if the folder of a file to be written does not exist."""
-    if not out.parent.is_dir():
-        raise InputError(f"out: there is no folder {out.parent}; make it first, or name another file")
+def require_folder_of(path: Path, key: str = "out", kind: str = "file") -> None:
+    """Raise ``InputError`` if the folder does not exist in which something is to be made."""
+    if not path.parent.is_dir():
+        raise InputError(f"{key}: there is no folder {path.parent}; make it first, or name another {kind}")
 
 
 @contextmanager
