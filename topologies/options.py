@@ -40,7 +40,8 @@ class TopologyOptions(BaseTopologyOptions):
     def _known(cls, weights: Any) -> Any:
         allowed = [name for name in get_args(WeightsName) if name not in cls.other_weights]
         if weights not in allowed:
-            expected = " or ".join([", ".join(map(repr, allowed[:-1])), repr(allowed[-1])])
+            *others, last = map(repr, allowed)
+            expected = f"{', '.join(others)} or {last}" if others else last
             raise PydanticKnownError("literal_error", {"expected": expected})
         return weights
 

@@ -57,23 +57,19 @@ def compare(
     """
     configs = _configs(strategies, given)
     first = next(iter(configs.values()))
-    if not quiet:
-        if len(configs) == 1:
-            warn(f"one strategy compares with nothing; name more, e.g. --strategies {strategies},{_other(strategies)}")
-        warn(first.topology.caution)
     from ngpd_fl.records.new_folder import new_folder
 
     with new_folder(out, _folder_name(name, out) or f"{first.data.dataset}-comparison") as folder:
         _compose_all(configs)
+        if not quiet:
+            if len(configs) == 1:
+                warn("one strategy compares with nothing; --strategies takes several, e.g. ngpd,dsgd")
+            warn(first.topology.caution)
         unfinished = _train_all(configs, folder, quiet, tensorboard)
         if not quiet:
             print_comparison(folder)
         if unfinished:
             raise Ended(f"{', '.join(unfinished)} did not finish; records are kept in {folder}", FAILED)
-
-
-def _other(name: str) -> str:
-    return "dsgd" if name != "dsgd" else "ngpd"
 
 
 def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:

@@ -16,7 +16,7 @@ Report = Callable[["Progress"], None]
 _LINES, _SILENCE = 10, 60.0
 """A log gets about this many lines a run, and one after this many seconds at the latest."""
 
-WIDTH, _LABEL, _BAR = 80, 40, 8
+WIDTH, _LABEL, _BAR = 80, 30, 8
 """Columns: of a line in a log, of a label at most, of the bar at least."""
 
 

@@ -86,7 +86,7 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
     kind, given = entry["type"], entry["input"]
     if kind == "extra_forbidden":
         last, known = entry["loc"][-1], _allowed_keys(model, entry["loc"][:-1])
-        place = "" if suggestion(last, known) else _place(last, model)
+        place = "" if len(entry["loc"]) > 1 or suggestion(last, known) else _place(last, model)
         return f"{key}: unknown key; {f'did you mean {place!r}? ' * bool(place)}{choices(last, known)}"
     if kind == "missing":
         return f"{key}: {'a value is missing' if isinstance(entry['loc'][-1], int) else 'this key is required'}"

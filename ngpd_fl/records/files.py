@@ -38,7 +38,8 @@ def require_new(path: Path, key: str = "out", kind: str = "file") -> None:
 def require_folder_of(path: Path, key: str = "out", kind: str = "file") -> None:
     """Raise ``InputError`` if the folder does not exist in which something is to be made."""
     if not path.parent.is_dir():
-        raise InputError(f"{key}: there is no folder {path.parent}; make it first, or name another {kind}")
+        what = f"{path.parent} is not a folder" if path.parent.exists() else f"there is no folder {path.parent}"
+        raise InputError(f"{key}: {what}; make it first, or name another {kind}")
 
 
 @contextmanager
