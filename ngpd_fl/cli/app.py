@@ -6,9 +6,11 @@ import gc
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperArgument
 
 from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
@@ -39,6 +41,16 @@ _TOGETHER = (peer, gather)
 _ALLOCATIONS = 50_000
 """Objects between two garbage collections. With Python's own 700, they take a fifth of the time to import torch."""
 
+
+class _Argument(TyperArgument):
+    """An argument that keeps its help, which click clears from 8.5 on where typer is older than that."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.help = given.get("help")
+
+
+setattr(typer.main, "TyperArgument", _Argument)  # noqa: B010
 for command in (*_RUNS, *_READS, *_TOGETHER):
     app.command()(command)
 app.add_typer(flower, name="flower")

@@ -14,7 +14,7 @@ from ngpd_fl.cli.errors import FAILED, Ended
 if TYPE_CHECKING:
     from ngpd_fl.profiling.doctor import Finding
 
-DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="look here for data sets")]
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds data sets")]
 AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON, for a bug report")]
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}

@@ -26,7 +26,7 @@ _SPLITS = get_args(EvaluationConfig.model_fields["split"].annotation)
 Split = Annotated[
     str,
     typer.Option(
-        help=f"which of its images or examples: {' or '.join(_SPLITS)}", autocompletion=completed(lambda: _SPLITS)
+        help=f"the examples to evaluate on: {' or '.join(_SPLITS)}", autocompletion=completed(lambda: _SPLITS)
     ),
 ]
 Dataset = Annotated[str | None, typer.Option(help="another data set that fits the models; default: the run's own")]

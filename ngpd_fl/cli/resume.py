@@ -25,7 +25,7 @@ def resume(
     rounds: Annotated[
         int | None,
         typer.Option(
-            min=1, help="rounds in all, more than the run had: also a finished run goes on", rich_help_panel=flags.FILES
+            min=1, help="rounds in all, more than the run had; a finished run then goes on", rich_help_panel=flags.FILES
         ),
     ] = None,
     checkpoint_every: flags.CheckpointEvery = None,

@@ -29,11 +29,14 @@ def study(
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="runs at a time, each in its own process")] = 1,
     limit: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="begin no run that would end later, e.g. 55m or 1h30m"),
+        typer.Option("--for", metavar="TIME", help="start no run that would end after this time, e.g. 55m or 1h30m"),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="CELL/STRATEGY", help="run nothing else; a cell, a value of an axis or a label will do"),
+        typer.Option(
+            metavar="CELL/STRATEGY",
+            help="run only this; a cell, a value of an axis or a strategy's label alone is enough",
+        ),
     ] = None,
     list_plan: Annotated[
         bool, typer.Option("--list", help="print what is done and what is to do; run nothing")
