@@ -54,7 +54,7 @@ def partition(given: flags.Given, export: Export = None, out: flags.Picture = No
         save(partition_figure(settings, counts, measure), path)
     _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
-    print_lines(partition_words(settings), lines, f"drawn in {path}")
+    print_lines(partition_words(settings), lines, f"picture: {path}")
 
 
 def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[str]) -> None:
