@@ -262,7 +262,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
     figures = evaluated(cli, "out", "--dataset", "sets_of_mine:few")
     assert (figures["own_accuracy"], figures["mean_own_accuracy"]) == (None, None)
     assert figures["accuracy"][0] > 0
-    assert "on their own classes   mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
+    assert "on their own classes    mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
 
 
 @pytest.mark.parametrize(
