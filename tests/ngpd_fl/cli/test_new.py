@@ -24,6 +24,14 @@ def project(cli: Command, here: Path) -> Path:
     return here / "mine"
 
 
+def test_its_files_are_valid(project: Path, quick: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    short = ("--rounds", "1", "--nodes", "2", "--local-steps", "1", "--quiet")
+    assert quick("run", "--config", "config.toml", *short) == (0, "", "")
+    said = quick("study", "study.toml", "--out", "study", "--list")
+    assert said.code == 0 and "0 of 8 runs done" in said.out
+
+
 def call(folder: Path, *words: str) -> str:
     """Run Python's ``-m WORDS`` in a folder, in a process of its own, and return what it prints."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -40,12 +48,14 @@ def call(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_its_run(project: Path) -> None:
     call(project, "ngpd_fl", "run", "--config", "config.toml", "--out", "out")
     folder = RunFolder.open(project / "out")
     assert folder.summary()["status"] == "finished" and folder.metrics()[-1].mean > 0.9
 
 
+@pytest.mark.slow
 def test_its_tests(project: Path) -> None:
     assert "2 passed" in call(project, "pytest", "-q", "-p", "no:cacheprovider")
 
