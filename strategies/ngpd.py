@@ -54,7 +54,7 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(1.25, gt=0, description="c, the factor on the default eta; more under strong skew")
+    penalty_scale: float = Field(2.0, gt=0, description="c, the factor on the default eta; more under strong skew")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )

@@ -114,7 +114,7 @@ class KFAC:
     ) -> tuple[KFACState, Tensor, Tensor]:
         """Return the state, refreshed as ``phase`` says, the loss ``[]`` and its gradient ``[P]``.
 
-        ``smoothing`` ``[]`` defaults to that of the options, and 0 for auto.
+        ``smoothing`` ``[]`` defaults to that of the options, 0 for auto.
         """
         if phase.refresh_factors:
             if smoothing is None:

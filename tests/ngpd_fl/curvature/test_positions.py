@@ -81,7 +81,8 @@ def test_nodes_at_once_are_nodes_one_by_one() -> None:
     ]
 
     def averages(params: Tensor) -> tuple[Tensor, ...]:
-        return kfac._average(torch.zeros((), dtype=torch.float64), params, inputs, targets, draws, *running)
+        none = torch.zeros((), dtype=torch.float64)
+        return kfac._average(none, none, params, inputs, targets, draws, *running)
 
     together, alone = vmap(averages)(params), [averages(each) for each in params]
     for node in range(2):

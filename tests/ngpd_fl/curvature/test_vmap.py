@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -132,15 +133,36 @@ def test_what_a_gpu_batches_is_what_a_cpu_does(name: str, fisher: str) -> None:
     inputs, targets = (
         torch.stack(each) for each in zip(*(make_batch(kfac, 6, input_shape, i) for i in range(NODES)), strict=True)
     )
-    draws = torch.rand(NODES, 6, dtype=torch.float64)
-    state, loss, gradient = vmap(lambda *each: kfac.gradient(kfac.init(each[0]), each[0], each[1:3], each[3], BOTH))(
-        params, inputs, targets, draws
-    )
+    draws, shares = torch.rand(NODES, 6, dtype=torch.float64), torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+
+    def refresh(params: Tensor, inputs: Tensor, targets: Tensor, draws: Tensor, share: Tensor) -> Any:
+        return kfac.gradient(kfac.init(params), params, (inputs, targets), draws, BOTH, share)
+
+    state, loss, gradient = vmap(refresh)(params, inputs, targets, draws, shares)
     torch.testing.assert_close(vmap(kfac.objective._batched)(params, inputs, targets), (loss, gradient))
     running = [torch.zeros_like(average) for block in state.blocks.values() for average in block.averages]
-    batched = vmap(kfac._average)(torch.zeros(NODES, dtype=torch.float64), params, inputs, targets, draws, *running)
+    given = torch.zeros(NODES, dtype=torch.float64), shares, params, inputs, targets, draws, *running
+    batched = vmap(kfac._average)(*given)
     expected = [average for block in state.blocks.values() for average in block.averages]
     torch.testing.assert_close(list(batched), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_each_node_has_its_own_share_of_uniform_labels(name: str) -> None:
+    net, input_shape = NETS[name]()
+    kfac = make_kfac(net, input_shape, fisher="exact")
+    params = kfac.model.start().expand(NODES, -1).contiguous()
+    inputs, targets = make_batch(kfac, 6, input_shape)
+    draws, shares = torch.rand(6, dtype=torch.float64), (0.0, 0.3, 1.0)
+
+    def refresh(params: Tensor, share: Tensor) -> Any:
+        return kfac.gradient(kfac.init(params), params, (inputs, targets), draws, BOTH, share)[0]
+
+    together = vmap(refresh)(params, torch.tensor(shares, dtype=torch.float64))
+    for node, share in enumerate(shares):
+        given = make_kfac(net, input_shape, fisher="exact", fisher_smoothing=share)
+        alone = given.gradient(given.init(params[node]), params[node], (inputs, targets), draws, BOTH)[0]
+        assert_same_factors(kfac, tree_map(lambda leaf, node=node: leaf[node], together), alone)
 
 
 def assert_same_factors(kfac: KFAC, one: object, other: object) -> None:
