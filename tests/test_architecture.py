@@ -35,6 +35,9 @@ FLOORS = [
     {"cli"},
     {"__main__"},
 ]
+USERS = ROOT / "ngpd_fl" / "cli" / "project"
+"""Files that ``ngpd-fl new`` copies: a user's code, which stands above all floors."""
+
 FLOOR_OF = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 
 
@@ -43,6 +46,8 @@ def modules() -> dict[str, Path]:
     paths = {}
     for package in OURS:
         for path in sorted((ROOT / package).rglob("*.py")):
+            if path.parent == USERS:
+                continue
             parts = path.relative_to(ROOT).with_suffix("").parts
             paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return paths

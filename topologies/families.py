@@ -96,9 +96,20 @@ class TorusOptions(TopologyOptions):
             raise ValueError(f"rows: must divide nodes = {self.nodes}; allowed: {allowed} (got {self.rows})")
         return self
 
+    @property
+    def caution(self) -> str:
+        """A torus of a prime number of nodes is a ring."""
+        if self.rows is not None or self._num_rows > 1:
+            return ""
+        return f"topology: a torus of {self.nodes} nodes, a prime number, has a single row: it is a ring"
+
+    @property
+    def _num_rows(self) -> int:
+        return self.rows or max(divisor for divisor in _divisors(self.nodes) if divisor**2 <= self.nodes)
+
     def graph(self, seed: int) -> nx.Graph:
         """Return the torus."""
-        rows = self.rows or max(divisor for divisor in _divisors(self.nodes) if divisor**2 <= self.nodes)
+        rows = self._num_rows
         columns = self.nodes // rows
         places = [(row, column) for row in range(rows) for column in range(columns)]
         right = [(row * columns + column, row * columns + (column + 1) % columns) for row, column in places]

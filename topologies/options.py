@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self, get_args
 
 import networkx as nx
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from topologies.base import BaseTopologyOptions
 from topologies.schedules import AnySchedule, StaticSchedule
@@ -39,7 +40,9 @@ class TopologyOptions(BaseTopologyOptions):
     def _known(cls, weights: Any) -> Any:
         allowed = [name for name in get_args(WeightsName) if name not in cls.other_weights]
         if weights not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)} (got {weights!r})")
+            *others, last = map(repr, allowed)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise PydanticKnownError("literal_error", {"expected": expected})
         return weights
 
     @model_validator(mode="after")
@@ -53,6 +56,11 @@ class TopologyOptions(BaseTopologyOptions):
     def mean_degree(self) -> float:
         """Mean number of neighbors of a node. The default, 2, is for families with few neighbors for all options."""
         return 2
+
+    @property
+    def caution(self) -> str:
+        """What may surprise about these options, in one line; empty for most."""
+        return ""
 
     @property
     def has_labels(self) -> bool:

@@ -6,9 +6,11 @@ import gc
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperArgument
 
 from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
@@ -19,6 +21,7 @@ from ngpd_fl.cli.estimate import estimate
 from ngpd_fl.cli.evaluate import evaluate
 from ngpd_fl.cli.flower import flower
 from ngpd_fl.cli.keys import keys
+from ngpd_fl.cli.new import new
 from ngpd_fl.cli.output import lasting_output
 from ngpd_fl.cli.partition import partition
 from ngpd_fl.cli.peer import gather, peer
@@ -33,11 +36,21 @@ from ngpd_fl.core.signals import last_of_process, terminated_like_interrupted
 
 app = typer.Typer()
 _RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)
-_READS = (show, report, topology, partition, keys, doctor)
+_READS = (new, show, report, topology, partition, keys, doctor)
 _TOGETHER = (peer, gather)
 _ALLOCATIONS = 50_000
 """Objects between two garbage collections. With Python's own 700, they take a fifth of the time to import torch."""
 
+
+class _Argument(TyperArgument):
+    """An argument that keeps its help, which click clears from 8.5 on where typer is older than that."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.help = given.get("help")
+
+
+setattr(typer.main, "TyperArgument", _Argument)  # noqa: B010
 for command in (*_RUNS, *_READS, *_TOGETHER):
     app.command()(command)
 app.add_typer(flower, name="flower")

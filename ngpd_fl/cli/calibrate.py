@@ -29,14 +29,14 @@ def calibrate(given: flags.Given, out: Out) -> None:
     settings = given.load()
     if out.suffix != ".toml":
         raise InputError(f"out: {out} is no device table; its name must end in .toml")
-    if out.exists():
-        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
+    from ngpd_fl.records import require_new, write_text
+
+    require_new(out)
 
     from rich.console import Console
 
     from ngpd_fl.devices import class_toml
     from ngpd_fl.profiling.calibration import calibrate as measure
-    from ngpd_fl.records import write_text
     from ngpd_fl.report.units import size
 
     with Console(stderr=True).status("timing local steps and the disk"):
@@ -52,7 +52,8 @@ def calibrate(given: flags.Given, out: Out) -> None:
             ("disk", f"{size(measured.write_bytes_s)} a second"),
         ],
         f"written to {out}; a run takes it by\n"
-        f"  --set devices.table={out} --set devices.mix='{{\"{out.stem}\" = 1}}' "
-        f"--set devices.relative_cost={measured.relative_cost:.2f}\n"
+        f"  --set devices.table={out} \\\n"
+        f"  --set devices.mix='{{\"{out.stem}\" = 1}}' \\\n"
+        f"  --set devices.relative_cost={measured.relative_cost:.2f}\n"
         "add up_kbit_s, down_kbit_s and latency_s of its links, and compute_w and idle_w, where you know them",
     )

@@ -10,6 +10,7 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
+from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.train import train
@@ -55,11 +56,15 @@ def compare(
     Each run has its own sub-folder. A table and pictures of all runs are beside them.
     """
     configs = _configs(strategies, given)
-    dataset_name = next(iter(configs.values())).data.dataset
+    first = next(iter(configs.values()))
     from ngpd_fl.records.new_folder import new_folder
 
-    with new_folder(out, _folder_name(name, out) or f"{dataset_name}-comparison") as folder:
+    with new_folder(out, _folder_name(name, out) or f"{first.data.dataset}-comparison") as folder:
         _compose_all(configs)
+        if not quiet:
+            if len(configs) == 1:
+                warn("one strategy compares with nothing; --strategies takes several, e.g. ngpd,dsgd")
+            warn(first.topology.caution)
         unfinished = _train_all(configs, folder, quiet, tensorboard)
         if not quiet:
             print_comparison(folder)
@@ -69,7 +74,7 @@ def compare(
 
 def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
     """Return each algorithm's configuration by its name, in the given order."""
-    from ngpd_fl.config import Config, InputError
+    from ngpd_fl.config import Config, InputError, suggestion
     from strategies import STRATEGIES
 
     names = [name.strip() for name in strategies.split(",")]
@@ -80,6 +85,10 @@ def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
     shared = given.overrides()
     if "strategy" in shared or "strategy.name" in shared:
         raise InputError("--set strategy: --strategies names the algorithms")
+    for key in shared:
+        first = key.partition(".")[0]
+        if first not in {*Config.model_fields, *STRATEGIES} and (hint := suggestion(first, names)):
+            raise InputError(f"--set {key}: {first!r} is neither a section nor one of {', '.join(names)}; {hint}")
     own: dict[str, dict[str, Any]] = {name: {"strategy.name": name} for name in names}
     for key in [key for key in shared if key.partition(".")[0] in STRATEGIES]:
         name, _, inner = key.partition(".")

@@ -14,7 +14,7 @@ from ngpd_fl.cli.errors import FAILED, Ended
 if TYPE_CHECKING:
     from ngpd_fl.profiling.doctor import Finding
 
-DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="look here for data sets")]
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds data sets")]
 AsJson = Annotated[bool, typer.Option("--json", help="print everything as JSON, for a bug report")]
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "wrong": "[bold red]wrong[/]"}
@@ -57,8 +57,7 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         if not wrong:
             console.print("[green]All is well.[/]")
         for finding in wrong:
-            words = f"[bold red]{escape(finding.name)}[/] {escape(finding.result)}: {escape(finding.remedy)}"
-            console.print(words, soft_wrap=True)
+            console.print(f"[bold red]{escape(finding.name)}[/] {escape(finding.result)}: {escape(finding.remedy)}")
     if wrong:
         raise Ended(f"{len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong here", FAILED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 
@@ -52,7 +53,8 @@ def complain(error: Exception) -> int:
         if option in FLAGS:
             _say(f"{option}: renamed to {FLAGS[option]}")
             return BAD_INPUT
-        _say(shortened(error.format_message()))
+        # typer and click each append the same suggestion
+        _say(shortened(re.sub(r"( Did you mean '[^']*'\?)\1+", r"\1", error.format_message())))
         return BAD_INPUT
     _say(f"{cause(error)} ({DEBUG}=1 shows where)")
     return FAILED

@@ -134,11 +134,11 @@ def _verdict(result: Estimate) -> str:
         return "how much memory there is could not be determined"
     share = result.memory / result.limit
     if share <= _ALMOST:
-        return f"the memory will do: {100 * share:.0f} % of it"
+        return f"the memory is enough: {100 * share:.0f} % of it is needed"
     may = "is too little" if share > 1 else "may be too little"
     spare = "fewer nodes, a smaller network"
     if "curvature" in result.state:
         spare += ", strategy.rank"
     if "mirror" in result.state:
         spare += ", strategy.mixing=0"
-    return f"WARNING: the memory {may} ({100 * share:.0f} % of it); less is taken by engine.chunk_size, {spare}"
+    return f"WARNING: the memory {may} ({100 * share:.0f} % of it); what needs less: engine.chunk_size, {spare}"

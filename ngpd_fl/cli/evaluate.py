@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_lines, print_table
+from ngpd_fl.cli.completion import completed
+from ngpd_fl.cli.console import print_foot, print_lines, print_table, results
+from ngpd_fl.config.sections import EvaluationConfig
 
 if TYPE_CHECKING:
-    from ngpd_fl.evaluation.saved_models import SavedModelEvaluation
+    from ngpd_fl.evaluation.saved_models import SavedModelEvaluation, SplitName
 
 _SHOWN = 20
 """With at most this many classes, every class has a row; of more, those on which the nodes are worst."""
 
 
-class SplitName(StrEnum):
-    """The splits of a data set on which models can be evaluated."""
+_SPLITS = get_args(EvaluationConfig.model_fields["split"].annotation)
 
-    test = "test"
-    validation = "validation"
-
-
-Split = Annotated[SplitName, typer.Option(help="which of its images or examples")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help=f"the examples to evaluate on: {' or '.join(_SPLITS)}", autocompletion=completed(lambda: _SPLITS)
+    ),
+]
 Dataset = Annotated[str | None, typer.Option(help="another data set that fits the models; default: the run's own")]
 DataDir = Annotated[Path | None, typer.Option(help="folder that holds the data set; default: as in the run")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE.json", help="write all figures, also those of each node")]
@@ -35,7 +36,7 @@ Out = Annotated[Path | None, typer.Option(metavar="FILE.json", help="write all f
 
 def evaluate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a run, or of a comparison")],
-    split: Split = SplitName.test,
+    split: Split = "test",
     dataset: Dataset = None,
     data_dir: DataDir = None,
     device: flags.Device = None,
@@ -43,19 +44,21 @@ def evaluate(
     trust_code: flags.TrustCode = False,
 ) -> None:
     """Evaluate the saved models of a run: each node's and the averaged one, also on other data than the run's."""
-    from ngpd_fl.config import InputError
+    from ngpd_fl.config import InputError, choices
     from ngpd_fl.evaluation.saved_models import evaluate_saved
-    from ngpd_fl.records import RunFolder
+    from ngpd_fl.records import RunFolder, require_new
     from ngpd_fl.report.outcome import read_outcomes
 
-    if out is not None and out.exists():
-        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
+    if split not in _SPLITS:
+        raise InputError(f"--split: {split!r} is not known; {choices(split, _SPLITS)}")
+    if out is not None:
+        require_new(out)
     single = RunFolder.holds_run(directory)
     folders = [directory] if single else [directory / outcome.name for outcome in read_outcomes(directory)]
     results = [
         evaluate_saved(
             RunFolder.open(folder),
-            split=split.value,
+            split=cast("SplitName", split),
             dataset=dataset,
             data_dir=data_dir,
             device=device or "auto",
@@ -78,7 +81,6 @@ def _write(results: list[SavedModelEvaluation], single: bool, out: Path) -> None
 
     figures = [result.figures() for result in results]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, json.dumps(figures[0] if single else {"runs": figures}, indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error
@@ -89,7 +91,6 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from ngpd_fl.cli.console import results
     from ngpd_fl.records import METRICS, null_if_not_finite
     from ngpd_fl.report import units
     from ngpd_fl.report.setting import setting_words
@@ -104,7 +105,7 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
     lines = [
         ("evaluated on", f"{_examples(result)}, {len(sizes)} {measure.groups}"),
         (f"{measure.name} of the nodes", f"mean {text(values.nodes.mean())}, {nodes}"),
-        (f"on {measure.groups} as their own", f"mean {_own(result)}"),
+        (f"on their own {measure.groups}", f"mean {_own(result)}"),
         ("averaged model", text(average.value)),
     ]
     for other in METRICS[measure].others:
@@ -127,7 +128,7 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
         table.add_row(str(group), str(sizes[group]), *(text(value) if sizes[group] else "-" for value in of_group))
     print_lines(f"{result.config.method}: {setting_words(result.config)}", lines, f"{title}\n")
     results().print(table)
-    results().print(f"\n{foot}", soft_wrap=True, markup=False)
+    print_foot(foot)
 
 
 def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:
@@ -140,7 +141,7 @@ def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("")
-    for head in ("mean", "worst", "best", "as own", "averaged", "consensus"):
+    for head in ("mean", "worst", "best", f"own {results[0].evaluation.measure.groups}", "averaged", "consensus"):
         table.add_column(head.replace(" ", "\n"), justify="right", vertical="bottom")
     evaluated = set()
     for result in sorted(results, key=_rank, reverse=True):
@@ -161,7 +162,7 @@ def _examples(result: SavedModelEvaluation) -> str:
 
 
 def _own(result: SavedModelEvaluation) -> str:
-    """Return the nodes' mean on examples as their own; ``-`` where it is not known what these are."""
+    """Return the nodes' mean on examples distributed as their own; ``-`` where it is not known what these are."""
     return result.evaluation.measure.text(result.evaluation.own.mean()) if result.own_known else "-"
 
 

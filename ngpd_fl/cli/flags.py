@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ngpd_fl.cli.completion import completed, names_of
+from ngpd_fl.cli.console import warn
 from ngpd_fl.config.partitions import NamedPartition
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
@@ -171,19 +172,22 @@ class Given:
         assignments: of ``--set``.
         file: of ``--config``.
         flower: Flower's own keys that flags set, by their names in ``FlowerConfig``.
+        quiet: whether nothing but errors is printed.
     """
 
     keys: Mapping[str, Any]
     assignments: Sequence[str]
     file: Path | None
     flower: Mapping[str, Any]
+    quiet: bool = False
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Given:
         """Return the flags among a command's parameters."""
         given = {key: value for name, key in _KEYS.items() if (value := parameters.get(name)) is not None}
         flower = {key.removeprefix("flower."): given.pop(key) for key in [*given] if key.startswith("flower.")}
-        return cls(given, parameters["assignments"] or (), parameters["config"], flower)
+        quiet = bool(parameters.get("quiet"))
+        return cls(given, parameters["assignments"] or (), parameters["config"], flower, quiet)
 
     def overrides(self) -> dict[str, Any]:
         """Return the keys that are set, by flags and by ``--set``, which wins."""
@@ -192,10 +196,13 @@ class Given:
         return {**self.keys, **parse_assignments(self.assignments)}
 
     def load(self) -> Config:
-        """Return the configuration; raise ``InputError`` if it is not valid."""
+        """Return the configuration, with a warning of what may surprise; raise ``InputError`` if it is not valid."""
         from ngpd_fl.config import Config
 
-        return Config.load(self.file, self.overrides())
+        config = Config.load(self.file, self.overrides())
+        if not self.quiet:
+            warn(config.topology.caution)
+        return config
 
 
 Command = Callable[..., None]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_lines, results
+from ngpd_fl.cli.console import fits, print_lines, results
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from rich.table import Table
 
     from ngpd_fl.config import Config
     from ngpd_fl.records import Measure
@@ -26,9 +27,6 @@ Export = Annotated[
         rich_help_panel=flags.FILES,
     ),
 ]
-
-_COLUMNS = 20
-"""With at most this many classes, every class has its own column."""
 
 
 @flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
@@ -56,26 +54,31 @@ def partition(given: flags.Given, export: Export = None, out: flags.Picture = No
         save(partition_figure(settings, counts, measure), path)
     _print_counts(counts, measure, settings.topology.node_names)
     lines = _measures(counts, measure) + _on_graph(counts, settings) + exported
-    print_lines(partition_words(settings), lines, f"drawn in {path}")
+    print_lines(partition_words(settings), lines, f"picture: {path}")
 
 
 def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[str]) -> None:
-    """Print a row per node: its images, and how many of each class or bin."""
+    """Print a row per node: its images, and how many of each class or bin where all columns fit."""
+    console = results()
+    table = _counts_table(counts, measure, names, range(counts.shape[1]))
+    if not fits(table, console):
+        table = _counts_table(counts, measure, names, range(0))
+    console.print(table)
+
+
+def _counts_table(counts: NDArray[np.int64], measure: Measure, names: Sequence[str], classes: range) -> Table:
+    """Return a row per node with a column for each of the classes."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    num_classes = counts.shape[1]
-    classes = range(num_classes) if num_classes <= _COLUMNS else range(0)
-    table = Table(
-        "node", measure.examples, measure.groups, *map(str, classes), box=SIMPLE_HEAD, pad_edge=False, show_edge=False
-    )
-    for column in table.columns:
-        column.justify = "right"
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for head in ("node", measure.examples, measure.groups, *map(str, classes)):
+        table.add_column(head, justify="right")
     for name, row in zip(names, counts, strict=True):
         cells = (str(row[label]) if row[label] else "-" for label in classes)
         table.add_row(escape(name), str(row.sum()), str((row > 0).sum()), *cells)
-    results().print(table)
+    return table
 
 
 def _measures(counts: NDArray[np.int64], measure: Measure) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ def peer(
         Path,
         typer.Option(
             metavar="DIR",
-            help="folder for this peer's records; where it holds them, the run goes on",
+            help="folder for this peer's records; if it holds some, the run resumes",
             rich_help_panel=flags.FILES,
         ),
     ],
@@ -39,7 +39,8 @@ def peer(
         typer.Option(metavar="DIR", help="folder with this peer's certificate and key", rich_help_panel=_IDENTITY),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="this peer's; default: its certificate's", rich_help_panel=_IDENTITY)
+        str | None,
+        typer.Option(help="this peer's name; default: the one in its certificate", rich_help_panel=_IDENTITY),
     ] = None,
     insecure: Annotated[
         bool,
@@ -79,7 +80,7 @@ def peer(
         str,
         typer.Option(
             metavar="HOST",
-            help="this machine's address for that; 0.0.0.0: all, for anyone who reaches them",
+            help="address of --metrics-port; 0.0.0.0: all of this machine's, open to anyone who reaches them",
             rich_help_panel=flags.TRAINING,
         ),
     ] = "127.0.0.1",

@@ -16,10 +16,14 @@ Report = Callable[["Progress"], None]
 _LINES, _SILENCE = 10, 60.0
 """A log gets about this many lines a run, and one after this many seconds at the latest."""
 
+WIDTH, _LABEL, _BAR = 80, 30, 8
+"""Columns: of a line in a log, of a label at most, of the bar at least."""
+
 
 @contextmanager
 def reporting(label: str, quiet: bool) -> Iterator[Report]:
     """Yield a function that shows a run's progress on stderr, under the name ``label``."""
+    label = short(label)
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -41,12 +45,13 @@ def _bar(label: str) -> Iterator[Report]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    figures = _Figures()
-    with Display(*columns, console=Console(stderr=True), expand=True) as display:
+    figures, console = _Figures(), Console(stderr=True)
+    with Display(*columns, console=console, expand=True) as display:
         task = display.add_task(label, total=None, figures="")
 
         def report(progress: Progress) -> None:
-            display.update(task, completed=progress.round, total=progress.rounds, figures=figures.of(progress))
+            room = console.width - len(label) - _BAR - len(f"{progress.rounds}/{progress.rounds}") - len(columns)
+            display.update(task, completed=progress.round, total=progress.rounds, figures=figures.of(progress, room))
 
         yield report
 
@@ -57,11 +62,11 @@ def _lines(label: str) -> Report:
 
     def report(progress: Progress) -> None:
         nonlocal printed
-        text = figures.of(progress)  # for every round: it remembers
+        head = f"{label}  round {progress.round:{len(str(progress.rounds))}}/{progress.rounds}  "
+        text = figures.of(progress, WIDTH - len(head))  # for every round: it remembers
         due = progress.round * _LINES // progress.rounds > (progress.round - 1) * _LINES // progress.rounds
         if due or time.monotonic() - printed > _SILENCE:
-            width = len(str(progress.rounds))
-            print(f"{label}  round {progress.round:{width}}/{progress.rounds}  {text}", file=sys.stderr, flush=True)
+            print(head + text, file=sys.stderr, flush=True)
             printed = time.monotonic()
 
     return report
@@ -78,28 +83,52 @@ class _Figures:
         self._first: int | None = None
         self._metrics: Metrics | None = None
 
-    def of(self, progress: Progress) -> str:
+    def of(self, progress: Progress, room: int) -> str:
+        """Return those that fit in so many columns."""
         self._metrics = progress.metrics or self._metrics
         from ngpd_fl.report import units
 
-        words = []
-        if self._metrics is not None:
-            words.append(f"mean {self._metrics.measure.text(self._metrics.mean):>7}")
-            if self._metrics.has_average:
-                words.append(f"averaged {self._metrics.measure.text(self._metrics.averaged_model):>7}")
-            if self._metrics.virtual_seconds is not None:
-                words.append(f"virtual {units.seconds(self._metrics.virtual_seconds)}")
+        words = {} if self._metrics is None else metrics_words(self._metrics)
         if self._first is None:
             self._began, self._first = time.monotonic(), progress.round  # loading is done: rounds begin
         else:
             done, to_do = progress.round - self._first, progress.rounds - progress.round
             left = (time.monotonic() - self._began) / done * to_do
-            speed = units.rate(progress.node_steps / progress.train_seconds)
-            words += [f"{speed} node-steps/s", f"{_clock(left)} left"]
-        return "  ".join(words)
+            words["speed"] = f"{units.rate(progress.node_steps / progress.train_seconds)} node-steps/s"
+            words["left"] = f"{clock(left)} left"
+        return fitted(words, room)
 
 
-def _clock(seconds: float) -> str:
+def short(label: str) -> str:
+    """Return a label with its end left out where that is long."""
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - 3]}..."
+
+
+def metrics_words(metrics: Metrics) -> dict[str, str]:
+    """Return the figures of an evaluation that progress shows, by their names."""
+    from ngpd_fl.report import units
+
+    words = {"mean": f"mean {metrics.measure.text(metrics.mean):>7}"}
+    if metrics.has_average:
+        words["averaged"] = f"averaged {metrics.measure.text(metrics.averaged_model):>7}"
+    if metrics.virtual_seconds is not None:
+        words["virtual"] = f"virtual {units.seconds(metrics.virtual_seconds)}"
+    return words
+
+
+def fitted(words: dict[str, str], room: int) -> str:
+    """Return the figures that fit in so many columns, in their order; the speed is the first to go."""
+    left_out: set[str] = set()
+    for name in ("speed", "virtual", "averaged", "left", ""):
+        text = "  ".join(word for key, word in words.items() if key not in left_out)
+        if len(text) <= room:
+            break
+        left_out.add(name)
+    return text
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as ``1:05`` or ``1:00:05``."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

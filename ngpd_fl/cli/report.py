@@ -15,7 +15,7 @@ def report(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="the page, .html; an earlier one of this name is replaced")
     ] = Path("report.html"),
-    title: Annotated[str | None, typer.Option(help="of the page; default: the folders' names")] = None,
+    title: Annotated[str | None, typer.Option(help="title of the page; default: the folders' names")] = None,
     target: Annotated[
         float | None,
         typer.Option(

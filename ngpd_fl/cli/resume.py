@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
+from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import Ended
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
@@ -25,7 +25,7 @@ def resume(
     rounds: Annotated[
         int | None,
         typer.Option(
-            min=1, help="rounds in all, more than the run had: also a finished run goes on", rich_help_panel=flags.FILES
+            min=1, help="rounds in all, more than the run had; a finished run then goes on", rich_help_panel=flags.FILES
         ),
     ] = None,
     checkpoint_every: flags.CheckpointEvery = None,
@@ -49,7 +49,7 @@ def resume(
             [ProgressReport(report)],
             rounds=rounds,
             checkpoint_every=checkpoint_every,
-            on_event=_warn,
+            on_event=warn,
             device=device,
             trust_code=trust_code,
         )
@@ -64,7 +64,3 @@ def resume(
         print_run(directory)
     if ended is not None:
         raise ended
-
-
-def _warn(line: str) -> None:
-    print(f"ngpd-fl: warning: {line}", file=sys.stderr, flush=True)

@@ -16,9 +16,16 @@ def show(
         Path, typer.Argument(metavar="DIR", help="folder of a run, of several, of a sweep or a study")
     ],
     plots: Annotated[bool, typer.Option("--plots", help="draw the pictures again, into DIR/plots")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="of a run: print its evaluations as they come, until it has ended")
+    ] = False,
     trust_code: flags.TrustCode = False,
 ) -> None:
     """Print the results of a run, a comparison, a sweep or a study from its records, finished or not."""
+    if follow:
+        from ngpd_fl.cli.follow import print_evaluations
+
+        print_evaluations(directory)
     from ngpd_fl.cli.study import show_study
     from ngpd_fl.cli.sweep import print_sweep
     from ngpd_fl.records import RunFolder

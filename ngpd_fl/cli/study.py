@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_table
+from ngpd_fl.cli.console import print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 
 if TYPE_CHECKING:
@@ -30,11 +29,14 @@ def study(
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="runs at a time, each in its own process")] = 1,
     limit: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="begin no run that would end later, e.g. 55m or 1h30m"),
+        typer.Option("--for", metavar="TIME", help="start no run that would end after this time, e.g. 55m or 1h30m"),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="CELL/STRATEGY", help="run nothing else; a cell, a value of an axis or a label will do"),
+        typer.Option(
+            metavar="CELL/STRATEGY",
+            help="run only this; a cell, a value of an axis or a strategy's label alone is enough",
+        ),
     ] = None,
     list_plan: Annotated[
         bool, typer.Option("--list", help="print what is done and what is to do; run nothing")
@@ -64,10 +66,10 @@ def study(
     def on_end(run: Any, end: Any, text: str) -> None:
         if end.status not in ("finished", "interrupted"):
             note = " ".join(end.note.split())
-            print(f"ngpd-fl: warning: {run.name} {end.status}: {note}", file=sys.stderr, flush=True)
+            print_step(f"ngpd-fl: warning: {run.name} {end.status}: {note}")
         elif not quiet and end.value is not None:
             value = plan.measure.text(end.value)
-            print(f"{text}  {run.name}  {plan.objective} {value}", file=sys.stderr, flush=True)
+            print_step(text, run.name, f"{plan.objective} {value}")
         if end.status in ("failed", "killed"):
             failed.append(run.name)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_table
+from ngpd_fl.cli.console import print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 
 if TYPE_CHECKING:
@@ -114,11 +113,11 @@ class _Report:
         values = ", ".join(f"{key} {_shown(value)}" for key, value in self._plan.values(trial.params).items())
         if trial.end.status != "finished":
             note = " ".join(trial.end.note.split())
-            print(f"ngpd-fl: warning: {trial.name} {trial.end.status}: {note} ({values})", file=sys.stderr, flush=True)
+            print_step(f"ngpd-fl: warning: {trial.name} {trial.end.status}: {note} ({values})")
         elif not self._quiet:
             value = self._plan.measure.text(trial.end.value)
             of = f"{trial.name} of {self._plan.trials}"
-            print(f"{of}  {self._plan.objective} {value:>7}  {values}", file=sys.stderr, flush=True)
+            print_step(of, f"{self._plan.objective} {value:>7}", values)
 
 
 def _objective(plan: SweepPlan, row: Row) -> str:

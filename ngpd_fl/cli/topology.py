@@ -32,7 +32,7 @@ def topology(given: flags.Given, out: flags.Picture = None) -> None:
     with drawing():
         save(graph_figure(settings, graph), path)
     lines = measures(graph, settings.topology.weights) + _labels(settings.topology)
-    print_lines(graph_words(settings), lines, f"drawn in {path}")
+    print_lines(graph_words(settings), lines, f"picture: {path}")
 
 
 def _labels(options: TopologyOptions) -> list[tuple[str, str]]:

@@ -85,7 +85,9 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
     key = ".".join([prefix] * bool(prefix) + [str(part) for part in _location(entry)])
     kind, given = entry["type"], entry["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key; {choices(entry['loc'][-1], _allowed_keys(model, entry['loc'][:-1]))}"
+        last, known = entry["loc"][-1], _allowed_keys(model, entry["loc"][:-1])
+        place = "" if len(entry["loc"]) > 1 or suggestion(last, known) else _place(last, model)
+        return f"{key}: unknown key; {f'did you mean {place!r}? ' * bool(place)}{choices(last, known)}"
     if kind == "missing":
         return f"{key}: {'a value is missing' if isinstance(entry['loc'][-1], int) else 'this key is required'}"
     if kind == "union_tag_not_found":
@@ -123,6 +125,17 @@ def _allowed_keys(model: type[BaseModel], section: tuple[str | int, ...]) -> lis
         else:
             candidates = [kind for kind in candidates if kind.model_fields["name"].default == part]
     return list(dict.fromkeys(key for kind in candidates for key in kind.model_fields))
+
+
+def _place(key: object, model: type[BaseModel]) -> str:
+    """Return a key in full, e.g. ``training.rounds`` for ``rounds``, if a section has it; else ``""``."""
+    for section, field in model.model_fields.items():
+        classes = [kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for kind in classes:
+            if key in kind.model_fields:
+                return f"{section}.{key}"
+            classes += kind.__subclasses__()  # the options of each strategy, of each topology
+    return ""
 
 
 def _kinds(annotation: Any) -> list[Any]:

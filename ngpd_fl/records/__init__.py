@@ -3,7 +3,7 @@
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints, DamagedCheckpoint
 from ngpd_fl.records.environment import OF_ONE_RUN, describe_environment, differences
 from ngpd_fl.records.evaluation import Average, Evaluation
-from ngpd_fl.records.files import write_tensors, write_text
+from ngpd_fl.records.files import require_folder_of, require_new, write_tensors, write_text
 from ngpd_fl.records.folder import AVERAGE, RunFolder, require_empty
 from ngpd_fl.records.metrics import (
     ACCURACY,
@@ -54,6 +54,8 @@ __all__ = [
     "figure_measure",
     "null_if_not_finite",
     "require_empty",
+    "require_folder_of",
+    "require_new",
     "require_tensorboard",
     "write_tensors",
     "write_text",

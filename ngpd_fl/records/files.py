@@ -28,6 +28,20 @@ class StillGoing(InputError):
     """Another process is writing the content of a folder."""
 
 
+def require_new(path: Path, key: str = "out", kind: str = "file") -> None:
+    """Raise ``InputError`` if the file or folder is there already, or the folder to make it in is not."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{key}: {path} is there already; nothing is overwritten, name another {kind}")
+    require_folder_of(path, key, kind)
+
+
+def require_folder_of(path: Path, key: str = "out", kind: str = "file") -> None:
+    """Raise ``InputError`` if the folder does not exist in which something is to be made."""
+    if not path.parent.is_dir():
+        what = f"{path.parent} is not a folder" if path.parent.exists() else f"there is no folder {path.parent}"
+        raise InputError(f"{key}: {what}; make it first, or name another {kind}")
+
+
 @contextmanager
 def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a path to write a file or a folder to. In the end it replaces ``path``; after an error it is removed.
@@ -165,6 +179,16 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process has locked a file, or may have: some file systems have no locks."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def refuse_link(path: Path) -> None:

@@ -19,6 +19,7 @@ from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import (
     StillGoing,
     alone_in,
+    is_locked,
     lock,
     read_tensors,
     refuse_link,
@@ -165,6 +166,11 @@ class RunFolder:
     def holds_run(path: Path) -> bool:
         """Return whether ``path`` is the folder of a run, finished or not."""
         return (path / "config.toml").is_file() and (path / "environment.json").is_file()
+
+    @property
+    def is_going(self) -> bool:
+        """Whether the run has not ended: it has no result, and a process may be writing."""
+        return not (self.path / "summary.json").exists() and is_locked(self.path / "config.toml")
 
     @property
     def way_on(self) -> str:

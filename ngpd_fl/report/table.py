@@ -79,7 +79,7 @@ def line_by_line(outcome: Outcome) -> list[tuple[str, str]]:
                 f"mean {text(last.mean)}, worst {text(last.worst)}{_label_of(outcome, last.worst)}, "
                 f"best {text(last.best)}{_label_of(outcome, last.best)}",
             ),
-            (f"on {measure.groups} as their own", f"mean {text(last.mean_own)}"),
+            (f"on their own {measure.groups}", f"mean {text(last.mean_own)}"),
             ("averaged model", _averaged(outcome)),
             ("best mean", f"{text(best.mean)} in round {best.round}"),
             *_other_lines(last),

@@ -77,7 +77,7 @@ def test_one_peer_in_turns_reaches_the_mean_in_log_n_rounds(nodes: int) -> None:
         ({"edges": [[0, 1], [1, 2]]}, "not strongly connected"),
         ({"edges": [[0, 1], [1, 0], [2, 2]]}, "[2, 2] must be two different nodes; allowed: 0 to 2"),
         ({"edges": [[0, 1], [1, 3]]}, "allowed: 0 to 2"),
-        ({"edges": [[0, 1], [1, 2], [2, 0]], "weights": "metropolis"}, "must be one of push-sum"),
+        ({"edges": [[0, 1], [1, 2], [2, 0]], "weights": "metropolis"}, "should be 'push-sum'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options: dict[str, Any], words: str) -> None:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records import METRICS, Measure, write_text
+from ngpd_fl.records import METRICS, Measure, require_folder_of, write_text
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, Look, draw, looks
 from ngpd_fl.report.page.collection import read_runs
 from ngpd_fl.report.page.costs import COSTS, common_target, known_costs
@@ -58,6 +58,7 @@ def write_page(
         raise InputError(f"out: {out} should end in .html")
     if out.is_dir():
         raise InputError(f"out: {out} is a folder")
+    require_folder_of(out)
     content = page_content(read_runs(paths))
     for cell in content.cells:
         if target is not None and (target <= 0 or (cell.measure.is_share and target > 1)):
@@ -65,7 +66,6 @@ def write_page(
     names = ", ".join(path.resolve().name for path in paths)
     text = _render(content, title or content.title or names, content.target if target is None else target)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)
     except OSError as error:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.files import require_new, written_whole
 from ngpd_fl.records.new_folder import RUNS, plain
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -74,7 +74,7 @@ def dress(axes: Axes, title: str, subtitle: str = "") -> None:
 
 
 def picture_path(out: Path | None, name: str) -> Path:
-    """Return where a picture goes; raise ``InputError`` where ``out`` is taken or no kind of picture.
+    """Return where a picture goes; raise ``InputError`` where ``out`` is taken, in no folder, or no kind of picture.
 
     Args:
         out: the file. Defaults to the first free one of ``runs/NAME-1.png``, ``-2``, ...
@@ -84,8 +84,7 @@ def picture_path(out: Path | None, name: str) -> Path:
         return next(path for number in count(1) if not (path := RUNS / f"{plain(name)}-{number}.png").exists())
     if out.suffix not in FORMATS:
         raise InputError(f"out: {out} is no picture; its name may end in {', '.join(FORMATS)}")
-    if out.exists():
-        raise InputError(f"out: {out} is there already; nothing is overwritten, name another file")
+    require_new(out)
     return out
 
 

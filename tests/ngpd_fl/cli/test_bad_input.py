@@ -41,6 +41,15 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
     ("words", "error"),
     [
         ("train", "No such command 'train'"),
+        ("topolgy", "error: No such command 'topolgy'. Did you mean 'topology'?\n"),
+        ("deploy kyes", "error: No such command 'kyes'. Did you mean 'keys'?\n"),
+        ("run --stratgy ngpd", "No such option '--stratgy'. Did you mean '--strategy'?"),
+        (
+            "compare --strategies dsgd,ecl --set dgsd.lr=1",
+            "--set dgsd.lr: 'dgsd' is neither a section nor one of dsgd, ecl; did you mean 'dsgd'?",
+        ),
+        ("report . --out a/b.html", "out: there is no folder a; make it first, or name another file"),
+        ("topology --out a/b.png", "out: there is no folder a; make it first, or name another file"),
         ("run --foo", "No such option"),
         ("run extra", "unexpected extra argument"),
         ("run --nodes x", "Invalid value for '--nodes': 'x' is not a valid integer"),
@@ -123,7 +132,7 @@ def test_a_picture_below_a_file(cli: Callable[..., Any], here: Path) -> None:
     (here / "file").write_text("mine")
     said = cli("topology", "--out", "file/graph.png")
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "out: file/graph.png cannot be written" in said.err
+    assert "out: file is not a folder; make it first, or name another file" in said.err
 
 
 @pytest.mark.parametrize("where", ["model.name", "model.loss", "data.dataset"])

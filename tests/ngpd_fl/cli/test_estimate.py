@@ -36,7 +36,7 @@ def test_an_estimate_and_its_run(quick: Callable[..., Any], here: Path) -> None:
     assert row(said.out, "parameters").endswith("exact")
     assert "measured, times 2" in row(said.out, "rounds")
     assert "times 3" in row(said.out, "evaluation")
-    assert "the memory will do" in said.out
+    assert "the memory is enough" in said.out
 
 
 def test_a_run_on_real_valued_targets(cli: Callable[..., Any]) -> None:
@@ -45,7 +45,7 @@ def test_a_run_on_real_valued_targets(cli: Callable[..., Any]) -> None:
     assert (said.code, said.err.strip()) == (0, "")
     assert row(said.out, "one message") == f"one message {4 * 11} B exact; 11 parameters"
     assert row(said.out, "all") == f"all {8 * 44} B {2 * 8 * 44} B exact"
-    assert "the memory will do" in said.out and "ends early" not in said.out
+    assert "the memory is enough" in said.out and "ends early" not in said.out
 
 
 def test_a_run_that_may_end_early(cli: Callable[..., Any]) -> None:

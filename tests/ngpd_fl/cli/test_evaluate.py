@@ -153,7 +153,7 @@ def test_what_is_printed(cli: Callable[..., Any], folder: Path) -> None:
     said = cli("evaluate", "out")
     worst = int(np.argmin(last.accuracy))
     assert f"worst {100 * min(last.accuracy):.1f} % (node {worst})" in said.out
-    assert f"averaged model            {100 * last.averaged_model_accuracy:.1f} %" in said.out
+    assert f"averaged model          {100 * last.averaged_model_accuracy:.1f} %" in said.out
     for label, share in enumerate(last.class_accuracy):
         assert share is not None
         row = next(line for line in said.out.splitlines() if line.split()[:1] == [str(label)])
@@ -165,13 +165,13 @@ def test_what_is_printed_in_regression(cli: Callable[..., Any], errors: Path) ->
     assert isinstance(last, Errors)
     out = cli("evaluate", "out").out
     worst, best = int(np.argmax(last.nodes)), int(np.argmin(last.nodes))
-    assert f"evaluated on           the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
+    assert f"evaluated on         the 88 test examples of diabetes, {len(last.bin_rmse)} bins" in out
     assert (
-        f"RMSE of the nodes      mean {last.mean:.2f}, worst {last.worst:.2f} (node {worst}), "
+        f"RMSE of the nodes    mean {last.mean:.2f}, worst {last.worst:.2f} (node {worst}), "
         f"best {last.best:.2f} (node {best})"
     ) in out
-    assert f"on bins as their own   mean {last.mean_own:.2f}" in out
-    assert f"R2                     mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}" in out
+    assert f"on their own bins    mean {last.mean_own:.2f}" in out
+    assert f"R2                   mean {last.mean_r2:.3f}, averaged model {last.averaged_model_r2:.3f}" in out
     assert "bin by bin" in out and not any(word in out for word in ("accuracy", "class by class", "images", "%"))
     for label, (nodes, averaged) in enumerate(zip(last.bin_rmse, last.averaged_model_bin_rmse, strict=True)):
         row = next(line.split() for line in out.splitlines() if line.split()[:1] == [str(label)])
@@ -262,7 +262,7 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
     figures = evaluated(cli, "out", "--dataset", "sets_of_mine:few")
     assert (figures["own_accuracy"], figures["mean_own_accuracy"]) == (None, None)
     assert figures["accuracy"][0] > 0
-    assert "on classes as their own   mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
+    assert "on their own classes    mean -" in cli("evaluate", "out", "--dataset", "sets_of_mine:few").out
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_records_without_label_counts_or_data(cli: Callable[..., Any], folder: P
             "--dataset diabetes: is measured by RMSE, the models in out by accuracy",
         ),
         ("out --dataset mnist", "data.data_dir: mnist needs the folder that holds it (--data-dir)"),
-        ("out --split train", "Invalid value for '--split': 'train' is not one of 'test', 'validation'"),
+        ("out --split tset", "--split: 'tset' is not known; did you mean 'test'? allowed: test, validation"),
         ("out --device gpu", "engine.device: 'gpu' is not known; allowed: auto, cpu, cuda, cuda:N, or several"),
         ("out --out out/config.toml", "out: out/config.toml is there already; nothing is overwritten"),
-        ("out --out out/config.toml/x", "out: out/config.toml/x cannot be written (File exists)"),
+        ("out --out out/config.toml/x", "out: out/config.toml is not a folder; make it first, or name another file"),
         ("nowhere", "nowhere: cannot be read (No such file or directory)"),
     ],
 )

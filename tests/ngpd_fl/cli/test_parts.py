@@ -38,6 +38,19 @@ def test_help(words: str, cli: Callable[..., Any]) -> None:
     assert "Usage: ngpd-fl" in said.out
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("show", "folder of a run, of several"),
+        ("study", "TOML: cells, strategies, tuning"),
+        ("peer", "TOML file of the run"),
+        ("new", "the folder to make"),
+    ],
+)
+def test_help_explains_arguments(command: str, words: str, cli: Callable[..., Any]) -> None:
+    assert words in " ".join(cli(command, "--help").out.split())
+
+
 def metrics(round: int) -> Metrics:
     shares = dict.fromkeys(("min_accuracy", "max_accuracy", "mean_own_accuracy"), 0.5)
     lists: dict[str, Any] = {"accuracy": [0.5], "own_accuracy": [0.5]}

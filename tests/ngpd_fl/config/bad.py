@@ -77,7 +77,7 @@ INVALID = [
     ),
     Bad(
         {"topology.weights": "even"},
-        "topology.weights: must be one of metropolis, max-degree, uniform (got 'even')",
+        "topology.weights: input should be 'metropolis', 'max-degree' or 'uniform' (got 'even')",
     ),
     Bad(
         {"strategy.fisher": "true"},

@@ -20,6 +20,13 @@ from ngpd_fl.flower.run_config import FlowerConfig
     ("values", "error"),
     [
         ({"stratgy": "ngpd"}, "stratgy: unknown key; did you mean 'strategy'? allowed: seed, data, "),
+        ({"rounds": 3}, "rounds: unknown key; did you mean 'training.rounds'? allowed: seed, data, "),
+        ({"damping": 3}, "damping: unknown key; did you mean 'strategy.damping'? allowed: seed, data, "),
+        ({"alpha": 3}, "alpha: unknown key; did you mean 'partition.alpha'? allowed: seed, data, "),
+        (
+            {"topology": {"weights": "metropols"}},
+            "topology.weights: input should be 'metropolis', 'max-degree' or 'uniform' (got 'metropols'; did you mean ",
+        ),
         ({"strategy": "ngdp"}, "strategy.name: 'ngdp' is not known; did you mean 'ngpd'? allowed: ngpd, ecl, "),
         ({"strategy": {"name": "NGPD"}}, "strategy.name: 'NGPD' is not known; did you mean 'ngpd'? allowed: "),
         ({"strategy": {"name": "dsgd", "momentun": 1}}, "strategy.momentun: unknown key; did you mean 'momentum'? "),

@@ -172,7 +172,7 @@ def test_errors_are_the_better_the_lower(make_regression: MakeOutcome) -> None:
 def test_errors_line_by_line(make_regression: MakeOutcome) -> None:
     said = dict(line_by_line(make_regression(mean_rmse=50.0, min_rmse=40.0, max_rmse=60.0, mean_own_rmse=30.0)))
     assert said["RMSE of the nodes"] == "mean 50.00, worst 60.00, best 40.00"
-    assert said["on bins as their own"] == "mean 30.00"
+    assert said["on their own bins"] == "mean 30.00"
     assert said["R2"] == "mean 0.250, averaged model 0.500"
 
 

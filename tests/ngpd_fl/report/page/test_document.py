@@ -135,7 +135,7 @@ def test_a_damaged_record_leaves_the_page_alone(own_runs: Path, tmp_path: Path) 
     [
         ("report.pdf", "should end in .html"),
         ("folder.html", "is a folder"),
-        ("file.txt/report.html", "cannot be written"),
+        ("file.txt/report.html", "is not a folder; make it first"),
     ],
 )
 def test_bad_files(runs: Path, tmp_path: Path, name: str, message: str) -> None:

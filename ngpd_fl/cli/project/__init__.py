@@ -1,0 +1,1 @@
+"""The files that ``ngpd-fl new`` copies; nothing here is imported."""

@@ -1,0 +1,69 @@
+"""``ngpd-fl show --follow``: evaluations as they come, until the run has ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ngpd_fl.records.files import is_locked, lock
+from tests.ngpd_fl.cli.conftest import Command
+from tests.ngpd_fl.cli.test_output import ENVIRONMENT, start
+
+pytest.importorskip("fcntl")
+
+SHORT = ("run", "--strategy", "dsgd", "--rounds", "14", "--nodes", "4", "--local-steps", "1", "--quiet", "--out", "out")
+
+
+def rounds(text: str) -> list[int]:
+    """Return the rounds of the lines of evaluations."""
+    return [int(line.split("round")[1].split("/")[0]) for line in text.splitlines() if "  round " in line]
+
+
+def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
+    with start(tmp_path) as run:
+        before = (tmp_path / "out" / "metrics.jsonl").read_text().count("\n")
+        words = [sys.executable, "-m", "ngpd_fl", "show", "out", "--follow"]
+        with subprocess.Popen(words, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as follower:
+            assert follower.stdout is not None
+            lines = [follower.stdout.readline() for _ in range(30)]  # more than are shown at first: some are new
+            assert run.poll() is None and follower.poll() is None
+            run.terminate()
+            assert run.wait(60) == 130
+            rest = follower.stdout.read()
+    assert follower.returncode == 0
+    shown, recorded = rounds("".join(lines) + rest), (tmp_path / "out" / "metrics.jsonl").read_text().count("\n")
+    assert shown == list(range(shown[0], recorded)) and shown[0] >= max(0, before - 11)
+    assert "status" in rest and "interrupted" in rest
+
+
+def test_of_a_run_that_has_ended_the_latest_are_shown(quick: Command, here: Path) -> None:
+    assert quick(*SHORT).code == 0
+    said = quick("show", "out", "--follow")
+    assert said.code == 0 and rounds(said.out) == list(range(5, 15))
+    assert said.out.endswith(quick("show", "out").out)
+
+
+def test_a_run_that_was_killed_has_ended(quick: Command, here: Path) -> None:
+    assert quick(*SHORT).code == 0
+    (here / "out" / "summary.json").unlink()
+    assert "unfinished after round 14 of 14" in quick("show", "out", "--follow").out
+
+
+def test_looking_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert not is_locked(tmp_path / "file")
+    with lock(tmp_path / "file"):
+        assert is_locked(tmp_path / "file")
+    assert not is_locked(tmp_path / "file")
+
+
+def test_several_runs_are_not_followed(quick: Command, here: Path) -> None:
+    assert quick(*SHORT).code == 0
+    assert quick("show", ".", "--follow") == (
+        2,
+        "",
+        "ngpd-fl: error: --follow: . is not the folder of a run; name that of one run\n",
+    )
