@@ -62,8 +62,9 @@ def summary(studies: Studies) -> str:
     cells = distinct(studies)
     first, near = _counts(cells)
     sentence = (
-        f"Of {len(cells)} cells, {ngpd_label(cells)}, is first in {first} ({_share(first, cells)}), "
-        f"and first or within one standard deviation of the first in {first + near} ({_share(first + near, cells)})."
+        f'Among all peers, the row "{ngpd_label(cells)}" is first in {first} of {len(cells)} cells '
+        f"({_share(first, cells)}), and first or within one standard deviation of the first in {first + near} "
+        f"({_share(first + near, cells)})."
     )
     body = []
     for name, own in studies.items():
