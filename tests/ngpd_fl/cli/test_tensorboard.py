@@ -153,7 +153,7 @@ def test_without_the_package_a_run_is_refused_before_anything_is_written(
 ) -> None:
     error = "ngpd-fl: error: tensorboard: the package is not installed; `pip install tensorboard` brings it\n"
     assert quick("run", *SHORT, "--tensorboard") == (2, "", error)
-    assert quick("compare", "--strategies", "dsgd", *SHORT, "--tensorboard", "--out", "out") == (2, "", error)
+    assert quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--tensorboard", "--out", "out") == (2, "", error)
     assert list(here.iterdir()) == []
     assert quick("run", *SHORT, "--quiet") == (0, "", "")  # no other run needs it
 
