@@ -16,6 +16,9 @@ FILES = {
 }
 """The files of a new project, each with what it is for."""
 
+_STORED_AS = {"test_my_task.py": "checks.py"}
+"""Other names in the package: Flower leaves test_*.py out of its app bundles."""
+
 
 def new(
     folder: Annotated[Path, typer.Argument(metavar="NAME", help="the folder to make; it must not exist")],
@@ -28,7 +31,8 @@ def new(
     from ngpd_fl.records import require_new, write_text
 
     require_new(folder, "NAME", "folder")
-    texts = {name: (files("ngpd_fl.cli") / "project" / name).read_text("utf-8") for name in FILES}
+    stored = files("ngpd_fl.cli") / "project"
+    texts = {name: (stored / _STORED_AS.get(name, name)).read_text("utf-8") for name in FILES}
     try:
         folder.mkdir()
         for name, text in texts.items():
