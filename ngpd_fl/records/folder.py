@@ -48,11 +48,8 @@ _WRITTEN_IN_PLACE = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.
 class RunFolder:
     """One run's records.
 
-    The files are ``config.toml`` (the whole configuration), ``environment.json`` (versions, device and threads),
-    ``metrics.jsonl`` (a line per evaluation), ``summary.json`` (the result), ``models.safetensors`` (final parameters),
-    ``label_counts.json`` (each node's training examples per class), and ``plots/`` (pictures). On request there are
-    also ``tensorboard/`` (the evaluations as event files), ``events.jsonl`` (the events of the virtual clock), and
-    ``checkpoints/`` (states from which an interrupted run resumes).
+    Its files are ``config.toml``, ``environment.json``, ``metrics.jsonl`` (a line per evaluation), ``summary.json`` and
+    more; ``docs/reference/run-folder.md`` lists them.
 
     The process that writes evaluations holds a lock on ``config.toml``.
 

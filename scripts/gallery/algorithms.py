@@ -23,7 +23,7 @@ _ROUNDS, _EXACT = 100, 0.02
 
 
 class Rest(NamedTuple):
-    """Where an algorithm ends.
+    """The end point of an algorithm.
 
     Attributes:
         error: largest distance of a node from the minimizer, relative to the minimizer's norm.

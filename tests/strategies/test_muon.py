@@ -30,7 +30,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def polynomial(values: Tensor) -> Tensor:
-    """What the five steps do to the singular values of a matrix of norm 1."""
+    """The polynomial of the five steps, in the singular values of a matrix of norm 1."""
     for _ in range(5):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
     return values
@@ -159,7 +159,7 @@ class Muon(Recursion):
             yield params
 
     def suda_in_three_steps(self, is_extra: bool) -> Iterator[Tensor]:
-        """What a round subtracts is divided among its steps."""
+        """A round's correction is divided among its steps."""
         params, momentum, correction, dual, pull = (self.zero,) * 5
         for round in range(100):
             directions = []
@@ -232,7 +232,7 @@ def test_without_matrices_demuon_is_momentum_tracking(momentum: float, local_ste
         torch.testing.assert_close(run_rounds(demuon, 1), run_rounds(tracking, 1), rtol=1e-11, atol=1e-12)
 
 
-# What tracking does: the signs of the nodes' own momenta cancel elsewhere.
+# Tracking: without it the signs of the nodes' own momenta cancel at other points.
 
 
 class Untracked(DeMuon):

@@ -1,4 +1,4 @@
-"""What a paper's formula for all nodes at once is made of, in parameters ``[N, P]`` on the quadratic problem."""
+"""Parts of a paper's formula for all nodes at once, in parameters ``[N, P]`` on the quadratic problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameters are hidden weight matrices, in networks of every kind."""
+"""Hidden weight matrices among the parameters of networks of every kind."""
 
 from __future__ import annotations
 
