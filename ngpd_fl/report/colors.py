@@ -34,6 +34,8 @@ _ALGORITHMS = {
 }
 _BASELINES = {"fedavg": "#6E7781", "fedpm": "#8C8277", "all-reduce": "#7A8B7F", "single-node": "#85808F"}
 
+_TABLE = _ALGORITHMS | _BASELINES
+
 PALETTE = tuple(_ALGORITHMS.values())[:8]
 """Colors for what is no algorithm, the strongest first."""
 
@@ -50,7 +52,13 @@ def method_color(method: str) -> str:
     An algorithm that is not in the table, such as a user's own, has one that is made from its name.
     """
     name = method.partition(" (")[0]
-    return _ALGORITHMS.get(name) or _BASELINES.get(name) or _made_from(name)
+    return _TABLE.get(name) or _made_from(name)
+
+
+def method_number(method: str) -> int:
+    """Return a number by which an algorithm has its dashes and markers, as fixed as its color."""
+    name = method.partition(" (")[0]
+    return list(_TABLE).index(name) if name in _TABLE else _drawn_by(name)
 
 
 def luminance(color: str) -> float:
@@ -62,9 +70,14 @@ def luminance(color: str) -> float:
 
 def _made_from(name: str) -> str:
     """Return a color whose hue is drawn by the name."""
-    hue = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
+    hue = _drawn_by(name) / 2**32
     shades = [
         "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hls_to_rgb(hue, percent / 100, _SATURATION))
         for percent in range(100)
     ]
     return min(shades, key=lambda color: abs(luminance(color) - _LUMINANCE))
+
+
+def _drawn_by(name: str) -> int:
+    """Return a number below 2^32 that depends on a name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])

@@ -55,6 +55,22 @@ class Outcome:
         known = getattr(self.last, name, None)
         return (self.summary.get("final") or {}).get(name) if known is None else known
 
+    def final_value(self, quantity: str) -> float | None:
+        """Return a quantity of the end: ``mean``, ``worst``, ``averaged_model``, ``train_loss``, ...
+
+        None if it was never evaluated, nan if it is not finite.
+        """
+        if quantity == "averaged_model":
+            return self.averaged_model
+        is_unknown = {
+            "consensus_distance": self.averaged_model is None,
+            "train_loss": self.last is not None and self.last.round == 0,
+        }
+        if self.last is None or is_unknown.get(quantity):
+            return None
+        value = self.final(quantity)
+        return float("nan" if value is None else value)
+
     @property
     def clock(self) -> dict[str, Any] | None:
         """The run's usage by the virtual clock; None if it has no clock or has not ended."""

@@ -1,4 +1,4 @@
-"""Style of all pictures: colors that color-blind readers can tell apart, sizes, titles, light grids.
+"""Style of all pictures: sizes, titles, light grids.
 
 Figures are objects drawn by Agg, without pyplot. They are made and drawn within ``drawing``, so that the user's
 settings of matplotlib do not change them.
@@ -23,9 +23,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from ngpd_fl.config import InputError
 from ngpd_fl.records.files import require_new, written_whole
 from ngpd_fl.records.new_folder import RUNS, plain
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito, "Color universal design", 2008: strongest first, without yellow, which is too pale for lines."""
 
 INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
 
