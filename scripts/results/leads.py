@@ -12,7 +12,7 @@ from results.tables import Studies, distinct, ngpd_label
 
 
 def figure(studies: Studies) -> Figure:
-    """Return the figure: a dot for each cell in the better one's color, the largest lead on top; bars are deviations."""
+    """Return the figure: a dot for each cell in the better one's color, the largest lead first; bars are deviations."""
     cells = sorted(distinct(studies), key=lambda cell: cell.lead)
     with drawing():
         drawn = new_figure(9, 1.3 + 0.24 * len(cells))

@@ -80,15 +80,19 @@ const page = (() => {
 
   /* Draw all plots again, e.g. in other colors; those that were never seen as well if all are to be there. */
   const drawings = [];
+  const closed = []; // parts that are open on paper only
   const drawAgain = (all) => drawings.forEach((again) => again(all));
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAgain(false));
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("printing");
+    closed.push(...document.querySelectorAll("details.groups:not([open])"));
+    closed.forEach((part) => (part.open = true));
     drawAgain(true);
   });
   window.addEventListener("afterprint", () => {
     document.documentElement.classList.remove("printing");
+    closed.splice(0).forEach((part) => (part.open = false));
     drawAgain(false);
   });
 
