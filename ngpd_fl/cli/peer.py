@@ -12,7 +12,6 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_step
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import stopping
 
 if TYPE_CHECKING:
@@ -98,6 +97,7 @@ def peer(
     from ngpd_fl.peer.run import run_peer
     from ngpd_fl.peer.timeouts import NodeTimeouts
     from ngpd_fl.peer.transport import Address, HttpTransport, Peers, Routes
+    from ngpd_fl.report.progress import reporting
     from ngpd_fl.training.callbacks import ProgressReport
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}

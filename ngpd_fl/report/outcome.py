@@ -8,8 +8,7 @@ from typing import Any
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import ACCURACY, Measure, Metrics, RunFolder
-
-UNFINISHED = "unfinished"
+from ngpd_fl.records.display import UNFINISHED
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ngpd_fl.config import InputError
@@ -33,6 +31,7 @@ from ngpd_fl.report.page.tables import (
     seeds,
     shared_keys,
 )
+from ngpd_fl.report.page.template import asset, environment
 from ngpd_fl.report.pictures.timeline import KINDS
 
 _SCRIPTS = ("tools.js", "results.js", "details.js")
@@ -85,7 +84,7 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
     sections = [_section(cell, by_label, target) for cell in cells]
     run_details = details(cells)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=title,
@@ -112,23 +111,11 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
                 "details": run_details,
                 "kinds": KINDS,
             },
-            style=_asset("style.css"),
-            scripts=[_asset(name) for name in _SCRIPTS],
+            style=asset("style.css"),
+            scripts=[asset(name) for name in _SCRIPTS],
             plotly=Markup(get_plotlyjs()),
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}  # keys unsorted
-    return environment
 
 
 def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -199,8 +186,3 @@ def _overview(cells: Sequence[Cell]) -> dict[str, Any]:
         means = {group.label: row[0] for group, row in zip(cell.groups, figures(cell), strict=True)}
         rows.append((cell.title, [means.get(label) for label in labels]))
     return {"labels": labels, "rows": rows}
-
-
-def _asset(name: str) -> Markup:
-    """Return a file of the package for inclusion in the page, not escaped."""
-    return Markup((files(__package__) / "templates" / name).read_text(encoding="utf-8"))

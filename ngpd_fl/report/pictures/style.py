@@ -6,6 +6,7 @@ settings of matplotlib do not change them.
 
 from __future__ import annotations
 
+import io
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -47,9 +48,18 @@ def short_name(name: str) -> str:
     return (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…").replace("$", r"\$")
 
 
+class Picture(Figure):
+    """A figure that shows itself in a notebook, also where pyplot is not in use."""
+
+    def _repr_png_(self) -> bytes:
+        with drawing(), io.BytesIO() as file:
+            self.savefig(file, format="png", dpi=100, facecolor="white")
+            return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` by ``height`` inches, with constrained layout."""
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+    figure = Picture(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
     return figure
 
