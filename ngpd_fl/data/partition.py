@@ -233,7 +233,8 @@ def _by_flower(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfi
 
 
 def _partitioner(num_nodes: int, config: PartitionConfig, seed: int) -> Any:
-    from flwr_datasets import partitioner  # slow to import
+    with no_warnings():  # in a notebook, of a widget that nothing here needs
+        from flwr_datasets import partitioner  # slow to import
 
     match config:
         case DirichletPartition():
