@@ -44,9 +44,8 @@ def test_the_first_cell_with_code_installs_in_colab_alone(source: Path) -> None:
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda path: path.stem)
 def test_pages_and_notebooks_that_it_names_exist(source: Path) -> None:
     text = source.read_text(encoding="utf-8")
-    named = re.findall(r"`(docs/[\w/-]+\.md)`", text) + [
-        f"examples/{name}" for name in re.findall(r"`(\w+\.ipynb)`", text)
-    ]
+    named = re.findall(r"`(docs/[\w/-]+\.md)`", text)
+    named += [f"examples/{name}" for name in re.findall(r"`(\w+\.ipynb)`", text)]
     assert named and all((ROOT / name).is_file() for name in named)
 
 

@@ -42,7 +42,7 @@ def html(shown: Shown) -> str:
             method=outcome.config.method,
             setting=setting_words(outcome.config),
             figures=line_by_line(outcome),
-            chart=draw(Quantity("all", outcome.measure.name, outcome.measure), lines),
+            chart=draw(Quantity("all", outcome.measure.label, outcome.measure), lines),
             legend=[(QUANTITIES[key], look) for key, look in looks.items()],
             size=(WIDTH, HEIGHT),
         )
