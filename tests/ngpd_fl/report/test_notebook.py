@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,13 +71,14 @@ def test_a_folder_shows_the_same_and_its_name(folder: RunFolder, result: Result)
     assert repr(folder) == f"RunFolder({str(folder.path)!r})"
 
 
-def test_records_are_no_markup(folder: RunFolder) -> None:
+def test_records_are_no_markup(folder: RunFolder, result: Result) -> None:
     renamed = folder.path.parent / HOSTILE.replace("/", "")
     folder.path.rename(renamed)
-    summary = json.loads((renamed / "summary.json").read_text())
-    (renamed / "summary.json").write_text(json.dumps(summary | {"status": HOSTILE}))
-    text = RunFolder(renamed)._repr_html_()
-    assert HOSTILE not in text and not {"script", "img"} & set(Parts(text).tags)
+    hostile = replace(result, summary=result.summary | {"status": HOSTILE})
+    for shown in (RunFolder(renamed), hostile):
+        text = shown._repr_html_()
+        assert "<svg" in text and "&lt;script&gt;alert(1)" in text
+        assert not {"script", "img"} & set(Parts(text).tags)
     (renamed / "metrics.jsonl").write_text("{}\n{}\n")
     damaged = RunFolder(renamed)._repr_html_()
     assert "damaged" in damaged and set(Parts(damaged).tags) == {"p"}
