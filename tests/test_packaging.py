@@ -90,7 +90,7 @@ def test_the_wheel_says_what_the_project_says(wheel: zipfile.ZipFile) -> None:
     assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
     assert metadata["Name"] == "ngpd-fl"
-    assert set(metadata.get_all("Provides-Extra")) == {"docs", "slurm", "tensorboard", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
 
 
 def test_the_license_is_a_table_as_the_flower_app_bundle_wants_it() -> None:

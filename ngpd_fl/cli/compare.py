@@ -12,6 +12,7 @@ from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
 from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.train import train
 
@@ -55,6 +56,13 @@ def compare(
 
     Each run has its own sub-folder. A table and pictures of all runs are beside them.
     """
+    compare_strategies(given, strategies, out, name, tensorboard, quiet)
+
+
+def compare_strategies(
+    given: flags.Given, strategies: str, out: Path | None, name: str | None, tensorboard: bool, quiet: bool
+) -> None:
+    """Compare strategies as the command does, from its flags."""
     configs = _configs(strategies, given)
     first = next(iter(configs.values()))
     from ngpd_fl.records.new_folder import new_folder
@@ -121,7 +129,6 @@ def _compose_all(configs: Mapping[str, Config]) -> None:
 def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorboard: bool) -> list[str]:
     """Train with one algorithm after the other; return those that failed or diverged. These do not stop the others."""
     from ngpd_fl.report import write_comparison
-    from ngpd_fl.report.pictures import write_plots
 
     unfinished = []
     for name, config in configs.items():
@@ -134,5 +141,5 @@ def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorb
             unfinished.append(name)
         finally:
             write_comparison(folder)
-    write_plots(folder, trust_code=True)  # it has just run
+    draw(folder, quiet, trust_code=True)  # it has just run
     return unfinished

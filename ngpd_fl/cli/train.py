@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import finishing
 
@@ -37,7 +38,6 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.config.errors import cause
-    from ngpd_fl.report.pictures import write_plots
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run
@@ -67,7 +67,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         end = f"reached in round {target['round']}" if target["reached"] else f"not reached in {done} rounds"
         print(f"{name}  mean {short_percent(target['mean_accuracy'])} {end}", file=sys.stderr)
     with finishing():
-        write_plots(folder, trust_code=True)  # it has just run
+        draw(folder, quiet, trust_code=True)  # it has just run
     if result.summary["diverged"]:
         loss = result.metrics[-1].train_loss
         words = "it is not finite" if loss is None else f"{loss:.3g}"

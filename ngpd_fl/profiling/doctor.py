@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
 import time
 import warnings
@@ -16,6 +17,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from packaging.requirements import Requirement
+
+from ngpd_fl.config.extras import MODULES, remedy
 
 State = Literal["ok", "note", "wrong"]
 
@@ -61,19 +66,23 @@ def diagnose(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
 
 def _versions() -> Iterator[Finding]:
     """Check the interpreter, and that every package is installed, in the required range and importable."""
-    from packaging.requirements import Requirement
-
     yield Finding("versions", "python", platform.python_version())
     yield Finding("versions", "ngpd-fl", _version("ngpd-fl") or "not installed as a package")
     for text in _requirements():
         requirement = Requirement(text)
-        if requirement.marker is None:
+        extra = _extra(requirement)
+        if requirement.name == "ngpd-fl" or extra not in (None, *MODULES):
+            continue
+        if extra is None or _version(requirement.name):
             yield _package(requirement.name, str(requirement.specifier), requirement.specifier.contains)
-        elif str(requirement.marker) == 'extra == "tensorboard"':
-            installed = _version(requirement.name)
-            remedy = "" if installed else f'optional: pip install "ngpd-fl[{requirement.name}]"'
-            state: State = "ok" if installed else "note"
-            yield Finding("versions", requirement.name, installed or "not installed", state, remedy)
+        else:
+            yield Finding("versions", requirement.name, "not installed", "note", f"optional: {remedy(extra)}")
+
+
+def _extra(requirement: Requirement) -> str | None:
+    """Return the extra that a requirement belongs to, None for the core."""
+    found = re.search(r'extra == "([^"]+)"', str(requirement.marker))
+    return found and found[1]
 
 
 def _requirements() -> list[str]:

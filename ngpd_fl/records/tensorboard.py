@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ngpd_fl.config import InputError
+from ngpd_fl.config.extras import require_extra
 from ngpd_fl.records.metrics import PERPLEXITY, Metrics
 
 TAGS = {
@@ -87,7 +87,5 @@ def require_tensorboard() -> Any:
 
     Only this function imports it: a run without event files does not need the package.
     """
-    try:
-        return import_module("torch.utils.tensorboard").SummaryWriter
-    except ImportError as error:
-        raise InputError("tensorboard: the package is not installed; `pip install tensorboard` brings it") from error
+    require_extra("tensorboard", "tensorboard")
+    return import_module("torch.utils.tensorboard").SummaryWriter

@@ -151,7 +151,7 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_package_a_run_is_refused_before_anything_is_written(
     quick: Callable[..., Any], here: Path, missing: None
 ) -> None:
-    error = "ngpd-fl: error: tensorboard: the package is not installed; `pip install tensorboard` brings it\n"
+    error = 'ngpd-fl: error: tensorboard: tensorboard is not installed; pip install "ngpd-fl[tensorboard]"\n'
     assert quick("run", *SHORT, "--tensorboard") == (2, "", error)
     assert quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--tensorboard", "--out", "out") == (2, "", error)
     assert list(here.iterdir()) == []
