@@ -68,21 +68,19 @@ def _versions() -> Iterator[Finding]:
     """Check the interpreter, and that every package is installed, in the required range and importable."""
     yield Finding("versions", "python", platform.python_version())
     yield Finding("versions", "ngpd-fl", _version("ngpd-fl") or "not installed as a package")
-    for text in _requirements():
-        requirement = Requirement(text)
-        extra = _extra(requirement)
-        if requirement.name == "ngpd-fl" or extra not in (None, *MODULES):
+    requirements: dict[str | None, dict[str, Requirement]] = {None: {}, **{extra: {} for extra in MODULES}}
+    for requirement in map(Requirement, _requirements()):
+        found = re.search(r'extra == "([^"]+)"', str(requirement.marker))
+        requirements.get(found and found[1], {})[requirement.name] = requirement
+    checked = set()
+    for extra, packages in requirements.items():
+        if extra is not None and any(_version(name) is None for name in packages):
+            yield Finding("versions", f"[{extra}]", "not installed", "note", f"optional: {remedy(extra)}")
             continue
-        if extra is None or _version(requirement.name):
-            yield _package(requirement.name, str(requirement.specifier), requirement.specifier.contains)
-        else:
-            yield Finding("versions", requirement.name, "not installed", "note", f"optional: {remedy(extra)}")
-
-
-def _extra(requirement: Requirement) -> str | None:
-    """Return the extra that a requirement belongs to, None for the core."""
-    found = re.search(r'extra == "([^"]+)"', str(requirement.marker))
-    return found and found[1]
+        for name, requirement in packages.items():
+            if name not in checked:
+                checked.add(name)
+                yield _package(name, str(requirement.specifier), requirement.specifier.contains)
 
 
 def _requirements() -> list[str]:
