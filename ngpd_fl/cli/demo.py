@@ -15,4 +15,4 @@ def demo() -> None:
     --set dsgd.lr=0.1 --name demo
     """
     given = flags.Given(_KEYS, ["dsgd.lr=0.1"], None, {})
-    compare_strategies(given, "ngpd,dsgd", None, "demo", tensorboard=False, quiet=False)
+    compare_strategies(given, "ngpd,dsgd", None, "demo", track=(), quiet=False)

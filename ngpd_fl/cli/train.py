@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 Runner = Callable[["Config", Path, Callable[["Progress"], None]], "Result"]
 
 
-def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = None, **recording: Any) -> None:
+def train(
+    config: Config,
+    folder: Path,
+    quiet: bool,
+    runner: Runner | None = None,
+    track: Sequence[str] = (),
+    **recording: Any,
+) -> None:
     """Run ``config``, record it in ``folder`` and draw its pictures.
 
     Args:
@@ -30,6 +37,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         quiet: whether no progress is shown.
         runner: runs it from the configuration, the folder and a function that is called with the progress. Defaults
             to ``ngpd_fl.run``.
+        track: names of the trackers that ``ngpd_fl.run`` reports to.
         recording: arguments of ``ngpd_fl.run`` about further records.
 
     Raises:
@@ -41,6 +49,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run
+    from ngpd_fl.training.trackers import make_tracker
 
     name, done = config.method, 0
     try:
@@ -52,7 +61,8 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
                 report(progress)
 
             if runner is None:
-                result = run(config, folder, [ProgressReport(on_progress)], **recording)
+                trackers = [make_tracker(name) for name in track]
+                result = run(config, folder, [*trackers, ProgressReport(on_progress)], **recording)
             else:
                 result = runner(config, folder, on_progress)
     except InputError:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+TRACKERS = ("aim", "mlflow", "tensorboard", "trackio", "wandb")
+"""Names of the trackers; the extra and the module of each have the same name."""
+
 MODULES = {
     "datasets": ("flwr_datasets", "datasets", "pyarrow"),
     "flower": ("flwr",),
@@ -11,8 +14,8 @@ MODULES = {
     "report": ("matplotlib", "plotly", "jinja2"),
     "slurm": ("submitit",),
     "study": ("optuna", "pyarrow"),
-    "tensorboard": ("tensorboard",),
     "watch": ("starlette", "uvicorn"),
+    **{name: (name,) for name in TRACKERS},
 }
 """Extra -> the modules that it brings and that this project imports."""
 
@@ -36,6 +39,15 @@ def require_extra(extra: str, subject: str) -> None:
         from ngpd_fl.config.errors import InputError  # services that never stop do without what it imports
 
         raise InputError(f"{subject}: {missing[0]} is not installed; {remedy(extra)}")
+
+
+def require_tracker(name: str) -> None:
+    """Require that a tracker is one of ``TRACKERS`` and installed; raise ``InputError`` if not."""
+    from ngpd_fl.config.errors import InputError, choices
+
+    if name not in TRACKERS:
+        raise InputError(f"track: {name!r} is not known; {choices(name, TRACKERS)}")
+    require_extra(name, f"track: {name}")
 
 
 def remedy(extra: str) -> str:
