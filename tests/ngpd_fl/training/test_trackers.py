@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -74,6 +75,9 @@ def wandb_records(file: Path) -> Iterator[Any]:
 
 
 def read_wandb(name: str) -> Found:
+    import wandb
+
+    wandb.teardown()  # as at the end of a program: all is in the files then
     config, rows, files = {}, [], set()
     for file in sorted(Path("wandb").glob("offline-run-*/run-*.wandb")):
         for record in wandb_records(file):
@@ -168,10 +172,6 @@ def name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     pytest.importorskip(name)
-    if name == "wandb":  # its service keeps the working folder of its start
-        import wandb
-
-        wandb.teardown()
     if name == "mlflow":
         import mlflow
 
@@ -226,6 +226,8 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_the_tracker(name: str, checkpo
 def test_a_tracker_changes_nothing_in_a_run(name: str) -> None:
     plain, tracked = run(CONFIG), run(CONFIG, callbacks=[make_tracker(name)])
     assert plain.params.equal(tracked.params)
+    if name == "wandb":  # its service keeps the working folder in which it began
+        sys.modules[name].teardown()
 
 
 class Unreliable(Tracker):
