@@ -29,14 +29,15 @@ class Aim(Tracker):
         self._tracked["config"] = dict(config)
         return str(self._tracked.hash)
 
-    def send(self, values: Values) -> None:
-        """Track one evaluation."""
-        for tag, value in values.scalars.items():
-            self._tracked.track(value, name=tag, step=values.round)
-        for tag, histogram in values.histograms.items():
-            span = (float(histogram.edges[0]), float(histogram.edges[-1]))
-            distribution = self._aim.Distribution(hist=histogram.counts, bin_range=span)
-            self._tracked.track(distribution, name=tag, step=values.round)
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Track evaluations."""
+        for values in evaluations:
+            for tag, value in values.scalars.items():
+                self._tracked.track(value, name=tag, step=values.round)
+            for tag, histogram in values.histograms.items():
+                span = (float(histogram.edges[0]), float(histogram.edges[-1]))
+                distribution = self._aim.Distribution(hist=histogram.counts, bin_range=span)
+                self._tracked.track(distribution, name=tag, step=values.round)
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Log all files as artifacts."""

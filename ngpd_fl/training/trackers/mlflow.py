@@ -12,8 +12,8 @@ from ngpd_fl.records import Metrics
 from ngpd_fl.training.trackers.tracker import Tracker
 from ngpd_fl.training.trackers.values import Values, values_of
 
-_MOST_PARAMS, _LONGEST = 100, 6000
-"""Most parameters of a request, and most characters of a parameter."""
+_MOST_PARAMS, _MOST_METRICS, _LONGEST = 100, 1000, 6000
+"""Most parameters and most numbers of a request, and most characters of a parameter."""
 
 _STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
 
@@ -42,11 +42,16 @@ class MLflow(Tracker):
             self._client.log_batch(made, params=params[begin : begin + _MOST_PARAMS])
         return made
 
-    def send(self, values: Values) -> None:
-        """Log the numbers of one evaluation."""
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Log the numbers of evaluations."""
         now = int(1000 * time.time())
-        metrics = [self._entities.Metric(tag, value, now, values.round) for tag, value in values.scalars.items()]
-        self._client.log_batch(self._run, metrics=metrics)
+        metrics = [
+            self._entities.Metric(tag, value, now, values.round)
+            for values in evaluations
+            for tag, value in values.scalars.items()
+        ]
+        for begin in range(0, len(metrics), _MOST_METRICS):
+            self._client.log_batch(self._run, metrics=metrics[begin : begin + _MOST_METRICS])
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Log all files, and the histograms of all evaluations as another one."""

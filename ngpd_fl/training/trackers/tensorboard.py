@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Tracker):
-    """Writes event files; an evaluation is in them at once. Numbers are stored as 32-bit floats.
+    """Writes event files, with numbers as 32-bit floats.
 
     The run's folder is its project and holds its files: there is nothing to name and nothing to send.
     """
@@ -32,22 +32,23 @@ class TensorBoard(Tracker):
             raise InputError("track: tensorboard needs a folder for the records; name it by out")
         # Only torch's writer, which has no types, imports the package: no other run needs it.
         writer = import_module("torch.utils.tensorboard").SummaryWriter
-        begin = run.metrics[-1].round + 1 if run.metrics else 0
-        purged = begin if self.name in tracked_runs(folder.path) else None
-        self._writer: Any = writer(folder.event_files, purge_step=purged)
+        noted = tracked_runs(folder.path).get(self.name)
+        last = min(noted.round, run.metrics[-1].round if run.metrics else -1) if noted else -1
+        self._writer: Any = writer(folder.event_files, purge_step=last + 1 if noted else None)
         super().on_start(run)
-        self._sent = begin - 1
+        self._sent = last
 
     def open(self, run: str | None, title: str, config: Mapping[str, Any]) -> str:
         """Return the name of the folder: it is the run."""
         return title
 
-    def send(self, values: Values) -> None:
-        """Write one evaluation."""
-        for tag, value in values.scalars.items():
-            self._writer.add_scalar(tag, value, values.round)
-        for tag, histogram in values.histograms.items():
-            self._writer.add_histogram(tag, histogram.values, values.round, bins=histogram.edges)
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Write evaluations; they are on disk then."""
+        for values in evaluations:
+            for tag, value in values.scalars.items():
+                self._writer.add_scalar(tag, value, values.round)
+            for tag, histogram in values.histograms.items():
+                self._writer.add_histogram(tag, histogram.values, values.round, bins=histogram.edges)
         self._writer.flush()
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:

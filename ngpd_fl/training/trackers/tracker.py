@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,14 +33,16 @@ class Tracker(Callback):
 
     The run's folder notes which of the tracker's runs it is, and its last round there: ``resume`` goes on in it, and
     sends no round twice. A tracker that fails during a run, such as a server that does not answer, ends nothing: a
-    warning is given, and the next evaluation brings along those that are missing.
+    warning is given, and the next sending brings along what is missing.
 
     Attributes:
         name: of the tracker, also that of its extra.
+        pause: seconds from one sending to the next, so that a run with many evaluations is not slowed.
         project: of the tracker, in which the run is shown.
     """
 
     name: ClassVar[str]
+    pause: ClassVar[float] = 5.0
 
     def __init__(self, project: str = PROJECT) -> None:
         """Name the project; raise ``InputError`` if the tracker is not installed."""
@@ -47,7 +50,7 @@ class Tracker(Callback):
         self.project = project
         self._folder: Path | None = None
         self._run = ""
-        self._sent = -1
+        self._sent, self._due = -1, 0.0
 
     def open(self, run: str | None, title: str, config: Mapping[str, Any]) -> str:
         """Begin a run of the tracker, or go on in one.
@@ -62,8 +65,8 @@ class Tracker(Callback):
         """
         raise NotImplementedError
 
-    def send(self, values: Values) -> None:
-        """Send one evaluation."""
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Send evaluations, all of them or none."""
         raise NotImplementedError
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
@@ -89,8 +92,9 @@ class Tracker(Callback):
         self._note()
 
     def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
-        """Send the evaluation, and those before it that could not be sent."""
-        self._send(run)
+        """Send the evaluations since the last sending, if that is due."""
+        if time.monotonic() >= self._due:
+            self._send(run)
 
     def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
         """Send what is missing and the run's files, and end the tracker's run."""
@@ -105,15 +109,16 @@ class Tracker(Callback):
             self._warn(error)
 
     def _send(self, run: TrainingLoop) -> None:
-        missing = [metrics for metrics in run.metrics if metrics.round > self._sent]
+        missing = [values_of(metrics) for metrics in run.metrics if metrics.round > self._sent]
+        if not missing:
+            return
         try:
-            for metrics in missing:
-                self.send(values_of(metrics))
-                self._sent = metrics.round
+            self.send(missing)
+            self._sent = missing[-1].round
+            self._note()
         except Exception as error:
             self._warn(error)
-        if missing:
-            self._note()
+        self._due = time.monotonic() + self.pause
 
     def _note(self) -> None:
         if self._folder:

@@ -29,13 +29,14 @@ class Trackio(Tracker):
             self._tracked: Any = self._trackio.init(self.project, name, config=dict(config), resume=resume, embed=False)
         return str(self._tracked.name)
 
-    def send(self, values: Values) -> None:
-        """Log one evaluation."""
-        histograms = {
-            tag: self._trackio.Histogram(np_histogram=(histogram.counts, histogram.edges))
-            for tag, histogram in values.histograms.items()
-        }
-        self._tracked.log({**values.scalars, **histograms}, step=values.round)
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Log evaluations."""
+        for values in evaluations:
+            histograms = {
+                tag: self._trackio.Histogram(np_histogram=(histogram.counts, histogram.edges))
+                for tag, histogram in values.histograms.items()
+            }
+            self._tracked.log({**values.scalars, **histograms}, step=values.round)
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Log the models as an artifact of the type model, all other files as one of the type records."""

@@ -33,13 +33,14 @@ class WandB(Tracker):
         self._tracked.define_metric("*", step_metric="round")
         return str(self._tracked.id)
 
-    def send(self, values: Values) -> None:
-        """Log one evaluation."""
-        histograms = {
-            tag: self._wandb.Histogram(np_histogram=(histogram.counts, histogram.edges))
-            for tag, histogram in values.histograms.items()
-        }
-        self._tracked.log({"round": values.round, **values.scalars, **histograms})
+    def send(self, evaluations: Sequence[Values]) -> None:
+        """Log evaluations."""
+        for values in evaluations:
+            histograms = {
+                tag: self._wandb.Histogram(np_histogram=(histogram.counts, histogram.edges))
+                for tag, histogram in values.histograms.items()
+            }
+            self._tracked.log({"round": values.round, **values.scalars, **histograms})
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Log the models as an artifact of the type model, all other files as one of the type records."""

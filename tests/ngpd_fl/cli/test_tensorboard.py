@@ -76,6 +76,7 @@ def test_they_can_be_read_while_the_run_is_going(tmp_path: Path, monkeypatch: py
     write = RecordWriter.write
     monkeypatch.setattr(RecordWriter, "write", lambda *of: (time.sleep(0.005), write(*of)))
     last = [*TAGS.values()][-1]
+    monkeypatch.setattr(TensorBoard, "pause", 0.0)
     seen: list[int] = []
 
     def look(progress: Any) -> None:
@@ -99,7 +100,7 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
     )
     tracker = TensorBoard()
     tracker._writer = SummaryWriter(tmp_path)
-    tracker.send(values_of(metrics))
+    tracker.send([values_of(metrics)])
     tracker.close("finished")
     events = read(tmp_path)
     (event,) = events.Histograms("nodes/accuracy")

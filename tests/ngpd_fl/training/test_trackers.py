@@ -11,7 +11,7 @@ import logging
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -234,6 +234,7 @@ class Unreliable(Tracker):
     """A tracker whose server does not answer in some rounds."""
 
     name = "tensorboard"
+    pause = 0.0
 
     def __init__(self, silent: set[int]) -> None:
         super().__init__()
@@ -242,10 +243,10 @@ class Unreliable(Tracker):
     def open(self, run: str | None, title: str, config: Any) -> str:
         return "1"
 
-    def send(self, values: Values) -> None:
-        if self.silent and max(self.silent) >= self.asked:
+    def send(self, evaluations: Sequence[Values]) -> None:
+        if self.asked in self.silent:
             raise ConnectionError("no answer")
-        self.rounds.append(values.round)
+        self.rounds += [values.round for values in evaluations]
 
     def on_evaluation(self, run: Any, metrics: Metrics) -> None:
         self.asked = metrics.round
@@ -258,7 +259,7 @@ class Unreliable(Tracker):
         self.status = status
 
 
-@pytest.mark.parametrize(("silent", "sent", "noted"), [(set(), 9, 8), ({2, 3}, 9, 8), ({8}, 0, -1)])
+@pytest.mark.parametrize(("silent", "sent", "noted"), [(set(), 9, 8), ({2, 3}, 9, 8), ({7, 8}, 7, 6)])
 def test_a_tracker_that_fails_ends_no_run_and_gets_what_it_missed(
     silent: set[int], sent: int, noted: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -270,6 +271,14 @@ def test_a_tracker_that_fails_ends_no_run_and_gets_what_it_missed(
     assert tracked_runs(tmp_path / "out")["tensorboard"].round == noted
     assert tracker.files == {*RECORDS, "models.safetensors"}
     assert ("the tracker fails, the run goes on (ConnectionError: no answer)" in caplog.text) == bool(silent)
+
+
+def test_many_evaluations_are_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unreliable, "pause", 1e9)
+    sendings: list[list[int]] = []
+    monkeypatch.setattr(Unreliable, "send", lambda self, values: sendings.append([one.round for one in values]))
+    run(CONFIG, callbacks=[Unreliable(set())])
+    assert sendings == [[0], [*range(1, 9)]]
 
 
 def test_a_tracker_that_cannot_begin_is_an_error_before_anything_is_computed(tmp_path: Path) -> None:
