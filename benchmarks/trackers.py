@@ -1,7 +1,7 @@
 """Cost of the trackers: the time of a whole run with and without each that is installed.
 
 Medians of 5 pairs of runs, one after the other, each in a folder of its own; NGPD on 8 nodes, evaluated after every
-round. The start and the end of a tracker take a time that does not grow with the run; they are listed apart, and are not
+round. The start and the end of a tracker take a time that does not grow with the run: it is listed apart, and is not
 in the percentage. Trackers write to this machine only.
 
     python -m benchmarks.trackers
