@@ -12,6 +12,7 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_step
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.core.signals import stopping
 
 if TYPE_CHECKING:
@@ -176,12 +177,11 @@ def gather(
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
     from ngpd_fl.records.new_folder import new_folder
-    from ngpd_fl.report.pictures import write_plots
 
     with new_folder(out, "gathered") as folder:
         own = {} if data_dir is None else {"data.data_dir": data_dir}
         summary = gather(folders, folder, own, trust_code=trust_code)
-        write_plots(folder, trust_code=trust_code)
+        draw(folder, quiet, trust_code=trust_code)
     there = {node for peer in summary["peers"] for node in peer["nodes"]}
     if missing := sorted(set(range(summary["nodes"])) - there):
         print(f"no records of the nodes {', '.join(map(str, missing))}: left out", file=sys.stderr)

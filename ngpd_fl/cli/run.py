@@ -11,7 +11,7 @@ from ngpd_fl.cli.train import train
 def run(
     given: flags.Given,
     out: flags.Out = None,
-    tensorboard: flags.TensorBoard = False,
+    track: flags.Track = None,
     checkpoint_every: flags.CheckpointEvery = None,
     event_log: flags.EventLog = False,
     quiet: flags.Quiet = False,
@@ -22,14 +22,14 @@ def run(
     """
     from ngpd_fl.records.new_folder import new_folder
 
-    settings = given.load()
+    settings, trackers = given.load(), flags.tracker_names(track)
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
             train(
                 settings,
                 folder,
                 quiet,
-                tensorboard=tensorboard,
+                track=trackers,
                 checkpoint_every=checkpoint_every,
                 event_log=event_log,
             )
