@@ -14,6 +14,7 @@ from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -49,6 +50,7 @@ def compare(
     out: Out = None,
     name: Name = None,
     tensorboard: flags.TensorBoard = False,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train with several algorithms on the same data, graph and seed, and compare them.
@@ -65,7 +67,8 @@ def compare(
             if len(configs) == 1:
                 warn("one strategy compares with nothing; --strategies takes several, e.g. ngpd,dsgd")
             warn(first.topology.caution)
-        unfinished = _train_all(configs, folder, quiet, tensorboard)
+        with watched(folder, watch, quiet):
+            unfinished = _train_all(configs, folder, quiet, tensorboard)
         if not quiet:
             print_comparison(folder)
         if unfinished:
