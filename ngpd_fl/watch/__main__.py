@@ -11,12 +11,12 @@ from pathlib import Path
 def main() -> None:
     """Serve the page of the folder at the socket that was passed on."""
     from ngpd_fl.watch.address import PageAddress
-    from ngpd_fl.watch.beside import lowest_priority
+    from ngpd_fl.watch.beside import low_priority
     from ngpd_fl.watch.server import serve
 
     descriptor, folder = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lowest_priority()
+    low_priority()
     address = PageAddress(socket.socket(fileno=int(descriptor)), "127.0.0.1", "")
     serve([Path(folder)], address, until=sys.stdin.buffer.read)
 

@@ -19,20 +19,25 @@ _LAST_LOOK = 10.0
 def page_beside(folder: Path) -> Iterator[str]:
     """Serve the live page about a folder while the context is open, and yield its address.
 
-    The process gets only time that nobody else wants. It ends with this one, however that ends.
+    The process gives way to others. It ends with this one, however that ends.
 
     Raises:
         InputError: no port is free.
     """
     address = PageAddress.listen()
-    descriptor = address.socket.fileno()
+    descriptor, name = address.socket.fileno(), str(address)
     words = [sys.executable, "-P", "-m", "ngpd_fl.watch", str(descriptor), str(folder.absolute())]
     process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[descriptor], start_new_session=True
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # the same code as here
     )
     address.socket.close()
     try:
-        yield str(address)
+        yield name
     finally:
         assert process.stdin is not None
         with suppress(OSError):
@@ -44,7 +49,7 @@ def page_beside(folder: Path) -> Iterator[str]:
             process.wait()
 
 
-def lowest_priority() -> None:
-    """Let every other process go first."""
+def low_priority() -> None:
+    """Let other processes go first, but not for so long that a browser waits for the page."""
     with suppress(OSError):
-        os.nice(19)
+        os.nice(5)

@@ -33,23 +33,21 @@ class WatchedFolders:
         runs: the runs that are shown, by key, in the order of their paths.
         studies: the studies, by key.
         left_out: number of runs that are not shown.
+        title: names of the folders.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Name the folders, which need not exist yet; nothing is read."""
         self._paths = [path.absolute() for path in paths]
+        self.title = ", ".join(path.name for path in self._paths)
         self.runs: dict[str, WatchedRun] = {}
         self.studies: dict[str, WatchedStudy] = {}
         self.left_out = 0
         self._logs: dict[str, EventLog] = {}
         self._next_search = 0.0
 
-    def poll(self, looked_at: set[str]) -> bool:
-        """Read what is new, of the event logs only those of runs that somebody looks at; return whether more is there.
-
-        Args:
-            looked_at: keys of these runs.
-        """
+    def poll(self) -> bool:
+        """Read what is new but for event logs; return whether more is there."""
         now = time.monotonic()
         if now >= self._next_search:
             self._search()
@@ -59,11 +57,25 @@ class WatchedFolders:
             run.poll()
         for study in self.studies.values():
             study.poll()
+        return any(run.is_behind for run in self.runs.values())
+
+    def poll_logs(self, looked_at: set[str]) -> bool:
+        """Read what is new in the event logs of runs that somebody looks at; return whether more is there.
+
+        Args:
+            looked_at: their keys, as ``chosen_run`` takes them.
+        """
+        looked_at = {self.chosen_run(key) for key in looked_at}
         self._logs = {key: log for key, log in self._logs.items() if key in looked_at and key in self.runs}
         for key in looked_at & self.runs.keys():
             if (log := self._log(self.runs[key])) is not None:
                 log.poll()
-        return any(run.is_behind for run in self.runs.values()) or any(log.is_behind for log in self._logs.values())
+        return any(log.is_behind for log in self._logs.values())
+
+    def chosen_run(self, key: str) -> str:
+        """Return the key of the run that is meant: an empty one means the first that goes on, or else the first."""
+        going = [run.key for run in self.runs.values() if run.is_going]
+        return key or next(iter([*going, *self.runs]), "")
 
     def _log(self, run: WatchedRun) -> EventLog | None:
         graph = run.graph
@@ -79,7 +91,8 @@ class WatchedFolders:
         studies: dict[str, WatchedStudy] = {}
         for root in self._paths:
             for path in _holders(root):
-                name = root.name if path == root else f"{root.name}/{path.relative_to(root).as_posix()}"
+                within = path.relative_to(root).as_posix()
+                name = root.name if path == root else f"{root.name}/{within}" if len(self._paths) > 1 else within
                 if RunFolder.holds_run(path) or (path / "config.toml").exists():
                     run = WatchedRun(path, name)
                     runs[run.key] = self.runs.get(run.key, run)
@@ -104,6 +117,7 @@ class WatchedFolders:
 
     def detail(self, key: str) -> dict[str, Any] | None:
         """Return all about the nodes of one run: values, figures of its edges, timeline, notices and faults."""
+        key = self.chosen_run(key)
         run = self.runs.get(key)
         if run is None:
             return None
@@ -124,9 +138,10 @@ class WatchedFolders:
 
     def detail_versions(self, key: str) -> tuple[Any, ...]:
         """Return what differs after any change of ``detail``."""
+        key = self.chosen_run(key)
         run, log = self.runs.get(key), self._logs.get(key)
         peers = () if run is None else tuple((peer.key, peer.version) for peer in self._peers(run))
-        return (None if run is None else run.version, None if log is None else log.version, *peers)
+        return (key, None if run is None else run.version, None if log is None else log.version, *peers)
 
     def _peers(self, run: WatchedRun) -> list[WatchedRun]:
         """Return the other peers of a peer's run."""

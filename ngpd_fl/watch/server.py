@@ -71,11 +71,13 @@ class LivePage:
         while not self._is_closing:
             await self._wanted.wait()
             began = time.monotonic()
-            is_behind = await asyncio.to_thread(self._poll)
-            now = self._folders.versions()
-            if now != versions:
-                versions = now
-                await self._tell()
+            is_behind = False
+            for part in (self._poll, self._poll_logs):
+                is_behind |= await asyncio.to_thread(part)
+                now = self._folders.versions()
+                if now != versions:
+                    versions = now
+                    await self._tell()
             took = time.monotonic() - began
             pause = took if is_behind else max(_PAUSE, took / _SHARE)
             with suppress(TimeoutError):
@@ -84,12 +86,17 @@ class LivePage:
 
     def _poll(self) -> bool:
         with self._lock:
-            return self._folders.poll(set(self._looked_at))
+            return self._folders.poll()
+
+    def _poll_logs(self) -> bool:
+        with self._lock:
+            return self._folders.poll_logs(set(self._looked_at))
 
     async def close(self) -> None:
         """Look a last time, tell the browsers, and end their streams."""
         if self._streams:
             await asyncio.to_thread(self._poll)
+            await asyncio.to_thread(self._poll_logs)
         self._is_closing = True
         self._wanted.set()
         self._hurry.set()
@@ -117,9 +124,10 @@ class LivePage:
             reader = _Reader(self._folders, chosen)
             while True:
                 is_last = self._is_closing
-                message = await asyncio.to_thread(self._message, reader)
-                if message is not None:
-                    yield f"data: {message}\n\n"
+                for part in (reader.runs, reader.detail):  # the runs are there first: details may take a moment
+                    message = await asyncio.to_thread(self._message, part)
+                    if message is not None:
+                        yield f"data: {message}\n\n"
                 if is_last:
                     yield "event: end\ndata: {}\n\n"
                     return
@@ -137,9 +145,9 @@ class LivePage:
             if not self._streams:
                 self._wanted.clear()
 
-    def _message(self, reader: _Reader) -> str | None:
+    def _message(self, part: Callable[[], dict[str, Any] | None]) -> str | None:
         with self._lock:
-            message = reader.message()
+            message = part()
         if message is None:
             return None
         return json.dumps(message, allow_nan=False, separators=(",", ":"))
@@ -167,24 +175,29 @@ class _Reader:
         """Return whether something is new for this browser."""
         return bool(self._told != self._folders.versions())
 
-    def message(self) -> dict[str, Any] | None:
-        """Return what is new for this browser; None if nothing is."""
+    def runs(self) -> dict[str, Any] | None:
+        """Return what is new for this browser about runs and studies; None if nothing is."""
         if not self.is_behind():
             return None
         folders = self._folders
         self._told = folders.versions()
-        message: dict[str, Any] = {"columns": POINT, "order": [*folders.runs], "left_out": folders.left_out}
+        message: dict[str, Any] = {"title": folders.title, "columns": POINT, "left_out": folders.left_out}
+        message["order"] = [*folders.runs]
         message["runs"] = [self._run(key) for key, run in folders.runs.items() if self._is_new(key, run.version)]
         changed = [key for key, study in folders.studies.items() if self._studies.get(key) != study.version]
         if changed or self._studies.keys() != folders.studies.keys():
             self._studies = {key: study.version for key, study in folders.studies.items()}
             message["studies"] = [study.state() for study in folders.studies.values()]
         self._runs = {key: known for key, known in self._runs.items() if key in folders.runs}
-        detail = folders.detail_versions(self._chosen)
-        if detail != self._detail:
-            self._detail = detail
-            message["detail"] = folders.detail(self._chosen)
         return message
+
+    def detail(self) -> dict[str, Any] | None:
+        """Return what is new for this browser about the nodes of its run; None if nothing is."""
+        versions = self._folders.detail_versions(self._chosen)
+        if versions == self._detail:
+            return None
+        self._detail = versions
+        return {"detail": self._folders.detail(self._chosen)}
 
     def _is_new(self, key: str, version: int) -> bool:
         return key not in self._runs or self._runs[key][0] != version

@@ -35,7 +35,7 @@
     return {
       x: thinned(column(run, cost)),
       y,
-      name: plain(several ? `${run.name}: ${QUANTITIES[quantity]}` : run.name),
+      name: plain(several ? `${live.title(run)}, ${QUANTITIES[quantity]}` : live.title(run)),
       type: "scatter",
       mode: y.length > 1 ? "lines" : "markers",
       line: { color: color(variable), width: 2, dash: several ? DASHES[quantity] : dash },

@@ -79,7 +79,7 @@ const graphView = (() => {
     const space = geometry();
     sized(canvas, space);
     const { layout, values } = view;
-    if (!layout?.nodes[0].length) return;
+    if (!layout?.nodes[0].length || !space.width) return;
     paper.drawImage(below, 0, 0, space.width, space.height);
     const done = Math.min(1, (performance.now() - view.at) / STEP);
     const [x, y] = layout.nodes;
@@ -111,6 +111,7 @@ const graphView = (() => {
       paper.strokeStyle = "#e69f00";
       paper.stroke();
     }
+    canvas.dataset.nodes = x.length; // it is drawn
     if (done < 1) draw();
   });
 
@@ -137,6 +138,7 @@ const graphView = (() => {
 
   const showLayout = (layout) => {
     Object.assign(view, { layout, values: [], from: [], edges: [], chosen: -1 });
+    delete canvas.dataset.nodes;
     all();
   };
 

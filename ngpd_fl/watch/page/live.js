@@ -4,7 +4,7 @@
 const live = (() => {
   const AGAIN = 2000; // ms from a lost connection to the next try
   const runs = new Map(); // key -> what the server says of the run, and all its points so far
-  const state = { runs, order: [], columns: [], studies: [], detail: null, leftOut: 0 };
+  const state = { title: "", runs, order: [], columns: [], studies: [], detail: null, leftOut: 0 };
   const listeners = { runs: [], studies: [], detail: [], theme: [] };
   const connection = document.getElementById("connection");
   let source = null;
@@ -20,6 +20,12 @@ const live = (() => {
   };
 
   const take = (message) => {
+    if (message.detail !== undefined) {
+      state.detail = message.detail;
+      if (state.detail) tell("detail");
+      return;
+    }
+    state.title = message.title;
     state.order = message.order;
     state.columns = message.columns;
     state.leftOut = message.left_out;
@@ -34,10 +40,6 @@ const live = (() => {
       tell("studies");
     }
     tell("runs");
-    if (message.detail !== undefined) {
-      state.detail = message.detail;
-      if (state.detail) tell("detail");
-    }
   };
 
   const connect = () => {
@@ -62,7 +64,7 @@ const live = (() => {
     };
   };
 
-  /* Look at the nodes of a run. */
+  /* Look at the nodes of a run; before that, the server chooses one that goes on. */
   const choose = (key) => {
     if (key === chosen) return;
     chosen = key;
@@ -121,6 +123,6 @@ const live = (() => {
     return made;
   };
 
-  connect();
+  document.addEventListener("DOMContentLoaded", connect); // then all parts of the page listen
   return { state, on, choose, column, last, figure, color, look, inFrame, withPlotly, element };
 })();

@@ -16,6 +16,7 @@
   const ROWS = 200; // most nodes in the table, the worst first
   const PAUSE = 900; // ms between two drawings of the timeline
   let graphKey = null;
+  let isChosen = false; // whether the reader has chosen a run
   let fingered = -1; // the node that is pointed at
 
   const options = (choice, wanted) => {
@@ -187,17 +188,16 @@
     const { order, runs } = state;
     at("nodes").hidden = !order.length;
     if (!order.length) return;
-    options(runChoice, order.map((key) => [key, `${runs.get(key).name}: ${runs.get(key).method || "?"}`]));
-    live.choose(runChoice.value);
+    options(runChoice, order.map((key) => [key, live.title(runs.get(key))]));
+    if (isChosen) live.choose(runChoice.value); // another one, if that which was chosen is gone
   };
 
   let timelineAt = -PAUSE;
   let waiting;
   const timelineInFrame = inFrame(drawTimeline);
-  on("runs", () => {
-    chooseRun();
-  });
+  on("runs", chooseRun);
   on("detail", () => {
+    if (!isChosen) runChoice.value = state.detail.run;
     fetchGraph();
     drawEvents();
     clearTimeout(waiting);
@@ -208,7 +208,10 @@
   });
   on("theme", timelineInFrame);
   live.withPlotly(timelineInFrame);
-  runChoice.addEventListener("change", () => live.choose(runChoice.value));
+  runChoice.addEventListener("change", () => {
+    isChosen = true;
+    live.choose(runChoice.value);
+  });
   nodeChoice.addEventListener("change", drawNodes);
   edgeChoice.addEventListener("change", drawNodes);
   at("node-table").addEventListener("toggle", drawTable);

@@ -66,7 +66,7 @@
     const { variable, dash } = look(run.key);
     parts.line.style.borderTopColor = `var(--${variable})`;
     parts.line.style.borderTopStyle = dash === "solid" ? "solid" : "dashed";
-    put(parts.name, run.method ? `${run.name}: ${run.method}` : run.name);
+    put(parts.name, live.title(run));
     put(parts.words, run.words + (run.nodes ? `; this peer hosts ${run.nodes.length} of the nodes` : ""));
     put(parts.problem, run.problems.join("; "));
     const round = last(run, "round") ?? 0;
@@ -77,6 +77,9 @@
     parts.text.className = `status-${run.status}`;
     FIGURES.forEach(([, text], place) => put(parts.cells[place], text(run)));
   };
+
+  /* Name of a run, with its method if the name does not say it. */
+  live.title = (run) => (run.method && !run.name.endsWith(run.method) ? `${run.name}: ${run.method}` : run.name);
 
   const draw = () => {
     const { order, runs } = state;
@@ -99,8 +102,7 @@
     const more = document.getElementById("left-out");
     more.hidden = !state.leftOut;
     put(more, `${state.leftOut} more runs, which were written before these, are not shown.`);
-    const names = order.map((key) => runs.get(key).name);
-    document.title = names.length === 1 ? `${names[0]}, live` : "Runs, live";
+    document.title = `${state.title}, live`;
     put(document.querySelector("h1"), document.title);
   };
 
