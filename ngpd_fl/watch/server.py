@@ -25,8 +25,8 @@ from ngpd_fl.watch.folders import WatchedFolders
 from ngpd_fl.watch.guard import Guard
 from ngpd_fl.watch.run import POINT
 
-_PAUSE, _SHARE = 0.5, 0.1
-"""Seconds between two looks at least; share of the time that looking may take."""
+_PAUSE, _SHARE = 0.5, 0.03
+"""Seconds between two looks at least; share of a core's time that looking may take."""
 
 _SILENCE = 15.0
 """Seconds after which a stream without news says that it is alive."""
@@ -70,7 +70,7 @@ class LivePage:
         versions: Any = None
         while not self._is_closing:
             await self._wanted.wait()
-            began = time.monotonic()
+            began = time.process_time()
             is_behind = False
             for part in (self._poll, self._poll_logs):
                 is_behind |= await asyncio.to_thread(part)
@@ -78,7 +78,7 @@ class LivePage:
                 if now != versions:
                     versions = now
                     await self._tell()
-            took = time.monotonic() - began
+            took = time.process_time() - began
             pause = took if is_behind else max(_PAUSE, took / _SHARE)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), pause)

@@ -14,6 +14,7 @@
     joules: ["energy of all nodes", "J"],
   };
   const POINTS = 300; // most points of a line; more could not be seen
+  const LARGEST = 1e100; // a value that no plot can show is left out
   const PAUSE = 700; // ms between two drawings at least: drawing takes time from the rest of the page
   const section = document.getElementById("curves");
   const [quality, second] = ["quality", "second-plot"].map((id) => document.getElementById(id));
@@ -31,7 +32,7 @@
     const measure = run.measure ?? { factor: 1, unit: "" };
     const isMeasure = quantity in QUANTITIES;
     const factor = isMeasure ? measure.factor : 1;
-    const y = thinned(column(run, quantity)).map((value) => (value === null ? null : factor * value));
+    const y = thinned(column(run, quantity)).map((value) => (Math.abs(value ?? Infinity) < LARGEST ? factor * value : null));
     return {
       x: thinned(column(run, cost)),
       y,

@@ -16,7 +16,7 @@ const graphView = (() => {
 
   const mixed = (one, other, share) => one.map((part, place) => Math.round(part + share * (other[place] - part)));
   const cividis = (share) => {
-    const place = Math.min(Math.max(share, 0), 1) * (CIVIDIS.length - 1);
+    const place = (Number.isNaN(share) ? 0.5 : Math.min(Math.max(share, 0), 1)) * (CIVIDIS.length - 1);
     const low = Math.min(Math.floor(place), CIVIDIS.length - 2);
     return mixed(CIVIDIS[low], CIVIDIS[low + 1], place - low);
   };
@@ -25,7 +25,7 @@ const graphView = (() => {
   /* Share of the color scale; good values are light, whichever direction is good. */
   const share = (value) => {
     const [low, high] = view.range;
-    const part = high > low ? (value - low) / (high - low) : 0.5;
+    const part = high > low ? (value / 2 - low / 2) / (high / 2 - low / 2) : 0.5; // halves: their difference is finite
     return view.higher ? part : 1 - part;
   };
 
@@ -79,7 +79,7 @@ const graphView = (() => {
     const space = geometry();
     sized(canvas, space);
     const { layout, values } = view;
-    if (!layout?.nodes[0].length || !space.width) return;
+    if (!layout?.nodes[0].length || !space.width || !below.width) return;
     paper.drawImage(below, 0, 0, space.width, space.height);
     const done = Math.min(1, (performance.now() - view.at) / STEP);
     const [x, y] = layout.nodes;

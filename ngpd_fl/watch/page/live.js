@@ -107,14 +107,16 @@ const live = (() => {
     };
   };
 
-  /* Do a thing once Plotly is there. It is large: it comes after the page has shown the first runs. */
+  /* Do a thing once Plotly is there. It is large: it comes after the runs and the graph, if that is there soon. */
+  const SOON = 500; // ms
   const plotly = document.createElement("script");
   const withPlotly = (action) => plotly.addEventListener("load", action);
-  on("runs", () => {
-    if (plotly.src || !state.order.length) return;
+  const loadPlotly = () => {
+    if (plotly.src) return;
     plotly.src = "plotly.js";
-    requestAnimationFrame(() => setTimeout(() => document.head.append(plotly)));
-  });
+    document.head.append(plotly);
+  };
+  on("runs", () => state.order.length && setTimeout(loadPlotly, SOON));
 
   /* Make an element with a text, or with other elements. */
   const element = (name, content, own = {}) => {
@@ -124,5 +126,5 @@ const live = (() => {
   };
 
   document.addEventListener("DOMContentLoaded", connect); // then all parts of the page listen
-  return { state, on, choose, column, last, figure, color, look, inFrame, withPlotly, element };
+  return { state, on, choose, column, last, figure, color, look, inFrame, withPlotly, loadPlotly, element };
 })();

@@ -112,6 +112,7 @@
       graphView.showLayout(layout);
       at("graph-head").textContent = `Graph: ${layout.words}${layout.problem ? ` (${layout.problem})` : ""}`;
       drawNodes();
+      requestAnimationFrame(() => setTimeout(live.loadPlotly));
     } catch {
       graphKey = null; // the server has ended; the next stream asks again
     }
