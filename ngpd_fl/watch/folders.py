@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ngpd_fl.records import RunFolder
 from ngpd_fl.watch.event_log import EventLog
-from ngpd_fl.watch.run import WatchedRun
+from ngpd_fl.watch.run import WatchedRun, key_of
 from ngpd_fl.watch.study import STUDY, WatchedStudy
 
-_RUNS = 24
-"""Most runs that are shown: those that were written last."""
+_RUNS, _OF_A_STUDY = 24, 6
+"""Most runs that are shown, and most of one study: those that were written last."""
 
 _DEPTH, _ENTRIES = 4, 20_000
 """Levels of sub-folders that are searched, and folders in all."""
@@ -99,8 +100,17 @@ class WatchedFolders:
                 else:
                     study = WatchedStudy(path, name)
                     studies[study.key] = self.studies.get(study.key, study)
-        newest = sorted(runs.values(), key=lambda run: run.age)[:_RUNS]
-        shown = {run.key for run in newest}
+        study_of = {run.key: studies.get(key_of(run.path.parent.parent)) for run in runs.values()}
+        shown: set[str] = set()
+        in_study: Counter[str] = Counter()
+        for run in sorted(runs.values(), key=lambda run: run.age):
+            if (of := study_of[run.key]) is not None:
+                in_study[of.key] += 1
+                if in_study[of.key] > _OF_A_STUDY:
+                    continue
+                run.rename(of.run_name(run.path.name))
+            if len(shown) < _RUNS:
+                shown.add(run.key)
         self.runs = {key: run for key, run in runs.items() if key in shown}
         self.studies, self.left_out = studies, len(runs) - len(self.runs)
 

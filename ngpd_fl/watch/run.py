@@ -55,7 +55,7 @@ class WatchedRun:
     def __init__(self, path: Path, name: str) -> None:
         """Name the folder of a run, which may hold any part of its records; nothing is read."""
         self.path, self.name = path, name
-        self.key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+        self.key = key_of(path)
         self.version = self.generation = 0
         self.points: list[list[Number]] = []
         self.last: Metrics | None = None
@@ -89,6 +89,12 @@ class WatchedRun:
         status = self._current_status()
         if changed or piece.lines or piece.is_anew or status != self._status:
             self._status = status
+            self.version += 1
+
+    def rename(self, name: str) -> None:
+        """Show the run under another name from now on."""
+        if name != self.name:
+            self.name = name
             self.version += 1
 
     def _clear(self) -> None:
@@ -197,6 +203,7 @@ class WatchedRun:
             "words": "" if config is None else setting_words(config),
             "status": self._status,
             "problems": self.problems,
+            "round": self.summary.get("rounds") or (0 if last is None else last.round),
             "planned": planned,
             "left": left,
             "age": round(self.age),
@@ -224,6 +231,11 @@ class WatchedRun:
             }
             for key, measure in names.items()
         }
+
+
+def key_of(path: Path) -> str:
+    """Return the name of a folder in addresses."""
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
 
 
 def _point(metrics: Metrics) -> list[Number]:

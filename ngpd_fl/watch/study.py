@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.config import InputError, read_text, read_toml
-from ngpd_fl.config.text_files import require_file
+from ngpd_fl.config import InputError, parse_json, read_text, read_toml
+from ngpd_fl.config.text_files import decoded, require_file
 from ngpd_fl.records import MEASURES, Measure
+from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short
+from ngpd_fl.watch.run import key_of
 
-STUDY, RESULTS = "study.toml", "results.csv"
-"""Files of a study's folder: its plan, and its table of results, which the study writes anew after each run."""
+STUDY, RESULTS, JOURNAL, RUNS = "study.toml", "results.csv", "journal.jsonl", "runs"
+"""A study's plan, its table of results, which is written anew after each run, its journal, and the folder of runs."""
 
 _ROWS, _LONG = 2_000, 200
 """Most rows of a table that are shown; most characters of a text."""
@@ -32,8 +33,10 @@ class WatchedStudy:
     def __init__(self, path: Path, name: str) -> None:
         """Name the folder of a study; nothing is read."""
         self.path, self.name = path, name
-        self.key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+        self.key = key_of(path)
         self.version = 0
+        self._journal = GrowingFile(path / JOURNAL)
+        self._names: dict[str, str] = {}
         self._signature: Any = None
         self._state: dict[str, Any] = {}
 
@@ -52,6 +55,20 @@ class WatchedStudy:
         except InputError as error:
             problem = str(error).replace(str(self.path), self.name)
         self._state = {"key": self.key, "name": self.name, "title": title, "rows": rows, "problem": problem}
+
+    def run_name(self, folder: str) -> str:
+        """Return a run's name in the study, e.g. ``ring/iid/ngpd seed 1``; while it goes on, that of its folder.
+
+        Args:
+            folder: name of the run's folder.
+        """
+        for line in self._journal.read().lines:
+            try:
+                values = parse_json(decoded(line))
+                self._names[str(values["run"])] = str(values["what"])[:_LONG]
+            except (ValueError, KeyError, TypeError):
+                continue
+        return self._names.get(folder, folder[:8])
 
     def state(self) -> dict[str, Any]:
         """Return all that the page shows: title, and a row for each cell and strategy."""

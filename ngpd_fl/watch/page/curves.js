@@ -15,6 +15,7 @@
   };
   const POINTS = 300; // most points of a line; more could not be seen
   const LARGEST = 1e100; // a value that no plot can show is left out
+  const LEGEND = 6; // most lines with a legend
   const PAUSE = 700; // ms between two drawings at least: drawing takes time from the rest of the page
   const section = document.getElementById("curves");
   const [quality, second] = ["quality", "second-plot"].map((id) => document.getElementById(id));
@@ -56,13 +57,14 @@
 
   const drawIn = (plot, lines, cost, yAxis) => {
     const [label, unit] = COSTS[cost];
+    const isShort = cost === "round" && lines.every((each) => (each.x.at(-1) ?? 0) < 8);
     const own = themed({
       margin: { l: 58, r: 10, t: 8, b: 44 },
       hovermode: "closest",
       uirevision: cost, // a zoom stays while the run goes on
-      showlegend: lines.length > 1,
+      showlegend: lines.length > 1 && lines.length <= LEGEND, // the table of runs has the lines as well
       legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 } },
-      xaxis: axis(label, { rangemode: "tozero", ticksuffix: unit, tickformat: unit ? "~s" : "" }),
+      xaxis: axis(label, { rangemode: "tozero", ticksuffix: unit, tickformat: unit ? "~s" : "", ...(isShort ? { dtick: 1 } : {}) }),
       yaxis: yAxis,
     });
     Plotly.react(plot, lines, own, config);

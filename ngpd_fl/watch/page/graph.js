@@ -97,9 +97,9 @@ const graphView = (() => {
       paper.fill();
       paper.strokeStyle = value === null ? bad : ink;
       paper.stroke();
-      if (radius < 11) continue;
+      if (radius < 8) continue;
       paper.fillStyle = shown === null ? ink : shown > 0.55 ? "#1d2329" : "#ffffff";
-      paper.font = `${Math.min(12, radius * 0.8)}px system-ui, sans-serif`;
+      paper.font = `${Math.min(12, radius * 0.9)}px system-ui, sans-serif`;
       paper.textAlign = "center";
       paper.textBaseline = "middle";
       paper.fillText(layout.names[node].slice(0, 5), across, up);

@@ -67,7 +67,7 @@
     if (range) parts.push(element("span", [element("span", `${its.label.replace(" (%)", "")} ${measured(range[0])}`), graphView.scale(), element("span", measured(range[1]))]));
     const edges = state.detail?.edges[edgeChoice.value];
     const most = edges && span(edges);
-    if (most) parts.push(element("span", `edges: ${EDGES[edgeChoice.value]}, thin: none, wide: ${most[1]}`));
+    if (most) parts.push(element("span", `edges by ${EDGES[edgeChoice.value]}: thin and gray none, wide ${most[1]}`));
     at("scales").replaceChildren(...parts);
     const words = range ? `, ${its.label} from ${measured(range[0])} to ${measured(range[1])}` : "";
     graphView.canvas.setAttribute("aria-label", `Graph of ${its?.values.length ?? 0} nodes${words}`);
@@ -171,13 +171,13 @@
     const run = state.runs.get(detail.run);
     const items = [];
     const add = (when, what) => items.push(element("li", [element("span", when, { className: "when" }), element("span", what)]));
-    if (run) add("now", `${run.status}, round ${live.last(run, "round") ?? 0} of ${run.planned}`);
+    if (run) add("now", `${run.status}, round ${run.round} of ${run.planned}`);
     if (run?.target && run.points.length) {
       const column = state.columns.indexOf("mean");
       const reached = run.points.find((point) => point[column] !== null && point[column] >= run.target);
       add("target", reached ? `${figure(run.measure, run.target)} reached in round ${reached[0]}` : `${figure(run.measure, run.target)} not reached yet`);
     }
-    for (const [what, count] of Object.entries(detail.counts)) if (DROPPED[what]) add("so far", `${count} ${DROPPED[what]}`);
+    for (const [what, count] of Object.entries(detail.counts)) if (DROPPED[what]) add("so far", `${DROPPED[what]}: ${count}`);
     for (const { time, node, what, round } of detail.notices) add(`${Number(time.toPrecision(5))} s`, `node ${name(node)} ${what} (round ${round})`);
     for (const { round, changes } of detail.resumed) add(`round ${round}`, `resumed elsewhere: ${changes.join(", ")}`);
     for (const [fault, value] of Object.entries(detail.faults)) add("planned", `${fault}: ${value}`);
@@ -196,7 +196,10 @@
   let timelineAt = -PAUSE;
   let waiting;
   const timelineInFrame = inFrame(drawTimeline);
-  on("runs", chooseRun);
+  on("runs", () => {
+    chooseRun();
+    drawEvents();
+  });
   on("detail", () => {
     if (!isChosen) runChoice.value = state.detail.run;
     fetchGraph();

@@ -62,24 +62,25 @@
     return `, about ${duration(run.left - gone)} left`;
   };
 
+  let common = ""; // the setting of all runs, if it is the same and there are several
+
   const fill = (run, parts) => {
     const { variable, dash } = look(run.key);
     parts.line.style.borderTopColor = `var(--${variable})`;
     parts.line.style.borderTopStyle = dash === "solid" ? "solid" : "dashed";
     put(parts.name, live.title(run));
-    put(parts.words, run.words + (run.nodes ? `; this peer hosts ${run.nodes.length} of the nodes` : ""));
+    put(parts.words, (common ? "" : run.words) + (run.nodes ? `${common ? "" : "; "}this peer hosts ${run.nodes.length} of the nodes` : ""));
     put(parts.problem, run.problems.join("; "));
-    const round = last(run, "round") ?? 0;
     parts.bar.max = Math.max(run.planned, 1);
-    parts.bar.value = round;
+    parts.bar.value = run.round;
     parts.bar.setAttribute("aria-label", `progress of ${run.name}`);
-    put(parts.text, `${run.status}, round ${round} of ${run.planned}${left(run)}`);
+    put(parts.text, `${run.status}, round ${run.round} of ${run.planned}${left(run)}`);
     parts.text.className = `status-${run.status}`;
     FIGURES.forEach(([, text], place) => put(parts.cells[place], text(run)));
   };
 
   /* Name of a run, with its method if the name does not say it. */
-  live.title = (run) => (run.method && !run.name.endsWith(run.method) ? `${run.name}: ${run.method}` : run.name);
+  live.title = (run) => (run.method && !run.name.includes(run.method) ? `${run.name}: ${run.method}` : run.name);
 
   const draw = () => {
     const { order, runs } = state;
@@ -91,6 +92,10 @@
         rows.delete(key);
       }
     }
+    const settings = new Set(order.map((key) => runs.get(key).words));
+    common = order.length > 1 && settings.size === 1 ? [...settings][0] : "";
+    put(document.getElementById("common"), common);
+    document.getElementById("common").hidden = !common;
     order.forEach((key, place) => {
       if (!rows.has(key)) rows.set(key, makeRow(key));
       const parts = rows.get(key);
@@ -101,7 +106,7 @@
     put(document.querySelector("[data-head=mean]"), measures.size === 1 ? `mean ${[...measures][0]}` : "mean");
     const more = document.getElementById("left-out");
     more.hidden = !state.leftOut;
-    put(more, `${state.leftOut} more runs, which were written before these, are not shown.`);
+    put(more, `${state.leftOut} more run${state.leftOut > 1 ? "s" : ""}, written earlier, ${state.leftOut > 1 ? "are" : "is"} not shown.`);
     document.title = `${state.title}, live`;
     put(document.querySelector("h1"), document.title);
   };
