@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ def main() -> None:
     low_priority()
     address = PageAddress(socket.socket(fileno=int(descriptor)), "127.0.0.1", "")
     serve([Path(folder)], address, until=sys.stdin.buffer.read)
+    os._exit(0)  # the run waits for this process: freeing libraries would take half a second
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ngpd_fl.config.errors import cause
 from ngpd_fl.watch.address import PageAddress
 from ngpd_fl.watch.folders import WatchedFolders
 from ngpd_fl.watch.guard import Guard
@@ -73,7 +75,10 @@ class LivePage:
             began = time.process_time()
             is_behind = False
             for part in (self._poll, self._poll_logs):
-                is_behind |= await asyncio.to_thread(part)
+                try:
+                    is_behind |= await asyncio.to_thread(part)
+                except Exception as error:  # of a folder that changes meanwhile; the next look may succeed
+                    print(f"ngpd-fl: warning: the live page could not read all ({cause(error)})", file=sys.stderr)
                 now = self._folders.versions()
                 if now != versions:
                     versions = now
