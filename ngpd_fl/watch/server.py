@@ -27,7 +27,7 @@ from ngpd_fl.watch.folders import WatchedFolders
 from ngpd_fl.watch.guard import Guard
 from ngpd_fl.watch.run import POINT
 
-_PAUSE, _SHARE = 0.5, 0.03
+_PAUSE, _SHARE = 1.0, 0.02
 """Seconds between two looks at least; share of a core's time that looking may take."""
 
 _SILENCE = 15.0

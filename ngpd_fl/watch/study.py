@@ -14,11 +14,11 @@ from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short
 from ngpd_fl.watch.run import key_of
 
-STUDY, RESULTS, JOURNAL, RUNS = "study.toml", "results.csv", "journal.jsonl", "runs"
-"""A study's plan, its table of results, which is written anew after each run, its journal, and the folder of runs."""
+STUDY, RESULTS, JOURNAL = "study.toml", "results.csv", "journal.jsonl"
+"""A study's plan, its table of results, which it writes anew after each run, and its journal of the runs' ends."""
 
-_ROWS, _LONG = 2_000, 200
-"""Most rows of a table that are shown; most characters of a text."""
+_ROWS, _RUNS, _LONG = 2_000, 100_000, 200
+"""Most rows of a table that are shown; most runs with a name; most characters of a text."""
 
 
 class WatchedStudy:
@@ -65,7 +65,8 @@ class WatchedStudy:
         for line in self._journal.read().lines:
             try:
                 values = parse_json(decoded(line))
-                self._names[str(values["run"])] = str(values["what"])[:_LONG]
+                if len(self._names) < _RUNS:
+                    self._names[str(values["run"])] = str(values["what"])[:_LONG]
             except (ValueError, KeyError, TypeError):
                 continue
         return self._names.get(folder, folder[:8])
