@@ -79,6 +79,7 @@ def test_what_is_there_of_a_run_is_shown(own: Path) -> None:
 
 def test_a_run_goes_on_while_it_is_locked_or_has_just_written(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own / "summary.json").unlink()
+    (own / "metrics.jsonl").touch()
     run = WatchedRun(own, "run")
     run.poll()
     assert run.is_going
