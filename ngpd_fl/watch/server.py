@@ -70,6 +70,7 @@ class LivePage:
     async def look(self) -> None:
         """Look at the folders again and again, for as long as a browser is connected."""
         versions: Any = None
+        took = 0.0
         while not self._is_closing:
             await self._wanted.wait()
             began = time.process_time()
@@ -83,8 +84,9 @@ class LivePage:
                 if now != versions:
                     versions = now
                     await self._tell()
-            took = time.process_time() - began
-            pause = took if is_behind else max(_PAUSE, took / _SHARE)
+            before, took = took, time.process_time() - began
+            usual = min(before, took)  # a look that also imports something, or reads a long file, is not the rule
+            pause = took if is_behind else max(_PAUSE, usual / _SHARE)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), pause)
             self._hurry.clear()

@@ -135,7 +135,7 @@ def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path
         assert process.stdout.read() == ""
 
 
-RUN = "run --strategy dsgd --rounds 400 --nodes 4 --local-steps 1 --out out --watch".split()
+RUN = "run --strategy dsgd --rounds 1500 --nodes 4 --local-steps 1 --out out --watch".split()
 
 
 def test_beside_a_run_the_page_ends_with_it(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_beside_a_run_the_page_ends_with_it(tmp_path: Path) -> None:
         said = process.stderr.readline()
         assert said.startswith("watch it at http://127.0.0.1:")
         server = Served(said.split()[-1], process)
-        stream = server.get("/stream")
-        heads = [run for message in messages(stream) for run in message.get("runs", ())]
+        said_to_browser = [*messages(server.get("/stream"))]
+        heads = [run for message in said_to_browser for run in message.get("runs", ())]
         process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == 0 and said_to_browser[-1] == {}
     assert [heads[0]["status"], heads[-1]["status"]] == ["running", "finished"]
-    assert len(heads) >= 3 and sum(len(head["points"]) for head in heads) >= 401
+    assert len(heads) >= 3 and sum(len(head["points"]) for head in heads) >= 1501
     with pytest.raises(ConnectionRefusedError):
         server.get("/")
 
