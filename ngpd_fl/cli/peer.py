@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
+from ngpd_fl.cli.console import print_step
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import stopping
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def peer(
     from ngpd_fl.peer.run import run_peer
     from ngpd_fl.peer.timeouts import NodeTimeouts
     from ngpd_fl.peer.transport import Address, HttpTransport, Peers, Routes
+    from ngpd_fl.report.progress import reporting
     from ngpd_fl.training.callbacks import ProgressReport
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
@@ -138,6 +139,11 @@ def peer(
         raise Ended(words, INTERRUPTED)
     if summary["status"] != "finished":
         raise Ended(f"{own_peer.name} {summary['status']} in round {done}; records are kept in {out}", FAILED)
+    if not quiet:
+        print_step(
+            f"{own_peer.name} finished; records in {out}",
+            "`ngpd-fl gather DIR... --out DIR` merges those of all peers",
+        )
 
 
 def _identity(keys: Path | None, name: str | None, *, insecure: bool, forced: bool) -> Credentials | Insecure:

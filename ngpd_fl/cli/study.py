@@ -125,7 +125,8 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
             shown = [escape(text) for text in texts]
             shown[place] += " *" if row["near"] else "  "
             table.add_row(*shown, style="bold" if row["best"] else "")
-    print_table(plan.title, table, f"{LEGEND}\n{now.text}; tables in {folder / 'results.md'}")
+    files = f"tables in {folder / 'results.md'}; `ngpd-fl report {folder}` writes a web page about it"
+    print_table(plan.title, table, f"{LEGEND}\n{now.text}; {files}")
 
 
 def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:

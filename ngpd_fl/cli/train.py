@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.progress import reporting
 from ngpd_fl.core.signals import finishing
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     from ngpd_fl.config import InputError
     from ngpd_fl.config.errors import cause
     from ngpd_fl.report.pictures import write_plots
+    from ngpd_fl.report.progress import reporting
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run

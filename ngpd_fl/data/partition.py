@@ -215,7 +215,8 @@ def _by_nodes_shares(
 
 
 def _by_flower(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:
-    import datasets  # slow to import
+    with no_warnings():  # in a notebook, of a widget that nothing here needs
+        import datasets  # slow to import
 
     if not hasattr(datasets, "Dataset"):
         raise InputError(

@@ -16,6 +16,7 @@ from ngpd_fl.config import Config, InputError, require_trust, with_objects, with
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
+from ngpd_fl.records.display import Display, Shown
 from ngpd_fl.training import compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
@@ -24,8 +25,8 @@ Network = nn.Module | Callable[[tuple[int, ...], int], nn.Module]
 """A network, or ``factory(input_shape, num_classes)`` of one."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Display):
     """The result of a run.
 
     Attributes:
@@ -41,6 +42,13 @@ class Result:
     summary: dict[str, Any]
     params: Tensor
     model: FlatModel
+
+    def __repr__(self) -> str:
+        """Return the algorithm, the status and the number of evaluations."""
+        return f"Result({self.config.method!r}, {self.summary['status']!r}, {len(self.metrics)} evaluations)"
+
+    def _shown(self) -> Shown:
+        return Shown("", self.config, self.metrics, self.summary)
 
 
 def run(

@@ -54,7 +54,7 @@ def check(events: EventAccumulator, metrics: list[Metrics]) -> None:
 def test_a_runs_event_files_say_what_its_records_say(quick: Callable[..., Any], here: Path) -> None:
     said = quick("run", *SHORT, "--tensorboard", "--out", "out")
     assert said.code == 0
-    assert said.out.endswith("records in out; `tensorboard --logdir out` shows their curves\n")
+    assert "\nrecords in out; `tensorboard --logdir out` shows their curves\n" in said.out
     assert quick("show", "out") == (0, said.out, "")
     metrics = RunFolder.open(here / "out").metrics()
     assert [each.round for each in metrics] == [0, 2, 3]
@@ -64,7 +64,7 @@ def test_a_runs_event_files_say_what_its_records_say(quick: Callable[..., Any], 
 def test_a_comparison_has_them_for_each_run(quick: Callable[..., Any], here: Path) -> None:
     said = quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--tensorboard", "--out", "out")
     assert said.code == 0
-    assert said.out.endswith("records in out; `tensorboard --logdir out` shows their curves\n")
+    assert "\nrecords in out; `tensorboard --logdir out` shows their curves\n" in said.out
     for name in ("dsgd", "ecl"):
         check(read(here / "out" / name / "tensorboard"), RunFolder.open(here / "out" / name).metrics())
 
