@@ -62,6 +62,7 @@ def test_every_module_can_be_imported_or_names_the_extra_that_it_needs(core: Pat
     parts = {
         ("ngpd_fl.report.page", "ngpd_fl.report.pictures", "ngpd_fl.report.notebook"): "report",
         ("ngpd_fl.sweep", "ngpd_fl.study"): "study",
+        ("ngpd_fl.watch",): "watch",
         ("ngpd_fl.flower.launcher", "ngpd_fl.deploy.services", "ngpd_fl.deploy.warm_start"): "flower",
     }
     for name, problem in problems.items():
@@ -70,7 +71,7 @@ def test_every_module_can_be_imported_or_names_the_extra_that_it_needs(core: Pat
         extra = next((extra for rooms, extra in parts.items() if name.startswith(rooms)), None)
         assert extra is not None, f"{name}: {problem}"
         assert problem.startswith("InputError: ") and problem.endswith(f'pip install "ngpd-fl[{extra}]"'), problem
-    assert {"ngpd_fl.report.page", "ngpd_fl.sweep", "ngpd_fl.study", "ngpd_fl.flower.launcher"} <= set(problems)
+    assert {"ngpd_fl.report.page", "ngpd_fl.watch", "ngpd_fl.sweep", "ngpd_fl.study", "ngpd_fl.flower.launcher"} <= set(problems)
 
 
 NEEDS = [

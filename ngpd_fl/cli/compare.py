@@ -15,6 +15,7 @@ from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
 from ngpd_fl.cli.pictures import draw
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -50,17 +51,24 @@ def compare(
     out: Out = None,
     name: Name = None,
     track: flags.Track = None,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train with several algorithms on the same data, graph and seed, and compare them.
 
     Each run has its own sub-folder. A table and pictures of all runs are beside them.
     """
-    compare_strategies(given, strategies, out, name, flags.tracker_names(track), quiet)
+    compare_strategies(given, strategies, out, name, flags.tracker_names(track), watch, quiet)
 
 
 def compare_strategies(
-    given: flags.Given, strategies: str, out: Path | None, name: str | None, track: Sequence[str], quiet: bool
+    given: flags.Given,
+    strategies: str,
+    out: Path | None,
+    name: str | None,
+    track: Sequence[str] = (),
+    watch: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Compare strategies as the command does, from its flags."""
     configs = _configs(strategies, given)
@@ -73,7 +81,8 @@ def compare_strategies(
             if len(configs) == 1:
                 warn("one strategy compares with nothing; --strategies takes several, e.g. ngpd,dsgd")
             warn(first.topology.caution)
-        unfinished = _train_all(configs, folder, quiet, track)
+        with watched(folder, watch, quiet):
+            unfinished = _train_all(configs, folder, quiet, track)
         if not quiet:
             print_comparison(folder)
         if unfinished:

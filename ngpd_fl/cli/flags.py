@@ -165,6 +165,14 @@ Slurm = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="show it in a browser while it goes on; prints the page's address; its server ends with the command",
+        rich_help_panel=FILES,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=FILES)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 
 @flags.with_config_flags()
@@ -14,6 +15,7 @@ def run(
     track: flags.Track = None,
     checkpoint_every: flags.CheckpointEvery = None,
     event_log: flags.EventLog = False,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a network of nodes and record it.
@@ -25,14 +27,15 @@ def run(
     settings, trackers = given.load(), flags.tracker_names(track)
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
-            train(
-                settings,
-                folder,
-                quiet,
-                track=trackers,
-                checkpoint_every=checkpoint_every,
-                event_log=event_log,
-            )
+            with watched(folder, watch, quiet):
+                train(
+                    settings,
+                    folder,
+                    quiet,
+                    track=trackers,
+                    checkpoint_every=checkpoint_every,
+                    event_log=event_log,
+                )
         finally:  # also of a run that did not come to its end
             if not quiet and any(folder.iterdir()):
                 print_run(folder)
