@@ -84,8 +84,7 @@ const live = (() => {
     return measure.unit ? `${number.toFixed(1)}${measure.unit}` : String(Number(number.toPrecision(4)));
   };
 
-  /* Colors of the theme; CSS says which they are. */
-  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const { color } = page;
   const DASHES = ["solid", "7px,3px", "2px,3px", "7px,3px,2px,3px"];
   const SERIES = 7;
   const look = (key) => {

@@ -156,7 +156,7 @@ def test_it_fits_a_phone_and_the_dark(browser: Any, page: Served, width: int, sc
         shades = [sum(map(int, color[4:-1].split(", "))) for color in (ground, ink)]
         assert (shades[0] < shades[1]) == (scheme == "dark") and abs(shades[0] - shades[1]) > 500
         text = tab.evaluate("document.querySelector('#quality').layout.font.color")
-        assert text == ("#e6eaee" if scheme == "dark" else "#1d2329")
+        assert text == ("#e4e9ee" if scheme == "dark" else "#1d2329")
         assert tab.complaints == []
 
 
