@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -29,9 +30,19 @@ def test_each_extra_brings_the_modules_that_are_asked_for() -> None:
     for extra, modules in MODULES.items():
         if not any(module in packages for module in modules):  # some trackers are not installed for the tests
             continue
-        brought = set(closure(text for text in EXTRAS[extra] if Requirement(text).name != PROJECT["name"]))
+        brought = set(closure(requirements_of(extra)))
         for module in modules:
             assert brought & {*map(canonicalize_name, packages[module])}, f"{extra} does not bring {module}"
+
+
+def requirements_of(extra: str) -> Iterator[str]:
+    """Yield the requirements of an extra, and of the extras that it includes."""
+    for text in EXTRAS[extra]:
+        requirement = Requirement(text)
+        if requirement.name != PROJECT["name"]:
+            yield text
+        for included in requirement.extras if requirement.name == PROJECT["name"] else ():
+            yield from requirements_of(included)
 
 
 def test_all_is_every_extra_but_the_trackers() -> None:
@@ -71,7 +82,9 @@ def test_every_module_can_be_imported_or_names_the_extra_that_it_needs(core: Pat
         extra = next((extra for rooms, extra in parts.items() if name.startswith(rooms)), None)
         assert extra is not None, f"{name}: {problem}"
         assert problem.startswith("InputError: ") and problem.endswith(f'pip install "ngpd-fl[{extra}]"'), problem
-    assert {"ngpd_fl.report.page", "ngpd_fl.watch", "ngpd_fl.sweep", "ngpd_fl.study", "ngpd_fl.flower.launcher"} <= set(problems)
+    assert {"ngpd_fl.report.page", "ngpd_fl.watch", "ngpd_fl.sweep", "ngpd_fl.study", "ngpd_fl.flower.launcher"} <= set(
+        problems
+    )
 
 
 NEEDS = [
@@ -79,6 +92,7 @@ NEEDS = [
     ("topology", "pictures", "matplotlib", "report"),
     ("partition", "pictures", "matplotlib", "report"),
     ("show run --plots", "pictures", "matplotlib", "report"),
+    ("watch .", "a live page", "starlette", "watch"),
     ("study study.toml --out out", "studies", "optuna", "study"),
     ("sweep study.toml --out out", "sweeps", "optuna", "study"),
     *((f"run --track {name} --out out", f"track: {name}", name, name) for name in TRACKERS),
