@@ -8,7 +8,16 @@ from typing import NamedTuple
 from ngpd_fl.report.colors import PALETTE, method_color, method_number
 
 _DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
+_SYMBOLS = {
+    "circle": "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
+    "square": "M-3-3h6v6h-6z",
+    "diamond": "M0-4.5l4.5 4.5l-4.5 4.5l-4.5-4.5z",
+    "triangle-up": "M0-4.5l4.2 7.5h-8.4z",
+    "cross": "M-1.3-4h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7z",
+    "x": "M-1.91-3.75l1.91 1.91 1.91-1.91 1.84 1.84-1.91 1.91 1.91 1.91-1.84 1.84-1.91-1.91-1.91 1.91-1.84-1.84 1.91-1.91-1.91-1.91z",
+    "triangle-down": "M0 4.5l4.2-7.5h-8.4z",
+}
+"""Outlines of markers around the origin, as paths in SVG, by their names in plotly."""
 
 
 class Look(NamedTuple):
@@ -23,6 +32,11 @@ class Look(NamedTuple):
     color: str
     dash: str
     symbol: str
+
+    @property
+    def outline(self) -> str:
+        """Outline of a marker around the origin, as a path in SVG."""
+        return _SYMBOLS[self.symbol]
 
 
 def looks(methods: Mapping[str, str]) -> dict[str, Look]:
@@ -39,5 +53,5 @@ def looks(methods: Mapping[str, str]) -> dict[str, Look]:
         number = place if is_alone else method_number(method) + variant
         color = PALETTE[place % len(PALETTE)] if is_alone else method_color(method)
         more = number + number // len(PALETTE) * is_alone
-        found[label] = Look(color, _DASHES[more % len(_DASHES)], _SYMBOLS[more % len(_SYMBOLS)])
+        found[label] = Look(color, _DASHES[more % len(_DASHES)], [*_SYMBOLS][more % len(_SYMBOLS)])
     return {label: found[label] for label in methods}

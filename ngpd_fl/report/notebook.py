@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ngpd_fl.config import InputError
 from ngpd_fl.records.display import Shown
 from ngpd_fl.report.colors import method_color
+from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.looks import Look
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import RecordedRun
-from ngpd_fl.report.page.costs import COSTS
 from ngpd_fl.report.page.curves import QUANTITIES, Quantity, curves
 from ngpd_fl.report.page.groups import Group
 from ngpd_fl.report.page.template import environment

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.records import RunFolder
+from ngpd_fl.report.looks import looks
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.run import WatchedRun, key_of
 from ngpd_fl.watch.study import STUDY, WatchedStudy
@@ -113,6 +114,12 @@ class WatchedFolders:
                 shown.add(run.key)
         self.runs = {key: run for key, run in runs.items() if key in shown}
         self.studies, self.left_out = studies, len(runs) - len(self.runs)
+
+    def looks(self) -> dict[str, dict[str, str]]:
+        """Return the looks of the runs' lines, by key: those that a report about these runs gives them."""
+        labels = {f"{run.name} {key}": key for key, run in self.runs.items()}
+        methods = {label: config.method if (config := self.runs[key].config) else "" for label, key in labels.items()}
+        return {labels[label]: {**look._asdict(), "outline": look.outline} for label, look in looks(methods).items()}
 
     def versions(self) -> tuple[Any, ...]:
         """Return what differs after any change."""

@@ -14,6 +14,7 @@ from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.metrics import metrics_of
 from ngpd_fl.records.shapes import PeerStart
 from ngpd_fl.records.versions import current_peer
+from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.setting import setting_words
 from ngpd_fl.watch.graph import Graph
 from ngpd_fl.watch.growing_file import GrowingFile
@@ -30,7 +31,9 @@ _RESUMED = 20
 
 _SMALL = ("config.toml", "environment.json", "summary.json", "peer.json")
 
-POINT = ("round", "bytes", "seconds", "virtual", "joules", "mean", "worst", "averaged_model", "consensus", "loss")
+_QUANTITIES = ("mean", "worst", "averaged_model", "consensus_distance", "train_loss")
+
+POINT = (*(cost.key for cost in COSTS), *_QUANTITIES)
 """Columns of a point of the curves."""
 
 
@@ -239,11 +242,7 @@ def key_of(path: Path) -> str:
 
 
 def _point(metrics: Metrics) -> list[Number]:
-    values = (
-        *(metrics.round, metrics.bytes_sent, metrics.train_seconds, metrics.virtual_seconds, metrics.joules),
-        *(metrics.mean, metrics.worst, metrics.averaged_model, metrics.consensus_distance, metrics.train_loss),
-    )
-    return [short(value) for value in values]
+    return [short(value) for value in (*(cost.of(metrics) for cost in COSTS), *(getattr(metrics, name) for name in _QUANTITIES))]
 
 
 def _identity(config: Config) -> str:

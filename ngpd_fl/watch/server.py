@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from ngpd_fl.config.errors import cause
+from ngpd_fl.report.costs import COSTS
 from ngpd_fl.watch.address import PageAddress
 from ngpd_fl.watch.folders import WatchedFolders
 from ngpd_fl.watch.guard import Guard
@@ -41,13 +42,13 @@ _ENDING = 2
 
 _REPORT, _OWN = "ngpd_fl.report.page", "ngpd_fl.watch"
 
-_SCRIPTS = ("live", "runs", "curves", "graph", "nodes")
+_SCRIPTS = ("live", "runs", "sketch", "curves", "graph", "nodes")
 
 _ASSETS = {
     "": (_OWN, "page/page.html", "text/html"),
     "style.css": (_REPORT, "templates/style.css", "text/css"),
     "live.css": (_OWN, "page/live.css", "text/css"),
-    "tools.js": (_REPORT, "templates/tools.js", "text/javascript"),
+    **{f"{name}.js": (_REPORT, f"templates/{name}.js", "text/javascript") for name in ("tools", "plots")},
     "plotly.js": ("plotly", "package_data/plotly.min.js", "text/javascript"),
     **{f"{name}.js": (_OWN, f"page/{name}.js", "text/javascript") for name in _SCRIPTS},
 }
@@ -189,7 +190,8 @@ class _Reader:
         folders = self._folders
         self._told = folders.versions()
         message: dict[str, Any] = {"title": folders.title, "columns": POINT, "left_out": folders.left_out}
-        message["order"] = [*folders.runs]
+        message["order"], message["looks"] = [*folders.runs], folders.looks()
+        message["costs"] = {cost.key: {"label": cost.label, "unit": cost.unit} for cost in COSTS}
         message["runs"] = [self._run(key) for key, run in folders.runs.items() if self._is_new(key, run.version)]
         changed = [key for key, study in folders.studies.items() if self._studies.get(key) != study.version]
         if changed or self._studies.keys() != folders.studies.keys():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ngpd_fl.records import METRICS, RMSE, Measure, Metrics
-from ngpd_fl.report.page.costs import Cost
+from ngpd_fl.report.costs import Cost
 from ngpd_fl.report.page.groups import Group
 from ngpd_fl.report.units import spread
 

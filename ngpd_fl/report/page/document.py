@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records import require_folder_of, write_text
+from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.looks import Look, looks
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import read_runs
-from ngpd_fl.report.page.costs import COSTS, default_target, known_costs
 from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES, course, curves, quantities_of
 from ngpd_fl.report.page.details import details
 from ngpd_fl.report.page.groups import Cell
@@ -31,10 +31,11 @@ from ngpd_fl.report.page.tables import (
     seeds,
     shared_keys,
 )
+from ngpd_fl.report.page.target import default_target, known_costs
 from ngpd_fl.report.page.template import asset, environment
 from ngpd_fl.report.pictures.timeline import KINDS
 
-_SCRIPTS = ("tools.js", "results.js", "details.js")
+_SCRIPTS = ("tools.js", "plots.js", "results.js", "details.js")
 
 
 def write_page(

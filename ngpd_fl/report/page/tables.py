@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ngpd_fl.records import OF_ONE_RUN
+from ngpd_fl.report.costs import Cost
 from ngpd_fl.report.page.collection import RecordedRun
-from ngpd_fl.report.page.costs import Cost, cost_text
 from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES
 from ngpd_fl.report.page.groups import Cell, Group, gathered
 from ngpd_fl.report.page.settings import Keys, flat, given, run_command, shared, shown, without
+from ngpd_fl.report.page.target import cost_text
 from ngpd_fl.report.table import end_words
 from ngpd_fl.report.units import seconds, spread
 

@@ -2,17 +2,9 @@
 
 /* Curves of all runs beside each other: the measure, and the consensus distance or the training loss. */
 (() => {
-  const { state, on, column, look, color, inFrame } = live;
-  const { plain, config, layout, axis } = page;
+  const { state, on, column, inFrame } = live;
+  const { plain, config, axis } = page;
   const QUANTITIES = { mean: "mean", worst: "worst node", averaged_model: "averaged model" };
-  const DASHES = { mean: "solid", worst: "2px,3px", averaged_model: "7px,3px" };
-  const COSTS = {
-    round: ["rounds", ""],
-    bytes: ["sent by all nodes", "B"],
-    seconds: ["training time (s)", ""],
-    virtual: ["virtual time (s)", ""],
-    joules: ["energy of all nodes", "J"],
-  };
   const POINTS = 300; // most points of a line; more could not be seen
   const LARGEST = 1e100; // a value that no plot can show is left out
   const LEGEND = 6; // most lines with a legend
@@ -29,49 +21,36 @@
   };
 
   const line = (run, cost, quantity, several) => {
-    const { variable, dash } = look(run.key);
-    const measure = run.measure ?? { factor: 1, unit: "" };
-    const isMeasure = quantity in QUANTITIES;
-    const factor = isMeasure ? measure.factor : 1;
-    const y = thinned(column(run, quantity)).map((value) => (Math.abs(value ?? Infinity) < LARGEST ? factor * value : null));
-    return {
+    const { factor, unit } = (quantity in QUANTITIES && run.measure) || { factor: 1, unit: "" };
+    return plots.line({
+      look: state.looks[run.key],
+      quantity,
+      several,
       x: thinned(column(run, cost)),
-      y,
+      y: thinned(column(run, quantity)).map((value) => (Math.abs(value ?? Infinity) < LARGEST ? factor * value : null)),
+      unit,
+      cost: state.costs[cost],
       name: plain(several ? `${live.title(run)}, ${QUANTITIES[quantity]}` : live.title(run)),
-      type: "scatter",
-      mode: y.length > 1 ? "lines" : "markers",
-      line: { color: color(variable), width: 2, dash: several ? DASHES[quantity] : dash },
-      hovertemplate: `%{y:.4~g}${isMeasure ? plain(measure.unit) : ""}, ${plain(COSTS[cost][0])} %{x:.4~s}<extra>%{fullData.name}</extra>`,
-    };
+    });
   };
 
-  const themed = (own) => {
-    const [ink, grid, edge, ground] = ["ink", "line", "edge", "ground"].map(color);
-    const shared = layout(own);
-    shared.font = { ...shared.font, color: ink };
-    shared.hoverlabel = { bgcolor: ground, bordercolor: edge, font: { color: ink } };
-    for (const name of ["xaxis", "yaxis"]) shared[name] = { ...shared[name], gridcolor: grid, linecolor: edge };
-    return shared;
-  };
-  live.themed = themed;
-
-  const drawIn = (plot, lines, cost, yAxis) => {
-    const [label, unit] = COSTS[cost];
-    const isShort = cost === "round" && lines.every((each) => (each.x.at(-1) ?? 0) < 8);
-    const own = themed({
+  const drawIn = (plot, lines, cost, yaxis) => {
+    const own = plots.against(state.costs[cost], lines, {
       margin: { l: 58, r: 10, t: 8, b: 44 },
-      hovermode: "closest",
       uirevision: cost, // a zoom stays while the run goes on
       showlegend: lines.length > 1 && lines.length <= LEGEND, // the table of runs has the lines as well
       legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 } },
-      xaxis: axis(label, { rangemode: "tozero", ticksuffix: unit, tickformat: unit ? "~s" : "", ...(isShort ? { dtick: 1 } : {}) }),
-      yaxis: yAxis,
+      yaxis,
     });
+    if (typeof Plotly === "undefined") {
+      live.sketch(plot, lines, own);
+      return;
+    }
+    plot.querySelector(".sketch")?.remove();
     Plotly.react(plot, lines, own, config);
   };
 
   const draw = () => {
-    if (typeof Plotly === "undefined") return;
     const runs = state.order.map((key) => state.runs.get(key)).filter((run) => run.points.length);
     section.hidden = !runs.length;
     if (!runs.length) return;

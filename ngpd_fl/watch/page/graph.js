@@ -2,7 +2,8 @@
 
 /* The graph on a canvas: nodes colored by their values, edges by theirs; fast enough for thousands of nodes. */
 const graphView = (() => {
-  const { color, inFrame } = live;
+  const { color } = page;
+  const { inFrame } = live;
   const canvas = document.getElementById("graph");
   const paper = canvas.getContext("2d");
   const below = document.createElement("canvas"); // the edges, drawn again only when they change

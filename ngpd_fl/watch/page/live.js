@@ -4,7 +4,7 @@
 const live = (() => {
   const AGAIN = 2000; // ms from a lost connection to the next try
   const runs = new Map(); // key -> what the server says of the run, and all its points so far
-  const state = { title: "", runs, order: [], columns: [], studies: [], detail: null, leftOut: 0 };
+  const state = { title: "", runs, order: [], looks: {}, costs: {}, columns: [], studies: [], detail: null, leftOut: 0 };
   const listeners = { runs: [], studies: [], detail: [], theme: [] };
   const connection = document.getElementById("connection");
   let source = null;
@@ -26,8 +26,7 @@ const live = (() => {
       return;
     }
     state.title = message.title;
-    state.order = message.order;
-    state.columns = message.columns;
+    for (const name of ["order", "looks", "costs", "columns"]) state[name] = message[name];
     state.leftOut = message.left_out;
     for (const head of message.runs) {
       const points = runs.get(head.key)?.points ?? [];
@@ -84,13 +83,6 @@ const live = (() => {
     return measure.unit ? `${number.toFixed(1)}${measure.unit}` : String(Number(number.toPrecision(4)));
   };
 
-  const { color } = page;
-  const DASHES = ["solid", "7px,3px", "2px,3px", "7px,3px,2px,3px"];
-  const SERIES = 7;
-  const look = (key) => {
-    const place = Math.max(0, state.order.indexOf(key));
-    return { variable: `series-${(place % SERIES) + 1}`, dash: DASHES[Math.floor(place / SERIES) % DASHES.length] };
-  };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => tell("theme"));
 
   /* Do a thing in the next frame, once however often it is asked for. */
@@ -124,6 +116,14 @@ const live = (() => {
     return made;
   };
 
+  /* The same for shapes of a drawing, whose attributes are given. */
+  const shape = (name, own, ...content) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    Object.entries(own).forEach(([key, value]) => made.setAttribute(key, value));
+    made.append(...content);
+    return made;
+  };
+
   document.addEventListener("DOMContentLoaded", connect); // then all parts of the page listen
-  return { state, on, choose, column, last, figure, color, look, inFrame, withPlotly, loadPlotly, element };
+  return { state, on, choose, column, last, figure, inFrame, withPlotly, loadPlotly, element, shape };
 })();

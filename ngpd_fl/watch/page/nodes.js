@@ -2,8 +2,7 @@
 
 /* The nodes of one run: choices, words about a node, the table, the timeline, and faults and events. */
 (() => {
-  const { state, on, figure, element, color, inFrame } = live;
-  const { plain, config, axis } = page;
+  const { state, on, figure, element, inFrame } = live;
   const at = (id) => document.getElementById(id);
   const [runChoice, nodeChoice, edgeChoice] = ["run", "node-quantity", "edge-quantity"].map(at);
   const EDGES = { // the first that a run has is shown at first
@@ -12,7 +11,6 @@
     messages: "messages sent",
     lost: "messages lost",
   };
-  const PATTERNS = { computes: "", "computes in vain": "/", waits: ".", "is away": "x" };
   const ROWS = 200; // most nodes in the table, the worst first
   const PAUSE = 900; // ms between two drawings of the timeline
   let graphKey = null;
@@ -123,44 +121,16 @@
     at("timeline-part").hidden = !timeline;
     if (!timeline || typeof Plotly === "undefined") return;
     const waits = new Map();
-    const bars = Object.entries(timeline.spells).map(([kind, spells]) => ({
-      type: "bar",
-      orientation: "h",
-      name: kind,
-      base: spells.map(([, begin]) => begin),
-      x: spells.map(([, , length]) => length),
-      y: spells.map(([row]) => `node ${plain(name(timeline.nodes[row]))}`),
-      text: spells.map(([row, , length, whom]) => {
-        if (whom === null || whom === undefined) return "";
-        const pair = `${name(timeline.nodes[row])} for ${name(whom)}`;
-        waits.set(pair, (waits.get(pair) ?? 0) + length);
-        return plain(` for node ${name(whom)}`);
-      }),
-      textposition: "none",
-      hovertemplate: `%{y} ${kind}%{text}, %{x:.3~g} s from %{base:.4~g} s<extra></extra>`,
-      marker: {
-        color: timeline.kinds[kind],
-        line: { color: color("ground"), width: 0.5 },
-        pattern: { shape: PATTERNS[kind], fgcolor: "#59636e", size: 6, solidity: 0.25, fillmode: "overlay" },
-      },
-    }));
+    for (const [place, , length, whom] of timeline.spells.waits ?? []) {
+      if (whom === null) continue;
+      const pair = `${name(timeline.nodes[place])} for ${name(whom)}`;
+      waits.set(pair, (waits.get(pair) ?? 0) + length);
+    }
     const longest = [...waits].sort((one, other) => other[1] - one[1]).slice(0, 3);
     at("waits").textContent = longest.length
       ? `Longest waits shown: ${longest.map(([pair, seconds]) => `node ${pair}, ${Number(seconds.toPrecision(3))} s`).join("; ")}.`
       : "No node waits for another one here.";
-    const plot = at("timeline");
-    plot.style.height = `${100 + 16 * timeline.nodes.length}px`;
-    const own = live.themed({
-      barmode: "overlay",
-      bargap: 0.25,
-      margin: { l: 70, r: 10, t: 30, b: 42 },
-      hovermode: "closest",
-      showlegend: true,
-      xaxis: axis("virtual time (s)", { range: [timeline.begin, timeline.end] }),
-      yaxis: { autorange: "reversed", type: "category", categoryarray: timeline.nodes.map((node) => `node ${plain(name(node))}`), tickfont: { size: 11 } },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-    });
-    Plotly.react(plot, bars, own, config);
+    plots.timeline(at("timeline"), timeline, timeline.kinds, name);
   };
 
   const DROPPED = { lost: "messages lost", absent: "messages to nodes that were away", outdated: "messages replaced by newer ones", duplicate: "duplicates dropped" };

@@ -2,7 +2,7 @@
 
 /* The table of runs, which also says in figures what the curves show, and the tables of studies. */
 (() => {
-  const { state, on, last, figure, look, element } = live;
+  const { state, on, last, figure, element, shape } = live;
   const { words } = page;
   const hidden = new Set(); // keys of runs whose curves are not shown
   live.isShown = (key) => !hidden.has(key);
@@ -21,7 +21,7 @@
     ["mean", (run) => figure(run.measure, last(run, "mean"))],
     ["worst node", (run) => figure(run.measure, last(run, "worst"))],
     ["averaged model", (run) => figure(run.measure, last(run, "averaged_model"))],
-    ["consensus distance", (run) => last(run, "consensus")?.toPrecision(3) ?? "-"],
+    ["consensus distance", (run) => last(run, "consensus_distance")?.toPrecision(3) ?? "-"],
     ["sent", (run) => (last(run, "bytes") === null ? "-" : words.bytes(last(run, "bytes")))],
     ["training time", (run) => (last(run, "seconds") === null ? "-" : words.virtual(last(run, "seconds")))],
   ];
@@ -34,7 +34,7 @@
       live.drawCurves?.();
     });
     const parts = {
-      line: element("span", [], { className: "key" }),
+      line: shape("svg", { class: "swatch", width: 34, height: 12, viewBox: "0 0 34 12", "aria-hidden": "true" }),
       name: element("span", "", { className: "name" }),
       words: element("span", "", { className: "words" }),
       problem: element("span", "", { className: "problem" }),
@@ -65,9 +65,12 @@
   let common = ""; // the setting of all runs, if it is the same and there are several
 
   const fill = (run, parts) => {
-    const { variable, dash } = look(run.key);
-    parts.line.style.borderTopColor = `var(--${variable})`;
-    parts.line.style.borderTopStyle = dash === "solid" ? "solid" : "dashed";
+    const { color, dash, outline } = state.looks[run.key];
+    if (parts.line.dataset.look !== color + dash + outline) {
+      parts.line.dataset.look = color + dash + outline;
+      const stroke = shape("path", { d: "M0 6H34", stroke: color, "stroke-width": 2, "stroke-dasharray": dash || "none" });
+      parts.line.replaceChildren(stroke, shape("path", { d: outline, transform: "translate(17 6)", fill: color }));
+    }
     put(parts.name, live.title(run));
     put(parts.words, (common ? "" : run.words) + (run.nodes ? `${common ? "" : "; "}this peer hosts ${run.nodes.length} of the nodes` : ""));
     put(parts.problem, run.problems.join("; "));

@@ -63,18 +63,18 @@ def test_what_is_there_of_a_run_is_shown(own: Path) -> None:
     shutil.copy(whole / "environment.json", own)
     (own / "metrics.jsonl").write_text("".join(lines[:3]) + lines[3][:50])
     run.poll()
-    assert (column(run, "round"), run.problems, run.is_going) == ([0, 1, 2], [], True)
+    assert (column(run, "rounds"), run.problems, run.is_going) == ([0, 1, 2], [], True)
     version = run.version
     run.poll()
     assert run.version == version
     generation = run.generation
     (own / "metrics.jsonl").write_text("".join(lines[:1]))  # resumed from round 0
     run.poll()
-    assert column(run, "round") == [0] and run.generation > generation
+    assert column(run, "rounds") == [0] and run.generation > generation
     (own / "metrics.jsonl").write_text(text)
     shutil.copy(whole / "summary.json", own)
     run.poll()
-    assert (column(run, "round"), run.head()["status"]) == ([0, 1, 2, 3, 4], "finished")
+    assert (column(run, "rounds"), run.head()["status"]) == ([0, 1, 2, 3, 4], "finished")
 
 
 def test_a_run_goes_on_while_it_is_locked_or_has_just_written(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_long_runs_are_thinned_with_their_last_point(own: Path, monkeypatch: pyt
         with (own / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({**json.loads(last), "round": round}) + "\n")
         run.poll()
-        rounds = column(run, "round")
+        rounds = column(run, "rounds")
         assert rounds[0] == 0 and rounds[-1] == round and len(rounds) <= 17 and rounds == sorted(set(rounds))
     steps = {after - before for before, after in zip(rounds, rounds[1:-1], strict=False)}
     assert max(steps) <= 2 * min(steps)

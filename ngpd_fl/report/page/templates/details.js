@@ -11,8 +11,6 @@
   const STEP = 350; // ms from one evaluation to the next when played
   const LABELLED = 64; // most nodes with names in the graph
   const CELLS = 300; // most cells with counts in the heat map
-  const KINDS = { "computes in vain": "vain", waits: "waits" }; // these have other colors in dark mode
-  const PATTERNS = { computes: "", "computes in vain": "/", waits: ".", "is away": "x" };
 
   const run = () => data.details.runs[Number(choice.value)];
   const measureOf = (each) => data.cells[each.cell].measure;
@@ -144,34 +142,7 @@
 
   const drawTimeline = () => {
     const each = run();
-    const { timeline } = each;
-    if (!timeline) return;
-    const bars = Object.entries(timeline.spells).map(([kind, spells]) => ({
-      type: "bar",
-      orientation: "h",
-      name: kind,
-      base: spells.map(([, begin]) => begin),
-      x: spells.map(([, , length]) => length),
-      y: spells.map(([place]) => `node ${name(each, timeline.nodes[place])}`),
-      hovertemplate: `%{y} ${kind} for %{x:.4~g} s from %{base:.4~g} s<extra></extra>`,
-      marker: {
-        color: color(KINDS[kind]) || data.kinds[kind],
-        line: { color: color("ground"), width: 0.5 },
-        pattern: { shape: PATTERNS[kind], fgcolor: color("faint"), size: 6, solidity: 0.25, fillmode: "overlay" },
-      },
-    }));
-    timelinePlot.style.height = `${110 + 22 * timeline.nodes.length}px`;
-    const own = layout({
-      barmode: "overlay",
-      bargap: 0.25,
-      margin: { l: 70, r: 12, t: 34, b: 48 },
-      hovermode: "closest",
-      showlegend: true,
-      xaxis: axis("virtual time (s)", { range: [0, timeline.end] }),
-      yaxis: { autorange: "reversed", type: "category", categoryarray: timeline.nodes.map((node) => `node ${name(each, node)}`) },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-    });
-    Plotly.react(timelinePlot, bars, own, config);
+    if (each.timeline) plots.timeline(timelinePlot, each.timeline, data.kinds, (node) => data.details.graphs[each.graph].names[node] ?? node);
   };
 
   const stop = () => {

@@ -2,17 +2,13 @@
 
 /* Curves of each setting, and the costs of reaching the target that the reader enters. */
 (() => {
-  const { data, plain, words, median, config, layout, axis, whenSeen } = page;
+  const { data, plain, words, median, config, axis, whenSeen } = page;
 
   const SHOWN = 8; // most groups shown at first; the legend shows the others
-  const MARKERS = 12; // markers on a line, for readers who cannot tell the colors apart
-  const DASHES = { mean: "solid", worst: "2px,3px", averaged_model: "7px,3px" };
-
-  const plotlyDash = (dash) => (dash ? dash.split(" ").map((length) => `${length}px`).join(",") : "solid");
   const named = (group) => plain(group.ends ? `${group.label} (${group.ends})` : group.label);
 
   /* Lines of one group, with a band if it has several runs. */
-  const traces = (cell, group, place, cost, quantities, dashOf) => {
+  const traces = (cell, group, place, cost, quantities) => {
     const lines = [];
     const visible = place < SHOWN ? true : "legendonly";
     quantities.forEach((quantity) => {
@@ -21,29 +17,18 @@
       const { factor, unit, words: quantityWords } = cell.quantities[quantity];
       const x = group.curves.spent[cost];
       const y = line.mean.map((value) => (value === null ? null : factor * value));
-      const shared = { x, visible, legendgroup: `${place}`, type: "scatter" };
+      const shared = { x, visible, legendgroup: `${place}` };
       if (line.sd.length) {
         const edge = (sign) => y.map((value, at) => (value === null ? null : value + sign * factor * (line.sd[at] ?? 0)));
-        const hidden = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
+        const hidden = { ...shared, type: "scatter", mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
         const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.look.color.slice(at, at + 2), 16));
         lines.push({ ...hidden, y: edge(-1) });
         lines.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
       }
       const several = quantities.length > 1;
-      const number = (value) => (unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
-      lines.push({
-        ...shared,
-        y,
-        name: several ? `${named(group)}: ${quantityWords}` : named(group),
-        mode: "lines+markers",
-        line: { color: group.look.color, width: 2, dash: dashOf(group, quantity) },
-        marker: { symbol: group.look.symbol, size: 7, maxdisplayed: MARKERS },
-        text: y.map((value, at) => {
-          const sd = line.sd[at];
-          return value === null ? "" : `${number(value)}${sd ? ` ± ${number(factor * sd)}` : ""}${unit}`;
-        }),
-        hovertemplate: `%{text}, ${plain(data.costs[cost].label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
-      });
+      const name = several ? `${named(group)}: ${quantityWords}` : named(group);
+      const sd = line.sd.map((value) => factor * value);
+      lines.push(plots.line({ ...shared, look: group.look, quantity, several, y, sd, unit, cost: data.costs[cost], name }));
     });
     return lines;
   };
@@ -53,13 +38,9 @@
     const [cost, quantity] = [chosen("cost"), chosen("quantity")];
     const quantities = quantity === "all" ? data.own.filter((each) => each in cell.quantities) : [quantity];
     const shown = cell.quantities[quantities[0]];
-    const dashOf = (group, each) => (quantities.length > 1 ? DASHES[each] : plotlyDash(group.look.dash));
-    const lines = cell.groups.flatMap((group, place) => traces(cell, group, place, cost, quantities, dashOf));
-    const { label, unit } = data.costs[cost];
+    const lines = cell.groups.flatMap((group, place) => traces(cell, group, place, cost, quantities));
     const narrow = section.clientWidth < 700;
-    const own = layout({
-      hovermode: "closest",
-      xaxis: axis(label, { rangemode: "tozero", ticksuffix: unit, tickformat: unit ? "~s" : "" }),
+    const own = plots.against(data.costs[cost], lines, {
       yaxis: axis(shown.label, shown.unit ? { range: [0, 101] } : { rangemode: "tozero" }),
       showlegend: lines.length > 1,
       legend: narrow ? { orientation: "h", y: -0.2, yanchor: "top" } : { x: 1.01, y: 1, tracegroupgap: 2 },

@@ -7,7 +7,8 @@ from typing import Any
 
 from ngpd_fl.report import Outcome
 from ngpd_fl.report.page.collection import RecordedRun
-from ngpd_fl.report.page.costs import COSTS, cost_text, default_target
+from ngpd_fl.report.costs import COSTS
+from ngpd_fl.report.page.target import cost_text, default_target
 from ngpd_fl.report.page.curves import curves, thinned
 from ngpd_fl.report.page.groups import Group, make_cells
 from ngpd_fl.report.page.tables import group_values
