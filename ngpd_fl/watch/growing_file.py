@@ -10,6 +10,9 @@ from typing import NamedTuple
 _PIECE = 4 << 20
 """Bytes that one look reads at most."""
 
+_LINES = 20_000
+"""Lines that one look returns at most: a stranger's file may hold millions of short ones."""
+
 _LONGEST = 16 << 20
 """Bytes of a line at most; a line of 100,000 nodes has about eight million."""
 
@@ -96,10 +99,14 @@ class GrowingFile:
             end = content.find(b"\n") + 1
             if not end and len(content) == _LONGEST:
                 self.problem = f"{self._path.name} has a line longer than {_LONGEST >> 20} MiB"
+        lines = content[:end].split(b"\n")[:-1]
+        if len(lines) > _LINES:
+            del lines[_LINES:]
+            end = sum(map(len, lines)) + len(lines)
         self._place += end
         if end:
             self._known = os.pread(descriptor, min(_KNOWN, self._place), max(0, self._place - _KNOWN))
-        return Piece(content[:end].splitlines(), is_anew, end > 0 and self._place < status.st_size)
+        return Piece(lines, is_anew, end > 0 and self._place < status.st_size)
 
     def _was_replaced(self, descriptor: int, size: int) -> bool:
         if size < self._place:

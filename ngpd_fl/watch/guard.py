@@ -27,7 +27,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Answers only requests to read that name this server and, where there is one, its token."""
+    """Answers only requests to read that name this server and its token, if any, and that no other page sent."""
 
     def __init__(self, app: ASGIApp, address: PageAddress) -> None:
         """Stand before an application that is served at an address."""
@@ -57,10 +57,21 @@ class Guard:
             scope = {**scope, "path": scope["path"][1 + len(token) :]}
         await self._app(scope, receive, with_headers)
 
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Return whether a page of somebody else asks, in the browser of this one's reader; a link may lead here."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        origin = headers.get(b"origin")
+        if origin is not None and not self._address.accepts(origin.partition("://")[2]):
+            return True
+        is_link = headers.get(b"sec-fetch-mode") == "navigate"
+        return headers.get(b"sec-fetch-site") in ("cross-site", "same-site") and not is_link
+
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._address.accepts(hosts[0].decode("latin-1")):
             return PlainTextResponse("This is not a name of this server.\n", 403)
+        if self._is_foreign(scope):
+            return PlainTextResponse("This page is not for other pages to use.\n", 403)
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("This page can only be read.\n", 405, {"Allow": "GET, HEAD"})
         if token := self._address.token:

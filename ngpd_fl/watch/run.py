@@ -19,6 +19,7 @@ from ngpd_fl.report.setting import setting_words
 from ngpd_fl.watch.graph import Graph
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short, shorts
+from ngpd_fl.watch.own_file import own_file
 
 _POINTS = 1_000
 """Evaluations kept for the curves; when there are twice as many, every other one is dropped."""
@@ -122,8 +123,8 @@ class WatchedRun:
             self._problems.pop(name, None)
             try:
                 is_there = self._signatures[name] is not None
-                if is_there and (self.path / name).is_symlink():
-                    raise InputError(f"{name} is a link, which is not followed")
+                if is_there:
+                    own_file(self.path / name)
                 if name == "config.toml":
                     self.config = folder.config() if is_there else None
                     self.identity = _identity(self.config) if self.config else ""
@@ -157,9 +158,10 @@ class WatchedRun:
         if self.summary:
             return str(self.summary["status"])
         try:
-            if not (self.path / "config.toml").is_symlink() and RunFolder(self.path).is_going:
+            own_file(self.path / "config.toml")
+            if RunFolder(self.path).is_going:
                 return "running"
-        except OSError:
+        except (InputError, OSError):
             return "unfinished"
         return "running" if self.age < _FRESH else "unfinished"
 
@@ -242,7 +244,10 @@ def key_of(path: Path) -> str:
 
 
 def _point(metrics: Metrics) -> list[Number]:
-    return [short(value) for value in (*(cost.of(metrics) for cost in COSTS), *(getattr(metrics, name) for name in _QUANTITIES))]
+    return [
+        short(value)
+        for value in (*(cost.of(metrics) for cost in COSTS), *(getattr(metrics, name) for name in _QUANTITIES))
+    ]
 
 
 def _identity(config: Config) -> str:

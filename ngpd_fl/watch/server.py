@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ngpd_fl.config.errors import cause
 from ngpd_fl.report.costs import COSTS
@@ -36,6 +37,9 @@ _SILENCE = 15.0
 
 _STREAMS, _CONNECTIONS = 24, 100
 """Most streams and most connections at a time."""
+
+_FIRST = 5.0
+"""Seconds for the first request of a connection."""
 
 _ENDING = 2
 """Seconds for connections to end after the streams."""
@@ -116,6 +120,8 @@ class LivePage:
 
     async def stream(self, request: Request) -> Response:
         """Answer with a stream of everything that is there, then of what changes."""
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self._streams >= _STREAMS or self._is_closing:
             return PlainTextResponse("Too many browsers are connected.\n", 503)
         events = self._events(request.query_params.get("run", "")[:12])
@@ -251,6 +257,15 @@ def _folder(package: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+class _Protocol(H11Protocol):
+    """HTTP of a connection that ends if no whole request comes soon, so that idle ones keep nobody out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self.loop.call_later(_FIRST, lambda: self.cycle is None and transport.close())
+
+
 class _Server(uvicorn.Server):
     """A server that ends the streams before it waits for the end of connections."""
 
@@ -276,7 +291,7 @@ def serve(paths: Sequence[Path], address: PageAddress, until: Callable[[], objec
         log_level="error",
         access_log=False,
         ws="none",
-        http="h11",
+        http=_Protocol,
         lifespan="on",
         server_header=False,
         limit_concurrency=_CONNECTIONS,

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.config import InputError, parse_json, read_text, read_toml
-from ngpd_fl.config.text_files import decoded, require_file
+from ngpd_fl.config.text_files import decoded
 from ngpd_fl.records import MEASURES, Measure
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short
+from ngpd_fl.watch.own_file import own_file
 from ngpd_fl.watch.run import key_of
 
 STUDY, RESULTS, JOURNAL = "study.toml", "results.csv", "journal.jsonl"
@@ -84,21 +85,13 @@ def _signature(path: Path) -> Any:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _own(path: Path) -> Path:
-    """Return a path that leads to a file of the folder itself; raise ``InputError`` for any other."""
-    if path.is_symlink():
-        raise InputError(f"{path}: is a link, which is not followed")
-    require_file(path)
-    return path
-
-
 def _toml(path: Path) -> dict[str, Any]:
-    return read_toml(_own(path), "study file")
+    return read_toml(own_file(path), "study file")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     """Return a row for each cell and strategy: its names, the numbers of its runs, and its figures."""
-    table = csv.DictReader(io.StringIO(read_text(_own(path), ""), newline=""))
+    table = csv.DictReader(io.StringIO(read_text(own_file(path), ""), newline=""))
     rows: list[dict[str, Any]] = []
     try:
         for row in table:

@@ -9,12 +9,13 @@ live.sketch = (() => {
   /* The ends of an axis, and about five round numbers between them. */
   const scale = (values, toZero) => {
     const known = values.filter((value) => value !== null);
-    const [least, high] = known.reduce(([low, most], value) => [Math.min(low, value), Math.max(most, value)], toZero ? [0, 0] : [Infinity, -Infinity]);
+    if (toZero || !known.length) known.push(0);
+    const [least, high] = known.reduce(([low, most], value) => [Math.min(low, value), Math.max(most, value)], [Infinity, -Infinity]);
     const span = high / 2 - least / 2 || Math.abs(high / 2) || 1;
     const low = toZero && least === 0 ? 0 : least - span / 9;
     const end = high + span / 9;
     const power = 10 ** Math.floor(Math.log10((end - low) / TICKS));
-    const step = power * [1, 2, 5, 10].find((factor) => (factor * power * TICKS) >= end - low);
+    const step = power * [1, 2, 5, 10].find((factor) => factor * power * TICKS >= end - low);
     const first = Math.ceil(low / step);
     const ticks = [...Array(Math.max(0, Math.min(2 * TICKS, Math.floor(end / step) - first + 1))).keys()].map((at) => (first + at) * step);
     return { share: (value) => (value - low) / (end - low), ticks };
@@ -43,8 +44,9 @@ live.sketch = (() => {
     inside.append(text(yaxis.title.text, { transform: `translate(${14 - margin.l} ${height / 2}) rotate(-90)` }));
     for (const { x: costs, y: values, line } of lines) {
       const known = values.flatMap((value, at) => (value === null || costs[at] === null ? [] : [`${x(costs[at])} ${y(value)}`]));
+      if (!known.length) continue;
       const dash = line.dash === "solid" ? "none" : line.dash.replaceAll("px", "");
-      inside.append(shape("path", { d: `M${known.join("L")}`, fill: "none", stroke: line.color, "stroke-width": line.width, "stroke-dasharray": dash }));
+      inside.append(shape("path", { d: `M${known.join("L")}h0`, fill: "none", stroke: line.color, "stroke-width": line.width, "stroke-linecap": "round", "stroke-dasharray": dash }));
     }
     plot.replaceChildren(shape("svg", { class: "sketch", width: "100%", height: "100%", "aria-hidden": "true" }, inside));
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,14 @@ def edited(name: str, change: Callable[[dict[str, Any]], object]) -> Change:
     return edit
 
 
+def piped(name: str) -> Change:
+    def pipe(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return pipe
+
+
 def linked(name: str) -> Change:
     def link(folder: Path) -> None:
         (folder / name).rename(folder.parent / name)
@@ -124,8 +133,9 @@ def linked(name: str) -> Change:
         (lambda folder: (folder / "summary.json").write_text("{"), "summary.json"),
         (lambda folder: (folder / "peer.json").write_text("[1]"), "peer.json"),
         (linked("metrics.jsonl"), "metrics.jsonl cannot be read"),
-        (linked("config.toml"), "config.toml is a link"),
-        (linked("summary.json"), "summary.json is a link"),
+        (linked("config.toml"), "config.toml: is a link"),
+        (piped("config.toml"), "config.toml: is not a file"),
+        (linked("summary.json"), "summary.json: is a link"),
     ],
 )
 def test_what_is_damaged_or_leads_elsewhere_is_said(own: Path, change: Change, said: str) -> None:

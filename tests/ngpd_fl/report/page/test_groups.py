@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.costs import COSTS
-from ngpd_fl.report.page.target import cost_text, default_target
+from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import curves, thinned
 from ngpd_fl.report.page.groups import Group, make_cells
 from ngpd_fl.report.page.tables import group_values
+from ngpd_fl.report.page.target import cost_text, default_target
 from tests.ngpd_fl.report.conftest import errors, metrics
 from tests.ngpd_fl.report.page.conftest import tiny
 

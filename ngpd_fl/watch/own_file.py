@@ -1,0 +1,20 @@
+"""Files that belong to a watched folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ngpd_fl.config import InputError
+from ngpd_fl.config.text_files import require_file
+
+
+def own_file(path: Path) -> Path:
+    """Return a path that leads to a file of the folder itself.
+
+    Raises:
+        InputError: it is a link, which may lead out of a stranger's folder, or a pipe, whose reading might never end.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link, which is not followed")
+    require_file(path)
+    return path
