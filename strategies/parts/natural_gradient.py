@@ -19,7 +19,7 @@ from strategies.parts.client_drift import ClientDrift, amount
 class NaturalGradientOptions(StrategyOptions):
     """Parameters of a natural-gradient step."""
 
-    damping: float = Field(0.03, ge=0, description="delta, added to the eigenvalues of the Fisher matrix")
+    damping: float = Field(0.01, ge=0, description="delta, added to the eigenvalues of the Fisher matrix")
     trust_radius: float = Field(
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
     )
