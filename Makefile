@@ -20,8 +20,7 @@ help: ## List these commands
 	@echo '  WORKERS=2          test processes ($(WORKERS))                     ARGS="-k x"  more words for pytest'
 
 demo: project ## Compare NGPD with DSGD on 8 nodes in a ring, on the digits data set
-	@"$(VENV)/bin/ngpd-fl" compare --strategies ngpd,dsgd --dataset digits --topology ring \
-		--nodes 8 --rounds 30 --seed 0 --set dsgd.lr=0.1 --name demo
+	@"$(VENV)/bin/ngpd-fl" demo
 
 test: lint types ## Check style and types, then run the tests, without the slow ones
 	$(PYTEST) -m "not slow and not deploy" $(ARGS)

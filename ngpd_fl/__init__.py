@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ngpd_fl.config import Config, InputError
     from ngpd_fl.flower.launcher.run import run_flower
     from ngpd_fl.records import Progress, RunFolder
+    from ngpd_fl.report.progress import ProgressBar
     from ngpd_fl.training.callbacks import Callback
     from ngpd_fl.training.run import Result, resume, run
 
@@ -19,6 +20,7 @@ _HOME = {
     "Config": "config",
     "InputError": "config",
     "Progress": "records",
+    "ProgressBar": "report.progress",
     "Result": "training.run",
     "RunFolder": "records",
     "resume": "training.run",
@@ -26,7 +28,18 @@ _HOME = {
     "run_flower": "flower.launcher.run",
 }
 
-__all__ = ["Callback", "Config", "InputError", "Progress", "Result", "RunFolder", "resume", "run", "run_flower"]
+__all__ = [
+    "Callback",
+    "Config",
+    "InputError",
+    "Progress",
+    "ProgressBar",
+    "Result",
+    "RunFolder",
+    "resume",
+    "run",
+    "run_flower",
+]
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,14 @@
 #   VENV=.venv PYTHON=python3.12 sh scripts/venv.sh [EXTRA]
 #
 # VENV is the folder, PYTHON the interpreter to make it with (default: the first fitting one on PATH), EXTRA one of the
-# extras in pyproject.toml. Stamps inside VENV say what is installed; a folder under way holds `.unfinished`.
+# extras in pyproject.toml (default: all). Stamps inside VENV say what is installed; a folder under way holds
+# `.unfinished`.
 set -eu
 unset CDPATH
 cd -- "$(dirname -- "$0")/.."
 venv=${VENV:-.venv}
-extra=${1:-}
-stamp=$venv/.installed${extra:+-$extra}
+extra=${1:-all}
+stamp=$venv/.installed-$extra
 wanted=$(sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.toml)
 
 fail() {
@@ -91,9 +92,9 @@ ensure_venv() {
 install() {
     quiet=--quiet
     [ ! -t 1 ] || quiet='' # a person at a terminal sees the progress
-    echo "Installing ngpd-fl${extra:+[$extra]} into $venv (some minutes the first time: about 6 GB with the GPU libraries)"
+    echo "Installing ngpd-fl[$extra] into $venv (some minutes the first time: about 6 GB with the GPU libraries)"
     "$venv/bin/python" -m pip install $quiet --disable-pip-version-check --no-input \
-        --constraint constraints.txt --editable ".${extra:+[$extra]}" ||
+        --constraint constraints.txt --editable ".[$extra]" ||
         fail "the packages were not installed, for the reason above; the next make tries again"
 }
 
@@ -104,4 +105,4 @@ fi
 ensure_venv
 rm -f "$stamp"
 install
-printf '%s\n' "$fingerprint" | tee "$venv/.installed" >"$stamp" # an extra brings the project itself along
+printf '%s\n' "$fingerprint" | tee "$venv/.installed-all" >"$stamp" # `test` brings all along

@@ -29,7 +29,7 @@ FLOORS = [
     {"engines"},
     {"training"},
     {"report", "profiling", "peer"},
-    {"sweep"},
+    {"sweep", "watch"},
     {"study", "flower"},
     {"deploy"},
     {"cli"},

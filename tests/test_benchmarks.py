@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import accuracy, device, faults, modes, report
+from benchmarks import accuracy, device, faults, modes, report, watch
 from benchmarks.side_by_side import __main__ as side_by_side
 from ngpd_fl import Config
 from ngpd_fl.report.page import write_page
@@ -101,6 +102,15 @@ def test_a_page_is_about_as_many_runs_as_there_are_seeds(tmp_path: Path) -> None
     number = report.make_runs(tmp_path / "runs", strategies=("dsgd",), graphs=("ring",), rounds=1)
     text = write_page([tmp_path / "runs"], tmp_path / "report.html").read_text(encoding="utf-8")
     assert number == report.SEEDS and f"{number} runs of 1 configuration" in text
+
+
+def test_frames_are_counted_while_a_run_comes(tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on this machine")
+    watch.record(tmp_path / "run", nodes=12, rounds=3)
+    gaps, updates = watch.frames(tmp_path / "run", tmp_path / "live", seconds=3.0)
+    assert updates >= 2 and len(gaps) > 20 and sum(gaps) == pytest.approx(3000, rel=0.5)
 
 
 TOOL = """# /// script

@@ -90,7 +90,7 @@ def test_ranks_without_the_defaults_are_those_of_the_studies(cells: Any) -> None
 
 
 def test_a_strategy_that_lost_a_run_is_never_first_or_near(cells: Any) -> None:
-    sure = cells.Result("DSGD", True, 90.0, 1.0, 89.0, 0, 1.0)
+    sure = cells.Result("DSGD", "dsgd", True, 90.0, 1.0, 89.0, 0, 1.0)
     lost = replace(sure, label=cells.UNTUNED, mean=95.0, lost=1)
     cell = cells.Cell("study", "all", "", sorted([lost, sure], key=lambda result: result.rank, reverse=True))
     assert cell.best is sure

@@ -14,6 +14,7 @@ from typer.core import TyperArgument
 
 from ngpd_fl.cli.calibrate import calibrate
 from ngpd_fl.cli.compare import compare
+from ngpd_fl.cli.demo import demo
 from ngpd_fl.cli.deploy import deploy
 from ngpd_fl.cli.doctor import doctor
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
@@ -32,11 +33,12 @@ from ngpd_fl.cli.show import show
 from ngpd_fl.cli.study import study
 from ngpd_fl.cli.sweep import sweep
 from ngpd_fl.cli.topology import topology
+from ngpd_fl.cli.watch import watch
 from ngpd_fl.core.signals import last_of_process, terminated_like_interrupted
 
 app = typer.Typer()
-_RUNS = (run, resume, compare, sweep, study, estimate, calibrate, evaluate)
-_READS = (new, show, report, topology, partition, keys, doctor)
+_RUNS = (demo, run, resume, compare, sweep, study, estimate, calibrate, evaluate)
+_READS = (new, show, watch, report, topology, partition, keys, doctor)
 _TOGETHER = (peer, gather)
 _ALLOCATIONS = 50_000
 """Objects between two garbage collections. With Python's own 700, they take a fifth of the time to import torch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,10 @@ from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed, strategy_names
 from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended, complain
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.cli.show import print_comparison
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -48,13 +50,27 @@ def compare(
     strategies: Strategies,
     out: Out = None,
     name: Name = None,
-    tensorboard: flags.TensorBoard = False,
+    track: flags.Track = None,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train with several algorithms on the same data, graph and seed, and compare them.
 
     Each run has its own sub-folder. A table and pictures of all runs are beside them.
     """
+    compare_strategies(given, strategies, out, name, flags.tracker_names(track), watch, quiet)
+
+
+def compare_strategies(
+    given: flags.Given,
+    strategies: str,
+    out: Path | None,
+    name: str | None,
+    track: Sequence[str] = (),
+    watch: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Compare strategies as the command does, from its flags."""
     configs = _configs(strategies, given)
     first = next(iter(configs.values()))
     from ngpd_fl.records.new_folder import new_folder
@@ -65,7 +81,8 @@ def compare(
             if len(configs) == 1:
                 warn("one strategy compares with nothing; --strategies takes several, e.g. ngpd,dsgd")
             warn(first.topology.caution)
-        unfinished = _train_all(configs, folder, quiet, tensorboard)
+        with watched(folder, watch, quiet):
+            unfinished = _train_all(configs, folder, quiet, track)
         if not quiet:
             print_comparison(folder)
         if unfinished:
@@ -118,15 +135,14 @@ def _compose_all(configs: Mapping[str, Config]) -> None:
         compose(config)
 
 
-def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorboard: bool) -> list[str]:
+def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, track: Sequence[str]) -> list[str]:
     """Train with one algorithm after the other; return those that failed or diverged. These do not stop the others."""
     from ngpd_fl.report import write_comparison
-    from ngpd_fl.report.pictures import write_plots
 
     unfinished = []
     for name, config in configs.items():
         try:
-            train(config, folder / name, quiet, tensorboard=tensorboard)
+            train(config, folder / name, quiet, track=track)
         except Ended as ended:
             if ended.code == INTERRUPTED:
                 raise
@@ -134,5 +150,5 @@ def _train_all(configs: Mapping[str, Config], folder: Path, quiet: bool, tensorb
             unfinished.append(name)
         finally:
             write_comparison(folder)
-    write_plots(folder, trust_code=True)  # it has just run
+    draw(folder, quiet, trust_code=True)  # it has just run
     return unfinished

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from ngpd_fl.cli.completion import completed, names_of
 from ngpd_fl.cli.console import warn
+from ngpd_fl.config.extras import TRACKERS, require_tracker
 from ngpd_fl.config.partitions import NamedPartition
 from ngpd_fl.config.sections import (
     DEFAULT_NAMES,
@@ -110,10 +111,14 @@ Picture = Annotated[
         rich_help_panel=FILES,
     ),
 ]
-TensorBoard = Annotated[
-    bool,
+Track = Annotated[
+    str | None,
     typer.Option(
-        "--tensorboard", help="also write event files for TensorBoard, beside the records", rich_help_panel=FILES
+        "--track",
+        metavar="NAME,...",
+        help=f"send evaluations and files to trackers as well: {', '.join(TRACKERS)}",
+        rich_help_panel=FILES,
+        autocompletion=completed(lambda: TRACKERS),
     ),
 ]
 CheckpointEvery = Annotated[
@@ -160,7 +165,27 @@ Slurm = Annotated[
         rich_help_panel=CLUSTER,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="show it in a browser while it goes on; prints the page's address; its server ends with the command",
+        rich_help_panel=FILES,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors", rich_help_panel=FILES)]
+
+
+def tracker_names(track: str | None) -> list[str]:
+    """Return the names in ``--track``; raise ``InputError`` if one is unknown, not installed, or stands twice."""
+    names = [name.strip() for name in track.split(",")] if track else []
+    for name in names:
+        require_tracker(name)
+    if len(set(names)) < len(names):
+        from ngpd_fl.config import InputError
+
+        raise InputError(f"track: a name stands twice in {track}")
+    return names
 
 
 @dataclass(frozen=True)

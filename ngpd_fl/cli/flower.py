@@ -12,6 +12,7 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
+from ngpd_fl.config.extras import require_extra
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -33,6 +34,7 @@ def run(given: flags.Given, out: flags.Out = None, quiet: flags.Quiet = False) -
 
     A SuperLink of its own is started for the run and stopped after it.
     """
+    require_extra("flower", "flower run")
     settings = given.load()
     if not quiet:
         print("Starting Flower and Ray, which takes a while", file=sys.stderr, flush=True)

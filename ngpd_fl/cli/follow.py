@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ngpd_fl.cli.progress import WIDTH, clock, fitted, metrics_words, short
-
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
     from ngpd_fl.records import Metrics
@@ -53,12 +51,13 @@ def print_evaluations(directory: Path) -> None:
 
 def _line(config: Config, metrics: Metrics) -> str:
     """Return an evaluation in a line, with the training time left at the speed so far."""
+    from ngpd_fl.report import units
+    from ngpd_fl.report.progress import WIDTH, clock, fitted, metrics_words, short
+
     rounds = config.training.rounds
     head = f"{short(config.method)}  round {metrics.round:{len(str(rounds))}}/{rounds}  "
     words = metrics_words(metrics)
     if metrics.round:
-        from ngpd_fl.report import units
-
         words["speed"] = f"{units.rate(metrics.node_steps / metrics.train_seconds)} node-steps/s"
         words["left"] = f"{clock(metrics.train_seconds / metrics.round * (rounds - metrics.round))} left"
     return head + fitted(words, WIDTH - len(head))

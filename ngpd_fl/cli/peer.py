@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
+from ngpd_fl.cli.console import print_step
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.progress import reporting
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.core.signals import stopping
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def peer(
     from ngpd_fl.peer.run import run_peer
     from ngpd_fl.peer.timeouts import NodeTimeouts
     from ngpd_fl.peer.transport import Address, HttpTransport, Peers, Routes
+    from ngpd_fl.report.progress import reporting
     from ngpd_fl.training.callbacks import ProgressReport
 
     own = {"data.data_dir": data_dir} if data_dir is not None else {}
@@ -138,6 +140,11 @@ def peer(
         raise Ended(words, INTERRUPTED)
     if summary["status"] != "finished":
         raise Ended(f"{own_peer.name} {summary['status']} in round {done}; records are kept in {out}", FAILED)
+    if not quiet:
+        print_step(
+            f"{own_peer.name} finished; records in {out}",
+            "`ngpd-fl gather DIR... --out DIR` merges those of all peers",
+        )
 
 
 def _identity(keys: Path | None, name: str | None, *, insecure: bool, forced: bool) -> Credentials | Insecure:
@@ -170,12 +177,11 @@ def gather(
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
     from ngpd_fl.records.new_folder import new_folder
-    from ngpd_fl.report.pictures import write_plots
 
     with new_folder(out, "gathered") as folder:
         own = {} if data_dir is None else {"data.data_dir": data_dir}
         summary = gather(folders, folder, own, trust_code=trust_code)
-        write_plots(folder, trust_code=trust_code)
+        draw(folder, quiet, trust_code=trust_code)
     there = {node for peer in summary["peers"] for node in peer["nodes"]}
     if missing := sorted(set(range(summary["nodes"])) - there):
         print(f"no records of the nodes {', '.join(map(str, missing))}: left out", file=sys.stderr)

@@ -20,8 +20,8 @@ def report(
         float | None,
         typer.Option(
             metavar="ACCURACY",
-            help="mean accuracy over the nodes, e.g. 0.9 (or error), whose cost is reported; default: one that all have"
-            " reached; the page lets its reader choose another",
+            help="mean accuracy over the nodes, e.g. 0.9 (or error), whose cost is reported; default: 90 % of the best"
+            " at the end; the page lets its reader choose another",
         ),
     ] = None,
 ) -> None:

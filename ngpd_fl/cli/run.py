@@ -5,15 +5,17 @@ from __future__ import annotations
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 
 @flags.with_config_flags()
 def run(
     given: flags.Given,
     out: flags.Out = None,
-    tensorboard: flags.TensorBoard = False,
+    track: flags.Track = None,
     checkpoint_every: flags.CheckpointEvery = None,
     event_log: flags.EventLog = False,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a network of nodes and record it.
@@ -22,17 +24,18 @@ def run(
     """
     from ngpd_fl.records.new_folder import new_folder
 
-    settings = given.load()
+    settings, trackers = given.load(), flags.tracker_names(track)
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
-            train(
-                settings,
-                folder,
-                quiet,
-                tensorboard=tensorboard,
-                checkpoint_every=checkpoint_every,
-                event_log=event_log,
-            )
+            with watched(folder, watch, quiet):
+                train(
+                    settings,
+                    folder,
+                    quiet,
+                    track=trackers,
+                    checkpoint_every=checkpoint_every,
+                    event_log=event_log,
+                )
         finally:  # also of a run that did not come to its end
             if not quiet and any(folder.iterdir()):
                 print_run(folder)

@@ -75,11 +75,12 @@ def print_comparison(folder: Path) -> None:
 
 
 def _foot(folder: Path) -> str:
-    """Return hints: the folder of the records, the command that shows event files, the one that resumes a run."""
+    """Return hints: folders of records and pictures, commands that show event files, resume a run, write a page."""
     from ngpd_fl.records import RunFolder
 
     runs = [folder] if RunFolder.holds_run(folder) else sorted(folder.iterdir())
     event_files = any((run / "tensorboard").is_dir() for run in (folder, *runs))
     words = f"records in {folder}" + f"; `tensorboard --logdir {folder}` shows their curves" * event_files
     ways = [RunFolder(run).way_on for run in runs if RunFolder.holds_run(run)]
-    return "; ".join([words, *filter(None, ways)])
+    pictures = f"\npictures in {folder / 'plots'}; `ngpd-fl report {folder}` writes a web page about it"
+    return "; ".join([words, *filter(None, ways)]) + pictures * (folder / "plots").is_dir()

@@ -13,6 +13,7 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.study import StudyPlan, StudyProgress
@@ -44,6 +45,7 @@ def study(
     data_dir: flags.DataDir = None,
     executor: flags.Executor = "processes",
     slurm: flags.Slurm = None,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Compare strategies over cells and seeds, each tuned with the same number of trials.
@@ -75,7 +77,8 @@ def study(
 
     try:
         seconds = None if until is None else until - time.monotonic()
-        now = run_study(plan, out, jobs, executor=runs, seconds=seconds, only=only, on_end=on_end)
+        with watched(out, watch, quiet):
+            now = run_study(plan, out, jobs, executor=runs, seconds=seconds, only=only, on_end=on_end)
     except KeyboardInterrupt as error:
         raise Ended(f"study interrupted; the same command goes on, records are kept in {out}", INTERRUPTED) from error
     if not quiet:
@@ -122,7 +125,8 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
             shown = [escape(text) for text in texts]
             shown[place] += " *" if row["near"] else "  "
             table.add_row(*shown, style="bold" if row["best"] else "")
-    print_table(plan.title, table, f"{LEGEND}\n{now.text}; tables in {folder / 'results.md'}")
+    files = f"tables in {folder / 'results.md'}; `ngpd-fl report {folder}` writes a web page about it"
+    print_table(plan.title, table, f"{LEGEND}\n{now.text}; {files}")
 
 
 def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
-from ngpd_fl.cli.progress import reporting
+from ngpd_fl.cli.pictures import draw
 from ngpd_fl.core.signals import finishing
 
 if TYPE_CHECKING:
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 Runner = Callable[["Config", Path, Callable[["Progress"], None]], "Result"]
 
 
-def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = None, **recording: Any) -> None:
+def train(
+    config: Config,
+    folder: Path,
+    quiet: bool,
+    runner: Runner | None = None,
+    track: Sequence[str] = (),
+    **recording: Any,
+) -> None:
     """Run ``config``, record it in ``folder`` and draw its pictures.
 
     Args:
@@ -29,6 +36,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         quiet: whether no progress is shown.
         runner: runs it from the configuration, the folder and a function that is called with the progress. Defaults
             to ``ngpd_fl.run``.
+        track: names of the trackers that ``ngpd_fl.run`` reports to.
         recording: arguments of ``ngpd_fl.run`` about further records.
 
     Raises:
@@ -37,10 +45,11 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.config.errors import cause
-    from ngpd_fl.report.pictures import write_plots
+    from ngpd_fl.report.progress import reporting
     from ngpd_fl.report.units import short_percent
     from ngpd_fl.training.callbacks import ProgressReport
     from ngpd_fl.training.run import run
+    from ngpd_fl.training.trackers import make_tracker
 
     name, done = config.method, 0
     try:
@@ -52,7 +61,8 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
                 report(progress)
 
             if runner is None:
-                result = run(config, folder, [ProgressReport(on_progress)], **recording)
+                trackers = [make_tracker(name) for name in track]
+                result = run(config, folder, [*trackers, ProgressReport(on_progress)], **recording)
             else:
                 result = runner(config, folder, on_progress)
     except InputError:
@@ -67,7 +77,7 @@ def train(config: Config, folder: Path, quiet: bool, runner: Runner | None = Non
         end = f"reached in round {target['round']}" if target["reached"] else f"not reached in {done} rounds"
         print(f"{name}  mean {short_percent(target['mean_accuracy'])} {end}", file=sys.stderr)
     with finishing():
-        write_plots(folder, trust_code=True)  # it has just run
+        draw(folder, quiet, trust_code=True)  # it has just run
     if result.summary["diverged"]:
         loss = result.metrics[-1].train_loss
         words = "it is not finite" if loss is None else f"{loss:.3g}"

@@ -28,7 +28,11 @@ VALUES = {
 }
 """Key -> old value -> new value. ``role`` is that of a study's strategies; version 0.1 has renamed the partition."""
 
-FLAGS = {"--patience": "--round-timeout", "--start-patience": "--start-timeout"}
+FLAGS = {
+    "--patience": "--round-timeout",
+    "--start-patience": "--start-timeout",
+    "--tensorboard": "--track tensorboard",
+}
 
 _SECTIONS = {key.rpartition(".")[0] for key in (*KEYS, *KEYS.values(), *VALUES)}
 

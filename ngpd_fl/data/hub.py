@@ -12,6 +12,7 @@ from typing import Any
 
 from ngpd_fl.config.checks import data_folder
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.extras import require_extra
 from ngpd_fl.config.import_paths import HUB, reason
 from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.config.text_files import require_file
@@ -36,6 +37,7 @@ def read_hub(config: DataConfig) -> RawDataset:
     Raises:
         InputError: it is not there, cannot be read, or has no such columns.
     """
+    require_extra("datasets", f"data.dataset: {config.dataset}")
     folder = data_folder(config)
     if folder is None:
         tables = _download(config.dataset.removeprefix(HUB), config.node_column)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.config.errors import InputError
+from ngpd_fl.config.extras import require_extra
 from ngpd_fl.config.partitions import (
     ClassesPartition,
     DirichletPartition,
@@ -215,7 +216,9 @@ def _by_nodes_shares(
 
 
 def _by_flower(labels: NDArray[np.int64], num_nodes: int, config: PartitionConfig, seed: int) -> Parts:
-    import datasets  # slow to import
+    require_extra("datasets", f"partition.name: {config.name}")
+    with no_warnings():  # in a notebook, of a widget that nothing here needs
+        import datasets  # slow to import
 
     if not hasattr(datasets, "Dataset"):
         raise InputError(

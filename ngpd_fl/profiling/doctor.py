@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
 import time
 import warnings
@@ -16,6 +17,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from packaging.requirements import Requirement
+
+from ngpd_fl.config.extras import MODULES, remedy
 
 State = Literal["ok", "note", "wrong"]
 
@@ -61,19 +66,21 @@ def diagnose(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
 
 def _versions() -> Iterator[Finding]:
     """Check the interpreter, and that every package is installed, in the required range and importable."""
-    from packaging.requirements import Requirement
-
     yield Finding("versions", "python", platform.python_version())
     yield Finding("versions", "ngpd-fl", _version("ngpd-fl") or "not installed as a package")
-    for text in _requirements():
-        requirement = Requirement(text)
-        if requirement.marker is None:
-            yield _package(requirement.name, str(requirement.specifier), requirement.specifier.contains)
-        elif str(requirement.marker) == 'extra == "tensorboard"':
-            installed = _version(requirement.name)
-            remedy = "" if installed else f'optional: pip install "ngpd-fl[{requirement.name}]"'
-            state: State = "ok" if installed else "note"
-            yield Finding("versions", requirement.name, installed or "not installed", state, remedy)
+    requirements: dict[str | None, dict[str, Requirement]] = {None: {}, **{extra: {} for extra in MODULES}}
+    for requirement in map(Requirement, _requirements()):
+        found = re.search(r'extra == "([^"]+)"', str(requirement.marker))
+        requirements.get(found and found[1], {})[requirement.name] = requirement
+    checked = set()
+    for extra, packages in requirements.items():
+        if extra is not None and any(_version(name) is None for name in packages):
+            yield Finding("versions", f"[{extra}]", "not installed", "note", f"optional: {remedy(extra)}")
+            continue
+        for name, requirement in packages.items():
+            if name not in checked:
+                checked.add(name)
+                yield _package(name, str(requirement.specifier), requirement.specifier.contains)
 
 
 def _requirements() -> list[str]:

@@ -22,7 +22,6 @@ from ngpd_fl.records.metrics import (
     null_if_not_finite,
 )
 from ngpd_fl.records.recorder import Progress, RunRecorder, checked_retries
-from ngpd_fl.records.tensorboard import EventFiles, require_tensorboard
 
 __all__ = [
     "ACCURACY",
@@ -39,7 +38,6 @@ __all__ = [
     "Checkpoints",
     "Errors",
     "Evaluation",
-    "EventFiles",
     "Measure",
     "Metrics",
     "MultiLabelAccuracies",
@@ -56,7 +54,6 @@ __all__ = [
     "require_empty",
     "require_folder_of",
     "require_new",
-    "require_tensorboard",
     "write_tensors",
     "write_text",
 ]

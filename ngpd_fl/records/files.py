@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _PARTIAL = ".partial-"
+
+_LOOKS = (0.001, 0.01, 0.05)
+"""Seconds between attempts to lock a file that a look may hold."""
 
 _OLD = re.compile(rf"\.tmp\w{{6}}|.+{re.escape(_PARTIAL)}\d+")
 """Names of files that killed writers of earlier versions left: temporary files of safetensors, and of this project."""
@@ -172,13 +176,24 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
     file = path.open("r+b")
     with suppress(OSError):  # some network file systems have no locks
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_soon(file)
         except BlockingIOError as error:
             file.close()
             raise StillGoing(
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file
+
+
+def _lock_soon(file: IO[bytes]) -> None:
+    """Lock a file; raise ``BlockingIOError`` if another process holds it longer than for a look (``is_locked``)."""
+    for pause in _LOOKS:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(pause)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_locked(path: Path) -> bool:

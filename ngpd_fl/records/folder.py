@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
+from ngpd_fl.records.display import UNFINISHED, Display, Shown
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import (
     StillGoing,
@@ -45,7 +46,7 @@ _WRITTEN_IN_PLACE = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.
 """Files that are opened to be changed; all others are replaced."""
 
 
-class RunFolder:
+class RunFolder(Display):
     """One run's records.
 
     Its files are ``config.toml``, ``environment.json``, ``metrics.jsonl`` (a line per evaluation), ``summary.json`` and
@@ -64,6 +65,16 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path)
         self._events = self.path / "events.jsonl"
         self._lock: IO[bytes] | None = None
+
+    def __repr__(self) -> str:
+        """Return its name."""
+        return f"RunFolder({str(self.path)!r})"
+
+    def _shown(self) -> Shown:
+        config, has_ended = self.config(), (self.path / "summary.json").exists()
+        return Shown(
+            self.path.resolve().name, config, self.metrics(), self.summary() if has_ended else {"status": UNFINISHED}
+        )
 
     @classmethod
     def create(

@@ -8,8 +8,7 @@ from typing import Any
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import ACCURACY, Measure, Metrics, RunFolder
-
-UNFINISHED = "unfinished"
+from ngpd_fl.records.display import UNFINISHED
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +53,22 @@ class Outcome:
         """Return a figure of the last evaluation or, if it came later, of the summary."""
         known = getattr(self.last, name, None)
         return (self.summary.get("final") or {}).get(name) if known is None else known
+
+    def final_value(self, quantity: str) -> float | None:
+        """Return a quantity of the end: ``mean``, ``worst``, ``averaged_model``, ``train_loss``, ...
+
+        None if it was never evaluated, nan if it is not finite.
+        """
+        if quantity == "averaged_model":
+            return self.averaged_model
+        is_unknown = {
+            "consensus_distance": self.averaged_model is None,
+            "train_loss": self.last is not None and self.last.round == 0,
+        }
+        if self.last is None or is_unknown.get(quantity):
+            return None
+        value = self.final(quantity)
+        return float("nan" if value is None else value)
 
     @property
     def clock(self) -> dict[str, Any] | None:

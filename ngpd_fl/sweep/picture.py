@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.records.rows import Row
-from ngpd_fl.report.pictures.style import LIGHT, PALETTE, drawing, dress, new_figure, save
+from ngpd_fl.report.colors import PALETTE
+from ngpd_fl.report.pictures.style import INK, LIGHT, drawing, dress, new_figure, save
 from ngpd_fl.sweep.plan import SweepPlan
 from ngpd_fl.sweep.space import Range
 from ngpd_fl.sweep.table import ranked
@@ -73,13 +74,13 @@ def _draw(axes: Axes, plan: SweepPlan, key: str, rows: Sequence[Row]) -> None:
         places = [words.index(str(row[key])) for row in rows]
         axes.set_xticks(range(len(words)), words)
         axes.set_xlim(-0.5, len(words) - 0.5)
-    axes.plot(places, heights, "o", color=PALETTE[0], alpha=0.45, markersize=5, markeredgewidth=0)
+    axes.plot(places, heights, "o", color=INK, alpha=0.45, markersize=5, markeredgewidth=0)
     if not isinstance(dimension, Range):
         best: dict[float, float] = {}
         for place, height in zip(places, heights, strict=True):
             best.setdefault(place, height)
         style = {"linewidth": 1.6} if joined else {"linestyle": "", "marker": "_", "markersize": 24}
-        axes.plot(*zip(*sorted(best.items()), strict=True), color=PALETTE[0], **style)
+        axes.plot(*zip(*sorted(best.items()), strict=True), color=INK, **style)
     axes.plot(places[:1], heights[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=PALETTE[1])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.grid(axis="y", color=LIGHT, linewidth=0.8)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.clock import VirtualClock
 from ngpd_fl.core.signals import deferred
-from ngpd_fl.records import EventFiles, Metrics, Progress, RunFolder
+from ngpd_fl.records import Metrics, Progress, RunFolder
 
 if TYPE_CHECKING:
     from ngpd_fl.training.loop import TrainingLoop
@@ -64,22 +63,6 @@ class EarlyStop(Callback):
         """Check the condition."""
         if self._condition():
             run.stop(self._status)
-
-
-class TensorBoard(Callback):
-    """Writes evaluations into event files."""
-
-    def __init__(self, path: Path, since: int | None = None) -> None:
-        """Make a file in the folder ``path``; ``since`` as in ``EventFiles``."""
-        self._files = EventFiles(path, since)
-
-    def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
-        """Write an evaluation."""
-        self._files.add(metrics)
-
-    def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
-        """Close the file."""
-        self._files.close()
 
 
 class EventLog(Callback):

@@ -15,17 +15,21 @@ from torch import Tensor, nn
 from ngpd_fl.config import Config, InputError, require_trust, with_objects, with_recorded_objects
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
-from ngpd_fl.records import Metrics, RunFolder, require_tensorboard
+from ngpd_fl.records import Metrics, RunFolder
+from ngpd_fl.records.display import Display, Shown
+from ngpd_fl.records.tracked_runs import tracked_runs
 from ngpd_fl.training import compose, make_clock, make_engine
-from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog, TensorBoard
+from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog
 from ngpd_fl.training.nodes import Checkpointing, LocalNodes, check_checkpoint_every, environment_of
+from ngpd_fl.training.trackers import make_tracker
+from ngpd_fl.training.trackers.tracker import Tracker
 
 Network = nn.Module | Callable[[tuple[int, ...], int], nn.Module]
 """A network, or ``factory(input_shape, num_classes)`` of one."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Display):
     """The result of a run.
 
     Attributes:
@@ -42,6 +46,13 @@ class Result:
     params: Tensor
     model: FlatModel
 
+    def __repr__(self) -> str:
+        """Return the algorithm, the status and the number of evaluations."""
+        return f"Result({self.config.method!r}, {self.summary['status']!r}, {len(self.metrics)} evaluations)"
+
+    def _shown(self) -> Shown:
+        return Shown("", self.config, self.metrics, self.summary)
+
 
 def run(
     config: Config | None = None,
@@ -53,7 +64,6 @@ def run(
     graph: nx.Graph | None = None,
     partition: Sequence[Any] | None = None,
     init: Path | str | None = None,
-    tensorboard: bool = False,
     checkpoint_every: int | None = None,
     event_log: bool = False,
 ) -> Result:
@@ -75,7 +85,6 @@ def run(
         partition: the training examples of each node: one list or array of indices a node, into the data as given.
             Those held out for validation and test are left out.
         init: where the nodes start: a run's folder or a file, as in ``model.init``.
-        tensorboard: whether the evaluations also go into event files for TensorBoard, in ``out/tensorboard``.
         checkpoint_every: rounds from one checkpoint to the next, from which ``resume`` goes on. Defaults to no
             checkpoints: the run would begin again.
         event_log: whether the virtual clock's events go into ``out/events.jsonl``, which ``devices.replay`` reads.
@@ -92,27 +101,20 @@ def run(
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
     config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition, init=init)
-    if tensorboard:
-        require_tensorboard()
     check_checkpoint_every(checkpoint_every)
-    for name, is_wanted in {
-        "tensorboard": tensorboard,
-        "checkpoint_every": checkpoint_every is not None,
-        "event_log": event_log,
-    }.items():
+    for name, is_wanted in {"checkpoint_every": checkpoint_every is not None, "event_log": event_log}.items():
         if is_wanted and out is None:
             raise InputError(f"{name}: needs a folder for the records; name it by out")
     if event_log and not config.has_clock:
         raise InputError("event_log: the run has no clock; set training.mode or a key of devices or faults")
     with own_settings(config.engine.threads):
-        job, folder, event_files = compose(config), None, None
+        job, folder = compose(config), None
         clock = make_clock(job)
         engine = make_engine(job, clock)  # what cannot run is refused before anything is written
         if out is not None:
             folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
-            event_files = TensorBoard(folder.event_files) if tensorboard else None
-        return _complete(LocalNodes(job, engine, folder, clock), callbacks, checkpoint_every, event_files)
+        return _complete(LocalNodes(job, engine, folder, clock), callbacks, checkpoint_every)
 
 
 def resume(
@@ -135,7 +137,7 @@ def resume(
 
     Args:
         out: the run's folder.
-        callbacks: called at the steps of the rest of the run; those of the first part are not remembered.
+        callbacks: called at the steps of the rest of the run. Of those of the first part, trackers alone go on.
         rounds: rounds in all, more than the run had: also a finished run goes on. Defaults to those that it had.
         checkpoint_every: rounds from one checkpoint to the next. Defaults to those of the first part.
         on_event: called with a line for each problem: a damaged checkpoint, or other code or data than before.
@@ -157,6 +159,7 @@ def resume(
     check_checkpoint_every(checkpoint_every)
     with closing(RunFolder.reopen(out, finished=rounds is not None)) as folder:
         config, every = folder.config(), checkpoint_every or folder.checkpoints.planned()
+        trackers = _noted_trackers(folder, callbacks)
         if rounds is not None:
             require_longer(config, rounds, folder)
             config = folder.config({"training.rounds": rounds})
@@ -176,9 +179,7 @@ def resume(
             folder.stay()
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
-            since = checkpoint.round + 1 if checkpoint else 0
-            event_files = TensorBoard(folder.event_files, since) if folder.event_files.is_dir() else None
-            return _complete(nodes, callbacks, every, event_files)
+            return _complete(nodes, [*trackers, *callbacks], every)
 
 
 def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
@@ -199,11 +200,16 @@ def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
     )
 
 
-def _complete(
-    nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None, event_files: TensorBoard | None
-) -> Result:
+def _noted_trackers(folder: RunFolder, callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return the trackers of the first part of a run, but for those that are among the callbacks."""
+    given = {callback.name for callback in callbacks if isinstance(callback, Tracker)}
+    noted = tracked_runs(folder.path)
+    return [make_tracker(name, project=run.project) for name, run in noted.items() if name not in given]
+
+
+def _complete(nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None) -> Result:
     """Train to the end with all callbacks in order: a user's callbacks see a round that is already on disk."""
-    callbacks: list[Callback] = [] if event_files is None else [event_files]
+    callbacks: list[Callback] = []
     if nodes.folder is not None and nodes.clock is not None and nodes.folder.has_events:
         callbacks.append(EventLog(nodes.clock, nodes.folder))
     callbacks += [*user, EarlyStop(nodes.recorder.is_at_target)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from ngpd_fl.study.plan import StudyCell, StudyPlan
+from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 
 STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
 RESULTS = STUDIES / "results"
@@ -36,6 +36,7 @@ class Result:
 
     Attributes:
         label: the strategy's name.
+        method: the algorithm, as in ``Config.method``.
         is_peer: whether it runs without a server.
         mean: mean accuracy over nodes and seeds; None if no run has finished.
         sd: standard deviation over seeds.
@@ -45,6 +46,7 @@ class Result:
     """
 
     label: str
+    method: str
     is_peer: bool
     mean: float | None
     sd: float | None
@@ -150,17 +152,23 @@ def _read(study: str) -> list[Cell]:
     if not (RESULTS / study / "results.csv").is_file():
         return []
     plan = StudyPlan.parse(STUDIES / f"{study}.toml", data_dir=STUDIES)  # the data are not read
+    methods = {strategy.label: _method(strategy) for strategy in plan.strategies}
     rows, runs = (_rows(RESULTS / study / f"{name}.csv") for name in ("results", "runs"))
     cells = []
     for cell in plan.cells:
         own = [row for row in rows if row["cell"] == cell.name]
         if any(row["best"] == "true" for row in own):
-            results = [_result(row, runs) for row in own]
+            results = [_result(row, runs, methods[row["strategy"]]) for row in own]
             cells.append(_with(Cell(study, cell.name, setting(plan, cell), results), ()))
     return cells
 
 
-def _result(row: Row, runs: Sequence[Row]) -> Result:
+def _method(strategy: StudyStrategy) -> str:
+    name, baseline = strategy.fixed["strategy.name"], strategy.fixed.get("training.baseline")
+    return f"{baseline} ({name})" if baseline else str(name)
+
+
+def _result(row: Row, runs: Sequence[Row], method: str) -> Result:
     own = [run for run in runs if (run["cell"], run["strategy"]) == (row["cell"], row["strategy"])]
     seconds = [float(run["train_seconds"]) for run in own if run["phase"] == "final" and run["status"] == "finished"]
     mean, sd, worst = (
@@ -169,6 +177,7 @@ def _result(row: Row, runs: Sequence[Row]) -> Result:
     )
     return Result(
         label=_LABELS.get(row["strategy"], row["strategy"]),
+        method=method,
         is_peer=row["role"] == "peer",
         mean=mean,
         sd=sd,

@@ -7,21 +7,21 @@ means over seeds; error bars are standard deviations.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
+from ngpd_fl.report.colors import method_color
+from ngpd_fl.report.pictures.style import LIGHT, drawing, dress, new_figure
 from results.cells import EARLIER, UNTUNED, Cell
 from results.tables import Studies
 
 _NGPD = {UNTUNED: "NGPD, untuned", EARLIER: "NGPD"}
-_OTHERS = {"RelaySGD": PALETTE[1], "gradient tracking": PALETTE[2], "D2": PALETTE[3]}
-_NAMED = dict.fromkeys(_NGPD.values(), PALETTE[0]) | _OTHERS
-"""Color of the algorithms whose lines have a name of their own; the others are gray."""
+
+_APART, _RAISED = 5.0, 3.0
+"""Least distance of two names beside the lines, and how far a name may be above its line, in percent of accuracy."""
 
 _BESIDE: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
 """Place of a label: to the right of its point."""
@@ -41,9 +41,7 @@ def _draw_skew(axes: Axes, cell: Cell) -> None:
     results = cell.compared[::-1]
     for place, result in enumerate(results):
         mean = math.nan if result.mean is None else result.mean
-        is_ours = result is cell.ngpd
-        color = PALETTE[0] if is_ours else "#8c8c8c"
-        size = 7 if is_ours else 5
+        color, size = method_color(result.method), 7 if result is cell.ngpd else 5
         axes.errorbar(mean, place, xerr=result.sd, color=color, marker="o", ms=size, lw=1.6, capsize=2.5)
         axes.annotate(f"{mean:.1f}", (mean + (result.sd or 0), place), fontsize=9, color=color, **_BESIDE)
     axes.set_yticks(range(len(results)), [_name(result.label) for result in results])
@@ -55,19 +53,20 @@ def _draw_skew(axes: Axes, cell: Cell) -> None:
 
 def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
     lines = {result.label: [cell.result(result.label) for cell in cells] for result in cells[0].compared}
+    ends = {}
     for label, results in lines.items():
-        name = _name(label)
-        means, deviations = zip(*((result.mean, result.sd) for result in results if result), strict=True)
-        color = _NAMED.get(name, "#bdbdbd")
-        width, order = (2.4, 3) if name in _NAMED else (1.4, 2)
-        style: dict[str, Any] = {"color": color, "lw": width, "zorder": order, "marker": "o", "ms": 4, "capsize": 2}
-        axes.errorbar(range(len(cells)), means, deviations, **style)
-        if name in _NAMED:
-            axes.annotate(name, (len(cells) - 1, means[-1]), color=color, **_BESIDE)
-    gray = textwrap.fill(f"gray: {', '.join(label for label in lines if _name(label) not in _NAMED)}", 18)
-    axes.annotate(gray, (1, 88), color=FAINT, fontsize=9, ha="center", va="top")
+        known = [result for result in results if result]
+        means, deviations = zip(*((result.mean, result.sd) for result in known), strict=True)
+        is_ours = label in _NGPD
+        style: dict[str, Any] = {"lw": 2.4 if is_ours else 1.4, "zorder": 3 if is_ours else 2, "marker": "o", "ms": 4}
+        axes.errorbar(range(len(cells)), means, deviations, color=method_color(known[0].method), capsize=2, **style)
+        ends[label] = (means[-1], method_color(known[0].method))
+    height = math.inf
+    for label, (mean, color) in sorted(ends.items(), key=lambda end: -end[1][0]):
+        height = min(mean + _RAISED, height - _APART)
+        axes.annotate(_name(label), (len(cells) - 1, height), color=color, fontsize=9.5, **_BESIDE)
     axes.set_xticks(range(len(cells)), [cell.name for cell in cells])
-    axes.set_xlim(-0.15, len(cells) + 0.1)
+    axes.set_xlim(-0.15, len(cells) + 0.2)
     axes.set_ylim(0, 100)
     axes.set_xlabel("share of messages lost")
     axes.set_ylabel("test accuracy, %")

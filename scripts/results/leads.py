@@ -6,18 +6,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, drawing, dress, new_figure
+from ngpd_fl.report.colors import method_color
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, drawing, dress, new_figure
 from results.tables import Studies, distinct, ngpd_label
 
 
 def figure(studies: Studies) -> Figure:
-    """Return the figure: a dot for each cell with the standard deviation of NGPD, the largest lead on top."""
+    """Return the figure: a dot for each cell in the better one's color, the largest lead first; bars are deviations."""
     cells = sorted(distinct(studies), key=lambda cell: cell.lead)
     with drawing():
         drawn = new_figure(9, 1.3 + 0.24 * len(cells))
         axes = drawn.subplots()
         for place, cell in enumerate(cells):
-            color = PALETTE[0] if cell.lead > 0 else PALETTE[1]
+            color = method_color(cell.best.method)
             axes.errorbar(cell.lead, place, xerr=cell.ngpd.sd, color=color, marker="o", ms=5, lw=1.6, capsize=2.5)
             end = (max(cell.lead + (cell.ngpd.sd or 0), 0), place)
             label: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
@@ -28,5 +29,9 @@ def figure(studies: Studies) -> Figure:
         axes.margins(x=0.1, y=0.03)
         axes.set_xlabel("points of test accuracy above the best other peer, whose name stands to the right")
         axes.grid(axis="x", color=LIGHT)
-        dress(axes, f"{ngpd_label(cells)}, against the best tuned peer", "each cell of the studies, mean over seeds")
+        dress(
+            axes,
+            f"{ngpd_label(cells)}, against the best tuned peer",
+            "each cell of the studies, mean over seeds, in the color of the better of the two",
+        )
     return drawn

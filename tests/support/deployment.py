@@ -53,13 +53,13 @@ def wait_for(what: Callable[[], object], seconds: float, why: Callable[[], str])
 
 
 class Service:
-    """A command of ngpd-fl that stays up, and its log."""
+    """A command of ngpd-fl that stays up, one of ``deploy`` unless said otherwise, and its log."""
 
-    def __init__(self, log: Path, *words: object) -> None:
+    def __init__(self, log: Path, *words: object, program: Sequence[str] = ("deploy",)) -> None:
         self.log = log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ngpd_fl", "deploy", *map(str, words)],
+                [sys.executable, "-m", "ngpd_fl", *program, *map(str, words)],
                 cwd=log.parent,
                 env={**os.environ, **OWN},
                 stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from ngpd_fl.cli import main
 from ngpd_fl.config import Config
 from ngpd_fl.records import Progress, RunFolder
-from ngpd_fl.training.callbacks import ProgressReport
+from ngpd_fl.training.callbacks import Callback, ProgressReport
 from ngpd_fl.training.run import run
 
 TIMINGS = {"train_seconds", "node_steps_per_second", "evaluation_seconds"}
@@ -28,7 +29,7 @@ FAST: dict[str, Any] = {
 }
 
 
-def interrupt(config: Config, out: Path, after: int, **options: Any) -> None:
+def interrupt(config: Config, out: Path, after: int, callbacks: Sequence[Callback] = (), **options: Any) -> None:
     """Run until a round is done, then Ctrl-C."""
 
     def on_progress(progress: Progress) -> None:
@@ -36,7 +37,7 @@ def interrupt(config: Config, out: Path, after: int, **options: Any) -> None:
             raise KeyboardInterrupt
 
     try:
-        run(config, out, [ProgressReport(on_progress)], **options)
+        run(config, out, [*callbacks, ProgressReport(on_progress)], **options)
     except KeyboardInterrupt:
         return
     raise AssertionError("the run came to its end")

@@ -1,4 +1,4 @@
-"""Static charts of the page, for print and for browsers without scripts, and the looks of all lines."""
+"""Static charts of the page, for print and for browsers without scripts."""
 
 from __future__ import annotations
 
@@ -6,31 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ngpd_fl.records import Measure
-from ngpd_fl.report.page.curves import Values, thinned
-from ngpd_fl.report.page.groups import Cell
-from ngpd_fl.report.pictures.style import PALETTE
+from ngpd_fl.report.looks import Look
+from ngpd_fl.report.page.curves import Quantity, Values, thinned
 
 WIDTH, HEIGHT = 340, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 8, 30
 _POINTS, _MARKERS = 50, 4
 _TICKS = 5
-_DASHES = ("", "7 3", "2 3", "7 3 2 3", "12 4")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down")
-
-
-class Look(NamedTuple):
-    """Look of a group's line.
-
-    Attributes:
-        color: its color in CSS.
-        dash: its dashes in SVG; empty for a solid line.
-        symbol: its markers' symbol in plotly.
-    """
-
-    color: str
-    dash: str
-    symbol: str
 
 
 class Line(NamedTuple):
@@ -69,30 +51,10 @@ class Chart(NamedTuple):
     y_label: str
 
 
-def looks(cells: Sequence[Cell]) -> dict[str, Look]:
-    """Return the looks of the labels, the same in all cells, so that readers recognize a strategy.
-
-    Colors repeat after seven labels; with dashes and symbols, 35 looks differ.
-    """
-    labels = list(dict.fromkeys(group.label for cell in cells for group in cell.groups))
-    size = len(PALETTE)
-    return {
-        label: Look(
-            PALETTE[index % size],
-            _DASHES[(index + index // size) % len(_DASHES)],
-            _SYMBOLS[(index + index // size) % len(_SYMBOLS)],
-        )
-        for index, label in enumerate(sorted(labels))
-    }
-
-
-def draw(quantity: str, title: str, measure: Measure, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Chart | None:
+def draw(quantity: Quantity, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Chart | None:
     """Return the chart of a quantity from the groups' ``curves``; None if no group has the quantity."""
-    have = [
-        (look, curve["spent"]["rounds"], curve["lines"][quantity])
-        for look, curve in drawn
-        if quantity in curve["lines"]
-    ]
+    key, title, measure = quantity
+    have = [(look, curve["spent"]["rounds"], curve["lines"][key]) for look, curve in drawn if key in curve["lines"]]
     values = [measure.factor * value for _, _, line in have for value in line["mean"] if value is not None]
     if not values:
         return None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import median
 from typing import NamedTuple
 
-from ngpd_fl.records import Measure, Metrics
+from ngpd_fl.records import Metrics
 from ngpd_fl.report import units
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.page.groups import Cell, Group
+
+SHARE_OF_BEST = 0.9
+"""The target, as a share of the best final accuracy, where none is given."""
 
 
 class Cost(NamedTuple):
@@ -38,6 +41,15 @@ class Cost(NamedTuple):
 COSTS = (
     Cost("rounds", "rounds", "rounds", "", lambda metrics: metrics.round, lambda n: f"{n:.10g}", ""),
     Cost("bytes", "sent", "sent by all nodes", "B", lambda metrics: metrics.bytes_sent, units.size, ""),
+    Cost(
+        key="seconds",
+        head="training time",
+        label="training time (s)",
+        unit="",
+        of=lambda metrics: metrics.train_seconds,
+        text=units.seconds,
+        missing="",
+    ),
     Cost(
         key="virtual",
         head="virtual time",
@@ -81,23 +93,20 @@ def cost_text(group: Group, cost: Cost, target: float) -> str:
     return cost.text(median(spent)) + few
 
 
-def common_target(cell: Cell) -> float | None:
-    """Return the target that all runs of a cell have in common, else a value that all have reached.
+def default_target(cell: Cell) -> tuple[float, str] | None:
+    """Return the target of a cell, and why it is that one; None if no run has a result.
 
-    The latter is rounded to a whole percent, or to two digits of an error. Diverged runs do not count.
+    It is the one that all runs have in common, else nine tenths of the best final mean, three digits of it: most
+    algorithms pass it, the weak ones do not, and nobody has to know in advance what is possible.
     """
     wanted = {run.config.training.until_accuracy for run in cell.runs}
     if cell.measure.is_share and len(wanted) == 1 and (target := wanted.pop()) is not None:
-        return target
-    outcomes = [run.outcome for run in cell.runs if run.outcome.status != "diverged"]
-    bests = [best.mean for outcome in outcomes if (best := outcome.best) and math.isfinite(best.mean)]
-    return _rounded(cell.measure, bests) if bests else None
-
-
-def _rounded(measure: Measure, bests: Sequence[float]) -> float:
-    """Return the worst of the values, rounded toward worse."""
-    worst = min(bests, key=measure.rank)
-    if measure.is_share:
-        return math.floor(100 * worst) / 100
-    step = 10.0 ** (math.floor(math.log10(worst)) - 1) if worst > 0 else 1.0
-    return float(f"{math.ceil(worst / step) * step:.10g}")
+        return target, "at which the runs ended"
+    lasts = [run.outcome.last for run in cell.runs if run.outcome.status != "diverged"]
+    finals = [last.mean for last in lasts if last is not None and math.isfinite(last.mean)]
+    best = max(finals, key=cell.measure.rank, default=0.0)
+    if best <= 0:
+        return None
+    if cell.measure.higher_is_better:
+        return float(f"{SHARE_OF_BEST * best:.3g}"), f"{100 * SHARE_OF_BEST:.0f} % of the best at the end"
+    return float(f"{best / SHARE_OF_BEST:.3g}"), f"{100 / SHARE_OF_BEST:.0f} % of the best at the end"

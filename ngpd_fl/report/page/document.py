@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records import METRICS, Measure, require_folder_of, write_text
-from ngpd_fl.report.page.chart import HEIGHT, WIDTH, Look, draw, looks
+from ngpd_fl.records import require_folder_of, write_text
+from ngpd_fl.report.looks import Look, looks
+from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import read_runs
-from ngpd_fl.report.page.costs import COSTS, common_target, known_costs
-from ngpd_fl.report.page.curves import QUANTITIES, course, curves
+from ngpd_fl.report.page.costs import COSTS, default_target, known_costs
+from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES, course, curves, quantities_of
 from ngpd_fl.report.page.details import details
 from ngpd_fl.report.page.groups import Cell
 from ngpd_fl.report.page.study import PageContent, page_content
 from ngpd_fl.report.page.tables import (
     configurations,
     cost_texts,
+    end_texts,
     environments,
     figures,
+    group_values,
     lines,
     run_rows,
     seeds,
     shared_keys,
 )
+from ngpd_fl.report.page.template import asset, environment
 from ngpd_fl.report.pictures.timeline import KINDS
 
 _SCRIPTS = ("tools.js", "results.js", "details.js")
@@ -44,7 +46,8 @@ def write_page(
         folders: folders of runs, comparisons, sweeps or studies, or folders that hold such.
         out: the file, ``.html``.
         title: the page's title. Defaults to the folders' names.
-        target: mean accuracy (or error) over nodes whose cost is shown at first. Defaults to one that all have reached.
+        target: mean accuracy (or error) over nodes whose cost is shown at first. Defaults to 90 % of the best final
+            one of each setting.
 
     Returns:
         The file.
@@ -75,12 +78,13 @@ def write_page(
 def _render(content: PageContent, title: str, target: float | None) -> str:
     from plotly.offline import get_plotlyjs
 
-    cells, by_label = content.cells, looks(content.cells)
+    cells = content.cells
+    by_label = looks({group.label: group.strategy for cell in cells for group in cell.groups})
     runs = list(dict.fromkeys(run for cell in cells for run in cell.runs))
     sections = [_section(cell, by_label, target) for cell in cells]
     run_details = details(cells)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=title,
@@ -91,7 +95,7 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
             sections=[section for section, _ in sections],
             overview=_overview(cells) if len(cells) > 1 else None,
             costs=COSTS,
-            quantities=QUANTITIES,
+            own_quantities=QUANTITIES,
             runs=[row for cell in cells for row in run_rows(cell)],
             shared=shared_keys([group for cell in cells for group in cell.groups]),
             configurations=configurations(cells),
@@ -103,39 +107,32 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
             data={
                 "cells": [data for _, data in sections],
                 "costs": {cost.key: {"label": cost.label, "unit": cost.unit} for cost in COSTS},
-                "quantities": QUANTITIES,
+                "own": list(QUANTITIES),
                 "details": run_details,
                 "kinds": KINDS,
             },
-            style=_asset("style.css"),
-            scripts=[_asset(name) for name in _SCRIPTS],
+            style=asset("style.css"),
+            scripts=[asset(name) for name in _SCRIPTS],
             plotly=Markup(get_plotlyjs()),
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}  # keys unsorted
-    return environment
 
 
 def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a cell's data for the template, and for the script."""
     costs, measure = known_costs(cell), cell.measure
     drawn = [(by_label[group.label], curves(group, costs)) for group in cell.groups]
-    wanted = common_target(cell) if target is None else target
+    wanted, why = (default_target(cell) or (None, "")) if target is None else (target, "")
+    known = [each for each in quantities_of(measure) if any(each.key in curve["lines"] for _, curve in drawn)]
     heads = list(dict.fromkeys(head for group in cell.groups for head in group.notes))
     section = {
         "title": cell.title,
         "measure": measure,
         "target": None if wanted is None else f"{measure.factor * wanted:.10g}",
+        "target_why": why,
+        "end_quantities": END_QUANTITIES,
+        "quantities": known,
+        "group_values": group_values(cell),
         "costs": costs,
         "note_heads": heads,
         "rows": [
@@ -147,18 +144,26 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
                 "number": len(group.runs),
                 "ends": group.ends,
                 "figures": values,
+                "end_texts": end_texts(group),
                 "costs": spent,
                 "notes": [group.notes.get(head, "") for head in heads],
             }
             for group, values, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
         ],
-        "charts": [chart for shown in _shown(measure) if (chart := draw(*shown, drawn))],
-        "missing": [key for key in QUANTITIES if not any(key in curve["lines"] for _, curve in drawn)],
+        "charts": [chart for quantity in known if (chart := draw(quantity, drawn))],
+        "missing": [words for key, words in QUANTITIES.items() if key not in {each.key for each in known}],
     }
     data = {
         "title": cell.title,
         "measure": {name: getattr(measure, name) for name in ("label", "factor", "unit", "higher_is_better", "name")},
         "costs": [cost.key for cost in costs],
+        "quantities": {
+            each.key: {
+                "words": each.words,
+                **{name: getattr(each.measure, name) for name in ("label", "factor", "unit")},
+            }
+            for each in known
+        },
         "groups": [
             {
                 "label": group.label,
@@ -173,12 +178,6 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
     return section, data
 
 
-def _shown(measure: Measure) -> Iterator[tuple[str, str, Measure]]:
-    """Yield the quantities that have a chart: key, title and measure."""
-    yield from ((key, words, measure) for key, words in QUANTITIES.items())
-    yield from ((other.key, f"{other.name}, {QUANTITIES['mean']}", other) for other in METRICS[measure].others)
-
-
 def _overview(cells: Sequence[Cell]) -> dict[str, Any]:
     """Return the mean over nodes for each label in each cell, with the best of each cell marked."""
     labels = list(dict.fromkeys(group.label for cell in cells for group in cell.groups))
@@ -187,8 +186,3 @@ def _overview(cells: Sequence[Cell]) -> dict[str, Any]:
         means = {group.label: row[0] for group, row in zip(cell.groups, figures(cell), strict=True)}
         rows.append((cell.title, [means.get(label) for label in labels]))
     return {"labels": labels, "rows": rows}
-
-
-def _asset(name: str) -> Markup:
-    """Return a file of the package for inclusion in the page, not escaped."""
-    return Markup((files(__package__) / "templates" / name).read_text(encoding="utf-8"))

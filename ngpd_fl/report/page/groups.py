@@ -59,7 +59,7 @@ class Group:
 
     def final(self, quantity: str) -> Spread:
         """Return the spread of a quantity of the last evaluations over the runs that count."""
-        return spread(_final(run, quantity) for run in self.counted)
+        return spread(run.outcome.final_value(quantity) for run in self.counted)
 
     @property
     def ends(self) -> str:
@@ -170,10 +170,3 @@ def _titles(by_task: Mapping[str, Sequence[RecordedRun]]) -> list[str]:
     tasks = [json.loads(task) for task in by_task]
     same = [[task for task, other in zip(tasks, short, strict=True) if other == title] for title in short]
     return ["; ".join([title, *difference(*task)]) for title, *task in zip(short, tasks, same, strict=True)]
-
-
-def _final(run: RecordedRun, quantity: str) -> float | None:
-    """Return a run's final figure; None without an evaluation."""
-    if quantity == "averaged_model":
-        return run.outcome.averaged_model
-    return None if run.outcome.last is None else float(getattr(run.outcome.last, quantity))

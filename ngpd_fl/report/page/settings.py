@@ -44,6 +44,19 @@ def brief(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else shown(value)
 
 
+def given(config: Config) -> Keys:
+    """Return the keys whose values are not the defaults of the algorithm, the graph, ... that the run names."""
+    keys, defaults = flat(config), flat(Config())
+    names = [f"{section}.name" for section in ("partition", "topology", "strategy", "model")]
+    named: Keys = {key: keys[key] for key in names if keys[key] != defaults[key]}
+    try:
+        defaults = flat(Config.load(None, named))
+    except InputError:  # some options have none
+        sections = {key.partition(".")[0] for key in named}
+        defaults = {key: value for key, value in defaults.items() if key.partition(".")[0] not in sections}
+    return named | {key: value for key, value in keys.items() if defaults.get(key) != value}
+
+
 def run_command(config: Config, event_log: bool = False) -> str | None:
     """Return the command that repeats a run; None if it would be too long, or if the run was given objects.
 
@@ -51,19 +64,10 @@ def run_command(config: Config, event_log: bool = False) -> str | None:
         config: the run's configuration.
         event_log: whether the run has an event log.
     """
-    keys, defaults = flat(config), flat(Config())
-    if any(isinstance(value, str) and is_object_name(value) for value in keys.values()):
+    if any(isinstance(value, str) and is_object_name(value) for value in flat(config).values()):
         return None
-    names = [f"{section}.name" for section in ("partition", "topology", "strategy", "model")]
-    given: Keys = {key: keys[key] for key in names if keys[key] != defaults[key]}
-    try:
-        defaults = flat(Config.load(None, given))  # of the algorithm, the graph, ... that are named
-    except InputError:  # some options have none
-        named = {key.partition(".")[0] for key in given}
-        defaults = {key: value for key, value in defaults.items() if key.partition(".")[0] not in named}
-    given |= {key: value for key, value in keys.items() if defaults.get(key) != value}
     words = ["ngpd-fl run"]
-    words += [f"--set {shlex.quote(f'{key}={_toml(value)}')}" for key, value in sorted(given.items())]
+    words += [f"--set {shlex.quote(f'{key}={_toml(value)}')}" for key, value in sorted(given(config).items())]
     command = " ".join([*words, "--event-log" * event_log]).rstrip()
     return command if len(command) <= _MOST_CHARACTERS and _gives(command, config) else None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,25 @@ def page_content(runs: Sequence[RecordedRun]) -> PageContent:
     Raises:
         InputError: a study's table is damaged.
     """
-    contents = []
+    contents: dict[str, PageContent] = {}
     for name, members in gathered(runs, lambda run: str(_study_of(run) or "")).items():
-        contents.append((name and _of_study(Path(name), members)) or PageContent(make_cells(members)))
-    if len(contents) == 1:
-        return contents[0]
+        contents[name] = (name and _of_study(Path(name), members)) or PageContent(make_cells(members))
+    return next(iter(contents.values())) if len(contents) == 1 else _combined(contents)
+
+
+def _combined(contents: Mapping[str, PageContent]) -> PageContent:
+    """Return the content of several studies, by their folders: each cell, note and figure with its study's name."""
+    titles = Counter(content.title for content in contents.values())
+    names = {
+        folder: content.title if content.title and titles[content.title] == 1 else Path(folder).name
+        for folder, content in contents.items()
+    }
+    named = [(f"{names[folder]}: " if folder else "", content) for folder, content in contents.items()]
     return PageContent(
-        [cell for content in contents for cell in content.cells], notes=[n for c in contents for n in c.notes]
+        [replace(cell, title=f"{name}{cell.title}") for name, content in named for cell in content.cells],
+        title=" and ".join(filter(None, names.values())),
+        notes=[f"{name}{note}" for name, content in named for note in content.notes],
+        provenance={f"{name}{key}": value for name, content in named for key, value in content.provenance.items()},
     )
 
 

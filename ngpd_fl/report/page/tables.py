@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from ngpd_fl.records import OF_ONE_RUN
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.costs import Cost, cost_text
-from ngpd_fl.report.page.curves import QUANTITIES
+from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES
 from ngpd_fl.report.page.groups import Cell, Group, gathered
-from ngpd_fl.report.page.settings import Keys, flat, run_command, shared, shown, without
+from ngpd_fl.report.page.settings import Keys, flat, given, run_command, shared, shown, without
 from ngpd_fl.report.table import end_words
+from ngpd_fl.report.units import seconds, spread
 
 _FINGERPRINTS = ("config", "config_before", "resumed", *OF_ONE_RUN)
 """Parts of an environment that belong to the run, not to the machine."""
@@ -29,6 +30,45 @@ class RankedText(NamedTuple):
 
     text: str
     is_best: bool = False
+
+
+def end_texts(group: Group) -> list[str]:
+    """Return a group's further figures at the end, under ``END_QUANTITIES``."""
+    return [group.final(quantity.key).text(quantity.measure) for quantity in END_QUANTITIES]
+
+
+class GroupValue(NamedTuple):
+    """Value of a group of examples, such as a class.
+
+    Attributes:
+        text: the figure with its unit; empty if no model was evaluated on the group.
+        share: the value relative to the largest in the table, in percent.
+    """
+
+    text: str
+    share: int
+
+
+def group_values(cell: Cell) -> list[list[GroupValue]] | None:
+    """Return the final value of each class (or bin of targets), a row per group of runs; None if not recorded."""
+    key = f"{cell.measure.group}_{cell.measure.key}"
+    rows = []
+    for group in cell.groups:
+        lasts = [run.outcome.last for run in group.counted if run.outcome.last is not None]
+        rows.append([spread(values).mean for values in zip(*(getattr(last, key) for last in lasts), strict=False)])
+    known = [value for row in rows for value in row if value is not None and math.isfinite(value)]
+    if not known or len({len(row) for row in rows if row}) > 1:
+        return None
+    top = 1.0 if cell.measure.is_share else max(known) or 1.0
+    return [
+        [
+            GroupValue("", 0)
+            if value is None
+            else GroupValue(cell.measure.text(value), round(100 * value / top) if math.isfinite(value) else 0)
+            for value in row
+        ]
+        for row in rows
+    ]
 
 
 def figures(cell: Cell) -> list[list[RankedText]]:
@@ -66,7 +106,9 @@ def run_rows(cell: Cell) -> list[tuple[str, ...]]:
             last, text = run.outcome.last, run.outcome.measure.text
             values = (None, None) if last is None else (last.mean, last.worst)
             texts = ("-" if value is None else text(value) for value in (*values, run.outcome.averaged_model))
-            rows.append((cell.title, group.label, str(run.config.seed), end_words(run.outcome), *texts, str(run.path)))
+            time = "-" if last is None else seconds(last.train_seconds)
+            ends = (str(run.config.seed), end_words(run.outcome))
+            rows.append((cell.title, group.label, *ends, *texts, time, str(run.path)))
     return rows
 
 
@@ -76,19 +118,30 @@ def shared_keys(groups: Sequence[Group]) -> Keys:
 
 
 def configurations(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return the groups' own keys, full configurations, and commands."""
+    """Return the groups' own keys, full configurations, and commands.
+
+    A key stands out (``own``) if it was given or if another algorithm has it with another value; ``defaults`` are the
+    other keys that not all runs share.
+    """
     groups = [group for cell in cells for group in cell.groups]
-    common = _common(groups)
+    common, all_keys = _common(groups), [flat(group.runs[0].config) for group in groups]
     rows = []
     for cell in cells:
         for group in cell.groups:
             first = group.runs[0]
-            own = without(flat(first.config), ["seed", *common])
+            keys = without(flat(first.config), ["seed", *common])
+            set_keys = given(first.config)
+            own = {
+                key: value
+                for key, value in keys.items()
+                if key in set_keys or any(key in other and other[key] != value for other in all_keys)
+            }
             rows.append(
                 {
                     "cell": cell.title,
                     "label": group.label,
                     "own": {key: shown(value) for key, value in own.items()},
+                    "defaults": {key: shown(value) for key, value in without(keys, own).items()},
                     "seeds": seeds(group),
                     "toml": first.config.to_toml(),
                     "commands": [

@@ -7,6 +7,9 @@ drawn by Agg in any case. A known backend is set afterwards for the user's own.
 import os
 from contextlib import suppress
 
+from ngpd_fl.config.extras import require_extra
+
+require_extra("report", "pictures")
 _named = os.environ.pop("MPLBACKEND", None)
 try:
     import matplotlib

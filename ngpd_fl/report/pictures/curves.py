@@ -1,4 +1,4 @@
-"""Curves of accuracy, or error, and of consensus distance over the rounds or costs of runs, one color per run."""
+"""Curves of accuracy, or error, and of consensus distance over the rounds or costs of runs, in their colors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ngpd_fl.records import Measure, Metrics
+from ngpd_fl.report.looks import Look, looks
 from ngpd_fl.report.outcome import Outcome
-from ngpd_fl.report.pictures.style import FAINT, LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.pictures.style import FAINT, LIGHT, dress, new_figure
 from ngpd_fl.report.setting import common_words
+from ngpd_fl.report.table import ranked
 
 
 class CostAxis(NamedTuple):
@@ -42,6 +44,17 @@ ENERGY = CostAxis("energy", "taken by all nodes", lambda metrics: metrics.joules
 
 _DASHES = (0, (4, 2))
 
+_SYMBOLS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "cross": "P",
+    "x": "X",
+    "triangle-down": "v",
+}
+"""matplotlib's names of the markers."""
+
 _BANDS = 3
 """Most runs with bands for the range of the nodes; more bands hide each other."""
 
@@ -57,14 +70,15 @@ def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis, measure: Measure
     measure = measure or outcomes[0].measure
     figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
     with_bands = len(outcomes) <= _BANDS
-    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
+    for outcome, look in _ranked(outcomes):
+        color, symbol = look.color, _symbol(outcome, look)
         spent = [cost.of(metrics) for metrics in outcome.metrics]
         values = np.array([metrics.values(measure) for metrics in outcome.metrics])
         mean, worst, best, averaged = measure.factor * values.T
         if with_bands:
             axes.fill_between(spent, worst, best, color=color, alpha=0.14, linewidth=0)
         axes.plot(spent, averaged, color=color, linewidth=1.4, linestyle=_DASHES)
-        axes.plot(spent, mean, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
+        axes.plot(spent, mean, color=color, linewidth=2, marker=symbol, markersize=3.5)
     splits = {outcome.config.evaluation.split for outcome in outcomes}
     axes.set_ylabel(f"{splits.pop()} {measure.label}" if len(splits) == 1 else measure.label)
     if measure.is_share:
@@ -85,10 +99,10 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     """
     figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
-    for outcome, color in zip(outcomes, _colors(outcomes), strict=True):
+    for outcome, look in _ranked(outcomes):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
         rounds, distances = [round for round, _ in known], [distance for _, distance in known]
-        axes.plot(rounds, distances, color=color, linewidth=2, marker=_marker(outcome), markersize=3.5)
+        axes.plot(rounds, distances, color=look.color, linewidth=2, marker=_symbol(outcome, look), markersize=3.5)
         every += distances
     if every and max(every) > 20 * min(every):
         axes.set_yscale("log")
@@ -117,22 +131,22 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: CostAxis) -> tuple[Figu
     return figure, axes
 
 
-def _colors(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the runs' colors, by name because ranks may differ between pictures."""
-    names = sorted(outcome.name for outcome in outcomes)
-    return [PALETTE[names.index(outcome.name) % len(PALETTE)] for outcome in outcomes]
+def _ranked(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Look]]:
+    """Return the runs with their looks, the best first."""
+    by_name = looks({outcome.name: outcome.config.method for outcome in outcomes})
+    return [(outcome, by_name[outcome.name]) for outcome in ranked(outcomes)]
 
 
-def _marker(outcome: Outcome) -> str:
-    return "o" if len(outcome.metrics) <= _FEW else ""
+def _symbol(outcome: Outcome, look: Look) -> str:
+    return _SYMBOLS[look.symbol] if len(outcome.metrics) <= _FEW else ""
 
 
 def _legend(axes: Axes, outcomes: Sequence[Outcome], kinds: Sequence[Line2D | Patch]) -> None:
     """Add legends: the runs' colors beside the axes, the kinds of line below them."""
     if len(outcomes) > 1:
         runs = [
-            Line2D([], [], color=color, linewidth=3, label=_name(outcome))
-            for outcome, color in zip(outcomes, _colors(outcomes), strict=True)
+            Line2D([], [], color=look.color, linewidth=3, marker=_symbol(outcome, look), label=_name(outcome))
+            for outcome, look in _ranked(outcomes)
         ]
         axes.figure.legend(handles=runs, loc="outside right upper", frameon=False, fontsize=10.5)
     if kinds:

@@ -16,8 +16,9 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, Measure
+from ngpd_fl.report.colors import PALETTE
 from ngpd_fl.report.layout import Points, edge_lines, node_positions, smallest_distance
-from ngpd_fl.report.pictures.style import FAINT, INK, PALETTE, dress, new_figure, short_name
+from ngpd_fl.report.pictures.style import FAINT, INK, dress, new_figure, short_name
 from ngpd_fl.report.setting import graph_words
 from topologies import Topology
 

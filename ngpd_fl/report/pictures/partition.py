@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, RMSE, Measure
-from ngpd_fl.report.pictures.style import FAINT, INK, LIGHT, PALETTE, dress, new_figure, short_name
+from ngpd_fl.report.colors import PALETTE
+from ngpd_fl.report.pictures.style import FAINT, INK, LIGHT, dress, new_figure, short_name
 from ngpd_fl.report.setting import partition_words
 
 _CELLS = 300

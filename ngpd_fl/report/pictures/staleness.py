@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ngpd_fl.config import Config
-from ngpd_fl.report.pictures.style import INK, LIGHT, PALETTE, dress, new_figure
+from ngpd_fl.report.colors import PALETTE
+from ngpd_fl.report.pictures.style import INK, LIGHT, dress, new_figure
 from ngpd_fl.report.setting import setting_words
 from ngpd_fl.report.table import mean_age
 

@@ -1,4 +1,4 @@
-"""Style of all pictures: colors that color-blind readers can tell apart, sizes, titles, light grids.
+"""Style of all pictures: sizes, titles, light grids.
 
 Figures are objects drawn by Agg, without pyplot. They are made and drawn within ``drawing``, so that the user's
 settings of matplotlib do not change them.
@@ -6,6 +6,7 @@ settings of matplotlib do not change them.
 
 from __future__ import annotations
 
+import io
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -23,9 +24,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from ngpd_fl.config import InputError
 from ngpd_fl.records.files import require_new, written_whole
 from ngpd_fl.records.new_folder import RUNS, plain
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito, "Color universal design", 2008: strongest first, without yellow, which is too pale for lines."""
 
 INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
 
@@ -50,9 +48,18 @@ def short_name(name: str) -> str:
     return (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…").replace("$", r"\$")
 
 
+class Picture(Figure):
+    """A figure that shows itself in a notebook, also where pyplot is not in use."""
+
+    def _repr_png_(self) -> bytes:
+        with drawing(), io.BytesIO() as file:
+            self.savefig(file, format="png", dpi=100, facecolor="white")
+            return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of ``width`` by ``height`` inches, with constrained layout."""
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
+    figure = Picture(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
     return figure
 

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
-from ngpd_fl.report.pictures.style import LIGHT, PALETTE, dress, new_figure, short_name
+from ngpd_fl.report.colors import PALETTE
+from ngpd_fl.report.pictures.style import LIGHT, dress, new_figure, short_name
 from ngpd_fl.report.setting import setting_words
 
 _NODES = 24
@@ -21,7 +22,7 @@ _NODES = 24
 _ROUNDS = 30
 """Most rounds of the fastest node; bars of more could not be distinguished."""
 
-KINDS = {"computes": PALETTE[0], "computes in vain": "#a6cee3", "waits": "#dcdcdc", "is away": PALETTE[4]}
+KINDS = {"computes": PALETTE[0], "computes in vain": "#a6cee3", "waits": "#dcdcdc", "is away": "#E69F00"}
 """Activities of a node with their colors."""
 
 Spell = tuple[float, float]

@@ -9,12 +9,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ngpd_fl.config import InputError
+from ngpd_fl.config.extras import require_extra
 from ngpd_fl.core.signals import kept_handlers
 from ngpd_fl.sweep.executors.executor import Executor
 from ngpd_fl.sweep.executors.remote import confirmed, remote_call, remote_check
@@ -46,8 +46,7 @@ class RayExecutor(Executor):
 
     def __enter__(self) -> Self:
         """Connect to the cluster."""
-        if find_spec("ray") is None:
-            raise InputError("--executor ray: Ray is not installed; `pip install ray`")
+        require_extra("ray", "--executor ray")
         import ray
 
         if ray.is_initialized():

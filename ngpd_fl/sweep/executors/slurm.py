@@ -8,12 +8,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ngpd_fl.config import InputError, choices
+from ngpd_fl.config.extras import require_extra
 from ngpd_fl.sweep.executors.executor import Executor
 from ngpd_fl.sweep.executors.remote import confirmed, remote_call
 from ngpd_fl.sweep.tasks import INTERRUPTED, KILLED, RunEnd, RunTask
@@ -58,8 +58,7 @@ class SlurmExecutor(Executor):
 
     def __enter__(self) -> Self:
         """Check the options."""
-        if find_spec("submitit") is None:
-            raise InputError("--executor slurm: submitit is not installed; `pip install submitit`")
+        require_extra("slurm", "--executor slurm")
         if self._cluster == "slurm" and shutil.which("sbatch") is None:
             raise InputError("--executor slurm: this machine has no sbatch; start this on a login node of the cluster")
         from submitit import SlurmExecutor as Options

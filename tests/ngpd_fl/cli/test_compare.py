@@ -45,7 +45,10 @@ def test_a_comparison(cli: Callable[..., Any], here: Path) -> None:
     assert {row.count("|") for row in rows} == {9}
     for mean in means:
         assert f"{100 * mean:.1f} %" in said.out
-    assert said.out.endswith("records in runs/demo-1\n")
+    foot = (
+        "records in runs/demo-1 pictures in runs/demo-1/plots; `ngpd-fl report runs/demo-1` writes a web page about it"
+    )
+    assert " ".join(said.out.split()).endswith(foot) and max(map(len, said.out.splitlines())) <= 80
 
 
 def test_names_are_free(quick: Callable[..., Any], here: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,21 @@ def test_a_package_that_is_too_old(cli: Callable[..., Any], quickly: None, monke
     assert (finding["state"], finding["result"]) == ("wrong", "1.26.4, should be <3,>=2.1")
     assert finding["remedy"] == 'pip install "numpy<3,>=2.1"'
     assert 'numpy 1.26.4, should be <3,>=2.1: pip install "numpy<3,>=2.1"' in cli("doctor").out
+
+
+def test_extras_that_are_not_installed(cli: Callable[..., Any], quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional, each with its command; what others bring is checked as ever."""
+    needed = ["numpy>=2.1", 'optuna>=5; extra == "study"', 'numpy<1; extra == "test"', 'flwr>=99; extra == "flower"']
+    monkeypatch.setattr(diagnosis, "requires", lambda name: needed)
+    monkeypatch.setattr(diagnosis, "version", lambda name: _missing(name) if name == "optuna" else version(name))
+    found = findings(cli, code=1)
+    assert found["[study]"]["remedy"] == 'optional: pip install "ngpd-fl[study]"'
+    assert found["[study]"]["state"] == "note" and "optuna" not in found
+    assert (found["numpy"]["state"], found["flwr"]["state"], "[flower]" in found) == ("ok", "wrong", False)
+
+
+def _missing(name: str) -> str:
+    raise PackageNotFoundError(name)
 
 
 def test_a_package_that_cannot_be_imported(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ngpd_fl.records.files import is_locked, lock
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT, start
 
-pytest.importorskip("fcntl")
+fcntl = pytest.importorskip("fcntl")
 
 SHORT = ("run", "--strategy", "dsgd", "--rounds", "14", "--nodes", "4", "--local-steps", "1", "--quiet", "--out", "out")
 
@@ -58,6 +59,14 @@ def test_looking_leaves_no_lock(tmp_path: Path) -> None:
     with lock(tmp_path / "file"):
         assert is_locked(tmp_path / "file")
     assert not is_locked(tmp_path / "file")
+
+
+def test_a_look_does_not_keep_a_run_from_its_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (tmp_path / "file").open("rb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.02, lambda: fcntl.flock(look, fcntl.LOCK_UN)).start()
+        lock(tmp_path / "file").close()
 
 
 def test_several_runs_are_not_followed(quick: Command, here: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ngpd_fl.cli.progress import reporting
 from ngpd_fl.config import InputError
 from ngpd_fl.records import Accuracies, Metrics, Progress
 from ngpd_fl.records.new_folder import new_folder
+from ngpd_fl.report.progress import reporting
 
 
 @pytest.mark.parametrize(

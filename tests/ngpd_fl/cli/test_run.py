@@ -43,7 +43,7 @@ def test_a_run_as_the_documentation_shows_it(cli: Callable[..., Any], here: Path
     last = RunFolder.open(here / "DIR").metrics()[-1]
     assert f"mean {100 * last.mean_accuracy:.1f} %, worst {100 * last.min_accuracy:.1f} %" in said.out
     assert "finished after 3 rounds" in said.out
-    assert said.out.endswith("records in DIR\n")
+    assert said.out.endswith("records in DIR\npictures in DIR/plots; `ngpd-fl report DIR` writes a web page about it\n")
     assert [line.split("  ")[1] for line in said.err.splitlines()] == [f"round {round}/3" for round in range(4)]
 
 

@@ -1,4 +1,4 @@
-"""``--tensorboard``: event files say what the records say, and no run depends on them."""
+"""``--track tensorboard``: event files say what the records say, and no run depends on them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import HISTOGRAMS, SCALARS, EventAccumulator
 from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import SummaryWriter
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.records import Accuracies, Metrics, RunFolder
-from ngpd_fl.records.tensorboard import TAGS, EventFiles
 from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import resume, run
+from ngpd_fl.training.trackers import TensorBoard
+from ngpd_fl.training.trackers.values import TAGS, values_of
 from tests.support.interrupted_runs import FAST, interrupt
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,9 +54,9 @@ def check(events: EventAccumulator, metrics: list[Metrics]) -> None:
 
 
 def test_a_runs_event_files_say_what_its_records_say(quick: Callable[..., Any], here: Path) -> None:
-    said = quick("run", *SHORT, "--tensorboard", "--out", "out")
+    said = quick("run", *SHORT, "--track", "tensorboard", "--out", "out")
     assert said.code == 0
-    assert said.out.endswith("records in out; `tensorboard --logdir out` shows their curves\n")
+    assert "\nrecords in out; `tensorboard --logdir out` shows their curves\n" in said.out
     assert quick("show", "out") == (0, said.out, "")
     metrics = RunFolder.open(here / "out").metrics()
     assert [each.round for each in metrics] == [0, 2, 3]
@@ -62,9 +64,9 @@ def test_a_runs_event_files_say_what_its_records_say(quick: Callable[..., Any], 
 
 
 def test_a_comparison_has_them_for_each_run(quick: Callable[..., Any], here: Path) -> None:
-    said = quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--tensorboard", "--out", "out")
+    said = quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--track", "tensorboard", "--out", "out")
     assert said.code == 0
-    assert said.out.endswith("records in out; `tensorboard --logdir out` shows their curves\n")
+    assert "\nrecords in out; `tensorboard --logdir out` shows their curves\n" in said.out
     for name in ("dsgd", "ecl"):
         check(read(here / "out" / name / "tensorboard"), RunFolder.open(here / "out" / name).metrics())
 
@@ -74,12 +76,13 @@ def test_they_can_be_read_while_the_run_is_going(tmp_path: Path, monkeypatch: py
     write = RecordWriter.write
     monkeypatch.setattr(RecordWriter, "write", lambda *of: (time.sleep(0.005), write(*of)))
     last = [*TAGS.values()][-1]
+    monkeypatch.setattr(TensorBoard, "pause", 0.0)
     seen: list[int] = []
 
     def look(progress: Any) -> None:
         seen.append(read(tmp_path / "out" / "tensorboard").Histograms(last)[-1].step)
 
-    run(Config(strategy="dsgd", training={"rounds": 2}), tmp_path / "out", [ProgressReport(look)], tensorboard=True)
+    run(Config(strategy="dsgd", training={"rounds": 2}), tmp_path / "out", [TensorBoard(), ProgressReport(look)])
     assert seen == [0, 1, 2]
 
 
@@ -92,13 +95,13 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
         name for name in Accuracies.model_fields if name.startswith(("mean", "min", "max")) or "model_acc" in name
     ]
     counts = {"round": 7, "node_steps": 1, "train_seconds": 1.0, "bytes_sent": 2**40}
-    event_files = EventFiles(tmp_path)
-    event_files.add(
-        Accuracies(
-            **counts, **missing, **classes, **dict.fromkeys(shares, 0.5), accuracy=accuracy, own_accuracy=accuracy
-        )
+    metrics = Accuracies(
+        **counts, **missing, **classes, **dict.fromkeys(shares, 0.5), accuracy=accuracy, own_accuracy=accuracy
     )
-    event_files.close()
+    tracker = TensorBoard()
+    tracker._writer = SummaryWriter(tmp_path)
+    tracker.send([values_of(metrics)])
+    tracker.close("finished")
     events = read(tmp_path)
     (event,) = events.Histograms("nodes/accuracy")
     histogram = event.histogram_value
@@ -116,7 +119,7 @@ def test_a_thousand_nodes_fit_into_a_histogram(tmp_path: Path) -> None:
 
 def test_errors_of_a_regression_have_histograms_up_to_the_largest(tmp_path: Path) -> None:
     config = Config(data={"dataset": "diabetes"}, strategy="ecl", training={"rounds": 1})
-    result = run(config, tmp_path / "out", tensorboard=True)
+    result = run(config, tmp_path / "out", [TensorBoard()])
     events = read(tmp_path / "out" / "tensorboard")
     rmse = result.metrics[-1].nodes
     histogram = events.Histograms("errors/rmse")[-1].histogram_value
@@ -128,15 +131,15 @@ def test_errors_of_a_regression_have_histograms_up_to_the_largest(tmp_path: Path
 
 @pytest.mark.parametrize("checkpoint_every", [2, None])
 def test_of_a_resumed_run_tensorboard_shows_every_round_once(tmp_path: Path, checkpoint_every: int | None) -> None:
-    options = {"tensorboard": True, "checkpoint_every": checkpoint_every}
-    interrupt(Config(**FAST | {"evaluation": {"every": 1}}, strategy="dsgd"), tmp_path / "out", after=5, **options)
+    config = Config(**FAST | {"evaluation": {"every": 1}}, strategy="dsgd")
+    interrupt(config, tmp_path / "out", after=5, callbacks=[TensorBoard()], checkpoint_every=checkpoint_every)
     result = resume(tmp_path / "out", on_event=lambda line: None)
     check(read(tmp_path / "out" / "tensorboard"), result.metrics)
 
 
 def test_they_change_nothing_in_a_run(tmp_path: Path) -> None:
     config = Config(strategy="dsgd", training={"rounds": 2})
-    plain, drawn = run(config), run(config, tmp_path / "out", tensorboard=True)
+    plain, drawn = run(config), run(config, tmp_path / "out", [TensorBoard()])
     assert [each.accuracy for each in plain.metrics] == [each.accuracy for each in drawn.metrics]
     assert plain.params.equal(drawn.params)
 
@@ -151,22 +154,30 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_package_a_run_is_refused_before_anything_is_written(
     quick: Callable[..., Any], here: Path, missing: None
 ) -> None:
-    error = "ngpd-fl: error: tensorboard: the package is not installed; `pip install tensorboard` brings it\n"
-    assert quick("run", *SHORT, "--tensorboard") == (2, "", error)
-    assert quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--tensorboard", "--out", "out") == (2, "", error)
+    error = 'ngpd-fl: error: track: tensorboard: tensorboard is not installed; pip install "ngpd-fl[tensorboard]"\n'
+    assert quick("run", *SHORT, "--track", "tensorboard") == (2, "", error)
+    assert quick("compare", "--strategies", "dsgd,ecl", *SHORT, "--track", "tensorboard", "--out", "out") == (
+        2,
+        "",
+        error,
+    )
     assert list(here.iterdir()) == []
     assert quick("run", *SHORT, "--quiet") == (0, "", "")  # no other run needs it
 
 
+def test_the_former_flag_names_the_present_one(quick: Callable[..., Any]) -> None:
+    assert quick("run", "--tensorboard") == (2, "", "ngpd-fl: error: --tensorboard: renamed to --track tensorboard\n")
+
+
 def test_they_need_a_folder() -> None:
-    with pytest.raises(InputError, match="tensorboard: needs a folder for the records; name it by out"):
-        run(Config(), tensorboard=True)
+    with pytest.raises(InputError, match="track: tensorboard needs a folder for the records; name it by out"):
+        run(Config(), callbacks=[TensorBoard()])
 
 
 def test_nothing_of_ours_imports_tensorboard_before_it_is_asked_for() -> None:
-    code = "import sys, ngpd_fl.cli, ngpd_fl.training.run; print(*sys.modules)"
+    code = "import sys, ngpd_fl.cli, ngpd_fl.training.trackers.tensorboard; print(*sys.modules)"
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "ngpd_fl.records.tensorboard" in loaded
+    assert "ngpd_fl.training.trackers.tensorboard" in loaded
     assert not {"tensorboard", "torch.utils.tensorboard"} & {*loaded}

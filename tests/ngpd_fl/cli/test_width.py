@@ -8,7 +8,7 @@ import pytest
 from rich.table import Table
 
 from ngpd_fl.cli.console import print_lines, print_step, print_table
-from ngpd_fl.cli.progress import reporting
+from ngpd_fl.report.progress import reporting
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_parts import progress
 

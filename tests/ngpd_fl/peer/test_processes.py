@@ -78,6 +78,8 @@ def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
         )  # a busy machine starts slowly
         assert codes == [0, 0, int(was_mostly_away)]
         assert account(fleet, 2)["starts"] == 2 and account(fleet, 2)["rounds_skipped"] > 0
+        said = " ".join(fleet.log(0).split())
+        assert f"finished; records in {fleet.out(0)} `ngpd-fl gather DIR... --out DIR` merges those of all" in said
         assert not any(account(fleet, number)["frames_refused"] for number in range(3))
         assert account(fleet, 1)["messages_missed"] >= 1
         assert "joins them there" in fleet.log(2) and "did not send its message" in fleet.log(1)

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ngpd_fl.cli import main
-from ngpd_fl.config import InputError
 from ngpd_fl.records import RunFolder
 from ngpd_fl.study import StudyPlan, run_study
 from ngpd_fl.sweep import SweepPlan, run_sweep
@@ -112,12 +111,6 @@ def test_where_no_cluster_answers_nothing_is_written(
         == f"ngpd-fl: error: --executor ray: no cluster at {address} (Connection refused); start it with `ray start`"
     )
     assert not (tmp_path / "out").exists()
-
-
-def test_where_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngpd_fl.sweep.executors.ray.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="^--executor ray: Ray is not installed; `pip install ray`$"):
-        RayExecutor().__enter__()
 
 
 def test_machines_that_cannot_perform_tasks_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

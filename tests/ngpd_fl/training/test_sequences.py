@@ -20,6 +20,7 @@ from ngpd_fl.data import export_nodes, load_dataset
 from ngpd_fl.records import MultiLabelAccuracies, TokenAccuracies
 from ngpd_fl.training import compose
 from ngpd_fl.training.job import loss_of
+from ngpd_fl.training.trackers import TensorBoard
 from strategies import Phase
 from tests.support.pretend_device import PretendDevice, to_host
 from tests.support.sequences import LENGTH, TOKENS, answers, sequences
@@ -237,7 +238,7 @@ def flat(input_shape: Any, num_classes: int) -> torch.nn.Module:
 
 def test_tensorboard_has_the_perplexity(tmp_path: Path) -> None:
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    last = run(config(), tmp_path / "run", tensorboard=True).metrics[-1]
+    last = run(config(), tmp_path / "run", [TensorBoard()]).metrics[-1]
     assert isinstance(last, TokenAccuracies) and last.mean_perplexity is not None
     events = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()

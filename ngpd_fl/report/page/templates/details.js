@@ -2,7 +2,7 @@
 
 /* One chosen run: the graph with its nodes' values over the rounds, the partition, and the timeline of the nodes. */
 (() => {
-  const { data, plain, config, layout, axis, whenSeen } = page;
+  const { data, plain, color, config, layout, axis, whenSeen } = page;
   const choice = document.getElementById("run");
   if (!choice) return;
   const [slider, play, roundText] = ["round", "play", "round-text"].map((id) => document.getElementById(id));
@@ -11,6 +11,7 @@
   const STEP = 350; // ms from one evaluation to the next when played
   const LABELLED = 64; // most nodes with names in the graph
   const CELLS = 300; // most cells with counts in the heat map
+  const KINDS = { "computes in vain": "vain", waits: "waits" }; // these have other colors in dark mode
   const PATTERNS = { computes: "", "computes in vain": "/", waits: ".", "is away": "x" };
 
   const run = () => data.details.runs[Number(choice.value)];
@@ -24,12 +25,14 @@
     return (each.values[Number(slider.value)] ?? []).map((value) => (value === null ? null : factor * value));
   };
 
-  /* The scale holds for the whole run, so that colors can be compared over the rounds. */
+  /* The scale fits the nodes of the evaluation; it spans five points, or 5 %, so that small differences look small. */
   const ends = (each) => {
-    const { factor, unit } = measureOf(each);
-    if (unit) return [0, 100];
-    const all = each.values.flat().filter((value) => value !== null).map((value) => factor * value);
-    return [Math.min(...all), Math.max(...all)];
+    const known = values(each).filter((value) => value !== null);
+    if (!known.length) return [0, 1];
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const middle = (low + high) / 2;
+    const half = Math.max((high - low) / 2, measureOf(each).unit ? 2.5 : 0.025 * Math.abs(middle));
+    return [middle - half, middle + half];
   };
 
   /* Name of a node: its label or its number. */
@@ -57,7 +60,7 @@
       x: graph.edges.flatMap(([across]) => [...across, null]),
       y: graph.edges.flatMap(([, up]) => [...up, null]),
       mode: "lines",
-      line: { color: "#9aa4ae", width: Math.max(0.4, Math.min(1.6, 20 / Math.sqrt(graph.edges.length))) },
+      line: { color: color("edge"), width: Math.max(0.4, Math.min(1.6, 20 / Math.sqrt(graph.edges.length))) },
       hoverinfo: "skip",
     };
     const middle = low + (higher ? 0.55 : 0.45) * (high - low);
@@ -69,7 +72,7 @@
       mode: x.length <= LABELLED ? "markers+text" : "markers",
       textposition: long ? "bottom center" : "middle center",
       text: x.map((_, node) => nodeLabel(name(each, node), shown[node] ?? null, size)),
-      textfont: { size: Math.min(12, 0.25 * size + 4), color: x.map((_, node) => (dark(shown[node] ?? null) && !long ? "#ffffff" : "#1d2329")) },
+      textfont: { size: Math.min(12, 0.25 * size + 4), color: x.map((_, node) => (long ? color("ink") : dark(shown[node] ?? null) ? "#ffffff" : "#1d2329")) },
       hovertext: nodeTexts(each, shown),
       hoverinfo: "text",
       marker: {
@@ -82,7 +85,7 @@
         reversescale: !higher,
         showscale: true,
         colorbar: { title: { text: plain(label), side: "right" }, thickness: 12, outlinewidth: 0 },
-        line: { color: shown.map((value) => (value === null ? "#D55E00" : "#1d2329")), width: 1 },
+        line: { color: shown.map((value) => (value === null ? "#D55E00" : color("ground"))), width: 1 },
       },
     };
     const own = layout({
@@ -119,7 +122,7 @@
       z,
       zmin: 0, // so that small differences look small
       zmax: Math.max(...labels.counts.flat()),
-      colorscale: [[0, "#eef5fb"], [0.5, "#9ecae1"], [1, "#08306b"]],
+      colorscale: [[0, color("few")], [0.5, color("some")], [1, color("many")]],
       xgap: 1,
       ygap: 1,
       colorbar: { title: { text: "examples", side: "right" }, thickness: 12, outlinewidth: 0 },
@@ -152,9 +155,9 @@
       y: spells.map(([place]) => `node ${name(each, timeline.nodes[place])}`),
       hovertemplate: `%{y} ${kind} for %{x:.4~g} s from %{base:.4~g} s<extra></extra>`,
       marker: {
-        color: data.kinds[kind],
-        line: { color: "#ffffff", width: 0.5 },
-        pattern: { shape: PATTERNS[kind], fgcolor: "#59636e", size: 6, solidity: 0.25, fillmode: "overlay" },
+        color: color(KINDS[kind]) || data.kinds[kind],
+        line: { color: color("ground"), width: 0.5 },
+        pattern: { shape: PATTERNS[kind], fgcolor: color("faint"), size: 6, solidity: 0.25, fillmode: "overlay" },
       },
     }));
     timelinePlot.style.height = `${110 + 22 * timeline.nodes.length}px`;
@@ -198,6 +201,7 @@
     part.hidden = !each.timeline;
     if (each.timeline) document.getElementById("timeline-head").textContent = `Timeline of the nodes${each.timeline.part}`;
     showRound();
+    play.hidden = slider.hidden = each.rounds.length < 2; // there is nothing to play
     again.forEach((draw) => draw());
   };
 

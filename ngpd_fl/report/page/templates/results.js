@@ -14,11 +14,11 @@
   /* Lines of one group, with a band if it has several runs. */
   const traces = (cell, group, place, cost, quantities, dashOf) => {
     const lines = [];
-    const { factor, unit } = cell.measure;
     const visible = place < SHOWN ? true : "legendonly";
     quantities.forEach((quantity) => {
       const line = group.curves.lines[quantity];
       if (!line) return;
+      const { factor, unit, words: quantityWords } = cell.quantities[quantity];
       const x = group.curves.spent[cost];
       const y = line.mean.map((value) => (value === null ? null : factor * value));
       const shared = { x, visible, legendgroup: `${place}`, type: "scatter" };
@@ -30,17 +30,17 @@
         lines.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
       }
       const several = quantities.length > 1;
-      const digits = unit ? 2 : 4;
+      const number = (value) => (unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
       lines.push({
         ...shared,
         y,
-        name: several ? `${named(group)}: ${data.quantities[quantity]}` : named(group),
+        name: several ? `${named(group)}: ${quantityWords}` : named(group),
         mode: "lines+markers",
         line: { color: group.look.color, width: 2, dash: dashOf(group, quantity) },
         marker: { symbol: group.look.symbol, size: 7, maxdisplayed: MARKERS },
         text: y.map((value, at) => {
           const sd = line.sd[at];
-          return value === null ? "" : `${value.toFixed(digits)}${sd ? ` ± ${(factor * sd).toFixed(digits)}` : ""}${unit}`;
+          return value === null ? "" : `${number(value)}${sd ? ` ± ${number(factor * sd)}` : ""}${unit}`;
         }),
         hovertemplate: `%{text}, ${plain(data.costs[cost].label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
       });
@@ -51,7 +51,8 @@
   const drawCurves = (section, cell) => {
     const chosen = (name) => section.querySelector(`input[name^="${name}-"]:checked`).value;
     const [cost, quantity] = [chosen("cost"), chosen("quantity")];
-    const quantities = quantity === "all" ? Object.keys(data.quantities) : [quantity];
+    const quantities = quantity === "all" ? data.own.filter((each) => each in cell.quantities) : [quantity];
+    const shown = cell.quantities[quantities[0]];
     const dashOf = (group, each) => (quantities.length > 1 ? DASHES[each] : plotlyDash(group.look.dash));
     const lines = cell.groups.flatMap((group, place) => traces(cell, group, place, cost, quantities, dashOf));
     const { label, unit } = data.costs[cost];
@@ -59,7 +60,7 @@
     const own = layout({
       hovermode: "closest",
       xaxis: axis(label, { rangemode: "tozero", ticksuffix: unit, tickformat: unit ? "~s" : "" }),
-      yaxis: axis(cell.measure.label, cell.measure.unit ? { range: [0, 101] } : { rangemode: "tozero" }),
+      yaxis: axis(shown.label, shown.unit ? { range: [0, 101] } : { rangemode: "tozero" }),
       showlegend: lines.length > 1,
       legend: narrow ? { orientation: "h", y: -0.2, yanchor: "top" } : { x: 1.01, y: 1, tracegroupgap: 2 },
     });
@@ -85,6 +86,7 @@
     const target = Number(shown) / cell.measure.factor;
     const valid = shown !== "" && target > 0;
     section.querySelector(".target-text").textContent = shown;
+    section.querySelector(".target-why")?.remove(); // it told of the first target
     section.querySelectorAll(".results tbody tr").forEach((row, place) => {
       const texts = valid ? costTexts(cell, cell.groups[place], target) : {};
       row.querySelectorAll("[data-cost]").forEach((at) => {

@@ -31,6 +31,7 @@ const page = (() => {
       const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
       return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)} h` : `${minutes}:${two(seconds % 60)} min`;
     },
+    seconds: (amount) => words.virtual(amount),
     joules: (amount) => {
       let [number, place] = [amount, 0];
       while (number >= 999.5 && place < 3) {
@@ -53,27 +54,56 @@ const page = (() => {
     responsive: true,
   };
 
+  /* A color of the style sheet, which has others in dark mode. */
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+  const PAPER = 690; // width of plots on paper, in px
+
   /* Layout of a plot: common settings and its own. */
   const layout = (own) => ({
-    font: { family: "system-ui, sans-serif", size: 13, color: "#1d2329" },
+    ...(document.documentElement.classList.contains("printing") ? { width: PAPER, autosize: false } : { autosize: true }),
+    font: { family: "system-ui, sans-serif", size: 13, color: color("ink") },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 62, r: 12, t: 14, b: 48 },
-    hoverlabel: { bgcolor: "#ffffff", bordercolor: "#8a949e", font: { color: "#1d2329" } },
+    hoverlabel: { bgcolor: color("ground"), bordercolor: color("edge"), font: { color: color("ink") } },
     ...own,
   });
 
   const axis = (title, own) => ({
     title: { text: plain(title), standoff: 8 },
-    gridcolor: "#e4e8ec",
-    linecolor: "#8a949e",
+    gridcolor: color("line"),
+    linecolor: color("edge"),
     zeroline: false,
     ...own,
+  });
+
+  /* Draw all plots again, e.g. in other colors; those that were never seen as well if all are to be there. */
+  const drawings = [];
+  const closed = []; // parts that are open on paper only
+  const drawAgain = (all) => drawings.forEach((again) => again(all));
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAgain(false));
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("printing");
+    closed.push(...document.querySelectorAll("details.groups:not([open])"));
+    closed.forEach((part) => (part.open = true));
+    drawAgain(true);
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("printing");
+    closed.splice(0).forEach((part) => (part.open = false));
+    drawAgain(false);
   });
 
   /* Draw when the element first comes near the screen. The returned function draws it again from then on. */
   const whenSeen = (element, draw) => {
     let seen = false;
+    const again = (all) => {
+      seen ||= all === true;
+      if (seen) draw();
+    };
+    drawings.push(again);
     const observer = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -84,7 +114,7 @@ const page = (() => {
       { rootMargin: "200px" },
     );
     observer.observe(element);
-    return () => seen && draw();
+    return again;
   };
 
   /* Mark the visible section in the contents. */
@@ -101,5 +131,5 @@ const page = (() => {
   );
   document.querySelectorAll("section").forEach((section) => reading.observe(section));
 
-  return { data, plain, words, median, config, layout, axis, whenSeen };
+  return { data, plain, words, median, color, config, layout, axis, whenSeen };
 })();

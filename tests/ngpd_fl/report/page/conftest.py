@@ -20,7 +20,7 @@ class Page(HTMLParser):
     """A page as its source says it.
 
     Attributes:
-        tables: rows of texts, by the id of the section that they are in.
+        tables: rows of texts, by the id of the table or, without one, of the section that they are in.
         links: all values of ``src`` and ``href``.
         tags: names of all elements.
     """
@@ -30,7 +30,7 @@ class Page(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}
         self.links: list[str] = []
         self.tags: list[str] = []
-        self._section, self._texts = "", list[str]()
+        self._section, self._table, self._texts = "", "", list[str]()
         self._cell = False
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -39,14 +39,16 @@ class Page(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
+        if tag == "table":
+            self._table = dict(attrs).get("id") or self._section
         if tag == "tr":
-            self.tables.setdefault(self._section, []).append([])
+            self.tables.setdefault(self._table, []).append([])
         if tag in ("td", "th"):
             self._cell, self._texts = True, []
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("td", "th"):
-            self.tables[self._section][-1].append(" ".join("".join(self._texts).split()))
+            self.tables[self._table][-1].append(" ".join("".join(self._texts).split()))
             self._cell = False
 
     def handle_data(self, data: str) -> None:

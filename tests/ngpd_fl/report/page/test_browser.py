@@ -52,6 +52,10 @@ def axis_title(tab: Any) -> str:
     return str(tab.evaluate("document.querySelector('.curves').layout.xaxis.title.text"))
 
 
+def y_title(tab: Any) -> str:
+    return str(tab.evaluate("document.querySelector('.curves').layout.yaxis.title.text"))
+
+
 def test_figures_are_drawn_when_they_come_into_view(tab: Any) -> None:
     drawn(tab, ".curves")
     assert tab.locator("#timeline .main-svg").count() == 0
@@ -84,10 +88,10 @@ def test_the_switch_changes_what_curves_are_drawn_against(tab: Any) -> None:
     assert tab.locator(".curves .xtitle").text_content() == "sent by all nodes"
 
 
-def test_an_axis_without_data_is_off_and_says_why(tab: Any) -> None:
-    energy = tab.get_by_role("radio", name="energy", exact=True)
-    assert energy.is_disabled()
+def test_an_axis_without_data_has_no_button_but_a_reason(tab: Any) -> None:
+    assert tab.get_by_role("radio", name="energy", exact=True).count() == 0
     assert tab.get_by_text("energy: not all runs here know").is_visible()
+    assert tab.locator(":disabled").count() == 0
 
 
 def test_the_other_quantities(tab: Any) -> None:
@@ -97,17 +101,22 @@ def test_the_other_quantities(tab: Any) -> None:
     worst = lines(tab)
     pairs = [pair for one, other in zip(worst, mean, strict=True) for pair in zip(one["y"], other["y"], strict=True)]
     assert all(low <= high for low, high in pairs) and any(low < high for low, high in pairs)
-    tab.get_by_role("radio", name="all", exact=True).check()
+    tab.get_by_role("radio", name="all three", exact=True).check()
     assert len(lines(tab)) == 6
+    tab.get_by_role("radio", name="consensus distance", exact=True).check()
+    assert y_title(tab) == "RMS distance to the mean of the nodes"
+    assert all(line["y"][0] == 0 and line["y"][-1] > 0 for line in lines(tab))
+    tab.get_by_role("radio", name="training loss", exact=True).check()
+    assert y_title(tab) == "training loss" and all(line["y"][0] is None for line in lines(tab))
 
 
 @pytest.mark.parametrize("target", [0.15, 0.3, 0.45, 0.99])
 def test_a_target_typed_in_costs_what_the_tables_say(runs: Path, tmp_path: Path, tab: Any, target: float) -> None:
     expected = Page(write_page([runs], tmp_path / "report.html", target=target)).tables["setting-1"][2:]
     tab.locator(".target-value").fill(f"{100 * target:g}")
-    rows = tab.locator("#setting-1 tbody tr").all()
+    rows = tab.locator("#setting-1 .results tbody tr").all()
     assert [[cell.inner_text() for cell in row.locator("[data-cost]").all()] for row in rows] == [
-        row[5:] for row in expected
+        row[5:-2] for row in expected
     ]
 
 
@@ -144,10 +153,11 @@ def test_without_scripts_tables_and_pictures_are_there(written: Path, browser: A
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(written.as_uri())
-    assert tab.locator("#setting-1 table").is_visible() and "± " in tab.locator("#setting-1 table").inner_text()
+    assert tab.locator("#setting-1 table.results").is_visible()
+    assert "± " in tab.locator("#setting-1 table.results").inner_text()
     pictures = tab.locator("#setting-1 figure svg")
-    assert pictures.count() == 3 and all(picture.is_visible() for picture in pictures.all())
-    assert tab.locator("table.counts").is_visible()
+    assert pictures.count() == 5 and all(picture.is_visible() for picture in pictures.all())
+    assert tab.locator("#nodes table.counts").is_visible()
     assert not tab.locator(".curves").is_visible() and not tab.locator("input").first.is_visible()
     tab.locator("#reproduce summary").first.click()
     assert "ngpd-fl run --set" in tab.locator("#reproduce pre").first.inner_text()
@@ -158,9 +168,42 @@ def test_on_paper_pictures_stand_for_plots(tab: Any) -> None:
     drawn(tab, ".curves")
     tab.emulate_media(media="print")
     assert tab.locator("#setting-1 figure svg").first.is_visible()
-    for selector in (".curves", "nav", "fieldset", "#graph"):
+    for selector in (".curves", "nav", "fieldset"):
         assert not tab.locator(selector).first.is_visible()
     tab.emulate_media(media="screen")
+
+
+def test_all_plots_of_a_run_are_drawn_before_printing(browser: Any, written: Path) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 600}, color_scheme="dark")
+    tab.goto(written.as_uri())
+    assert tab.locator("#graph .main-svg").count() == 0
+    assert tab.pdf(format="A4").startswith(b"%PDF")
+    for selector in ("#graph", "#partition", "#timeline"):
+        assert tab.locator(f"{selector} .main-svg").count() > 0
+    assert tab.evaluate("document.documentElement.className") == "scripted"  # the screen has its colors again
+    tab.close()
+
+
+def test_dark_mode_and_back(browser: Any, written: Path) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 600}, color_scheme="dark")
+    tab.goto(written.as_uri())
+    drawn(tab, ".curves")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    font = "document.querySelector('.curves').layout.font.color"
+    assert (tab.evaluate(ground), tab.evaluate(font)) == ("rgb(20, 24, 29)", "#e4e9ee")
+    tab.emulate_media(color_scheme="light")
+    tab.wait_for_timeout(100)
+    assert tab.evaluate(font) == "#1d2329"
+    assert tab.evaluate(ground) == "rgb(255, 255, 255)"
+    tab.close()
+
+
+def test_colors_of_nodes_fit_their_values(tab: Any) -> None:
+    drawn(tab, "#graph")
+    low, high = tab.evaluate("(({cmin, cmax}) => [cmin, cmax])(document.querySelector('#graph').data[1].marker)")
+    found = colors(tab)
+    assert low <= min(found) and max(found) <= high
+    assert high - low == pytest.approx(max(5, max(found) - min(found)))
 
 
 def test_it_fits_a_narrow_screen(tab: Any) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.report import Outcome
-from ngpd_fl.report.page.chart import looks
 from ngpd_fl.report.page.collection import RecordedRun
-from ngpd_fl.report.page.costs import COSTS, cost_text
+from ngpd_fl.report.page.costs import COSTS, cost_text, default_target
 from ngpd_fl.report.page.curves import curves, thinned
-from ngpd_fl.report.page.groups import Cell, Group, make_cells
-from tests.ngpd_fl.report.conftest import metrics
+from ngpd_fl.report.page.groups import Group, make_cells
+from ngpd_fl.report.page.tables import group_values
+from tests.ngpd_fl.report.conftest import errors, metrics
 from tests.ngpd_fl.report.page.conftest import tiny
 
 
@@ -97,7 +97,33 @@ def test_thinned_keeps_both_ends() -> None:
     assert thinned([1, 2], 5) == [1, 2]
 
 
-def test_35_groups_look_different() -> None:
-    groups = [Group(f"{number:02}", [made()], False, {}) for number in range(35)]
-    assert len(set(looks([Cell("x", groups)]).values())) == 35
-    assert len({(look.dash, look.symbol) for look in looks([Cell("x", groups[:7])]).values()}) == 7
+def test_the_target_is_nine_tenths_of_the_best_end() -> None:
+    """Runs end with a mean of 0.1015 + 0.05 x rounds."""
+    (cell,) = make_cells([made(2, strategy="dsgd"), made(8, strategy="ngpd"), made(18, "diverged", strategy="ecl")])
+    assert default_target(cell) == (0.451, "90 % of the best at the end")  # 0.9 x 0.5015
+    (cell,) = make_cells([made(2, training={"rounds": 3, "until_accuracy": 0.2})])
+    assert default_target(cell) == (0.2, "at which the runs ended")
+    (cell,) = make_cells([made(2, "diverged")])
+    assert default_target(cell) is None
+
+
+def test_the_target_of_an_error_lies_above_the_best() -> None:
+    run = made(2)
+    run.outcome.metrics[:] = [errors(2, 4)]
+    (cell,) = make_cells([run])
+    assert default_target(cell) == (91.0, "111 % of the best at the end")  # 81.865 / 0.9
+
+
+def test_quantities_beside_the_measure() -> None:
+    group = Group("x", [made(2)], False, {})
+    lines = curves(group, COSTS[:1])["lines"]
+    assert lines["train_loss"]["mean"] == [None, 1, 1] and lines["consensus_distance"]["mean"] == [0, 0.1, 0.2]
+    assert group.final("train_loss").mean == 1 and group.final("consensus_distance").mean == 0.2
+
+
+def test_values_of_classes_are_means_over_the_runs() -> None:
+    runs = [made(seed=seed) for seed in (1, 2)]
+    for run, value in zip(runs, (0.5, 1.0), strict=True):
+        run.outcome.metrics[:] = [metrics(2, 4, class_accuracy=[value, None, 0.25, *[0.5] * 7])]
+    (cell,) = make_cells(runs)
+    assert group_values(cell) == [[("75.0 %", 75), ("", 0), ("25.0 %", 25), *[("50.0 %", 50)] * 7]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def test_a_study_without_a_final_run_is_shown_by_its_runs(study: Path) -> None:
     (study / "runs.csv").write_text(text)
     page = Page(write_page([study], study / "report.html"))
     assert {row[0] for row in page.tables["setting-1"][2:]} == {"ngpd", "dsgd"}
+
+
+def test_studies_side_by_side_are_named(study: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Path(shutil.copytree(study, tmp_path_factory.mktemp("other") / "second"))
+    text = (study / "study.toml").read_text()
+    (other / "study.toml").write_text(text.replace("Which is best", "Once more"))
+    out = write_page([study, other], study / "report.html")
+    page = Page(out)
+    names = [f"{title}: {cell}" for title in ("Which is best", "Once more") for cell in ("ring/iid", "ring/skewed")]
+    assert [row[0] for row in page.tables["overview"][1:]] == names
+    assert "<h1>Which is best and Once more</h1>" in out.read_text() and "Once more: commit" in out.read_text()
+    (other / "study.toml").write_text(text)  # of the same title: told apart by their folders
+    page = Page(write_page([study, other], study / "report.html"))
+    assert [row[0] for row in page.tables["overview"][1::2]] == [f"{study.name}: ring/iid", "second: ring/iid"]
 
 
 @pytest.mark.parametrize(

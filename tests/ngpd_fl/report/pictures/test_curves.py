@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 
+from ngpd_fl.config import Config
 from ngpd_fl.report import Outcome
+from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.pictures.curves import BYTES, ROUNDS, SECONDS, CostAxis, consensus_figure, measure_figure
-from ngpd_fl.report.pictures.style import PALETTE
 
 MakeOutcome = Callable[..., Outcome]
 
@@ -63,23 +64,33 @@ def test_the_title_says_the_setting(make_outcome: MakeOutcome) -> None:
     assert axes.get_title(loc="left").startswith("ring of 4 nodes; digits, classes (classes_per_node 2); 5 rounds")
 
 
-def test_runs_have_colors_by_name_whatever_their_order(make_outcome: MakeOutcome) -> None:
-    runs = [make_outcome(name) for name in ("ngpd", "dsgd", "ecl")]
-
-    def colors(outcomes: list[Outcome]) -> dict[str, str]:
-        figure = measure_figure(outcomes, ROUNDS)
-        return {line.get_label(): line.get_color() for line in figure.legends[0].legend_handles}
-
-    assert colors(runs) == colors(runs[::-1])
-    assert set(colors(runs).values()) == set(PALETTE[:3])
+def legend(outcomes: list[Outcome]) -> dict[str, str]:
+    handles = measure_figure(outcomes, ROUNDS).legends[0].legend_handles
+    return {line.get_label(): line.get_color() for line in handles}
 
 
-def test_colors_differ_in_brightness_or_hue_for_the_color_blind() -> None:
-    """Deuteranopes see what red and green have in common (Vienot, Brettel, Mollon 1999, linear part)."""
-    blind = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    seen = [blind @ np.array(to_rgb(color)) for color in PALETTE[:4]]
-    distances = [np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]]
-    assert min(distances) > 0.15
+def test_runs_have_the_colors_of_their_algorithms_whatever_is_beside_them(make_outcome: MakeOutcome) -> None:
+    runs = [of(make_outcome(name), name) for name in ("ngpd", "dsgd", "ecl")]
+    assert legend(runs) == {name: method_color(name) for name in ("ngpd", "dsgd", "ecl")} == legend(runs[::-1])
+    assert legend(runs[1:]) == {name: method_color(name) for name in ("dsgd", "ecl")}
+
+
+def test_runs_of_one_algorithm_differ(make_outcome: MakeOutcome) -> None:
+    runs = [make_outcome(name) for name in ("slow", "quick", "third")]
+    assert len(set(legend(runs).values())) == 3
+    two = [*runs[:2], of(make_outcome("dsgd"), "dsgd")]
+    (axes,) = measure_figure(two, ROUNDS).axes
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines[1::2]}) == 3
+
+
+def test_the_best_run_comes_first_in_the_legend(make_outcome: MakeOutcome) -> None:
+    means = {"b": 0.3, "c": 0.9, "a": 0.6}
+    assert list(legend([make_outcome(name, mean_accuracy=mean) for name, mean in means.items()])) == ["c", "a", "b"]
+
+
+def of(outcome: Outcome, strategy: str) -> Outcome:
+    """The same run, of another algorithm."""
+    return replace(outcome, config=outcome.config.model_copy(update={"strategy": Config(strategy=strategy).strategy}))
 
 
 def test_a_run_that_did_not_finish_says_so(make_outcome: MakeOutcome) -> None:

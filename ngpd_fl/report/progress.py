@@ -1,15 +1,20 @@
-"""Progress of a run: a bar on a terminal, occasional lines in a log."""
+"""Progress of a run: a bar on a terminal and in a notebook, occasional lines in a log."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ngpd_fl.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from ngpd_fl.records import Metrics, Progress
+    from ngpd_fl.training.loop import TrainingLoop
 
 Report = Callable[["Progress"], None]
 
@@ -20,17 +25,75 @@ WIDTH, _LABEL, _BAR = 80, 30, 8
 """Columns: of a line in a log, of a label at most, of the bar at least."""
 
 
+_MOMENT = 0.2
+"""Least seconds between two pictures of the bar in a notebook."""
+
+
+class ProgressBar(Callback):
+    """Shows a run's progress: a bar in a notebook or a terminal, about ten lines elsewhere."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._shown: AbstractContextManager[Report] | None = None
+        self._report: Report | None = None
+
+    def on_start(self, run: TrainingLoop) -> None:
+        """Begin."""
+        self._shown = reporting(run.config.method, quiet=False)
+        self._report = self._shown.__enter__()
+
+    def on_round(self, run: TrainingLoop, progress: Progress) -> None:
+        """Show a round."""
+        if self._report is not None:
+            self._report(progress)
+
+    def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
+        """End."""
+        if self._shown is not None:
+            self._shown.__exit__(None, None, None)
+
+
 @contextmanager
 def reporting(label: str, quiet: bool) -> Iterator[Report]:
     """Yield a function that shows a run's progress on stderr, under the name ``label``."""
     label = short(label)
     if quiet:
         yield lambda progress: None
+    elif is_in_notebook():
+        yield _notebook_bar(label)
     elif sys.stderr.isatty():
         with _bar(label) as report:
             yield report
     else:
         yield _lines(label)
+
+
+def is_in_notebook() -> bool:
+    """Return whether a kernel of Jupyter, as in VS Code or Colab, runs this code."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _notebook_bar(label: str) -> Report:
+    """Return a function that shows a bar in one output of a cell, which changes in place."""
+    display: Any = import_module("IPython.display").display
+    figures, drawn = _Figures(), 0.0
+    handle: Any = None
+
+    def report(progress: Progress) -> None:
+        nonlocal handle, drawn
+        text = f"{label}  round {progress.round}/{progress.rounds}  {figures.of(progress, WIDTH)}"
+        if handle is not None and progress.round < progress.rounds and time.monotonic() - drawn < _MOMENT:
+            return
+        bar = f'<progress value="{progress.round}" max="{progress.rounds}"></progress>'
+        shown = {"text/html": f"<div>{bar} {html.escape(text)}</div>", "text/plain": text}
+        if handle is None:
+            handle = display(shown, raw=True, display_id=True)
+        else:
+            handle.update(shown, raw=True)
+        drawn = time.monotonic()
+
+    return report
 
 
 @contextmanager

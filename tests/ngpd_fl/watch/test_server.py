@@ -1,0 +1,172 @@
+"""What the server answers to whom: only reading, only by its own names, only with the token, only the page's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ngpd_fl.config import InputError
+from ngpd_fl.watch.address import PageAddress
+from ngpd_fl.watch.server import _ASSETS
+from tests.ngpd_fl.cli.conftest import Command
+from tests.ngpd_fl.cli.test_output import ENVIRONMENT
+from tests.ngpd_fl.watch.conftest import Served, free_port, served
+
+
+@pytest.fixture(scope="module")
+def page(recorded: Path) -> Iterator[Served]:
+    with served(recorded, "--port", str(free_port())) as server:
+        yield server
+
+
+def messages(response: Any) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a stream."""
+    while line := response.readline():
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:])
+
+
+@pytest.mark.parametrize("path", _ASSETS)
+def test_every_file_of_the_page_has_the_policy(page: Served, path: str) -> None:
+    answer = page.get(f"/{path}")
+    policy = str(answer.getheader("Content-Security-Policy"))
+    assert (answer.status, answer.getheader("X-Content-Type-Options")) == (200, "nosniff")
+    assert str(answer.getheader("Content-Type")).startswith(_ASSETS[path][2])
+    assert "default-src 'none'" in policy and "script-src 'self';" in policy and "eval" not in policy
+    assert answer.getheader("Referrer-Policy") == "no-referrer"
+    assert answer.getheader("Access-Control-Allow-Origin") is None
+    assert answer.read()
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8642", "", "[::2]", "127.0.0.2", "localhost.evil", "169.254.1.1"]
+)
+def test_another_name_is_refused(page: Served, host: str) -> None:
+    """A page of a stranger whose name was bound to this machine sends the stranger's name."""
+    for path in ("/", "/stream", "/graph?run=x"):
+        assert page.get(path, Host=host).status == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:1234", "[::1]:8642"])
+def test_its_own_names_are_taken(page: Served, host: str) -> None:
+    assert page.get("/", Host=host).status == 200
+
+
+def test_it_can_only_be_read(page: Served) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert page.get("/", method).status == 405
+    for path in ("/../../../../etc/passwd", "/config.toml", "/page/page.html", "/graph?run=../..", "/%2e%2e/x", "//x"):
+        assert page.get(path).status in (400, 404), path
+
+
+def test_nothing_is_written_and_torch_is_not_loaded(recorded: Path, tmp_path: Path) -> None:
+    """A stream with all details leaves the folder as it was, to the time of its last change."""
+    folder = Path(shutil.copytree(recorded, tmp_path / "run"))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = [(path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]
+    with served(folder, "--port", str(free_port())) as server:
+        stream = messages(server.get("/stream"))
+        detail = next(message for message in stream if message.get("detail") and message["detail"]["timeline"])[
+            "detail"
+        ]
+        layout = json.load(server.get(f"/graph?run={detail['run']}"))
+        loaded = Path(f"/proc/{server.process.pid}/maps")
+        assert not loaded.exists() or "libtorch" not in loaded.read_text()
+    assert [len(layout[name]) for name in ("names", "ends", "edges")] == [4, 4, 4]
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))] == before
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="127.0.0.2 is only there on Linux")
+def test_for_others_than_this_machine_the_address_has_a_token(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(recorded, "--host", "0.0.0.0", "--port", str(free_port())) as server:
+        *_, token, rest = server.address.split("/")
+        assert rest == "" and len(token) >= 32
+        assert server.get(f"/{token}/").status == server.get(f"/{token}/live.js").status == 200
+        for path in ("/", "/stream", f"/{token}", f"/{token[:-1]}/", f"/{token}x/", f"/{token[:-1]}x/", f"//{token}/"):
+            assert server.get(path).status == 404, path
+        assert server.get(f"/{token}/", Host="10.1.2.3:80").status == 200  # nobody can rebind an IP address
+        assert server.get(f"/{token}/", Host=socket.gethostname()).status == 200
+        assert server.get(f"/{token}/", Host="evil.example").status == 403
+    with served(recorded, "--host", "0.0.0.0", "--port", str(free_port())) as again:
+        assert token not in again.address
+
+
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = PageAddress.listen(), PageAddress.listen()
+    with first.socket, second.socket:
+        assert str(first) != str(second) and not first.token
+        port = first.socket.getsockname()[1]
+        with pytest.raises(InputError, match=f"127.0.0.1:{port} cannot be used"):
+            PageAddress.listen(port=port)
+    for host in ("no such host", "999.1.1.1"):
+        with pytest.raises(InputError, match="--host"):
+            PageAddress.listen(host)
+
+
+def test_the_command_says_what_is_wrong(quick: Command, here: Path) -> None:
+    assert quick("watch") == (2, "", "ngpd-fl: error: runs: no run in it; name the folder of one\n")
+    assert quick("watch", "nowhere") == (2, "", "ngpd-fl: error: nowhere: there is no such folder\n")
+    (here / "file").touch()
+    assert quick("watch", "file") == (2, "", "ngpd-fl: error: file: is not a folder\n")
+
+
+def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "runs" / "one")
+    command = [sys.executable, "-m", "ngpd_fl", "watch", "--port", str(free_port())]
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        server = Served(process.stdout.readline().split()[0], process)
+        assert next(message for message in messages(server.get("/stream")) if message.get("title"))["title"] == "one"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stdout.read() == ""
+
+
+RUN = "run --strategy dsgd --rounds 1500 --nodes 4 --local-steps 1 --out out --watch".split()
+
+
+def test_beside_a_run_the_page_ends_with_it(tmp_path: Path) -> None:
+    """A browser sees the end of the run, then the end of the server; no process stays."""
+    command = [sys.executable, "-m", "ngpd_fl", *RUN]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert said.startswith("watch it at http://127.0.0.1:")
+        server = Served(said.split()[-1], process)
+        said_to_browser = [*messages(server.get("/stream"))]
+        heads = [run for message in said_to_browser for run in message.get("runs", ())]
+        process.communicate()
+    assert process.returncode == 0 and said_to_browser[-1] == {}
+    assert [heads[0]["status"], heads[-1]["status"]] == ["running", "finished"]
+    assert len(heads) >= 3 and sum(len(head["points"]) for head in heads) >= 1501
+    with pytest.raises(ConnectionRefusedError):
+        server.get("/")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_page_ends_however_the_run_ends(tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "ngpd_fl", *RUN[:4], "100000", *RUN[5:]]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        server = Served(process.stderr.readline().split()[-1], process)
+        stream = messages(server.get("/stream"))
+        assert next(message for message in stream if any(run["points"] for run in message.get("runs", ())))
+        process.send_signal(how)
+        process.communicate(timeout=60)
+        assert [*stream][-1] == {}  # the server says that it ends
+    with pytest.raises(ConnectionRefusedError):
+        server.get("/")
