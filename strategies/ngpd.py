@@ -49,14 +49,14 @@ from strategies.parts.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damping_part, less_damping, trust_factor
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(4.0, gt=0, description="c, the factor on the default eta")
+    penalty_scale: float = Field(3.0, gt=0, description="c, the factor on the default eta")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )
@@ -131,7 +131,11 @@ class NGPD(EdgeConsensusExchange):
             balance = after_pull(balance, pull, gradient)
         lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
-            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, total)
+            part = damping_part(self.options, self.curvature, curvature)
+            shift = total + less_damping(self.options, part, lr)
+            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, shift)
+            if balance:
+                balance = balance._replace(damping_part=part)
         else:
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)

@@ -135,6 +135,10 @@ class KFAC:
         step, quadratic = call_stacked(self._solve, force, lr, shift, *used)
         return step, quadratic
 
+    def largest(self, state: KFACState) -> Tensor:
+        """Return F's largest eigenvalue ``[]``."""
+        return torch.stack([block.largest() for block in state.blocks.values()]).amax()
+
     def quadratic(self, state: KFACState, vector: Tensor) -> Tensor:
         """Return vector^T F vector ``[]``."""
         used = (tensor for block in state.blocks.values() for tensor in block.used)

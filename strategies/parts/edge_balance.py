@@ -11,10 +11,13 @@ own labels. Every node sends its r, one number, and both ends of an edge scale i
 
     eta_ij <- eta_ij r_i r_j                                                                                     (2)
 
-At rest, where r = 1, (2) is the default itself. The idea is that of residual balancing (He, Yang, Wang, "Alternating
-direction method with self-adaptive penalty parameters for monotone variational inequalities", Journal of Optimization
-Theory and Applications 106, 2000), for each edge as in Song, Yoon, Pavlovic, "Fast ADMM algorithm for distributed
-optimization with adaptive penalty", AAAI 2016; the measure is our own.
+At rest, where r = 1, (2) is the default itself. Where a node does with a part of delta (``damping_part``), its r is
+multiplied by the root of that part, since eta is in proportion to delta.
+
+The idea is that of residual balancing (He, Yang, Wang, "Alternating direction method with self-adaptive penalty
+parameters for monotone variational inequalities", Journal of Optimization Theory and Applications 106, 2000), for each
+edge as in Song, Yoon, Pavlovic, "Fast ADMM algorithm for distributed optimization with adaptive penalty", AAAI 2016;
+the measure is our own.
 """
 
 from __future__ import annotations
@@ -28,21 +31,25 @@ _DECAY = 0.98
 """Part of the running means that stays in a local step."""
 
 _LEAST, _MOST, _START = 1 / 3, 2.0, 0.5
-"""Bounds of r, so that an edge never lets go and no message can do harm; and r before anything has pulled."""
+"""Bounds of r, so that an edge never lets go; and r before anything has pulled."""
+
+_LEAST_SENT = 0.01
+"""Bound of what is sent, from which no node departs but one that lies."""
 
 
 class EdgeBalance(NamedTuple):
-    """The means of (1), ``[]``, and r_i r_j of every edge, ``[D]``."""
+    """The means of (1) and the part of delta, ``[]``, and r_i r_j of every edge, ``[D]``."""
 
     opposed: Tensor
     energy: Tensor
+    damping_part: Tensor
     scale: Tensor
 
 
 def start_balance(view: View) -> EdgeBalance:
     """Return the balance before the first step."""
     zero = view.sign.new_zeros(())
-    return EdgeBalance(zero, zero, torch.full_like(view.sign, _START**2))
+    return EdgeBalance(zero, zero, zero + 1, torch.full_like(view.sign, _START**2))
 
 
 def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBalance:
@@ -56,9 +63,10 @@ def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBala
 
 
 def ratio(balance: EdgeBalance) -> Tensor:
-    """Return r by (1), ``[]``, within its bounds."""
+    """Return r by (1), ``[]``, within its bounds, for the node's part of delta."""
     known = balance.energy > 0
-    return torch.where(known, balance.opposed / torch.where(known, balance.energy, 1), _START).clamp(_LEAST, _MOST)
+    needed = torch.where(known, balance.opposed / torch.where(known, balance.energy, 1), _START)
+    return needed.clamp(_LEAST, _MOST) * balance.damping_part.sqrt()
 
 
 def agreed(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Headers) -> EdgeBalance:
@@ -70,7 +78,7 @@ def agreed(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Headers) 
         own: r as this node sent it, ``[]``.
         headers: of the messages.
     """
-    scale = theirs.clamp(_LEAST, _MOST) * own
+    scale = theirs.clamp(_LEAST_SENT, _MOST) * own
     return balance._replace(scale=torch.where(headers.received, scale, balance.scale))
 
 

@@ -11,15 +11,21 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from strategies.contract import Phase, StrategyOptions
+from strategies.contract import Curvature, Phase, State, StrategyOptions
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, amount
+
+_LEAST_PART = 0.01
+"""Part of delta that always stays, so that a Fisher matrix that vanishes does no harm."""
 
 
 class NaturalGradientOptions(StrategyOptions):
     """Parameters of a natural-gradient step."""
 
-    damping: float = Field(0.01, ge=0, description="delta, added to the eigenvalues of the Fisher matrix")
+    damping: float = Field(0.02, ge=0, description="delta, added to the eigenvalues of the Fisher matrix")
+    relative_damping: float = Field(
+        0.01, ge=0, description="bound on delta at a node, in units of its Fisher matrix's largest eigenvalue; 0: none"
+    )
     trust_radius: float = Field(
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
     )
@@ -70,6 +76,23 @@ class NaturalGradientOptions(StrategyOptions):
         if self.fisher_smoothing == "auto":
             return amount(drift) ** 2
         return torch.full_like(drift.rounds, self.fisher_smoothing)
+
+
+def damping_part(options: NaturalGradientOptions, curvature: Curvature, state: State) -> Tensor:
+    """Return the part of delta that a node needs, ``[]``: 1, or less where its Fisher matrix is small.
+
+    Recurrent networks, whose Fisher matrix has no eigenvalue above 0.1 at the start, would hardly move with a delta
+    that suits others.
+    """
+    largest = curvature.largest(state)
+    if options.relative_damping == 0 or options.damping == 0 or options.fisher == "foof":
+        return torch.ones_like(largest)
+    return (largest * (options.relative_damping / options.damping)).clamp(_LEAST_PART, 1)
+
+
+def less_damping(options: NaturalGradientOptions, part: Tensor, lr: Tensor) -> Tensor:
+    """Return the shift ``[]`` that leaves ``part`` of delta in the solve with all of it."""
+    return (part - 1) * options.damping / lr
 
 
 def trust_factor(quadratic: Tensor, radius: float) -> Tensor:

@@ -16,7 +16,7 @@ from topologies import parse_topology
 def balance_of(*steps: tuple[list[float], list[float]]) -> EdgeBalance:
     """Return a balance after steps with these pulls and gradients."""
     zero = torch.zeros((), dtype=torch.float64)
-    balance = EdgeBalance(zero, zero, torch.full((2,), 0.25, dtype=torch.float64))
+    balance = EdgeBalance(zero, zero, zero + 1, torch.full((2,), 0.25, dtype=torch.float64))
     for pull, gradient in steps:
         balance = after_pull(balance, *(torch.tensor(vector, dtype=torch.float64) for vector in (pull, gradient)))
     return balance
