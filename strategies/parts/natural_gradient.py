@@ -24,7 +24,7 @@ class NaturalGradientOptions(StrategyOptions):
 
     damping: float = Field(0.02, ge=0, description="delta, added to the eigenvalues of the Fisher matrix")
     relative_damping: float = Field(
-        0.01, ge=0, description="bound on delta at a node, in units of its Fisher matrix's largest eigenvalue; 0: none"
+        0.001, ge=0, description="bound on delta at a node, in units of its Fisher matrix's largest eigenvalue; 0: none"
     )
     trust_radius: float = Field(
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
