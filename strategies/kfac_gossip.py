@@ -12,7 +12,7 @@ curvature", ICML 2015; the exchange that of decentralized SGD (Lian et al. 2017)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -27,7 +27,9 @@ class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
     """Parameters of K-FAC with plain gossip."""
 
     name: Literal["kfac-gossip"] = "kfac-gossip"
-    damping: float = Field(0.02, gt=0, description="delta, added to the eigenvalues of the Fisher matrix")
+    damping: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description=NaturalGradientOptions.model_fields["damping"].description
+    )
 
     spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 

@@ -101,7 +101,7 @@ class NGPD(EdgeConsensusExchange):
 
     def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij by (3), or as given."""
-        weight = self.options.damping if self.options.edge_metric == "euclidean" else 1.0
+        weight = self.options.delta if self.options.edge_metric == "euclidean" else 1.0
         return default_edge_penalty(self.options, weight, degree, neighbor_degree)
 
     def phase(self, step: int) -> Phase:

@@ -168,7 +168,7 @@ class KFAC:
 
     def _solve(self, force: Tensor, lr: Tensor, shift: Tensor, *used: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' steps ``[n, P]`` and quadratics ``[n]``; ``used`` is all blocks' ``used`` in turn."""
-        ridge = Ridge(lr, self.options.damping, shift)
+        ridge = Ridge(lr, self.options.delta, shift)
         step = torch.empty(force.shape, dtype=force.dtype, device=force.device)
         tensors = iter(used)
         for layer in self.capture.layers.values():

@@ -9,7 +9,8 @@ import torch
 
 from strategies import NGPDOptions
 from strategies.parts.edge_balance import EdgeBalance, after_pull, ratio
-from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
+from strategies.parts.natural_gradient import damping_part, less_damping
+from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
 
@@ -79,3 +80,29 @@ def test_balance_bounds_what_a_constant_penalty_lets_explode() -> None:
     ]
     assert errors[0] < 0.01
     assert not errors[1] < 1e6
+
+
+@pytest.mark.parametrize(
+    ("largest", "part"),
+    [(50.0, 1.0), (20.0, 1.0), (5.0, 0.25), (1e-3, 0.01), (0.0, 0.01)],
+    ids=lambda value: f"{value:g}",
+)
+def test_automatic_damping_is_a_thousandth_of_the_largest_eigenvalue_at_most(largest: float, part: float) -> None:
+    options = NGPDOptions(lr=0.1)
+    fisher = torch.diag(torch.tensor([largest, largest / 2, 0.0], dtype=torch.float64))
+    curvature = ExactCurvature(options.delta, 3)
+    found, lr = damping_part(options, curvature, fisher), torch.tensor(0.1, dtype=torch.float64)
+    assert found.item() == pytest.approx(part)
+    force = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    step, _ = curvature.solve(fisher, force, lr, 0.4 + less_damping(options, found, lr))
+    delta = max(min(0.02, largest / 1000), 0.0002)
+    expected = torch.linalg.solve(
+        (fisher + delta * torch.eye(3, dtype=torch.float64)) / 0.1 + 0.4 * torch.eye(3), force
+    )
+    torch.testing.assert_close(step, expected)
+    assert damping_part(NGPDOptions(damping=0.3), curvature, fisher).item() == 1
+
+
+def test_penalties_follow_the_damping_of_both_ends() -> None:
+    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))._replace(damping_part=torch.tensor(0.25, dtype=torch.float64))
+    assert ratio(balance).item() == pytest.approx(0.5)  # eta is in proportion to the root of delta_i delta_j
