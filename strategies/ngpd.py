@@ -135,7 +135,7 @@ class NGPD(EdgeConsensusExchange):
             shift = total + less_damping(self.options, part, lr)
             change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, shift)
             if balance:
-                balance = balance._replace(damping_part=part)
+                balance = balance._replace(damping_root=part.sqrt())
         else:
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)

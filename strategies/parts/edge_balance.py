@@ -38,11 +38,11 @@ _LEAST_SENT = 0.01
 
 
 class EdgeBalance(NamedTuple):
-    """The means of (1) and the part of delta, ``[]``, and r_i r_j of every edge, ``[D]``."""
+    """The means of (1) and the root of the part of delta, ``[]``, and r_i r_j of every edge, ``[D]``."""
 
     opposed: Tensor
     energy: Tensor
-    damping_part: Tensor
+    damping_root: Tensor
     scale: Tensor
 
 
@@ -66,7 +66,7 @@ def ratio(balance: EdgeBalance) -> Tensor:
     """Return r by (1), ``[]``, within its bounds, for the node's part of delta."""
     known = balance.energy > 0
     needed = torch.where(known, balance.opposed / torch.where(known, balance.energy, 1), _START)
-    return needed.clamp(_LEAST, _MOST) * balance.damping_part.sqrt()
+    return needed.clamp(_LEAST, _MOST) * balance.damping_root
 
 
 def agreed(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Headers) -> EdgeBalance:

@@ -104,5 +104,5 @@ def test_automatic_damping_is_a_thousandth_of_the_largest_eigenvalue_at_most(lar
 
 
 def test_penalties_follow_the_damping_of_both_ends() -> None:
-    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))._replace(damping_part=torch.tensor(0.25, dtype=torch.float64))
+    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))._replace(damping_root=torch.tensor(0.5, dtype=torch.float64))
     assert ratio(balance).item() == pytest.approx(0.5)  # eta is in proportion to the root of delta_i delta_j
