@@ -235,8 +235,8 @@ def test_what_is_told_of_them(tmp_path: Path) -> None:
     assert [finding.result for finding in copies] == ["arrive from each GPU at each other"]
     assert one.limit == 1 << 37 and three.limit == 3 * (1 << 37)
     assert three.dataset == 3 * one.dataset and three.state == one.state
-    # 14 directed edges and an empty row; cut three times: 6 of them twice, 3 empty rows. Of the numbers for all neighbors
-    # 7 and an empty one; 6 of them twice, 3 empty ones.
+    # 14 directed edges and an empty row; cut three times: 6 of them twice, 3 empty rows. Of the numbers for all
+    # neighbors 7 and an empty one; 6 of them twice, 3 empty ones.
     row = one.parameters * 8
     assert one.messages == 15 * row + 8 * 8 and three.messages == (14 + 6 + 3) * row + (7 + 6 + 3) * 8
 
