@@ -18,13 +18,7 @@
 # place averages all models: every node keeps its own and talks to its neighbors. This notebook runs both on the
 # same data, split by a Dirichlet distribution as Flower's `DirichletPartitioner` does it.
 #
-# | in Flower with FedAvg | here |
-# | --- | --- |
-# | server and clients | nodes on a graph |
-# | `strategy = FedAvg(...)` on the server | `strategy="ngpd"`, run by every node |
-# | `num_rounds`, local epochs | `training.rounds`, `training.local_steps` |
-# | `DirichletPartitioner(alpha=...)` | `partition={"name": "dirichlet", "alpha": ...}` |
-# | the global model | each node's own model; the averaged model is shown for comparison |
+# `docs/tutorials/from-fedavg.md` has a table of the terms.
 
 # %%
 # In Google Colab this installs the package; elsewhere it does nothing.
@@ -108,6 +102,11 @@ _ = plt.legend(frameon=False)
 
 # %% [markdown]
 # None of the three is tuned here; `first_study.ipynb` shows how to compare fairly.
+#
+# ## Your own Flower app
+#
+# `docs/how-to/flower-app.md` takes the model, the data and the settings of an app in the structure of Flower's
+# quickstart, and runs them both ways: `examples/flower_quickstart`.
 #
 # ## In Flower itself
 #

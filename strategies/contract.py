@@ -202,6 +202,10 @@ class Curvature(Protocol):
         """Return step = [(F + damping I) / lr + shift I]^-1 force ``[P]`` and step^T F step ``[]``."""
         ...
 
+    def largest(self, state: State) -> Tensor:
+        """Return F's largest eigenvalue ``[]``."""
+        ...
+
     def quadratic(self, state: State, vector: Tensor) -> Tensor:
         """Return vector^T F vector ``[]`` for ``vector [P]``."""
         ...

@@ -12,22 +12,24 @@ curvature", ICML 2015; the exchange that of decentralized SGD (Lian et al. 2017)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, State, Step, StepInfo, View
-from strategies.lazy_torch import Tensor, torch
+from strategies.lazy_torch import Tensor
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage
-from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damping_part, less_damping, trust_factor
 
 
 class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
     """Parameters of K-FAC with plain gossip."""
 
     name: Literal["kfac-gossip"] = "kfac-gossip"
-    damping: float = Field(0.03, gt=0, description="delta, added to the eigenvalues of the Fisher matrix")
+    damping: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description=NaturalGradientOptions.model_fields["damping"].description
+    )
 
     spec: ClassVar[Spec] = Spec(directed="balanced", compress=("top-k", "random-k", "quantize"))
 
@@ -64,7 +66,8 @@ class KFACGossip(GossipExchange):
             state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
         lr = self.options.lr * step.lr_scale
-        change, quadratic = self.curvature.solve(curvature, gradient, lr, torch.zeros_like(lr))
+        shift = less_damping(self.options, damping_part(self.options, self.curvature, curvature), lr)
+        change, quadratic = self.curvature.solve(curvature, gradient, lr, shift)
         shrink = trust_factor(quadratic, self.options.trust_radius)
         params = state.params - shrink * change
         return KFACGossipState(params, curvature, after_step(state.drift, loss)), StepInfo(loss, shrink)

@@ -25,7 +25,8 @@ The default eta follows the scale of the proximal term, which is delta / mu in t
 
     eta_ij = c delta / (mu sqrt(E_i E_j))                                                                        (3)
 
-so that the edges together weigh c times as much as that term, for any degree and any K.
+so that the edges together weigh c times as much as that term, for any degree and any K. ``edge_balance`` adapts it to
+what the nodes' data ask of the edges; with ``compress``, and in the fisher metric, it stays as it is.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, State, Step, StepInfo, View
+from strategies.contract import Curvature, Headers, Message, Phase, RoundView, Spec, State, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
+from strategies.parts.edge_balance import EdgeBalance, after_pull, agreed, balanced, ratio, start_balance
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
@@ -47,19 +49,24 @@ from strategies.parts.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.parts.natural_gradient import NaturalGradientOptions, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damping_part, less_damping, trust_factor
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(2.0, gt=0, description="c, the factor on the default eta; more under strong skew")
+    penalty_scale: float = Field(3.0, gt=0, description="c, the factor on the default eta")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )
 
     spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k", "top-k", "quantize"))
+
+    @property
+    def balances_edges(self) -> bool:
+        """Whether the nodes adapt eta: where it is not given, and messages have room for what that takes."""
+        return self.edge_penalty is None and self.compress is None and self.edge_metric == "euclidean"
 
     @model_validator(mode="after")
     def _damped(self) -> Self:
@@ -68,13 +75,21 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
         return self
 
 
+class BalancedMessage(NamedTuple):
+    """y_i|j for every neighbor, ``[D, P]``, and r_i ``[]``."""
+
+    dual: Tensor
+    ratio: Tensor
+
+
 class NGPDState(NamedTuple):
-    """Parameters ``[P]``, the edges' duals, the curvature's state, and how far local steps drift."""
+    """Parameters ``[P]``, the edges' duals, the curvature's state, the drift of local steps, and the edges' balance."""
 
     params: Tensor
     edges: EdgeDuals
     curvature: State
     drift: ClientDrift
+    balance: EdgeBalance | tuple[()]
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ class NGPD(EdgeConsensusExchange):
 
     def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
         """Return eta_ij by (3), or as given."""
-        weight = self.options.damping if self.options.edge_metric == "euclidean" else 1.0
+        weight = self.options.delta if self.options.edge_metric == "euclidean" else 1.0
         return default_edge_penalty(self.options, weight, degree, neighbor_degree)
 
     def phase(self, step: int) -> Phase:
@@ -96,7 +111,11 @@ class NGPD(EdgeConsensusExchange):
     def init(self, params: Tensor, view: View) -> NGPDState:
         """Start at ``params`` with duals that exert no force and no curvature yet."""
         return NGPDState(
-            params, start_edges(self.options, params, view), self.curvature.init(params), start_drift(params)
+            params,
+            start_edges(self.options, params, view),
+            self.curvature.init(params),
+            start_drift(params),
+            start_balance(view) if self.options.balances_edges else (),
         )
 
     def local_step(self, state: NGPDState, view: View, step: Step, phase: Phase) -> tuple[NGPDState, StepInfo]:
@@ -106,27 +125,42 @@ class NGPD(EdgeConsensusExchange):
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, params, step.batch, step.draws, phase, smoothing
         )
-        pull, total = edge_force(state.edges, params, view)
+        balance = state.balance
+        pull, total = edge_force(state.edges, params, balanced(view, balance) if balance else view)
+        if balance:
+            balance = after_pull(balance, pull, gradient)
         lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
-            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, total)
+            part = damping_part(self.options, self.curvature, curvature)
+            shift = total + less_damping(self.options, part, lr)
+            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, shift)
+            if balance:
+                balance = balance._replace(damping_root=part.sqrt())
         else:
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)
             quadratic = self.curvature.quadratic(curvature, change)
         shrink = trust_factor(quadratic, self.options.trust_radius)
         params = torch.addcmul(params, -shrink, change)
-        return NGPDState(params, state.edges, curvature, after_step(state.drift, loss)), StepInfo(loss, shrink)
+        drift = after_step(state.drift, loss)
+        return NGPDState(params, state.edges, curvature, drift, balance), StepInfo(loss, shrink)
+
+    def outgoing(self, state: NGPDState, view: View, round_view: RoundView) -> EdgeMessage | BalancedMessage:
+        """Send y_i|j, and r_i where the nodes adapt eta."""
+        message = super().outgoing(state, view, round_view)
+        return BalancedMessage(message.dual, ratio(state.balance)) if state.balance else message
 
     def incoming(
         self,
         state: NGPDState,
         view: View,
         round_view: RoundView,
-        inbox: EdgeMessage,
-        outbox: EdgeMessage,
+        inbox: Message,
+        outbox: Message,
         headers: Headers,
     ) -> NGPDState:
-        """Move the duals, mix, and end the round."""
+        """Move the duals, mix, agree on eta, and end the round."""
         moved: NGPDState = super().incoming(state, view, round_view, inbox, outbox, headers)
+        if state.balance:
+            moved = moved._replace(balance=agreed(state.balance, inbox.ratio, outbox.ratio, headers))
         return moved._replace(drift=after_exchange(state.drift))

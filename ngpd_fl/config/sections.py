@@ -100,10 +100,14 @@ class DataConfig(Section, ObjectSection):
         "0 or 1 for every label",
     )
     input_column: str | None = Field(
-        None, description="of a Hugging Face data set: the column of inputs; unset: that of images, or the only other"
+        None,
+        description="of a Hugging Face data set, or of examples that are dictionaries: the column of inputs; unset: "
+        "that of images, or the only other",
     )
     label_column: str | None = Field(
-        None, description="of a Hugging Face data set: the column of labels; unset: that of classes, or label"
+        None,
+        description="of a Hugging Face data set, or of examples that are dictionaries: the column of labels; unset: "
+        "that of classes, or label",
     )
     node_column: str | None = Field(
         None,

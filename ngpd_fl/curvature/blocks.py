@@ -86,6 +86,10 @@ class Kronecker(NamedTuple):
             outputs=self.outputs.follow(self.output_factor, partial(on_retry, "output")),
         )
 
+    def largest(self) -> Tensor:
+        """Return the largest eigenvalue that the solve uses, ``[]``."""
+        return (self.inputs.values[..., -1] * self.outputs.values[..., -1]).amax()
+
     @staticmethod
     def widths(sizes: tuple[int, ...]) -> dict[str, int]:
         """Return the widths of the factors that are decomposed."""
@@ -158,6 +162,10 @@ class TokenKronecker(NamedTuple):
         outputs = self.outputs.follow(self.output_factor, partial(on_retry, "output"))
         return self._replace(values=self.frequencies, outputs=outputs)
 
+    def largest(self) -> Tensor:
+        """Return the largest eigenvalue that the solve uses, ``[]``."""
+        return self.values.amax() * self.outputs.values[-1]
+
     @staticmethod
     def widths(sizes: tuple[int, ...]) -> dict[str, int]:
         """Return the width of the factor that is decomposed."""
@@ -213,6 +221,10 @@ class Diagonal(NamedTuple):
     def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Diagonal:
         """Let the solve use the present running average."""
         return self._replace(values=self.running)
+
+    def largest(self) -> Tensor:
+        """Return the largest element that the solve uses, ``[]``."""
+        return self.values.amax()
 
     @staticmethod
     def widths(sizes: tuple[int, ...]) -> dict[str, int]:

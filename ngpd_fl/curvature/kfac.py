@@ -135,6 +135,10 @@ class KFAC:
         step, quadratic = call_stacked(self._solve, force, lr, shift, *used)
         return step, quadratic
 
+    def largest(self, state: KFACState) -> Tensor:
+        """Return F's largest eigenvalue ``[]``."""
+        return torch.stack([block.largest() for block in state.blocks.values()]).amax()
+
     def quadratic(self, state: KFACState, vector: Tensor) -> Tensor:
         """Return vector^T F vector ``[]``."""
         used = (tensor for block in state.blocks.values() for tensor in block.used)
@@ -164,7 +168,7 @@ class KFAC:
 
     def _solve(self, force: Tensor, lr: Tensor, shift: Tensor, *used: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' steps ``[n, P]`` and quadratics ``[n]``; ``used`` is all blocks' ``used`` in turn."""
-        ridge = Ridge(lr, self.options.damping, shift)
+        ridge = Ridge(lr, self.options.delta, shift)
         step = torch.empty(force.shape, dtype=force.dtype, device=force.device)
         tensors = iter(used)
         for layer in self.capture.layers.values():

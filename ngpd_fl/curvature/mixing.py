@@ -65,7 +65,7 @@ def preconditioned_mean(kfac: KFAC, states: Sequence[KFACState], params: Tensor,
             _Part(blocks[name], _matrix(blocks[name], gather(apart, layer)), share) for blocks, apart, share in stacks
         ]
         mixed = _mix_tokens if issubclass(layer.rule.block, TokenKronecker) else _mix_kronecker
-        moved = mixed(parts, kfac.options.damping).to(mean.device)
+        moved = mixed(parts, kfac.options.delta).to(mean.device)
         pieces = gather(change[None], layer)
         widths = [piece.numel() * moved.shape[-1] // moved.numel() for piece in pieces]
         for piece, columns in zip(pieces, torch.split(moved, widths, dim=-1), strict=True):

@@ -17,7 +17,7 @@ from ngpd_fl.core.isolation import own_randomness
 from ngpd_fl.data.arrays import check_alike, multi_label, packed, split_of, task_of
 from ngpd_fl.data.dataset import Dataset, RawDataset, Split
 from ngpd_fl.data.examples import Examples
-from ngpd_fl.data.hugging_face import is_table, table_examples
+from ngpd_fl.data.hugging_face import has_transform, is_table, table_examples
 from ngpd_fl.data.task import (
     Classification,
     MultiLabelClassification,
@@ -148,7 +148,9 @@ def _is_set(given: Any) -> bool:
 
 
 def _examples(given: Any, name: str, config: DataConfig) -> Examples:
-    return table_examples(given, name, config) if is_table(given) else torch_examples(given, name)
+    if is_table(given) and not has_transform(given):
+        return table_examples(given, name, config)
+    return torch_examples(given, name, config)
 
 
 def _check_dataset(given: Dataset) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,8 @@ from torch import Tensor
 
 from ngpd_fl.config.import_paths import reason
 from ngpd_fl.config.sections import DataConfig
+from ngpd_fl.data.columns import input_and_label, named_column
 from ngpd_fl.data.examples import Examples, input_tensor, stacked
-
-_LABELS = ("label", "labels", "target", "targets", "character", "y")
-"""Names of the column of labels, where none is of the type ``ClassLabel``."""
 
 _NUMBERS = re.compile(r"(u?int|float|bool)\d*$")
 """Types of values that are numbers."""
@@ -36,6 +33,11 @@ def is_table(given: Any) -> bool:
     return isinstance(given, getattr(library, "Dataset", ()))
 
 
+def has_transform(table: Any) -> bool:
+    """Return whether a table's examples come through a function (``with_transform``), not as they lie in it."""
+    return bool(table.format["type"] == "custom")
+
+
 def table_examples(table: Any, name: str, config: DataConfig) -> Examples:
     """Return the examples of a table.
 
@@ -48,28 +50,14 @@ def table_examples(table: Any, name: str, config: DataConfig) -> Examples:
         ValueError: there is no such column, or it holds something else; the message is one line.
     """
     columns = list(table.column_names)
-    label = _column("label_column", config.label_column, columns, _likely_labels(table))
-    others = [column for column in columns if column not in (label, config.node_column)]
-    pictures = [column for column in others if _type(table, column) == "Image"]
-    inputs = _column("input_column", config.input_column, columns, pictures or others)
+    pictures, classes = (
+        [column for column in columns if _type(table, column) == kind] for kind in ("Image", "ClassLabel")
+    )
+    inputs, label = input_and_label(columns, config, pictures, classes)
     owners = None
     if config.node_column is not None:
-        owners = _owners(table, _column("node_column", config.node_column, columns, ()))
+        owners = _owners(table, named_column("node_column", config.node_column, columns))
     return Examples(_inputs(table, inputs, f"{name}_inputs"), _labels(table, label, f"{name}_labels"), owners)
-
-
-def _column(key: str, given: str | None, columns: Sequence[str], likely: Sequence[str]) -> str:
-    """Return the column that is given or, if it is the only likely one, found."""
-    if given is not None and given not in columns:
-        raise ValueError(f"there is no column {given!r} (data.{key}); its columns are {', '.join(columns)}")
-    if given is None and len(likely) != 1:
-        raise ValueError(f"data.{key} should name one of its columns: {', '.join(columns)}")
-    return likely[0] if given is None else given
-
-
-def _likely_labels(table: Any) -> list[str]:
-    classes = [column for column in table.column_names if _type(table, column) == "ClassLabel"]
-    return classes or [column for column in _LABELS if column in table.column_names]
 
 
 def _type(table: Any, column: str) -> str:

@@ -59,10 +59,12 @@ class Tampering:
         for name, value in inbox._asdict().items():
             if not value.is_floating_point():  # what picked or packed the numbers
                 continue
-            norm = torch.linalg.vector_norm(value.flatten(2), dim=2)
             own: Tensor = getattr(outbox, name)
             own = own if name in self._per_edge else own[:, None]
-            bound = self._config.refuse_above * torch.linalg.vector_norm(own.flatten(2), dim=2)
+            norm, own_norm = (
+                torch.linalg.vector_norm(part.reshape(*part.shape[:2], -1), dim=2) for part in (value, own)
+            )
+            bound = self._config.refuse_above * own_norm
             verdicts.append(torch.isfinite(norm) & (norm <= bound))
         return torch.stack(verdicts).all(0)
 

@@ -55,14 +55,14 @@ def message_bytes(job: Job) -> int:
 def messages_bytes(job: Job, topology: Topology) -> int:
     """Return the bytes in which the engine holds a round's messages, in the type of the parameters.
 
-    There is a row per directed edge if neighbors get different messages, else one per node, and one empty row; a
+    A field has a row per directed edge if neighbors get different values, else one per node, and one empty row; a
     message between nodes on two devices has one on both.
     """
     per_edge, start = job.config.strategy.needs.per_edge, job.model.start()
     blocks = make_blocks(topology, lambda *degrees: 0.0, None, start, compute_devices=job.compute_devices)
-    rows = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes).num_rows(next(iter(per_edge), ""))
-    message: int = sum(value.nbytes for value in example_payload(job.strategy, start))
-    return rows * message
+    messages = RoundMessages(per_edge, blocks, len(topology.edges), topology.num_nodes)
+    example = example_payload(job.strategy, start)._asdict()
+    return sum(messages.num_rows(name) * value.nbytes for name, value in example.items())
 
 
 def dataset_bytes(job: Job) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import TypeAdapter, ValidationError
@@ -202,7 +202,7 @@ def _range(key: str, given: Any, where: str) -> Range:
         raise InputError(f"{where}.log: should be true or false (got {log!r})")
     if log and low <= 0:
         raise InputError(f"{where}: with log = true low must be above 0 (got {bounds[0]})")
-    types = {kind for field in all_fields()[key] for kind in get_args(field.annotation) or (field.annotation,)}
+    types = {kind for field in all_fields()[key] for kind in _types(field.annotation)}
     if not types & {int, float}:
         raise InputError(f"{where}: is not a number, so it has no range; give a list of values")
     whole = float not in types
@@ -211,6 +211,18 @@ def _range(key: str, given: Any, where: str) -> Range:
     for bound in bounds:
         _check_value(key, bound, where)
     return Range(low, high, log, whole)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """Yield the types that an annotation allows, without their bounds."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _types(parts[0])
+    elif parts and get_origin(annotation) is not Literal:
+        for part in parts:
+            yield from _types(part)
+    else:
+        yield annotation
 
 
 def _check_value(key: str, value: Any, where: str) -> None:

@@ -36,7 +36,7 @@ from typing import NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from strategies.contract import Headers, RoundView, State, View
+from strategies.contract import Headers, Message, RoundView, State, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import GossipOptions, gossip, weighted_sum
 from strategies.parts.mirror import Mirror, catch_up, moved, remember, start_mirror
@@ -131,7 +131,7 @@ def edge_force(edges: EdgeDuals, params: Tensor, view: View) -> tuple[Tensor, Te
 class EdgeConsensusExchange:
     """The exchange (1), (2) of an algorithm whose state has the fields ``params [P]`` and ``edges``."""
 
-    def outgoing(self, state: State, view: View, round_view: RoundView) -> EdgeMessage:
+    def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
         """Send y_i|j = z_i|j - 2 a_ij w_i."""
         return EdgeMessage(state.edges.dual - 2 * view.sign[:, None] * state.params)
 
@@ -140,8 +140,8 @@ class EdgeConsensusExchange:
         state: State,
         view: View,
         round_view: RoundView,
-        inbox: EdgeMessage,
-        outbox: EdgeMessage,
+        inbox: Message,
+        outbox: Message,
         headers: Headers,
     ) -> State:
         """Move the duals by what arrived; then average with the neighbors whose parameters can be decoded.

@@ -79,12 +79,14 @@ def argmin_by_definition(
 
 
 @pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
-def test_two_rounds_of_ngpd_on_three_nodes(engine: Any) -> None:
+@pytest.mark.parametrize("given", [None, 0.7], ids=["balanced", "given"])
+def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None) -> None:
     problem = make_quadratic(10, nodes=3, dim=4)
     options = NGPDOptions(
         lr=0.3,
         damping=0.2,
         penalty_scale=3.0,
+        edge_penalty=given,
         theta=0.5,
         mixing=0.0,
         trust_radius=0,
@@ -92,20 +94,37 @@ def test_two_rounds_of_ngpd_on_three_nodes(engine: Any) -> None:
         basis_every=1,
     )
     network = quadratic_engine(problem, options, graph(), local_steps=3, engine=engine)
-    eta = 3.0 * 0.2 / (0.3 * np.sqrt(1 * 2))  # c delta / (mu sqrt(E_i E_j))
     edges = [(0, 1), (1, 2)]
     w = [torch.zeros(4, dtype=torch.float64)] * 3
     z = {pair: torch.zeros(4, dtype=torch.float64) for i, j in edges for pair in ((i, j), (j, i))}
     sign = {(i, j): 1.0 if i < j else -1.0 for i, j in z}
-    for _ in range(2):
+    eta = dict.fromkeys(z, given or 3.0 * 0.2 / (0.3 * np.sqrt(1 * 2)) / 4)  # c delta / (mu sqrt(E_i E_j)), r = 1/2
+    opposed: list[list[Tensor]] = [[], [], []]
+    energy: list[list[Tensor]] = [[], [], []]
+    ratios = []
+    for _ in range(20):
         for i in range(3):
-            own = [(eta, sign[pair], z[pair]) for pair in z if pair[0] == i]
+            own = [(eta[pair], sign[pair], z[pair]) for pair in z if pair[0] == i]
             for _ in range(3):
                 hessian = problem.hessians[i]
-                w[i] = argmin_by_definition(w[i], hessian, hessian @ (w[i] - problem.targets[i]), own, 0.3, 0.2)
+                gradient = hessian @ (w[i] - problem.targets[i])
+                pull = sum((e * (w[i] - a * dual) for e, a, dual in own), torch.zeros_like(w[i]))
+                if opposed[i] or pull.any():
+                    opposed[i].append(-pull @ gradient)
+                    energy[i].append(pull @ pull)
+                w[i] = argmin_by_definition(w[i], hessian, gradient, own, 0.3, 0.2)
         y = {(i, j): z[i, j] - 2 * sign[i, j] * w[i] for i, j in z}
         z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in z}
         torch.testing.assert_close(run_rounds(network, 1), torch.stack(w), rtol=1e-12, atol=1e-12)
+        if given is None:
+            weights = [[0.98 ** (len(of) - 1 - n) * (0.02 if n else 1.0) for n in range(len(of))] for of in energy]
+            sums = [
+                [float(sum(w * x for w, x in zip(of, values[i], strict=True))) for values in (opposed, energy)]
+                for i, of in enumerate(weights)
+            ]
+            ratios.append([min(max(above / below, 1 / 3), 2.0) for above, below in sums])
+            eta = {(i, j): 3.0 * 0.2 / (0.3 * np.sqrt(2)) * ratios[-1][i] * ratios[-1][j] for i, j in z}
+    assert given or any(1 / 3 < ratio < 2 for at_round in ratios for ratio in at_round)  # not at its bounds alone
 
 
 def test_with_the_hessian_as_curvature_a_step_lands_on_the_minimizer_of_loss_and_edge_terms() -> None:

@@ -129,7 +129,7 @@ def test_edge_consensus_reaches_the_minimizer(codec: dict[str, Any], mixing: flo
         DSGDOptions(lr=0.3, compress={"name": "random-k", "keep": 1}),
         KFACGossipOptions(lr=0.3, damping=0.1, compress={"name": "top-k", "keep": 1}),
         ECLOptions(lr=0.3, theta=0.5, compress={"name": "top-k", "keep": 1}),
-        NGPDOptions(lr=0.3, damping=0.1, theta=0.3, compress={"name": "top-k", "keep": 1}),
+        NGPDOptions(lr=0.3, damping=0.1, edge_penalty=0.4, theta=0.3, compress={"name": "top-k", "keep": 1}),
     ],
     ids=lambda options: f"{options.name}-{options.compress.name}",
 )

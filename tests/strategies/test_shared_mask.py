@@ -100,7 +100,11 @@ def test_the_minimizer_is_reached_by_nodes_out_of_step(mode: str) -> None:
 
 
 @pytest.mark.parametrize(("theta", "message_loss"), [(1.0, 0.0), (0.5, 0.3)])
-@pytest.mark.parametrize("options", [ECLOptions(lr=0.3), NGPDOptions(lr=0.3, damping=0.1)], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "options",
+    [ECLOptions(lr=0.3), NGPDOptions(lr=0.3, damping=0.1, edge_penalty=0.4)],
+    ids=lambda each: each.name,
+)
 def test_where_all_is_sent_it_is_the_algorithm_itself(
     options: StrategyOptions, theta: float, message_loss: float
 ) -> None:

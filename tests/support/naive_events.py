@@ -135,13 +135,17 @@ class NaiveEvents(NaiveNetwork):
         return found[0], found[1]
 
     def tampered(self, message: Any, fault: Any, node: int, round: int) -> Any:
-        """What a Byzantine node sends in the place of its message, which has one field of real numbers."""
-        ((name, value),) = ((name, value) for name, value in message._asdict().items() if is_real(value))
-        if fault.kind == "sign-flip":
-            return message._replace(**{name: -fault.scale * value})
+        """What a Byzantine node sends in the place of its message."""
         chance = np.random.Generator(np.random.Philox(key=[0, 0], counter=[0, round, node, 15]))
-        noise = chance.standard_normal(value.shape[-1])
-        return message._replace(**{name: value + fault.scale * torch.tensor(noise)})
+        for name, value in message._asdict().items():
+            if not is_real(value):
+                continue
+            if fault.kind == "sign-flip":
+                value = -fault.scale * value
+            else:  # one draw for all neighbors
+                value = value + fault.scale * torch.tensor(chance.standard_normal(value.shape[-1:]))
+            message = message._replace(**{name: value})
+        return message
 
     def accepts(self, node: int, other: int, posted: Posted) -> bool:
         """Whether a message is made of numbers, and not much longer than the one that was sent the other way."""

@@ -94,6 +94,9 @@ class ExactCurvature:
         step = torch.linalg.solve((state + self.damping * self.eye) / lr + shift * self.eye, force)
         return step, step @ state @ step
 
+    def largest(self, state: Tensor) -> Tensor:
+        return torch.linalg.eigvalsh(state)[-1]
+
     def quadratic(self, state: Tensor, vector: Tensor) -> Tensor:
         return vector @ state @ vector
 
@@ -106,7 +109,7 @@ def undamped(**options: Any) -> NGPDOptions:
 def quadratic_strategy(options: StrategyOptions, dim: int = 20) -> Any:
     """The algorithm of ``options`` on the quadratic problem."""
     objective = QuadraticObjective([Matrix(0, 2, dim // 2)] if dim > 3 else [Matrix(1, 1, dim - 1)])
-    minimized = ExactCurvature(options.damping, dim) if options.second_order else objective  # type: ignore[attr-defined]
+    minimized = ExactCurvature(options.delta, dim) if options.second_order else objective  # type: ignore[attr-defined]
     return make_strategy(options, minimized)
 
 

@@ -43,7 +43,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("train", "No such command 'train'"),
         ("topolgy", "error: No such command 'topolgy'. Did you mean 'topology'?\n"),
         ("deploy kyes", "error: No such command 'kyes'. Did you mean 'keys'?\n"),
-        ("run --stratgy ngpd", "No such option '--stratgy'. Did you mean '--strategy'?"),
+        ("run --stratgy ngpd", "No such option '--stratgy'. (Did you mean one of: '--strategy', '--track'?)"),
         (
             "compare --strategies dsgd,ecl --set dgsd.lr=1",
             "--set dgsd.lr: 'dgsd' is neither a section nor one of dsgd, ecl; did you mean 'dsgd'?",

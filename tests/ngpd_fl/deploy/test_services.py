@@ -192,7 +192,7 @@ def test_bad_input_is_one_line(
         ("ngpd_fl.cli, ngpd_fl.deploy.services", {"torch", "networkx", "scipy", "flwr"}),
         (
             "ngpd_fl.deploy.access_proxy, ngpd_fl.flower.launcher.superlink_client",
-            {"torch", "networkx", "scipy", "pydantic", "strategies", "ngpd_fl.config"},
+            {"torch", "networkx", "scipy", "pydantic", "strategies", "ngpd_fl.config.config"},
         ),
     ],
 )

@@ -94,7 +94,9 @@ def test_only_messages_to_nodes_elsewhere_leave_a_group() -> None:
     messages = group([1, 2, 3]).write(
         0
     )  # ring: edges 0-1, 0-5, 1-2, 2-3, 3-4, 4-5; 1 to 0 is number 1, 3 to 4 number 8
-    assert messages.payload.keys() == {"dual"} and messages.payload["dual"].keys() == messages.headers.keys() == {1, 8}
+    assert messages.payload.keys() == {"dual", "ratio"} and messages.payload[
+        "dual"
+    ].keys() == messages.headers.keys() == {1, 8}
     to_all = group([1, 2, 3], options=DSGDOptions()).write(0)
     assert to_all.payload["params"].keys() == {1, 3} and to_all.headers.keys() == {1, 8}
 

@@ -17,11 +17,13 @@ from tests.support.quadratic import QuadraticObjective, make_quadratic, quadrati
 from topologies import parse_topology
 
 
-@pytest.mark.parametrize(("options", "per_edge"), [(DSGDOptions(), 7), (NGPDOptions(), 7)])
+@pytest.mark.parametrize(
+    ("options", "per_edge"), [(DSGDOptions(), 7), (NGPDOptions(), 8), (NGPDOptions(edge_penalty=0.1), 7)]
+)
 @pytest.mark.parametrize("schedule", ["static", "matching"])
 def test_bytes_are_the_payload_of_every_message_that_is_sent(options: Any, per_edge: int, schedule: str) -> None:
     topology = parse_topology({"name": "star", "nodes": 5, "schedule": schedule}).build(seed=0)
-    problem = make_quadratic(10, 5, dim=per_edge)
+    problem = make_quadratic(10, 5, dim=7)
     engine = quadratic_engine(problem, options, topology, message_loss=0.5)
     naive = quadratic_engine(problem, options, topology, message_loss=0.5, engine=NaiveNetwork)
     total = 0

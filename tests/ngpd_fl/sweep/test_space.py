@@ -9,6 +9,7 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.sweep import SweepPlan
+from ngpd_fl.sweep.space import parse_space
 from ngpd_fl.sweep.tasks import FINISHED, RunEnd
 from ngpd_fl.sweep.trials import Trials
 
@@ -97,3 +98,10 @@ def test_draws_depend_on_the_seed_alone(sampler: str, tmp_path: Path) -> None:
     assert drawn("again", 0, 0) == whole
     assert drawn("cut", 0, 5) == whole
     assert drawn("other", 1, 0) != whole
+
+
+@pytest.mark.parametrize("key", ["strategy.damping", "strategy.fisher_smoothing"])
+def test_a_number_that_may_be_automatic_has_a_range(key: str) -> None:
+    space = parse_space({key: {"low": 0.01, "high": 0.1}}, {}, "sweep.keys")
+    assert space[key].holds(0.05) and not space[key].holds(0.5)
+    assert parse_space({key: ["auto", 0.1]}, {}, "sweep.keys")[key].holds("auto")

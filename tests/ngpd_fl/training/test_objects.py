@@ -50,10 +50,30 @@ class Pairs(torch_data.Dataset[tuple[Tensor, int]]):
         return X[index], int(Y[index])
 
 
+class Named(torch_data.Dataset[dict[str, Any]]):
+    """A map-style set whose examples are dictionaries, as loaders of Flower's examples have them."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"label": int(Y[index]), "x": X[index]}
+
+
 def hugging_face() -> Any:
     import datasets
 
     return datasets.Dataset.from_dict({"x": X.numpy(), "label": Y.numpy()})
+
+
+def transformed() -> Any:
+    """A table whose examples become those of the others by a function."""
+    table = hugging_face().map(lambda example: {"x": [2 * value for value in example["x"]]})
+    return table.with_transform(lambda batch: batch | {"x": [torch.tensor(x) / 2 for x in batch["x"]]})
+
+
+def joined() -> Any:
+    return torch_data.ConcatDataset([transformed().select(range(40)), transformed().select(range(40, 90))])
 
 
 def test_an_object_runs_as_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,11 +98,14 @@ def test_an_object_runs_as_its_name_does(tmp_path: Path, monkeypatch: pytest.Mon
         Pairs(),
         hugging_face,
         {"train": Pairs()},
+        Named(),
+        transformed,
+        joined,
     ],
-    ids=["arrays", "tensor set", "torch set", "Hugging Face", "mapping"],
+    ids=["arrays", "tensor set", "torch set", "Hugging Face", "mapping", "dictionaries", "transform", "joined"],
 )
 def test_every_form_of_the_same_data_gives_the_same_run(data: Any) -> None:
-    data = data() if data is hugging_face else data
+    data = data() if data in (hugging_face, transformed, joined) else data
     expected = run(SHORT, model=make_net, data=(X, Y), graph=GRAPH)
     assert torch.equal(run(SHORT, model=make_net, data=data, graph=GRAPH).params, expected.params)
 
@@ -333,6 +356,13 @@ class Unmeasured(Pairs):
         raise OSError("one\ntwo")
 
 
+class Nameless(Named):
+    """Its examples have no column that could only be the labels."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"a": X[index], "b": int(Y[index])}
+
+
 class Stream(torch_data.IterableDataset[Any]):
     """A set without a length."""
 
@@ -346,6 +376,7 @@ class Stream(torch_data.IterableDataset[Any]):
         (Uneven(), r"train_inputs\[89\] is \(5,\) float32, but the first is \(4,\) float32; all should be alike"),
         (Failing(), r"example 89 of the Failing cannot be read \(OSError: one\)"),
         (Ending(), r"example 89 of the Ending cannot be read \(SystemExit: 3\)"),
+        (Nameless(), r"example 0 of the Nameless cannot be read \(.*data.label_column should name one of .*: a, b\)"),
         (Unmeasured(), r"train is a Unmeasured whose length cannot be had \(OSError: one\)"),
         (Stream(), "train is a Stream without a length; expected a map-style Dataset"),
     ],
@@ -353,6 +384,12 @@ class Stream(torch_data.IterableDataset[Any]):
 def test_torch_sets_are_checked(data: Any, words: str) -> None:
     with pytest.raises(InputError, match=f"^data.dataset: object:{type(data).__name__}: {words}$"):
         run(SHORT, data=data)
+
+
+def test_settings_name_the_columns_of_dictionaries() -> None:
+    named = SHORT.model_copy(update={"data": DataConfig(input_column="a", label_column="b")})
+    expected = run(SHORT, model=make_net, data=Pairs(), graph=GRAPH)
+    assert torch.equal(run(named, model=make_net, data=Nameless(), graph=GRAPH).params, expected.params)
 
 
 def test_pictures_of_a_torch_set_are_bytes() -> None:

@@ -118,7 +118,7 @@ def test_files_show_and_evaluate_have_the_perplexity(tmp_path: Path, capsys: pyt
     tokens = int((sequences()[3] >= 0).sum())
     assert f"{tokens} test tokens" in shown and f"perplexity mean {last.mean_perplexity:#.4g}, averaged" in shown
     assert main(["report", str(folder), "--out", str(tmp_path / "page.html")]) == 0
-    assert "perplexity, mean of the nodes: perplexity against rounds" in (tmp_path / "page.html").read_text()
+    assert "perplexity: perplexity against rounds" in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize("name", ["sequences", "answers", "whole_number_answers"])

@@ -105,7 +105,7 @@ def test_each_gpu_holds_its_own_nodes_and_only_messages_between_them_move() -> N
     assert devices_of(of_blocks[0].values()) == {"cuda:0"} and devices_of(of_blocks[1].values()) == {"cuda:1"}
     assert all(len(leaf) == 4 for leaf in of_blocks[0].values())
     # A ring in halves: two edges between them, with a message each way. Besides, what the local steps report.
-    assert moved == 4 * vector + 2 * 4
+    assert moved == 4 * (vector + 1) + 2 * 4
     assert counts.downloads == counts.waits == 0
 
 
@@ -235,8 +235,10 @@ def test_what_is_told_of_them(tmp_path: Path) -> None:
     assert [finding.result for finding in copies] == ["arrive from each GPU at each other"]
     assert one.limit == 1 << 37 and three.limit == 3 * (1 << 37)
     assert three.dataset == 3 * one.dataset and three.state == one.state
-    row = one.parameters * 8  # 14 directed edges and an empty row; cut three times: 6 of them twice, 3 empty rows
-    assert one.messages == 15 * row and three.messages == (14 + 6 + 3) * row
+    # 14 directed edges and an empty row; cut three times: 6 of them twice, 3 empty rows. Of the numbers for all
+    # neighbors 7 and an empty one; 6 of them twice, 3 empty ones.
+    row = one.parameters * 8
+    assert one.messages == 15 * row + 8 * 8 and three.messages == (14 + 6 + 3) * row + (7 + 6 + 3) * 8
 
 
 @pytest.mark.parametrize(

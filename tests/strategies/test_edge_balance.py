@@ -1,0 +1,108 @@
+"""Edge balance: the regression of the opposite gradient on the pull, its bounds, and what both ends make of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from strategies import NGPDOptions
+from strategies.parts.edge_balance import EdgeBalance, after_pull, ratio
+from strategies.parts.natural_gradient import damping_part, less_damping
+from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
+from topologies import parse_topology
+
+
+def balance_of(*steps: tuple[list[float], list[float]]) -> EdgeBalance:
+    """Return a balance after steps with these pulls and gradients."""
+    zero = torch.zeros((), dtype=torch.float64)
+    balance = EdgeBalance(zero, zero, zero + 1, torch.full((2,), 0.25, dtype=torch.float64))
+    for pull, gradient in steps:
+        balance = after_pull(balance, *(torch.tensor(vector, dtype=torch.float64) for vector in (pull, gradient)))
+    return balance
+
+
+def test_ratio_is_the_regression_of_the_opposite_gradient_on_the_pull() -> None:
+    pull, gradient = [1.0, 2.0, 0.0], [-1.0, -1.0, 5.0]
+    expected = torch.linalg.lstsq(torch.tensor([pull]).T, -torch.tensor([gradient]).T).solution
+    assert ratio(balance_of((pull, gradient))).item() == pytest.approx(expected.item())
+
+
+def test_ratio_is_one_at_rest_whatever_came_before() -> None:
+    at_rest = [([3.0, -4.0], [-3.0, 4.0])] * 1000
+    assert ratio(balance_of(([1.0, 0.0], [9.0, 2.0]), *at_rest)).item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([], 0.5),
+        ([([0.0, 0.0], [1.0, 1.0])], 0.5),
+        ([([1.0, 0.0], [0.0, 1.0])], 1 / 3),
+        ([([1.0, 0.0], [4.0, 0.0])], 1 / 3),
+        ([([1.0, 0.0], [-9.0, 0.0])], 2.0),
+    ],
+    ids=["no step", "no pull", "unrelated", "along the gradient", "far too weak"],
+)
+def test_bounds(steps: Any, expected: float) -> None:
+    assert ratio(balance_of(*steps)).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("message_loss", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "topology",
+    [{"name": "ring", "nodes": 5}, {"name": "one-peer-exponential", "nodes": 4}],
+    ids=lambda topology: topology["name"],
+)
+def test_network_rests_at_the_minimizer_with_one_penalty_an_edge(topology: dict[str, Any], message_loss: float) -> None:
+    problem = make_quadratic(10, nodes=topology["nodes"], dim=4)
+    options = NGPDOptions(lr=0.5, damping=0.2, penalty_scale=1, trust_radius=0, factor_every=1, basis_every=1)
+    graph = parse_topology(topology).build(seed=0)
+    engine = quadratic_engine(problem, options, graph, local_steps=3, message_loss=message_loss, seed=3)
+    run_rounds(engine, 600)
+    assert problem.relative_error(engine.params()) < 1e-10
+    (state,) = engine.group.states
+    slots = [sorted(graph.graph.neighbors(node)) for node in range(graph.num_nodes)]
+    of_edge = {(i, j): float(state.balance.scale[i, slot]) for i, row in enumerate(slots) for slot, j in enumerate(row)}
+    assert all(scale == pytest.approx(of_edge[j, i], abs=1e-6) for (i, j), scale in of_edge.items())
+    assert any(abs(scale - 0.25) > 0.01 for scale in of_edge.values())  # it has moved
+
+
+def test_balance_bounds_what_a_constant_penalty_lets_explode() -> None:
+    """On this varying graph, Peaceman-Rachford splitting with c = 4 and eta as it is at rest is not stable."""
+    problem = make_quadratic(10, nodes=4, dim=4)
+    graph = parse_topology({"name": "one-peer-exponential", "nodes": 4}).build(seed=0)
+    shared: dict[str, Any] = {"lr": 0.5, "damping": 0.2, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
+    errors = [
+        problem.relative_error(run_rounds(quadratic_engine(problem, options, graph, local_steps=3), 400))
+        for options in (NGPDOptions(**shared), NGPDOptions(edge_penalty=4 * 0.2 / (0.5 * 3), **shared))
+    ]
+    assert errors[0] < 0.01
+    assert not errors[1] < 1e6
+
+
+@pytest.mark.parametrize(
+    ("largest", "part"),
+    [(50.0, 1.0), (20.0, 1.0), (5.0, 0.25), (1e-3, 0.01), (0.0, 0.01)],
+    ids=lambda value: f"{value:g}",
+)
+def test_automatic_damping_is_a_thousandth_of_the_largest_eigenvalue_at_most(largest: float, part: float) -> None:
+    options = NGPDOptions(lr=0.1)
+    fisher = torch.diag(torch.tensor([largest, largest / 2, 0.0], dtype=torch.float64))
+    curvature = ExactCurvature(options.delta, 3)
+    found, lr = damping_part(options, curvature, fisher), torch.tensor(0.1, dtype=torch.float64)
+    assert found.item() == pytest.approx(part)
+    force = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    step, _ = curvature.solve(fisher, force, lr, 0.4 + less_damping(options, found, lr))
+    delta = max(min(0.02, largest / 1000), 0.0002)
+    expected = torch.linalg.solve(
+        (fisher + delta * torch.eye(3, dtype=torch.float64)) / 0.1 + 0.4 * torch.eye(3), force
+    )
+    torch.testing.assert_close(step, expected)
+    assert damping_part(NGPDOptions(damping=0.3), curvature, fisher).item() == 1
+
+
+def test_penalties_follow_the_damping_of_both_ends() -> None:
+    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))._replace(damping_root=torch.tensor(0.5, dtype=torch.float64))
+    assert ratio(balance).item() == pytest.approx(0.5)  # eta is in proportion to the root of delta_i delta_j
