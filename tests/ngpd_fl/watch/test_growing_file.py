@@ -79,3 +79,11 @@ def test_of_a_long_file_the_end_is_enough(tmp_path: Path) -> None:
     path.write_text("".join(f"{number}\n" for number in range(100)))
     file = GrowingFile(path, tail=7)
     assert lines(file) == [b"98", b"99"] and file.has_skipped
+
+
+def test_of_very_many_lines_a_look_returns_some_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"\n" * 50_000 + b"x\n")
+    file = GrowingFile(path)
+    looks = [file.read() for _ in range(3)]
+    assert [len(look.lines) for look in looks] == [20_000, 20_000, 10_001] and looks[2].lines[-1] == b"x"

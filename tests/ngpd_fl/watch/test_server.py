@@ -56,6 +56,23 @@ def test_another_name_is_refused(page: Served, host: str) -> None:
         assert page.get(path, Host=host).status == 403
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Origin": "http://localhost:1234"}, 200),
+    ],
+    ids=str,
+)
+def test_other_pages_cannot_use_it_but_may_lead_to_it(page: Served, headers: dict[str, str], status: int) -> None:
+    assert page.get("/", **headers).status == status
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:1234", "[::1]:8642"])
 def test_its_own_names_are_taken(page: Served, host: str) -> None:
     assert page.get("/", Host=host).status == 200
