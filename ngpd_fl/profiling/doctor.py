@@ -107,7 +107,7 @@ def _package(name: str, wanted: str, allows: Callable[[str], bool]) -> Finding:
     return Finding("versions", name, installed)
 
 
-_MODULES = {"scikit-learn": "sklearn"}
+_MODULES = {"mlflow-skinny": "mlflow", "scikit-learn": "sklearn"}
 """Module names of packages whose module has another name."""
 
 
