@@ -59,7 +59,7 @@ class TopologyOptions(BaseTopologyOptions):
 
     @property
     def caution(self) -> str:
-        """What may surprise about these options, in one line; empty for most."""
+        """Warning about these options, in one line; empty for most."""
         return ""
 
     @property

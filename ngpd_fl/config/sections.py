@@ -105,9 +105,7 @@ class DataConfig(Section, ObjectSection):
         "that of images, or the only other",
     )
     label_column: str | None = Field(
-        None,
-        description="of a Hugging Face data set, or of examples that are dictionaries: the column of labels; unset: "
-        "that of classes, or label",
+        None, description="of the same: the column of labels; unset: that of classes, or label"
     )
     node_column: str | None = Field(
         None,

@@ -6,6 +6,7 @@ elements that share a weight. The block holds the exact diagonal of the layer's 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -34,16 +35,16 @@ class DiagonalRule:
         return [segment_of(vectors, segment).view(len(vectors), 1, -1) for segment in layer.segments]
 
 
-class Elementwise(DiagonalRule):
+class Elementwise(DiagonalRule, ABC):
     """The rule of such layers; subclasses give the features, and say which elements share a weight."""
 
+    @abstractmethod
     def features(self, module: nn.Module, given: Tensor) -> Tensor:
         """Return what the weight multiplies, of the shape of ``given [B, ...]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def per_weight(self, module: nn.Module, values: Tensor) -> Tensor:
         """Return the sums ``[B, d]`` of ``values [B, ...]`` over the elements that share a weight."""
-        raise NotImplementedError
 
     def moments(self, layer: Layer, uses: Sequence[Use], approx: KFACApprox) -> tuple[Sum]:
         """Return the diagonal of the Fisher matrix."""

@@ -14,6 +14,7 @@ averaged over positions before the loss. A bias alone is a layer that multiplies
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -28,7 +29,7 @@ _PIECE_BYTES = 2 << 20
 """Patches gathered at once on a CPU: more drop out of its caches before they are multiplied."""
 
 
-class WeightMatrix:
+class WeightMatrix(ABC):
     """The rule of layers with a weight matrix, or one for each of G groups; subclasses say what it multiplies.
 
     Without groups the axis G of the shapes below is left out.
@@ -41,21 +42,21 @@ class WeightMatrix:
         """Return G; 1 without groups."""
         return 1
 
+    @abstractmethod
     def matrix(self, module: nn.Module, weights: Tensor) -> Tensor:
         """Return ``weights [n, *shape]`` as a view ``[n, G, d_out, ...]``, whose last axes are the columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def patches(self, module: nn.Module, given: Tensor) -> Tensor:
         """Return a view ``[B, ...]`` that holds what the layer multiplies, for ``vectors``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def vectors(self, module: nn.Module, patches: Tensor, *, ones: bool) -> Tensor:
         """Return the vectors a, example by example, ``[G, B positions, d_in]``; with a 1 at their end if asked for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def output_vectors(self, module: nn.Module, gradients: Tensor) -> Tensor:
         """Return the output gradients g in the same order, ``[G, B positions, d_out]``."""
-        raise NotImplementedError
 
     def sizes(self, layer: Layer) -> tuple[int, int, int]:
         """Return (d_out, d_in, G)."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngpd_fl.clock import Event, keep_rounds, write_round
-from ngpd_fl.config import Config, InputError, choices, read_json, read_json_lines, read_record, read_text
+from ngpd_fl.config import Config, InputError, choices, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.display import UNFINISHED, Display, Shown
 from ngpd_fl.records.environment import differences
@@ -28,6 +28,7 @@ from ngpd_fl.records.files import (
     write_tensors,
     write_text,
 )
+from ngpd_fl.records.label_counts import read_label_counts, write_label_counts
 from ngpd_fl.records.metrics import Metrics, metrics_of
 from ngpd_fl.records.shapes import Environment, Summary
 from ngpd_fl.records.versions import RECORDS, current_summary, naming_version, recorded_config, written_by
@@ -40,7 +41,6 @@ AVERAGE = "average"
 
 _CUT_SHORT = ("interrupted", "failed")
 """Status of a run that ended early and recorded that; a run that was killed has no summary."""
-
 
 _WRITTEN_IN_PLACE = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.jsonl")
 """Files that are opened to be changed; all others are replaced."""
@@ -227,8 +227,7 @@ class RunFolder(Display):
 
     def add_counts(self, label_counts: NDArray[np.int64]) -> None:
         """Write each node's number of training examples per class, ``[N, C]``: a line per node."""
-        rows = ",\n".join(json.dumps(row) for row in label_counts.tolist())
-        write_text(self.path / "label_counts.json", f"[\n{rows}\n]\n")
+        write_label_counts(self.path / "label_counts.json", label_counts)
 
     @property
     def event_files(self) -> Path:
@@ -294,17 +293,7 @@ class RunFolder(Display):
     def label_counts(self) -> NDArray[np.int64] | None:
         """Return each node's training examples per class, ``[N, C]``; None if the run did not record them."""
         path = self.path / "label_counts.json"
-        if not path.exists():
-            return None
-        try:
-            counts = np.array(read_json(path))
-        except InputError:
-            raise
-        except ValueError as error:  # rows of different lengths
-            raise InputError(f"{path}: damaged (not a table of counts)") from error
-        if counts.ndim != 2 or counts.dtype != np.int64 or counts.min(initial=0) < 0:
-            raise InputError(f"{path}: damaged (not a table of counts)")
-        return counts
+        return read_label_counts(path) if path.exists() else None
 
     def models(self) -> dict[str, dict[str, Tensor]]:
         """Return all saved models: ``"node0"``, ..., ``"average"`` -> parameter name -> tensor."""

@@ -28,7 +28,7 @@ _TRIVIAL, _DECIMALS = 1e-9, 6
 
 
 class EventLog:
-    """What the page shows of an event log.
+    """An event log as the page shows it.
 
     Attributes:
         version: grows with every change.
@@ -117,7 +117,7 @@ class EventLog:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the log; empty: nothing."""
+        """The fault of the log, in words; empty if there is none."""
         return self._file.problem or self._problem
 
     @property

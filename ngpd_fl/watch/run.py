@@ -190,7 +190,7 @@ class WatchedRun:
 
     @property
     def problems(self) -> list[str]:
-        """What cannot be read, in words."""
+        """Files that cannot be read, with the reasons."""
         return [*self._problems.values(), *filter(None, [self._metrics.problem])]
 
     def head(self) -> dict[str, Any]:

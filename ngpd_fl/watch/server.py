@@ -176,7 +176,7 @@ class LivePage:
 
 
 class _Reader:
-    """What one browser has been told."""
+    """State of one browser: the details that it has."""
 
     def __init__(self, folders: WatchedFolders, chosen: str) -> None:
         self._folders, self._chosen = folders, chosen

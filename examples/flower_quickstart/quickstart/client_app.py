@@ -1,4 +1,4 @@
-"""What a client does."""
+"""The clients: local training and evaluation."""
 
 import torch
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict

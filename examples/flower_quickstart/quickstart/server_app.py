@@ -1,4 +1,4 @@
-"""What the server does."""
+"""The server: federated averaging."""
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, MetricRecord

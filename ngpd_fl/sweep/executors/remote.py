@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from ngpd_fl.core.code_version import ROOT, code_version
@@ -19,21 +19,20 @@ _RECORDS_SECONDS = 60.0
 def remote_call(task: RunTask, num_cores: int) -> Callable[[], RunEnd]:
     """Return a function that performs a task in another process.
 
-    It is made here, so that it is pickled by value: it imports nothing of ours, and no library, before it has entered
-    this process's working folder and taken over its search path.
+    It is made here, and holds plain values alone, so that it travels by value: it imports nothing of ours, and no
+    library, before it has entered this process's working folder and taken over its search path.
     """
-    content, path, folder = pickle.dumps(task), _search_path(), os.getcwd()
+    fields, path, folder = asdict(task), _search_path(), os.getcwd()
 
     def call() -> RunEnd:
         import os
-        import pickle
         import sys
 
         os.chdir(folder)
         sys.path[:] = path
-        from ngpd_fl.sweep.tasks import perform
+        from ngpd_fl.sweep.tasks import RunTask, perform
 
-        return perform(pickle.loads(content), num_cores)
+        return perform(RunTask(**fields), num_cores)
 
     return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,7 +29,7 @@ _FILES = ("*.toml", "*.json", "*.jsonl", "*.safetensors")
 """Files of a run's folder that trackers keep: records and models. Checkpoints and pictures stay where they are."""
 
 
-class Tracker(Callback):
+class Tracker(Callback, ABC):
     """Sends a run's configuration, evaluations and files to a tracker; a subclass says how, in four methods.
 
     The run's folder notes which of the tracker's runs it is, and its last round there: ``resume`` goes on in it, and
@@ -52,6 +53,7 @@ class Tracker(Callback):
         self._run = ""
         self._sent, self._due = -1, 0.0
 
+    @abstractmethod
     def open(self, run: str | None, title: str, config: Mapping[str, Any]) -> str:
         """Begin a run of the tracker, or go on in one.
 
@@ -63,19 +65,18 @@ class Tracker(Callback):
         Returns:
             What the tracker knows the run by.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def send(self, evaluations: Sequence[Values]) -> None:
         """Send evaluations, all of them or none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Send the files of the run, which has ended, and what belongs to all of its evaluations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, status: str) -> None:
         """End the tracker's run, with the status in ``summary.json``."""
-        raise NotImplementedError
 
     def on_start(self, run: TrainingLoop) -> None:
         """Begin the tracker's run, or go on in the one that the folder notes."""

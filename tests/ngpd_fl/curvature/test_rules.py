@@ -108,7 +108,7 @@ def scalar(value: float) -> Tensor:
 
 
 def assert_solves(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> None:
-    """The solve and the quadratic are those of the dense matrix that the averages stand for."""
+    """Solve, quadratic and largest eigenvalue are those of the dense matrix that the averages stand for."""
     state = refreshed(kfac, batch)
     dense = kfac_matrix(kfac, state)
     force = torch.randn(len(dense), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -118,6 +118,7 @@ def assert_solves(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> None:
     torch.testing.assert_close(step, expected, rtol=1e-8, atol=1e-12)
     torch.testing.assert_close(quadratic, expected @ dense @ expected, rtol=1e-8, atol=0)
     torch.testing.assert_close(kfac.quadratic(state, force), force @ dense @ force, rtol=1e-8, atol=0)
+    torch.testing.assert_close(kfac.largest(state), torch.linalg.eigvalsh(dense)[-1], rtol=1e-8, atol=0)
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
