@@ -1,4 +1,4 @@
-"""Costs of runs until an evaluation."""
+"""Costs of a run until an evaluation: rounds, bytes, seconds, energy."""
 
 from __future__ import annotations
 
@@ -14,51 +14,35 @@ class Cost(NamedTuple):
 
     Attributes:
         key: its name in the page's data.
-        head: head of its column.
+        field: its field of ``Metrics``.
+        head: head of its column, also its name in titles.
         label: label of its axis.
-        unit: unit of its ticks, after a prefix such as k or M; empty for a plain number.
-        of: returns the cost until an evaluation; None if not known.
         text: formats an amount.
+        unit: unit of its ticks, after a prefix such as k or M; empty for a plain number.
         missing: the reason why runs may not have it.
     """
 
     key: str
+    field: str
     head: str
     label: str
-    unit: str
-    of: Callable[[Metrics], float | None]
     text: Callable[[float], str]
-    missing: str
+    unit: str = ""
+    missing: str = ""
+
+    def of(self, metrics: Metrics) -> float | None:
+        """Return the cost until an evaluation; None if not known."""
+        spent: float | None = getattr(metrics, self.field)
+        return spent
 
 
-COSTS = (
-    Cost("rounds", "rounds", "rounds", "", lambda metrics: metrics.round, lambda n: f"{n:.10g}", ""),
-    Cost("bytes", "sent", "sent by all nodes", "B", lambda metrics: metrics.bytes_sent, units.size, ""),
-    Cost(
-        key="seconds",
-        head="training time",
-        label="training time (s)",
-        unit="",
-        of=lambda metrics: metrics.train_seconds,
-        text=units.seconds,
-        missing="",
-    ),
-    Cost(
-        key="virtual",
-        head="virtual time",
-        label="virtual time (s)",
-        unit="",
-        of=lambda metrics: metrics.virtual_seconds,
-        text=units.seconds,
-        missing="not all runs here have a virtual clock",
-    ),
-    Cost(
-        key="joules",
-        head="energy",
-        label="energy of all nodes",
-        unit="J",
-        of=lambda metrics: metrics.joules,
-        text=units.energy,
-        missing="not all runs here know the energy of all their devices",
-    ),
-)
+_NO_CLOCK = "not all runs here have a virtual clock"
+_NO_POWER = "not all runs here know the energy of all their devices"
+
+ROUNDS = Cost("rounds", "round", "rounds", "rounds", "{:.10g}".format)
+BYTES = Cost("bytes", "bytes_sent", "bytes sent", "sent by all nodes", units.size, "B")
+SECONDS = Cost("seconds", "train_seconds", "training time", "training time (s)", units.seconds)
+VIRTUAL = Cost("virtual", "virtual_seconds", "virtual time", "virtual time (s)", units.seconds, "", _NO_CLOCK)
+ENERGY = Cost("joules", "joules", "energy", "energy of all nodes", units.energy, "J", _NO_POWER)
+
+COSTS = (ROUNDS, BYTES, SECONDS, VIRTUAL, ENERGY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ngpd_fl.config import InputError
 from ngpd_fl.records.display import Shown
 from ngpd_fl.report.colors import method_color
-from ngpd_fl.report.costs import COSTS
+from ngpd_fl.report.costs import ROUNDS
 from ngpd_fl.report.looks import Look
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
@@ -30,7 +30,7 @@ def html(shown: Shown) -> str:
     """Return a run as HTML without scripts, for light and dark grounds: setting, figures, and a chart."""
     outcome = Outcome(*shown)
     group = Group(outcome.config.method, [RecordedRun(Path(shown.name), outcome, {})], False, {})
-    curve = curves(group, COSTS[:1])
+    curve = curves(group, (ROUNDS,))
     color = method_color(outcome.config.method)
     looks = {key: Look(color, *_LINES[key]) for key in QUANTITIES if key in curve["lines"]}
     lines = [(look, {"spent": curve["spent"], "lines": {"all": curve["lines"][key]}}) for key, look in looks.items()]
@@ -51,7 +51,7 @@ def html(shown: Shown) -> str:
 
 def figure(shown: Shown) -> Figure:
     """Return a picture of a run's measure against rounds; raise ``InputError`` if nothing has been evaluated yet."""
-    from ngpd_fl.report.pictures.curves import ROUNDS, measure_figure
+    from ngpd_fl.report.pictures.curves import measure_figure
     from ngpd_fl.report.pictures.style import drawing
 
     if not shown.metrics:

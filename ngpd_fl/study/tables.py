@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from ngpd_fl.records.rows import Row
-from ngpd_fl.report import units
+from ngpd_fl.report.costs import BYTES, ENERGY, ROUNDS, VIRTUAL
 from ngpd_fl.report.units import Spread
 from ngpd_fl.study.plan import StudyPlan
 from ngpd_fl.study.results import cost_name, figures, target_text
@@ -18,13 +18,8 @@ BEST, NEAR = "best", "near"
 
 LEGEND = "Mean and standard deviation over seeds. Bold: the best; *: within one standard deviation of it."
 
-_COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "round": ("rounds", "{:g}".format),
-    "bytes_sent": ("sent", units.size),
-    "virtual_seconds": ("virtual time", units.seconds),
-    "joules": ("energy", units.energy),
-}
-"""The costs shown, each with its head and format."""
+_COSTS = {cost.field: cost for cost in (ROUNDS, BYTES, VIRTUAL, ENERGY)}
+"""The costs shown, by their names in evaluations."""
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -37,7 +32,7 @@ _ESCAPES = {
 
 def heads(plan: StudyPlan, rows: Sequence[Row]) -> list[str]:
     """Return the heads of the columns."""
-    costs = [f"{_COSTS[cost][0]} to {target_text(plan, target)}" for target, cost in _shown_costs(plan, rows)]
+    costs = [f"{_COSTS[cost].head} to {target_text(plan, target)}" for target, cost in _shown_costs(plan, rows)]
     return ["strategy", *figures(plan).values(), *costs, "values", *["paper"] * _has_paper(rows), "seeds"]
 
 
@@ -166,7 +161,7 @@ def _cost(row: Row, target: float, cost: str) -> str:
     if not reached:
         return "not reached"
     value = row[cost_name(cost, target)]
-    text = "-" if value is None else _COSTS[cost][1](value)
+    text = "-" if value is None else _COSTS[cost].text(value)
     return text if reached == over else f"{text} ({reached} of {over})"
 
 

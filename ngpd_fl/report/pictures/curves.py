@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,35 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ngpd_fl.records import Measure, Metrics
+from ngpd_fl.records import Measure
+from ngpd_fl.report.costs import ROUNDS, Cost
 from ngpd_fl.report.looks import Look, looks
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, dress, new_figure
 from ngpd_fl.report.setting import common_words
 from ngpd_fl.report.table import ranked
-
-
-class CostAxis(NamedTuple):
-    """Cost on the horizontal axis.
-
-    Attributes:
-        words: its name in the title, e.g. ``rounds``.
-        label: the axis label, with the unit if ``unit`` is None.
-        of: returns the cost until an evaluation.
-        unit: unit of the ticks, to which a prefix is added, as in B to TB.
-    """
-
-    words: str
-    label: str
-    of: Callable[[Metrics], float]
-    unit: str | None = None
-
-
-ROUNDS = CostAxis("rounds", "rounds", lambda metrics: metrics.round)
-BYTES = CostAxis("bytes sent", "sent by all nodes", lambda metrics: metrics.bytes_sent, "B")
-SECONDS = CostAxis("training time", "training time (s)", lambda metrics: metrics.train_seconds)
-VIRTUAL = CostAxis("virtual time", "virtual time (s)", lambda metrics: metrics.virtual_seconds or 0.0)
-ENERGY = CostAxis("energy", "taken by all nodes", lambda metrics: metrics.joules or 0.0, "J")
 
 _DASHES = (0, (4, 2))
 
@@ -62,17 +39,17 @@ _FEW = 40
 """Most evaluations marked by dots; without dots a single evaluation would be invisible."""
 
 
-def measure_figure(outcomes: Sequence[Outcome], cost: CostAxis, measure: Measure | None = None) -> Figure:
+def measure_figure(outcomes: Sequence[Outcome], cost: Cost, measure: Measure | None = None) -> Figure:
     """Draw a measure of runs, by default that of their task, which all have, against a cost.
 
     The mean over nodes has a band from the worst to the best one; the averaged model is dashed.
     """
     measure = measure or outcomes[0].measure
-    figure, axes = _axes(outcomes, f"{measure.name} against {cost.words}", cost)
+    figure, axes = _axes(outcomes, f"{measure.name} against {cost.head}", cost)
     with_bands = len(outcomes) <= _BANDS
     for outcome, look in _ranked(outcomes):
         color, symbol = look.color, _symbol(outcome, look)
-        spent = [cost.of(metrics) for metrics in outcome.metrics]
+        spent = [cost.of(metrics) or 0.0 for metrics in outcome.metrics]
         values = np.array([metrics.values(measure) for metrics in outcome.metrics])
         mean, worst, best, averaged = measure.factor * values.T
         if with_bands:
@@ -114,7 +91,7 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def _axes(outcomes: Sequence[Outcome], title: str, cost: CostAxis) -> tuple[Figure, Axes]:
+def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, Axes]:
     """Return a figure with empty axes for all evaluations of the runs."""
     figure = new_figure(7.2 if len(outcomes) == 1 else 8.6, 4.6)  # with room for the names of the runs
     axes = figure.add_subplot()
@@ -122,11 +99,11 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: CostAxis) -> tuple[Figu
     dress(axes, title, common_words(outcome.config for outcome in outcomes))
     axes.set_xlabel(cost.label)
     axes.grid(color=LIGHT)
-    end = max(cost.of(metrics) for outcome in outcomes for metrics in outcome.metrics) or 1
+    end = max(cost.of(metrics) or 0.0 for outcome in outcomes for metrics in outcome.metrics) or 1
     axes.set_xlim(-0.02 * end, 1.02 * end)
     if cost is ROUNDS:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    if cost.unit is not None:
+    if cost.unit:
         axes.xaxis.set_major_formatter(EngFormatter(unit=cost.unit))
     return figure, axes
 

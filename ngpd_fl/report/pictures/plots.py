@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from ngpd_fl.clock import Event, Replay
 from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
+from ngpd_fl.report.costs import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL
 from ngpd_fl.report.outcome import Outcome, read_outcomes
-from ngpd_fl.report.pictures.curves import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL, consensus_figure, measure_figure
+from ngpd_fl.report.pictures.curves import consensus_figure, measure_figure
 from ngpd_fl.report.pictures.graph import graph_figure
 from ngpd_fl.report.pictures.partition import count_labels, partition_figure
 from ngpd_fl.report.pictures.staleness import staleness_figure
@@ -47,17 +48,14 @@ def _curves(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Figure]]:
     if not evaluated:
         return
     by_clock = [outcome for outcome in evaluated if outcome.has_clock]
-    costs = [("rounds", ROUNDS, evaluated), ("bytes", BYTES, evaluated), ("seconds", SECONDS, evaluated)]
-    costs += [
-        ("virtual", VIRTUAL, by_clock),
-        ("joules", ENERGY, [outcome for outcome in by_clock if outcome.has_energy]),
-    ]
-    for name, cost, known in costs:
+    by_energy = [outcome for outcome in by_clock if outcome.has_energy]
+    costs = [(cost, evaluated) for cost in (ROUNDS, BYTES, SECONDS)] + [(VIRTUAL, by_clock), (ENERGY, by_energy)]
+    for cost, known in costs:
         for measure in dict.fromkeys(outcome.measure for outcome in known):
             alike = [outcome for outcome in known if outcome.measure is measure]
-            yield f"{measure.key}_{name}", measure_figure(alike, cost)
+            yield f"{measure.key}_{cost.key}", measure_figure(alike, cost)
             for other in alike[0].metrics[0].others if cost is ROUNDS else ():
-                yield f"{other.key}_{name}", measure_figure(alike, cost, other)
+                yield f"{other.key}_{cost.key}", measure_figure(alike, cost, other)
     if any(metrics.has_average for outcome in evaluated for metrics in outcome.metrics):
         yield "consensus", consensus_figure(evaluated)
 

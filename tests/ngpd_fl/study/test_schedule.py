@@ -128,7 +128,7 @@ def test_means_are_over_the_seeds_and_the_best_peer_is_marked(tmp_path: Path) ->
     assert (dsgd["reached_0.4"], dsgd["rounds_to_0.4"], dsgd["bytes_sent_to_0.4"]) == (3, 5, 5000)
     assert (gossip["reached_0.99"], gossip["rounds_to_0.99"]) == (0, None)
     table = dict(zip(heads(plan, rows), cells(plan, rows)[0], strict=True))
-    assert (table["mean"], table["rounds to 40 %"], table["sent to 40 %"]) == ("83.00 ± 2.00 %", "5", "5.0 kB")
+    assert (table["mean"], table["rounds to 40 %"], table["bytes sent to 40 %"]) == ("83.00 ± 2.00 %", "5", "5.0 kB")
     assert (table["rounds to 99 %"], table["seeds"]) == ("not reached", "3")
 
 

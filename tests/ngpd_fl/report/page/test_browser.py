@@ -83,7 +83,7 @@ def test_the_switch_changes_what_curves_are_drawn_against(tab: Any) -> None:
     by_time = lines(tab)
     assert [line["y"] for line in by_time] == [line["y"] for line in by_rounds]
     assert all(line["x"] != [0, 1, 2, 3] for line in by_time)
-    tab.get_by_role("radio", name="sent", exact=True).check()
+    tab.get_by_role("radio", name="bytes sent", exact=True).check()
     assert axis_title(tab) == "sent by all nodes" and max(lines(tab)[0]["x"]) > 1000
     assert tab.locator(".curves .xtitle").text_content() == "sent by all nodes"
 

@@ -12,7 +12,8 @@ import pytest
 from ngpd_fl.config import Config
 from ngpd_fl.report import Outcome
 from ngpd_fl.report.colors import method_color
-from ngpd_fl.report.pictures.curves import BYTES, ROUNDS, SECONDS, CostAxis, consensus_figure, measure_figure
+from ngpd_fl.report.costs import BYTES, ROUNDS, SECONDS, Cost
+from ngpd_fl.report.pictures.curves import consensus_figure, measure_figure
 
 MakeOutcome = Callable[..., Outcome]
 
@@ -25,7 +26,7 @@ MakeOutcome = Callable[..., Outcome]
         (SECONDS, "training time (s)", [0, 0.5, 1, 1.5, 2, 2.5]),
     ],
 )
-def test_accuracy(make_outcome: MakeOutcome, cost: CostAxis, label: str, spent: list[float]) -> None:
+def test_accuracy(make_outcome: MakeOutcome, cost: Cost, label: str, spent: list[float]) -> None:
     outcome = make_outcome()
     (axes,) = measure_figure([outcome], cost).axes
     averaged, mean = axes.lines
