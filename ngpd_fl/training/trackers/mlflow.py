@@ -19,9 +19,9 @@ _STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
 
 
 class MLflow(Tracker):
-    """Sends a run to MLflow; the project is its experiment. Histograms, which it has none of, are a file.
+    """Sends a run to MLflow; the project is its experiment.
 
-    ``histograms.json`` holds the values of all nodes, and of all classes, by tag and round.
+    MLflow has no histograms: the file ``histograms.json`` holds the values of nodes and classes, by tag and round.
     """
 
     name = "mlflow"
@@ -36,11 +36,11 @@ class MLflow(Tracker):
             return run
         experiment = self._client.get_experiment_by_name(self.project)
         number = self._client.create_experiment(self.project) if experiment is None else experiment.experiment_id
-        made = str(self._client.create_run(number, run_name=title).info.run_id)
+        new = str(self._client.create_run(number, run_name=title).info.run_id)
         params = [self._entities.Param(key, str(value)[:_LONGEST]) for key, value in config.items()]
         for begin in range(0, len(params), _MOST_PARAMS):
-            self._client.log_batch(made, params=params[begin : begin + _MOST_PARAMS])
-        return made
+            self._client.log_batch(new, params=params[begin : begin + _MOST_PARAMS])
+        return new
 
     def send(self, evaluations: Sequence[Values]) -> None:
         """Log the numbers of evaluations."""

@@ -26,7 +26,7 @@ class TensorBoard(Tracker):
     name = "tensorboard"
 
     def on_start(self, run: TrainingLoop) -> None:
-        """Make a file; of a run that goes on, earlier files count up to the round where it does."""
+        """Open an event file; of a resumed run, drop what earlier files hold beyond the round where it goes on."""
         folder = run.recorder.folder
         if folder is None:
             raise InputError("track: tensorboard needs a folder for the records; name it by out")

@@ -1,4 +1,4 @@
-"""Base of all trackers: which evaluations are sent when, and to which of the tracker's runs."""
+"""Base class of trackers: it decides when evaluations are sent, and to which of the tracker's runs."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _FILES = ("*.toml", "*.json", "*.jsonl", "*.safetensors")
 
 
 class Tracker(Callback, ABC):
-    """Sends a run's configuration, evaluations and files to a tracker; a subclass says how, in four methods.
+    """Sends a run's configuration, evaluations and files to a tracker, by the four methods of a subclass.
 
-    The run's folder notes which of the tracker's runs it is, and its last round there: ``resume`` goes on in it, and
-    sends no round twice. A tracker that fails during a run, such as a server that does not answer, ends nothing: a
-    warning is given, and the next sending brings along what is missing.
+    The run's folder notes the tracker's run and its last round: ``resume`` goes on in it, and sends no round twice. A
+    tracker that fails during a run, such as a server that does not answer, ends nothing: a warning is given, and the
+    next sending brings along what is missing.
 
     Attributes:
-        name: of the tracker, also that of its extra.
-        pause: seconds from one sending to the next, so that a run with many evaluations is not slowed.
-        project: of the tracker, in which the run is shown.
+        name: name of the tracker and of its extra.
+        pause: least seconds between two sendings, so that a run with many evaluations is not slowed.
+        project: the tracker's project, which shows the run.
     """
 
     name: ClassVar[str]
@@ -59,11 +59,11 @@ class Tracker(Callback, ABC):
 
         Args:
             run: what this method returned when the run began; None for a new one.
-            title: of a new run.
+            title: the title of a new run.
             config: the configuration by its keys, such as ``strategy.lr``.
 
         Returns:
-            What the tracker knows the run by.
+            The tracker's identifier of the run.
         """
 
     @abstractmethod
@@ -99,12 +99,12 @@ class Tracker(Callback, ABC):
 
     def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
         """Send what is missing and the run's files, and end the tracker's run."""
-        if not self._run:  # it could not even begin
+        if not self._run:  # it did not begin
             return
         self._send(run)
-        found = {path for form in _FILES for path in self._folder.glob(form)} if self._folder else set()
+        files = {path for form in _FILES for path in self._folder.glob(form)} if self._folder else set()
         try:
-            self.send_files(sorted(path for path in found if path.name != TRACKERS_FILE), run.metrics)
+            self.send_files(sorted(path for path in files if path.name != TRACKERS_FILE), run.metrics)
             self.close(summary["status"])
         except Exception as error:
             self._warn(error)

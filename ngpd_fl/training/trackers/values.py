@@ -1,4 +1,4 @@
-"""Values of an evaluation under the names that all trackers show: numbers, and histograms of those by node or class."""
+"""Values of an evaluation by their names in trackers: numbers, and histograms over nodes or classes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ TAGS = {
     "class_accuracy": "classes/accuracy",
     "averaged_model_class_accuracy": "classes/averaged_model",
 }
-"""Names in trackers of the recorded values, by round: a number as a scalar, a list as a histogram. Errors of regression
-keep their own names, under ``errors/``."""
+"""Recorded value -> its name in trackers: a number is a scalar, a list a histogram. Errors of regression keep their own
+names, under ``errors/``."""
 
 _BINS = 50
 """Number of bins of a histogram, for any number of nodes: each covers two percent of 1, or of the largest error."""
@@ -46,8 +46,8 @@ class Histogram(NamedTuple):
     """Values of the nodes, or of the classes, and the bins to count them in.
 
     Attributes:
-        values: those that are known, ``[N]``.
-        edges: of the bins, ``[51]``; all values lie between the first and the last.
+        values: the known values, ``[N]``.
+        edges: edges of the bins, ``[51]``; all values lie between the first and the last.
     """
 
     values: NDArray[np.float64]
@@ -75,17 +75,17 @@ class Values(NamedTuple):
 
 def values_of(metrics: Metrics) -> Values:
     """Return the values of an evaluation by their tags."""
-    found = Values(metrics.round, {}, {})
+    values = Values(metrics.round, {}, {})
     for name in type(metrics).model_fields.keys() - {"round"}:
         value, tag = getattr(metrics, name), TAGS.get(name, f"errors/{name}")
         if isinstance(value, list):
             known = [number for number in value if number is not None]
             if known:
                 is_share = metrics.measure.is_share and name != PERPLEXITY.key
-                found.histograms[tag] = _histogram(known, is_share)
+                values.histograms[tag] = _histogram(known, is_share)
         elif value is not None:
-            found.scalars[tag] = value
-    return found
+            values.scalars[tag] = value
+    return values
 
 
 def _histogram(values: list[float], is_share: bool) -> Histogram:

@@ -19,8 +19,8 @@ class WandB(Tracker):
 
     def open(self, run: str | None, title: str, config: Mapping[str, Any]) -> str:
         """Begin or resume a run; ``round`` is the axis of its charts."""
-        self._wandb: Any = import_module("wandb")
-        self._tracked: Any = self._wandb.init(
+        self._module: Any = import_module("wandb")
+        self._tracked: Any = self._module.init(
             project=self.project,
             id=run,
             name=None if run else title,
@@ -28,7 +28,7 @@ class WandB(Tracker):
             resume="allow" if run else None,
             allow_val_change=True,  # a run may go on beyond its first number of rounds
             reinit="create_new",
-            settings=self._wandb.Settings(console="off"),
+            settings=self._module.Settings(console="off"),
         )
         self._tracked.define_metric("*", step_metric="round")
         return str(self._tracked.id)
@@ -37,17 +37,21 @@ class WandB(Tracker):
         """Log evaluations."""
         for values in evaluations:
             histograms = {
-                tag: self._wandb.Histogram(np_histogram=(histogram.counts, histogram.edges))
+                tag: self._module.Histogram(np_histogram=(histogram.counts, histogram.edges))
                 for tag, histogram in values.histograms.items()
             }
-            self._tracked.log({"round": values.round, **values.scalars, **histograms})
+            self.log({**values.scalars, **histograms}, values.round)
+
+    def log(self, values: dict[str, Any], round: int) -> None:
+        """Log numbers and histograms by their tags."""
+        self._tracked.log({"round": round, **values})
 
     def send_files(self, files: Sequence[Path], metrics: Sequence[Metrics]) -> None:
         """Log the models as an artifact of the type model, all other files as one of the type records."""
         models = [path for path in files if path.suffix == ".safetensors"]
         for kind, paths in {"model": models, "records": [path for path in files if path not in models]}.items():
             if paths:
-                artifact = self._wandb.Artifact(f"{kind}-{self._tracked.id}", type=kind)
+                artifact = self._module.Artifact(f"{kind}-{self._run}", type=kind)
                 for path in paths:
                     artifact.add_file(str(path))
                 self._tracked.log_artifact(artifact)

@@ -159,6 +159,11 @@ def test_bad_files(runs: Path, tmp_path: Path, name: str, message: str) -> None:
         write_page([runs], tmp_path / name)
 
 
+def test_a_long_key_may_break_after_its_section(runs: Path, tmp_path: Path) -> None:
+    text = write_page([runs], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<code>strategy.<wbr>penalty_scale</code>" in text
+
+
 def test_versions_and_commands_are_told(runs: Path, tmp_path: Path) -> None:
     text = write_page([runs], tmp_path / "report.html").read_text(encoding="utf-8")
     environment = json.loads((runs / "ngpd-1" / "environment.json").read_text())
