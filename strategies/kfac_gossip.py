@@ -20,7 +20,7 @@ from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, Stat
 from strategies.lazy_torch import Tensor
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage
-from strategies.parts.natural_gradient import NaturalGradientOptions, damping_part, less_damping, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damping_share, damping_shift, trust_factor
 
 
 class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
@@ -66,7 +66,7 @@ class KFACGossip(GossipExchange):
             state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
         lr = self.options.lr * step.lr_scale
-        shift = less_damping(self.options, damping_part(self.options, self.curvature, curvature), lr)
+        shift = damping_shift(self.options, damping_share(self.options, self.curvature, curvature), lr)
         change, quadratic = self.curvature.solve(curvature, gradient, lr, shift)
         shrink = trust_factor(quadratic, self.options.trust_radius)
         params = state.params - shrink * change

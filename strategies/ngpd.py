@@ -39,7 +39,7 @@ from pydantic import Field, model_validator
 from strategies.contract import Curvature, Headers, Message, Phase, RoundView, Spec, State, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
-from strategies.parts.edge_balance import EdgeBalance, after_pull, agreed, balanced, ratio, start_balance
+from strategies.parts.edge_balance import EdgeBalance, after_pull, after_ratios, ratio, scaled_penalties, start_balance
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
@@ -49,7 +49,7 @@ from strategies.parts.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.parts.natural_gradient import NaturalGradientOptions, damping_part, less_damping, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damping_share, damping_shift, trust_factor
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
@@ -65,7 +65,7 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
 
     @property
     def balances_edges(self) -> bool:
-        """Whether the nodes adapt eta: where it is not given, and messages have room for what that takes."""
+        """Whether the nodes adapt eta: neither a penalty nor a compression is set, and the metric is Euclidean."""
         return self.edge_penalty is None and self.compress is None and self.edge_metric == "euclidean"
 
     @model_validator(mode="after")
@@ -126,16 +126,16 @@ class NGPD(EdgeConsensusExchange):
             state.curvature, params, step.batch, step.draws, phase, smoothing
         )
         balance = state.balance
-        pull, total = edge_force(state.edges, params, balanced(view, balance) if balance else view)
+        pull, total = edge_force(state.edges, params, scaled_penalties(view, balance) if balance else view)
         if balance:
             balance = after_pull(balance, pull, gradient)
         lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
-            part = damping_part(self.options, self.curvature, curvature)
-            shift = total + less_damping(self.options, part, lr)
+            share = damping_share(self.options, self.curvature, curvature)
+            shift = total + damping_shift(self.options, share, lr)
             change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, shift)
             if balance:
-                balance = balance._replace(damping_root=part.sqrt())
+                balance = balance._replace(damping_root=share.sqrt())
         else:
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)
@@ -162,5 +162,5 @@ class NGPD(EdgeConsensusExchange):
         """Move the duals, mix, agree on eta, and end the round."""
         moved: NGPDState = super().incoming(state, view, round_view, inbox, outbox, headers)
         if state.balance:
-            moved = moved._replace(balance=agreed(state.balance, inbox.ratio, outbox.ratio, headers))
+            moved = moved._replace(balance=after_ratios(state.balance, inbox.ratio, outbox.ratio, headers))
         return moved._replace(drift=after_exchange(state.drift))

@@ -36,7 +36,7 @@ def require_extra(extra: str, subject: str) -> None:
         InputError: they are not; the line names the first missing one and the command that installs all of them.
     """
     if missing := _missing(extra):
-        from ngpd_fl.config.errors import InputError  # services that never stop do without what it imports
+        from ngpd_fl.config.errors import InputError  # its imports would stay in the memory of services
 
         raise InputError(f"{subject}: {missing[0]} is not installed; {remedy(extra)}")
 

@@ -1,4 +1,4 @@
-"""Runs that show themselves: in notebooks, as pictures, and as tables of pandas."""
+"""Display of a run: in a notebook, as a picture of matplotlib, and as a table of pandas."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _DRAWING = "ngpd_fl.report.notebook"
-"""Module that draws. It stands above the records, so it is looked up when a run is first shown."""
-
+"""Module that draws. It imports the records, so it is imported when a run is first displayed."""
 
 UNFINISHED = "unfinished"
 """Status of a run without a summary."""
 
 
-class Shown(NamedTuple):
-    """Parts of a run that are shown.
+class DisplayedRun(NamedTuple):
+    """Parts of a run that are displayed.
 
     Attributes:
         name: name of its folder; empty if nothing is recorded.
@@ -39,11 +38,11 @@ class Shown(NamedTuple):
 
 
 class Display(ABC):
-    """Base of objects that show a run."""
+    """Base class of objects that display a run."""
 
     @abstractmethod
-    def _shown(self) -> Shown:
-        """Return what is shown; raise ``InputError`` if the records cannot be read."""
+    def _displayed(self) -> DisplayedRun:
+        """Return the run to display; raise ``InputError`` if the records cannot be read."""
 
     def plot(self) -> Figure:
         """Return a figure of matplotlib: accuracy, or error, of the nodes and of the averaged model against rounds.
@@ -51,7 +50,7 @@ class Display(ABC):
         Raises:
             InputError: nothing has been evaluated yet.
         """
-        figure: Figure = import_module(_DRAWING).figure(self._shown())
+        figure: Figure = import_module(_DRAWING).figure(self._displayed())
         return figure
 
     def to_pandas(self) -> DataFrame:
@@ -66,13 +65,13 @@ class Display(ABC):
             from pandas import DataFrame
         except ImportError as error:
             raise InputError("to_pandas: needs pandas (`pip install pandas`)") from error
-        rows = [metrics.model_dump() for metrics in self._shown().metrics]
+        rows = [metrics.model_dump() for metrics in self._displayed().metrics]
         return DataFrame(rows, columns=None if rows else list(Metrics.model_fields)).set_index("round")
 
     def _repr_html_(self) -> str:
         """Return the run's figures and a small chart for a notebook; no script, and all text escaped."""
         try:
-            text: str = import_module(_DRAWING).html(self._shown())
+            text: str = import_module(_DRAWING).html(self._displayed())
         except InputError as error:
             return f"<p>{html.escape(str(error))}</p>"
         return text

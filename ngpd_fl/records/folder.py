@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ngpd_fl.clock import Event, keep_rounds, write_round
 from ngpd_fl.config import Config, InputError, choices, read_json_lines, read_record, read_text
 from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
-from ngpd_fl.records.display import UNFINISHED, Display, Shown
+from ngpd_fl.records.display import UNFINISHED, Display, DisplayedRun
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import (
     StillGoing,
@@ -70,9 +70,9 @@ class RunFolder(Display):
         """Return its name."""
         return f"RunFolder({str(self.path)!r})"
 
-    def _shown(self) -> Shown:
+    def _displayed(self) -> DisplayedRun:
         config, has_ended = self.config(), (self.path / "summary.json").exists()
-        return Shown(
+        return DisplayedRun(
             self.path.resolve().name, config, self.metrics(), self.summary() if has_ended else {"status": UNFINISHED}
         )
 

@@ -1,8 +1,9 @@
 """Colors of algorithms: one for each, the same in every picture and page, whatever else is shown.
 
-All have a contrast of at least 3 to the grounds of light and of dark pages (WCAG 2.2, 1.4.11). The first eight, of the
-algorithms that are compared most, also differ for readers with protanopia, deuteranopia and tritanopia (simulated as by
-Machado, Oliveira and Fernandes, 2009). More cannot be told apart by color alone: lines have dashes and markers too.
+All have a contrast of at least 3 to the backgrounds of light and of dark pages (WCAG 2.2, 1.4.11). The first eight, of
+the algorithms that are compared most, also differ for readers with protanopia, deuteranopia and tritanopia (simulated
+as by Machado, Oliveira and Fernandes, 2009). More cannot be told apart by color alone: lines have dashes and markers
+too.
 """
 
 from __future__ import annotations
@@ -37,28 +38,28 @@ _BASELINES = {"fedavg": "#6E7781", "fedpm": "#8C8277", "all-reduce": "#7A8B7F", 
 _TABLE = _ALGORITHMS | _BASELINES
 
 PALETTE = tuple(_ALGORITHMS.values())[:8]
-"""Colors for what is no algorithm, the strongest first."""
+"""Colors of all else, such as lines of one algorithm alone, the strongest first."""
 
-GROUNDS = ("#ffffff", "#14181d")
-"""Grounds of light and of dark pages."""
+BACKGROUNDS = ("#ffffff", "#14181d")
+"""Backgrounds of light and of dark pages."""
 
 _LUMINANCE, _SATURATION = 0.2, 0.6
-"""Relative luminance, between those of the grounds, and saturation of the colors made from names."""
+"""Relative luminance, between those of the backgrounds, and saturation of the colors made from names."""
 
 
 def method_color(method: str) -> str:
     """Return the color of an algorithm or, e.g. ``fedavg (dsgd)``, of a baseline, as ``#RRGGBB``.
 
-    An algorithm that is not in the table, such as a user's own, has one that is made from its name.
+    The color of an algorithm that is not in the table, such as a user's own, is made from its name.
     """
     name = method.partition(" (")[0]
-    return _TABLE.get(name) or _made_from(name)
+    return _TABLE.get(name) or _color_from(name)
 
 
 def method_number(method: str) -> int:
-    """Return a number by which an algorithm has its dashes and markers, as fixed as its color."""
+    """Return the number of an algorithm, which chooses its dashes and markers as its name chooses its color."""
     name = method.partition(" (")[0]
-    return list(_TABLE).index(name) if name in _TABLE else _drawn_by(name)
+    return list(_TABLE).index(name) if name in _TABLE else _hash(name)
 
 
 def luminance(color: str) -> float:
@@ -68,9 +69,9 @@ def luminance(color: str) -> float:
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def _made_from(name: str) -> str:
-    """Return a color whose hue is drawn by the name."""
-    hue = _drawn_by(name) / 2**32
+def _color_from(name: str) -> str:
+    """Return a color whose hue depends on the name."""
+    hue = _hash(name) / 2**32
     shades = [
         "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hls_to_rgb(hue, percent / 100, _SATURATION))
         for percent in range(100)
@@ -78,6 +79,6 @@ def _made_from(name: str) -> str:
     return min(shades, key=lambda color: abs(luminance(color) - _LUMINANCE))
 
 
-def _drawn_by(name: str) -> int:
+def _hash(name: str) -> int:
     """Return a number below 2^32 that depends on a name alone."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])

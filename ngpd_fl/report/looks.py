@@ -1,4 +1,4 @@
-"""Looks of lines: the color of the algorithm, with dashes and markers that repeat the distinction."""
+"""Looks of lines in charts: the color of the algorithm, with dashes and markers that repeat the distinction."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Look(NamedTuple):
     """Look of a line.
 
     Attributes:
-        color: its color in CSS.
-        dash: its dashes in SVG; empty for a solid line.
-        symbol: its markers' symbol in plotly.
+        color: color in CSS.
+        dash: dashes in SVG; empty for a solid line.
+        symbol: plotly's name of the marker.
     """
 
     color: str
@@ -47,11 +47,11 @@ def looks(methods: Mapping[str, str]) -> dict[str, Look]:
     """
     is_alone = len(methods) > 1 and len(set(methods.values())) == 1
     number_of: dict[str, int] = {}
-    found = {}
+    chosen = {}
     for place, (label, method) in enumerate(sorted(methods.items())):
         variant = number_of[method] = number_of.get(method, -1) + 1
         number = place if is_alone else method_number(method) + variant
         color = PALETTE[place % len(PALETTE)] if is_alone else method_color(method)
         more = number + number // len(PALETTE) * is_alone
-        found[label] = Look(color, _DASHES[more % len(_DASHES)], [*_SYMBOLS][more % len(_SYMBOLS)])
-    return {label: found[label] for label in methods}
+        chosen[label] = Look(color, _DASHES[more % len(_DASHES)], [*_SYMBOLS][more % len(_SYMBOLS)])
+    return {label: chosen[label] for label in methods}

@@ -1,4 +1,4 @@
-"""Runs in notebooks: figures and a small chart as HTML, or a picture."""
+"""Display of a run in a notebook: HTML with figures and a small chart, or a picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.display import Shown
+from ngpd_fl.records.display import DisplayedRun
 from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.costs import ROUNDS
 from ngpd_fl.report.looks import Look
@@ -26,10 +26,10 @@ _LINES = {"mean": ("", "circle"), "worst": ("2 3", "triangle-down"), "averaged_m
 """Dashes and markers of the quantities in the chart."""
 
 
-def html(shown: Shown) -> str:
-    """Return a run as HTML without scripts, for light and dark grounds: setting, figures, and a chart."""
-    outcome = Outcome(*shown)
-    group = Group(outcome.config.method, [RecordedRun(Path(shown.name), outcome, {})], False, {})
+def html(run: DisplayedRun) -> str:
+    """Return a run as HTML without scripts, for light and dark pages: setting, figures, and a chart."""
+    outcome = Outcome(*run)
+    group = Group(outcome.config.method, [RecordedRun(Path(run.name), outcome, {})], False, {})
     curve = curves(group, (ROUNDS,))
     color = method_color(outcome.config.method)
     looks = {key: Look(color, *_LINES[key]) for key in QUANTITIES if key in curve["lines"]}
@@ -38,7 +38,7 @@ def html(shown: Shown) -> str:
         environment()
         .get_template("notebook.html")
         .render(
-            name=shown.name,
+            name=run.name,
             method=outcome.config.method,
             setting=setting_words(outcome.config),
             figures=line_by_line(outcome),
@@ -49,12 +49,12 @@ def html(shown: Shown) -> str:
     )
 
 
-def figure(shown: Shown) -> Figure:
+def figure(run: DisplayedRun) -> Figure:
     """Return a picture of a run's measure against rounds; raise ``InputError`` if nothing has been evaluated yet."""
     from ngpd_fl.report.pictures.curves import measure_figure
     from ngpd_fl.report.pictures.style import drawing
 
-    if not shown.metrics:
+    if not run.metrics:
         raise InputError("plot: nothing has been evaluated yet")
     with drawing():
-        return measure_figure([Outcome(*shown)], ROUNDS)
+        return measure_figure([Outcome(*run)], ROUNDS)

@@ -16,7 +16,7 @@ from ngpd_fl.config import Config, InputError, require_trust, with_objects, with
 from ngpd_fl.core.isolation import own_settings
 from ngpd_fl.models import FlatModel
 from ngpd_fl.records import Metrics, RunFolder
-from ngpd_fl.records.display import Display, Shown
+from ngpd_fl.records.display import Display, DisplayedRun
 from ngpd_fl.records.tracked_runs import tracked_runs
 from ngpd_fl.training import compose, make_clock, make_engine
 from ngpd_fl.training.callbacks import Callback, EarlyStop, EventLog
@@ -50,8 +50,8 @@ class Result(Display):
         """Return the algorithm, the status and the number of evaluations."""
         return f"Result({self.config.method!r}, {self.summary['status']!r}, {len(self.metrics)} evaluations)"
 
-    def _shown(self) -> Shown:
-        return Shown("", self.config, self.metrics, self.summary)
+    def _displayed(self) -> DisplayedRun:
+        return DisplayedRun("", self.config, self.metrics, self.summary)
 
 
 def run(

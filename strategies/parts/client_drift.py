@@ -1,4 +1,4 @@
-"""Client drift: how much lower local steps bring a node's own loss than its neighbors let it stay.
+"""Client drift: by how much local steps lower a node's own loss within a round.
 
 Between two exchanges a node's model moves to its own data, whose loss falls; the exchange brings it back. With l0 and
 l1 running means over the rounds of the minibatch loss in a round's first and in its last step,
@@ -6,7 +6,7 @@ l1 running means over the rounds of the minibatch loss in a round's first and in
     drift = max(0, 1 - l1 / l0)                                                                                  (1)
 
 It is 0 with one local step, where the two are the same, small where the data of all nodes are alike, and near 1 where a
-node with one label is sure of it at the end of each round and not at the start. The term is that of Karimireddy et al.,
+node with one label is sure of it at the end of each round but not at the start. The term is that of Karimireddy et al.,
 "SCAFFOLD: stochastic controlled averaging for federated learning", ICML 2020; the measure is our own.
 """
 
@@ -17,11 +17,11 @@ from typing import NamedTuple
 from strategies.lazy_torch import Tensor, torch
 
 _DECAY = 0.9
-"""Part of the running means that stays in a round."""
+"""Weight of the past in the running means, for a round."""
 
 
 class ClientDrift(NamedTuple):
-    """l0, l1, the last step's loss, whether no step followed an exchange yet, and the exchanges, each ``[]``."""
+    """l0, l1, the last step's loss, 1 before the first step of a round (else 0), and the exchanges, each ``[]``."""
 
     first: Tensor
     last: Tensor

@@ -1,4 +1,4 @@
-"""Shared parts of the second-order algorithms: the curvature's options and the trust region.
+"""Natural-gradient steps: options of the curvature, damping and trust region, for all second-order algorithms.
 
 The step of a natural-gradient method is bounded by the change of the network's output: 1/2 step^T F step is, to second
 order, the Kullback-Leibler divergence between the outputs before and after (Amari, "Natural gradient works
@@ -16,10 +16,10 @@ from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, amount
 
 _DAMPING, _RELATIVE_DAMPING = 0.02, 0.001
-"""delta where it is not given, and its bound in units of the largest eigenvalue."""
+"""delta where it is automatic, and its bound as a share of the largest eigenvalue."""
 
-_LEAST_PART = 0.01
-"""Part of delta that always stays, so that a Fisher matrix that vanishes does no harm."""
+_LEAST_SHARE = 0.01
+"""Least share of delta, so that a Fisher matrix that vanishes does no harm."""
 
 
 class NaturalGradientOptions(StrategyOptions):
@@ -69,7 +69,7 @@ class NaturalGradientOptions(StrategyOptions):
 
     @property
     def delta(self) -> float:
-        """The damping that is given; with auto the largest that a node takes."""
+        """The delta that is given; with auto, the largest that a node may use."""
         return _DAMPING if self.damping == "auto" else self.damping
 
     def phase(self, step: int) -> Phase:
@@ -87,8 +87,8 @@ class NaturalGradientOptions(StrategyOptions):
         return torch.full_like(drift.rounds, self.fisher_smoothing)
 
 
-def damping_part(options: NaturalGradientOptions, curvature: Curvature, state: State) -> Tensor:
-    """Return the part of ``delta`` that a node needs, ``[]``: 1, or with auto less where its Fisher matrix is small.
+def damping_share(options: NaturalGradientOptions, curvature: Curvature, state: State) -> Tensor:
+    """Return the share of ``delta`` that a node uses, ``[]``: 1, or with auto less where its Fisher matrix is small.
 
     Recurrent networks, whose Fisher matrix has no eigenvalue above 0.1 at the start, would hardly move with a delta
     that suits others.
@@ -96,12 +96,12 @@ def damping_part(options: NaturalGradientOptions, curvature: Curvature, state: S
     largest = curvature.largest(state)
     if options.damping != "auto" or options.fisher == "foof":
         return torch.ones_like(largest)
-    return (largest * (_RELATIVE_DAMPING / options.delta)).clamp(_LEAST_PART, 1)
+    return (largest * (_RELATIVE_DAMPING / options.delta)).clamp(_LEAST_SHARE, 1)
 
 
-def less_damping(options: NaturalGradientOptions, part: Tensor, lr: Tensor) -> Tensor:
-    """Return the shift ``[]`` that leaves ``part`` of delta in a solve with all of it."""
-    return (part - 1) * options.delta / lr
+def damping_shift(options: NaturalGradientOptions, share: Tensor, lr: Tensor) -> Tensor:
+    """Return the shift ``[]`` of a solve, which damps by all of delta, that leaves this share of it."""
+    return (share - 1) * options.delta / lr
 
 
 def trust_factor(quadratic: Tensor, radius: float) -> Tensor:

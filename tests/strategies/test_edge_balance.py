@@ -9,7 +9,7 @@ import torch
 
 from strategies import NGPDOptions
 from strategies.parts.edge_balance import EdgeBalance, after_pull, ratio
-from strategies.parts.natural_gradient import damping_part, less_damping
+from strategies.parts.natural_gradient import damping_share, damping_shift
 from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
@@ -91,16 +91,16 @@ def test_automatic_damping_is_a_thousandth_of_the_largest_eigenvalue_at_most(lar
     options = NGPDOptions(lr=0.1)
     fisher = torch.diag(torch.tensor([largest, largest / 2, 0.0], dtype=torch.float64))
     curvature = ExactCurvature(options.delta, 3)
-    found, lr = damping_part(options, curvature, fisher), torch.tensor(0.1, dtype=torch.float64)
+    found, lr = damping_share(options, curvature, fisher), torch.tensor(0.1, dtype=torch.float64)
     assert found.item() == pytest.approx(part)
     force = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    step, _ = curvature.solve(fisher, force, lr, 0.4 + less_damping(options, found, lr))
+    step, _ = curvature.solve(fisher, force, lr, 0.4 + damping_shift(options, found, lr))
     delta = max(min(0.02, largest / 1000), 0.0002)
     expected = torch.linalg.solve(
         (fisher + delta * torch.eye(3, dtype=torch.float64)) / 0.1 + 0.4 * torch.eye(3), force
     )
     torch.testing.assert_close(step, expected)
-    assert damping_part(NGPDOptions(damping=0.3), curvature, fisher).item() == 1
+    assert damping_share(NGPDOptions(damping=0.3), curvature, fisher).item() == 1
 
 
 def test_penalties_follow_the_damping_of_both_ends() -> None:

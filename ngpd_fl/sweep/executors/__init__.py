@@ -1,4 +1,4 @@
-"""Executors: where the runs of sweeps and studies are computed."""
+"""Executors: they run the tasks of sweeps and studies in processes, on a Ray cluster, or as jobs of SLURM."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class _Worker:
     Attributes:
         task: the run.
         process: the process.
-        connection: the end of the pipe from which its end is read.
+        connection: receives the end of the run.
     """
 
     task: RunTask

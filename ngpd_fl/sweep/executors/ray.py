@@ -1,4 +1,4 @@
-"""Executor on a Ray cluster, which is there already: ``ray start`` on each machine."""
+"""Executor on a Ray cluster that already runs (``ray start`` on each machine)."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _machines() -> list[dict[str, Any]]:
 
 
 def _ask(machines: list[dict[str, Any]], check: Callable[[], str]) -> list[str]:
-    """Run a check on each machine, and return the answers."""
+    """Run a check on each machine; return the problems, empty where there is none."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -167,6 +167,6 @@ def _require_answer(address: str) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """Return the telling line of Ray's message: the last one of a traceback, else the first one."""
+    """Return the line of Ray's message that names the cause: the last one of a traceback, else the first one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[-1 if hasattr(error, "cause") else 0].split())

@@ -1,4 +1,4 @@
-"""Tasks in processes that others start, perhaps on other machines, which share this machine's folders."""
+"""Tasks for processes on other machines, which share this machine's folders."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _RECORDS_SECONDS = 60.0
 def remote_call(task: RunTask, num_cores: int) -> Callable[[], RunEnd]:
     """Return a function that performs a task in another process.
 
-    It is made here, and holds plain values alone, so that it travels by value: it imports nothing of ours, and no
-    library, before it has entered this process's working folder and taken over its search path.
+    It holds plain values alone, so that it is pickled by value. Before it imports anything of this project or of a
+    library, it enters this process's working folder and takes over its search path.
     """
     fields, path, folder = asdict(task), _search_path(), os.getcwd()
 

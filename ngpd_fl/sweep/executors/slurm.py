@@ -97,7 +97,7 @@ class SlurmExecutor(Executor):
         self._submitter = AutoExecutor(path, cluster=self._cluster)
 
     def _end_left_jobs(self, path: Path) -> None:
-        """Cancel jobs whose end no one has seen, wait until they have ended, and remove their files."""
+        """Cancel the jobs that an earlier call left, wait until they have ended, and remove their files."""
         left = [file.name.partition("_")[0] for file in path.glob("*_submitted.pkl")]
         if left and self._cluster == "slurm":
             subprocess.run(["scancel", *left], check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""Colors of algorithms: fixed, legible on both grounds, and apart also for color-blind readers."""
+"""Colors of algorithms: fixed, legible on both backgrounds, and apart also for color-blind readers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ngpd_fl.report.colors import GROUNDS, PALETTE, luminance, method_color
+from ngpd_fl.report.colors import BACKGROUNDS, PALETTE, luminance, method_color
 from strategies import STRATEGIES
 
 METHODS = (*STRATEGIES, "fedavg (dsgd)", "fedpm (kfac-gossip)", "all-reduce (dsgd)", "single-node (dsgd)")
@@ -49,8 +49,8 @@ def oklab(color: str, blindness: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("method", [*METHODS, "mine", "my-algorithm", "x", "another one"])
 def test_legible_on_light_and_dark_pages(method: str) -> None:
-    for ground in GROUNDS:
-        low, high = sorted((luminance(method_color(method)), luminance(ground)))
+    for background in BACKGROUNDS:
+        low, high = sorted((luminance(method_color(method)), luminance(background)))
         assert (high + 0.05) / (low + 0.05) >= 3
 
 
