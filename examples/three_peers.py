@@ -24,12 +24,10 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "ngpd-fl"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "ngpd-fl[report]"], check=True)
 
 # %%
 import socket
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -54,9 +52,9 @@ _ = (folder / "run.toml").write_text(config.to_toml())
 
 # %%
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-ports = [each.getsockname()[1] for each in sockets]
-for each in sockets:
-    each.close()
+ports = [listener.getsockname()[1] for listener in sockets]
+for listener in sockets:
+    listener.close()
 
 peers = "\n".join(
     f'[[peers]]\nname = "{name}"\naddress = "127.0.0.1:{port}"\nnodes = [{node}]\n'
@@ -83,7 +81,7 @@ print((folder / "middle.log").read_text())
 # %% [markdown]
 # ## Merge their records
 #
-# Each peer has recorded its own nodes. `gather` makes one run of them.
+# Each peer has recorded its own nodes. `gather` makes one run of these records.
 
 # %%
 from ngpd_fl.peer.merge import gather

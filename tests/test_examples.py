@@ -38,7 +38,7 @@ def test_a_notebook_is_its_source_without_outputs(source: Path) -> None:
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda path: path.stem)
 def test_the_first_cell_with_code_installs_in_colab_alone(source: Path) -> None:
     code = next(text for kind, text in cells(jupytext.read(source)) if kind == "code")
-    assert '"google.colab" in sys.modules' in code and '"pip", "install", "--quiet", "ngpd-fl"' in code
+    assert '"google.colab" in sys.modules' in code and '"pip", "install", "--quiet", "ngpd-fl[report]"' in code
 
 
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda path: path.stem)
