@@ -20,7 +20,7 @@ from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, Stat
 from strategies.lazy_torch import Tensor
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage
-from strategies.parts.natural_gradient import NaturalGradientOptions, damping_share, damping_shift, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve, trust_factor
 
 
 class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
@@ -35,11 +35,12 @@ class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
 
 
 class KFACGossipState(NamedTuple):
-    """Parameters ``[P]``, the curvature's state, and how far local steps drift."""
+    """Parameters ``[P]``, the curvature's state, the drift of local steps, and the share of delta that is used."""
 
     params: Tensor
     curvature: State
     drift: ClientDrift
+    damping_share: Tensor
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class KFACGossip(GossipExchange):
 
     def init(self, params: Tensor, view: View) -> KFACGossipState:
         """Start at ``params``, with no curvature yet."""
-        return KFACGossipState(params, self.curvature.init(params), start_drift(params))
+        return KFACGossipState(params, self.curvature.init(params), start_drift(params), params.new_ones(()))
 
     def local_step(
         self, state: KFACGossipState, view: View, step: Step, phase: Phase
@@ -65,12 +66,12 @@ class KFACGossip(GossipExchange):
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
-        lr = self.options.lr * step.lr_scale
-        shift = damping_shift(self.options, damping_share(self.options, self.curvature, curvature), lr)
-        change, quadratic = self.curvature.solve(curvature, gradient, lr, shift)
+        change, quadratic, share = damped_solve(
+            self.options, self.curvature, curvature, gradient, step, state.damping_share
+        )
         shrink = trust_factor(quadratic, self.options.trust_radius)
         params = state.params - shrink * change
-        return KFACGossipState(params, curvature, after_step(state.drift, loss)), StepInfo(loss, shrink)
+        return KFACGossipState(params, curvature, after_step(state.drift, loss), share), StepInfo(loss, shrink)
 
     def incoming(
         self,

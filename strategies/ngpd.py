@@ -26,7 +26,7 @@ The default eta follows the scale of the proximal term, which is delta / mu in t
     eta_ij = c delta / (mu sqrt(E_i E_j))                                                                        (3)
 
 so that the edges together weigh c times as much as that term, for any degree and any K. ``edge_balance`` adapts it to
-what the nodes' data ask of the edges; with ``compress``, and in the fisher metric, it stays as it is.
+what the nodes' data and steps ask of the edges; with ``compress``, and in the fisher metric, it stays as it is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,15 @@ from pydantic import Field, model_validator
 from strategies.contract import Curvature, Headers, Message, Phase, RoundView, Spec, State, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
-from strategies.parts.edge_balance import EdgeBalance, after_pull, after_ratios, ratio, scaled_penalties, start_balance
+from strategies.parts.edge_balance import (
+    EdgeBalance,
+    after_pull,
+    after_ratios,
+    after_trust,
+    ratio,
+    scaled_penalties,
+    start_balance,
+)
 from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
@@ -49,14 +57,14 @@ from strategies.parts.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.parts.natural_gradient import NaturalGradientOptions, damping_share, damping_shift, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve, trust_factor
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(3.0, gt=0, description="c, the factor on the default eta")
+    penalty_scale: float = Field(4.0, gt=0, description="c, the factor on the default eta")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )
@@ -83,12 +91,13 @@ class BalancedMessage(NamedTuple):
 
 
 class NGPDState(NamedTuple):
-    """Parameters ``[P]``, the edges' duals, the curvature's state, the drift of local steps, and the edges' balance."""
+    """Parameters ``[P]``, duals, curvature, client drift, the share of delta that is used ``[]``, and edge balance."""
 
     params: Tensor
     edges: EdgeDuals
     curvature: State
     drift: ClientDrift
+    damping_share: Tensor
     balance: EdgeBalance | tuple[()]
 
 
@@ -115,6 +124,7 @@ class NGPD(EdgeConsensusExchange):
             start_edges(self.options, params, view),
             self.curvature.init(params),
             start_drift(params),
+            params.new_ones(()),
             start_balance(view) if self.options.balances_edges else (),
         )
 
@@ -125,30 +135,29 @@ class NGPD(EdgeConsensusExchange):
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, params, step.batch, step.draws, phase, smoothing
         )
-        balance = state.balance
+        share, balance = state.damping_share, state.balance
         pull, total = edge_force(state.edges, params, scaled_penalties(view, balance) if balance else view)
         if balance:
             balance = after_pull(balance, pull, gradient)
-        lr = self.options.lr * step.lr_scale
         if self.options.edge_metric == "euclidean":
-            share = damping_share(self.options, self.curvature, curvature)
-            shift = total + damping_shift(self.options, share, lr)
-            change, quadratic = self.curvature.solve(curvature, pull.add_(gradient), lr, shift)
-            if balance:
-                balance = balance._replace(damping_root=share.sqrt())
+            force = pull.add_(gradient)
+            change, quadratic, share = damped_solve(self.options, self.curvature, curvature, force, step, share, total)
         else:
+            lr = self.options.lr * step.lr_scale
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)
             quadratic = self.curvature.quadratic(curvature, change)
         shrink = trust_factor(quadratic, self.options.trust_radius)
+        if balance:
+            balance = after_trust(balance, shrink)
         params = torch.addcmul(params, -shrink, change)
         drift = after_step(state.drift, loss)
-        return NGPDState(params, state.edges, curvature, drift, balance), StepInfo(loss, shrink)
+        return NGPDState(params, state.edges, curvature, drift, share, balance), StepInfo(loss, shrink)
 
     def outgoing(self, state: NGPDState, view: View, round_view: RoundView) -> EdgeMessage | BalancedMessage:
         """Send y_i|j, and r_i where the nodes adapt eta."""
         message = super().outgoing(state, view, round_view)
-        return BalancedMessage(message.dual, ratio(state.balance)) if state.balance else message
+        return BalancedMessage(message.dual, ratio(state.balance, state.damping_share)) if state.balance else message
 
     def incoming(
         self,

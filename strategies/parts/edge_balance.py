@@ -11,8 +11,10 @@ own labels. Every node sends its r, one number, and both ends of an edge scale i
 
     eta_ij <- eta_ij r_i r_j                                                                                     (2)
 
-At rest, where r = 1, (2) is the default itself. Where a node uses a share of delta (``damping_share``), its r is
-multiplied by the root of that share, since eta is in proportion to delta.
+At rest, where r = 1, (2) is the default itself. Two factors of r say what a node's steps are like. The square of the
+mean trust factor s_i: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
+were would use up the radius. And the root of the share of delta that the node uses (``damping_share``), since eta is in
+proportion to delta.
 
 The idea is that of residual balancing (He, Yang, Wang, "Alternating direction method with self-adaptive penalty
 parameters for monotone variational inequalities", Journal of Optimization Theory and Applications 106, 2000), for each
@@ -31,25 +33,25 @@ _DECAY = 0.98
 """Weight of the past in the running means, for a local step."""
 
 _LEAST, _MOST, _START = 1 / 3, 2.0, 0.5
-"""Bounds of r, so that no edge loses its pull; and r before the first pull."""
+"""Bounds of (1), so that no edge loses its pull; and r and s before the first step."""
 
 _LEAST_SENT = 0.01
-"""Lower bound of a neighbor's r times its root: only a Byzantine node sends less."""
+"""Lower bound of r with both factors; what a neighbor sends is clamped to it as well."""
 
 
 class EdgeBalance(NamedTuple):
-    """The two means of (1) and the root of the share of delta, ``[]`` each, and r_i r_j of every edge, ``[D]``."""
+    """The two means of (1) and that of the trust factor, ``[]`` each, and r_i r_j of every edge, ``[D]``."""
 
     opposed: Tensor
     energy: Tensor
-    damping_root: Tensor
+    trust: Tensor
     scale: Tensor
 
 
 def start_balance(view: View) -> EdgeBalance:
     """Return the balance before the first step."""
     zero = view.sign.new_zeros(())
-    return EdgeBalance(zero, zero, zero + 1, torch.full_like(view.sign, _START**2))
+    return EdgeBalance(zero, zero, zero + _START, torch.full_like(view.sign, _START**2))
 
 
 def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBalance:
@@ -57,16 +59,21 @@ def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBala
     opposed, energy = -torch.dot(pull, gradient), torch.dot(pull, pull)
     is_first = balance.energy == 0
     return balance._replace(
-        opposed=torch.where(is_first, opposed, _DECAY * balance.opposed + (1 - _DECAY) * opposed),
-        energy=torch.where(is_first, energy, _DECAY * balance.energy + (1 - _DECAY) * energy),
+        opposed=torch.where(is_first, opposed, _averaged(balance.opposed, opposed)),
+        energy=torch.where(is_first, energy, _averaged(balance.energy, energy)),
     )
 
 
-def ratio(balance: EdgeBalance) -> Tensor:
-    """Return r by (1), ``[]``, within its bounds, times the root of the share of delta."""
+def after_trust(balance: EdgeBalance, factor: Tensor) -> EdgeBalance:
+    """Return the balance after a step that the trust region shortened by ``factor []``."""
+    return balance._replace(trust=_averaged(balance.trust, factor))
+
+
+def ratio(balance: EdgeBalance, damping_share: Tensor) -> Tensor:
+    """Return r by (1) within its bounds, times its two factors, ``[]``."""
     known = balance.energy > 0
     needed = torch.where(known, balance.opposed / torch.where(known, balance.energy, 1), _START)
-    return needed.clamp(_LEAST, _MOST) * balance.damping_root
+    return (needed.clamp(_LEAST, _MOST) * balance.trust**2 * damping_share.sqrt()).clamp(_LEAST_SENT)
 
 
 def after_ratios(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Headers) -> EdgeBalance:
@@ -85,3 +92,7 @@ def after_ratios(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Hea
 def scaled_penalties(view: View, balance: EdgeBalance) -> View:
     """Return the view with its penalties scaled by (2)."""
     return view._replace(edge_penalty=view.edge_penalty * balance.scale)
+
+
+def _averaged(mean: Tensor, value: Tensor) -> Tensor:
+    return _DECAY * mean + (1 - _DECAY) * value

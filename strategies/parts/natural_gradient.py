@@ -3,6 +3,10 @@
 The step of a natural-gradient method is bounded by the change of the network's output: 1/2 step^T F step is, to second
 order, the Kullback-Leibler divergence between the outputs before and after (Amari, "Natural gradient works
 efficiently in learning", Neural Computation 10, 1998), and a step that exceeds ``trust_radius`` is shortened to it.
+
+The damping is adapted by whether steps stay within the radius, as in the method of Levenberg and Marquardt (More, "The
+Levenberg-Marquardt algorithm: implementation and theory", Numerical Analysis, 1978): where they do, it is larger than
+needed, and shrinks.
 """
 
 from __future__ import annotations
@@ -11,15 +15,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from strategies.contract import Curvature, Phase, State, StrategyOptions
+from strategies.contract import Curvature, Phase, State, Step, StrategyOptions
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.client_drift import ClientDrift, amount
 
 _DAMPING, _RELATIVE_DAMPING = 0.02, 0.001
-"""delta where it is automatic, and its bound as a share of the largest eigenvalue."""
+"""delta where it is automatic, and as a share of the largest eigenvalue the bound to which it shrinks."""
 
 _LEAST_SHARE = 0.01
 """Least share of delta, so that a Fisher matrix that vanishes does no harm."""
+
+_WITHIN, _FASTER = 0.9, 0.9
+"""Trust factor from which on a step counts as within the radius; and the change of the damping in a step."""
 
 
 class NaturalGradientOptions(StrategyOptions):
@@ -27,8 +34,8 @@ class NaturalGradientOptions(StrategyOptions):
 
     damping: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         "auto",
-        description="delta, added to the eigenvalues of the Fisher matrix; auto: 0.02, or a thousandth of a node's "
-        "largest eigenvalue where that is less",
+        description="delta, added to the eigenvalues of the Fisher matrix; auto: 0.02, and less, down to a "
+        "thousandth of a node's largest eigenvalue, while steps stay within the trust region",
     )
     trust_radius: float = Field(
         3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
@@ -72,6 +79,11 @@ class NaturalGradientOptions(StrategyOptions):
         """The delta that is given; with auto, the largest that a node may use."""
         return _DAMPING if self.damping == "auto" else self.damping
 
+    @property
+    def adapts_damping(self) -> bool:
+        """Whether a node adapts delta: with auto, by the trust region, where F has the Fisher matrix's scale."""
+        return self.damping == "auto" and self.trust_radius > 0 and self.fisher != "foof"
+
     def phase(self, step: int) -> Phase:
         """Return what local step ``step`` refreshes. Both fall on step 0, so that the first solve has a curvature."""
         return Phase(refresh_factors=step % self.factor_every == 0, refresh_basis=step % self.basis_every == 0)
@@ -87,21 +99,42 @@ class NaturalGradientOptions(StrategyOptions):
         return torch.full_like(drift.rounds, self.fisher_smoothing)
 
 
-def damping_share(options: NaturalGradientOptions, curvature: Curvature, state: State) -> Tensor:
-    """Return the share of ``delta`` that a node uses, ``[]``: 1, or with auto less where its Fisher matrix is small.
+def damped_solve(
+    options: NaturalGradientOptions,
+    curvature: Curvature,
+    state: State,
+    force: Tensor,
+    step: Step,
+    share: Tensor,
+    shift: Tensor | float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solve [(F + share delta I) / mu + shift I] s = force, and adapt the share of delta.
 
-    Recurrent networks, whose Fisher matrix has no eigenvalue above 0.1 at the start, would hardly move with a delta
-    that suits others.
+    Recurrent networks, whose Fisher matrix has no eigenvalue above 0.1 at the start, hardly move with a delta that
+    suits others; convolutions without normalization leave every bound with the delta that recurrent networks need.
+
+    Args:
+        options: the options.
+        curvature: the curvature.
+        state: its state.
+        force: the right-hand side, ``[P]``.
+        step: the local step. Its factor of mu does not count for the share: that steps are small at the end of a
+            schedule says nothing about the damping.
+        share: the share of delta that the step before left, ``[]``; 1 at first.
+        shift: what the edges add, ``[]``.
+
+    Returns:
+        s ``[P]``, s^T F s ``[]``, and the share for the next step ``[]``.
     """
-    largest = curvature.largest(state)
-    if options.damping != "auto" or options.fisher == "foof":
-        return torch.ones_like(largest)
-    return (largest * (_RELATIVE_DAMPING / options.delta)).clamp(_LEAST_SHARE, 1)
-
-
-def damping_shift(options: NaturalGradientOptions, share: Tensor, lr: Tensor) -> Tensor:
-    """Return the shift ``[]`` of a solve, which damps by all of delta, that leaves this share of it."""
-    return (share - 1) * options.delta / lr
+    lr = options.lr * step.lr_scale
+    if options.adapts_damping:
+        least = (curvature.largest(state) * (_RELATIVE_DAMPING / options.delta)).clamp(_LEAST_SHARE, 1)
+        share = torch.maximum(share, least)
+    change, quadratic = curvature.solve(state, force, lr, shift + (share - 1) * options.delta / lr)
+    if options.adapts_damping:
+        within = _WITHIN**2 * quadratic <= 2 * options.trust_radius * step.lr_scale**2
+        share = torch.where(within, share * _FASTER, share / _FASTER).clamp(max=1)
+    return change, quadratic, share
 
 
 def trust_factor(quadratic: Tensor, radius: float) -> Tensor:

@@ -79,29 +79,36 @@ def argmin_by_definition(
 
 
 @pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
-@pytest.mark.parametrize("given", [None, 0.7], ids=["balanced", "given"])
-def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None) -> None:
+@pytest.mark.parametrize(
+    ("given", "damping", "radius"),
+    [(None, 0.2, 0), (0.7, 0.2, 0), (None, 0.2, 1e-2), (None, "auto", 1e-2)],
+    ids=["balanced", "given", "balanced, trust region", "balanced, automatic damping"],
+)
+def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None, damping: Any, radius: float) -> None:
     problem = make_quadratic(10, nodes=3, dim=4)
     options = NGPDOptions(
         lr=0.3,
-        damping=0.2,
+        damping=damping,
         penalty_scale=3.0,
         edge_penalty=given,
         theta=0.5,
         mixing=0.0,
-        trust_radius=0,
+        trust_radius=radius,
         factor_every=1,
         basis_every=1,
     )
+    delta = 0.02 if damping == "auto" else damping
     network = quadratic_engine(problem, options, graph(), local_steps=3, engine=engine)
     edges = [(0, 1), (1, 2)]
     w = [torch.zeros(4, dtype=torch.float64)] * 3
     z = {pair: torch.zeros(4, dtype=torch.float64) for i, j in edges for pair in ((i, j), (j, i))}
     sign = {(i, j): 1.0 if i < j else -1.0 for i, j in z}
-    eta = dict.fromkeys(z, given or 3.0 * 0.2 / (0.3 * np.sqrt(1 * 2)) / 4)  # c delta / (mu sqrt(E_i E_j)), r = 1/2
+    scale = 3.0 * delta / (0.3 * np.sqrt(1 * 2))  # c delta / (mu sqrt(E_i E_j))
+    eta = dict.fromkeys(z, given or scale / 4)  # r = 1/2
     opposed: list[list[Tensor]] = [[], [], []]
     energy: list[list[Tensor]] = [[], [], []]
-    ratios = []
+    trust, share = [0.5] * 3, [1.0] * 3
+    ratios, shares = [], []
     for _ in range(20):
         for i in range(3):
             own = [(eta[pair], sign[pair], z[pair]) for pair in z if pair[0] == i]
@@ -112,7 +119,16 @@ def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None) -> None
                 if opposed[i] or pull.any():
                     opposed[i].append(-pull @ gradient)
                     energy[i].append(pull @ pull)
-                w[i] = argmin_by_definition(w[i], hessian, gradient, own, 0.3, 0.2)
+                if damping == "auto":
+                    share[i] = max(share[i], float(torch.linalg.eigvalsh(hessian)[-1]) / 1000 / delta)
+                change = argmin_by_definition(w[i], hessian, gradient, own, 0.3, share[i] * delta) - w[i]
+                divergence = float(change @ hessian @ change) / 2
+                factor = min(1.0, (radius / divergence) ** 0.5) if radius else 1.0
+                trust[i] = 0.98 * trust[i] + 0.02 * factor
+                if damping == "auto":
+                    share[i] = min(1.0, share[i] * 0.9 if factor >= 0.9 else share[i] / 0.9)
+                w[i] = w[i] + factor * change
+        shares.append(share.copy())
         y = {(i, j): z[i, j] - 2 * sign[i, j] * w[i] for i, j in z}
         z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in z}
         torch.testing.assert_close(run_rounds(network, 1), torch.stack(w), rtol=1e-12, atol=1e-12)
@@ -123,8 +139,10 @@ def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None) -> None
                 for i, of in enumerate(weights)
             ]
             ratios.append([min(max(above / below, 1 / 3), 2.0) for above, below in sums])
-            eta = {(i, j): 3.0 * 0.2 / (0.3 * np.sqrt(2)) * ratios[-1][i] * ratios[-1][j] for i, j in z}
+            r = [ratios[-1][i] * trust[i] ** 2 * share[i] ** 0.5 for i in range(3)]
+            eta = {(i, j): scale * r[i] * r[j] for i, j in z}
     assert given or any(1 / 3 < ratio < 2 for at_round in ratios for ratio in at_round)  # not at its bounds alone
+    assert damping != "auto" or len({round(of, 6) for at_round in shares for of in at_round}) > 5
 
 
 def test_with_the_hessian_as_curvature_a_step_lands_on_the_minimizer_of_loss_and_edge_terms() -> None:

@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from strategies import NGPDOptions
-from strategies.parts.edge_balance import EdgeBalance, after_pull, ratio
-from strategies.parts.natural_gradient import damping_share, damping_shift
-from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
+from strategies.contract import Headers
+from strategies.parts.edge_balance import EdgeBalance, after_pull, after_ratios, after_trust, ratio
+from tests.support.quadratic import make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
+
+ONE = torch.ones((), dtype=torch.float64)
 
 
 def balance_of(*steps: tuple[list[float], list[float]]) -> EdgeBalance:
     """Return a balance after steps with these pulls and gradients."""
     zero = torch.zeros((), dtype=torch.float64)
-    balance = EdgeBalance(zero, zero, zero + 1, torch.full((2,), 0.25, dtype=torch.float64))
+    balance = EdgeBalance(zero, zero, ONE, torch.full((2,), 0.25, dtype=torch.float64))
     for pull, gradient in steps:
         balance = after_pull(balance, *(torch.tensor(vector, dtype=torch.float64) for vector in (pull, gradient)))
     return balance
@@ -26,12 +28,12 @@ def balance_of(*steps: tuple[list[float], list[float]]) -> EdgeBalance:
 def test_ratio_is_the_regression_of_the_opposite_gradient_on_the_pull() -> None:
     pull, gradient = [1.0, 2.0, 0.0], [-1.0, -1.0, 5.0]
     expected = torch.linalg.lstsq(torch.tensor([pull]).T, -torch.tensor([gradient]).T).solution
-    assert ratio(balance_of((pull, gradient))).item() == pytest.approx(expected.item())
+    assert ratio(balance_of((pull, gradient)), ONE).item() == pytest.approx(expected.item())
 
 
 def test_ratio_is_one_at_rest_whatever_came_before() -> None:
     at_rest = [([3.0, -4.0], [-3.0, 4.0])] * 1000
-    assert ratio(balance_of(([1.0, 0.0], [9.0, 2.0]), *at_rest)).item() == pytest.approx(1.0, abs=1e-6)
+    assert ratio(balance_of(([1.0, 0.0], [9.0, 2.0]), *at_rest), ONE).item() == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_ratio_is_one_at_rest_whatever_came_before() -> None:
     ids=["no step", "no pull", "unrelated", "along the gradient", "far too weak"],
 )
 def test_bounds(steps: Any, expected: float) -> None:
-    assert ratio(balance_of(*steps)).item() == pytest.approx(expected)
+    assert ratio(balance_of(*steps), ONE).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("message_loss", [0.0, 0.3])
@@ -82,27 +84,25 @@ def test_balance_bounds_what_a_constant_penalty_lets_explode() -> None:
     assert not errors[1] < 1e6
 
 
-@pytest.mark.parametrize(
-    ("largest", "part"),
-    [(50.0, 1.0), (20.0, 1.0), (5.0, 0.25), (1e-3, 0.01), (0.0, 0.01)],
-    ids=lambda value: f"{value:g}",
-)
-def test_automatic_damping_is_a_thousandth_of_the_largest_eigenvalue_at_most(largest: float, part: float) -> None:
-    options = NGPDOptions(lr=0.1)
-    fisher = torch.diag(torch.tensor([largest, largest / 2, 0.0], dtype=torch.float64))
-    curvature = ExactCurvature(options.delta, 3)
-    found, lr = damping_share(options, curvature, fisher), torch.tensor(0.1, dtype=torch.float64)
-    assert found.item() == pytest.approx(part)
-    force = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    step, _ = curvature.solve(fisher, force, lr, 0.4 + damping_shift(options, found, lr))
-    delta = max(min(0.02, largest / 1000), 0.0002)
-    expected = torch.linalg.solve(
-        (fisher + delta * torch.eye(3, dtype=torch.float64)) / 0.1 + 0.4 * torch.eye(3), force
-    )
-    torch.testing.assert_close(step, expected)
-    assert damping_share(NGPDOptions(damping=0.3), curvature, fisher).item() == 1
-
-
 def test_penalties_follow_the_damping_of_both_ends() -> None:
-    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))._replace(damping_root=torch.tensor(0.5, dtype=torch.float64))
-    assert ratio(balance).item() == pytest.approx(0.5)  # eta is in proportion to the root of delta_i delta_j
+    one_step = balance_of(([1.0, 0.0], [-1.0, 0.0]))
+    assert ratio(one_step, torch.tensor(0.25)).item() == pytest.approx(0.5)  # eta is in proportion to the root of both
+
+
+def test_penalties_are_weak_while_the_trust_region_shortens_steps() -> None:
+    balance = balance_of(([1.0, 0.0], [-1.0, 0.0]))
+    for _ in range(1000):
+        balance = after_trust(balance, torch.tensor(0.3, dtype=torch.float64))
+    assert ratio(balance, ONE).item() == pytest.approx(0.09)
+
+
+def test_no_ratio_is_below_what_neighbors_accept() -> None:
+    """Otherwise the ends of an edge would have different penalties, and the rest point would move."""
+    balance = balance_of(([1.0, 0.0], [4.0, 0.0]))._replace(trust=torch.tensor(0.01, dtype=torch.float64))
+    sent = ratio(balance, torch.tensor(0.01, dtype=torch.float64))
+    other = balance_of()._replace(scale=torch.zeros(1, dtype=torch.float64))
+    none = torch.zeros(1, dtype=torch.int64)
+    headers = Headers(torch.tensor([True]), none, none, torch.tensor([False]))
+    mine = after_ratios(other, ONE[None] * 0.7, sent, headers).scale
+    theirs = after_ratios(other, sent[None], ONE * 0.7, headers).scale
+    assert mine.item() == theirs.item()
