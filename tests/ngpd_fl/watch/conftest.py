@@ -42,7 +42,8 @@ class Served(NamedTuple):
 
 
 def free_port() -> int:
-    address = PageAddress.listen()
+    """A port that the system picks: tests beside this one do not get it as well."""
+    address = PageAddress.listen(port=0)
     with address.socket:
         return int(address.socket.getsockname()[1])
 
