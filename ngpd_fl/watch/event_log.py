@@ -13,6 +13,7 @@ from ngpd_fl.clock import Drop, Event, Notice, Read, Work
 from ngpd_fl.clock.events import from_json
 from ngpd_fl.config import parse_json
 from ngpd_fl.config.text_files import decoded
+from ngpd_fl.report.courses import KINDS, chosen, read_courses
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import short, shorts
 from topologies import Topology
@@ -158,8 +159,6 @@ class EventLog:
 
         Times are in seconds. None before anything has happened.
         """
-        from ngpd_fl.report.pictures.timeline import KINDS, chosen, read_courses
-
         if not self._events:
             return None
         first = self._events[0].time
