@@ -46,14 +46,15 @@ _ENDING = 2
 
 _REPORT, _OWN = "ngpd_fl.report.page", "ngpd_fl.watch"
 
-_SCRIPTS = ("live", "runs", "sketch", "curves", "graph", "nodes")
+_SCRIPTS = ("live", "charts", "runs", "curves", "graph", "nodes", "timeline")
 
 _ASSETS = {
     "": (_OWN, "page/page.html", "text/html"),
     "style.css": (_REPORT, "templates/style.css", "text/css"),
     "live.css": (_OWN, "page/live.css", "text/css"),
-    **{f"{name}.js": (_REPORT, f"templates/{name}.js", "text/javascript") for name in ("tools", "plots")},
-    "plotly.js": ("plotly", "package_data/plotly.min.js", "text/javascript"),
+    "tools.js": (_REPORT, "templates/tools.js", "text/javascript"),
+    "uPlot.js": (_OWN, "page/uplot/uPlot.iife.min.js", "text/javascript"),
+    "uPlot.css": (_OWN, "page/uplot/uPlot.min.css", "text/css"),
     **{f"{name}.js": (_OWN, f"page/{name}.js", "text/javascript") for name in _SCRIPTS},
 }
 """The page's files by their paths: package, place in it, and type. No other file is ever sent."""
@@ -244,8 +245,7 @@ def make_app(folders: WatchedFolders, address: PageAddress) -> tuple[Starlette, 
 def _asset(package: str, name: str, kind: str) -> Callable[[Request], Any]:
     async def send(request: Request) -> Response:
         content = await asyncio.to_thread((_folder(package) / name).read_bytes)
-        headers = {"Cache-Control": "max-age=86400"} if package == "plotly" else {}
-        return Response(content, media_type=kind, headers=headers)
+        return Response(content, media_type=kind)
 
     return send
 

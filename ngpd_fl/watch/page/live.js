@@ -98,17 +98,6 @@ const live = (() => {
     };
   };
 
-  /* Do a thing once Plotly is there. It is large: it comes after the runs and the graph, if that is there soon. */
-  const SOON = 500; // ms
-  const plotly = document.createElement("script");
-  const withPlotly = (action) => plotly.addEventListener("load", action);
-  const loadPlotly = () => {
-    if (plotly.src) return;
-    plotly.src = "plotly.js";
-    document.head.append(plotly);
-  };
-  on("runs", () => state.order.length && setTimeout(loadPlotly, SOON));
-
   /* Make an element with a text, or with other elements. */
   const element = (name, content, own = {}) => {
     const made = Object.assign(document.createElement(name), own);
@@ -125,5 +114,5 @@ const live = (() => {
   };
 
   document.addEventListener("DOMContentLoaded", connect); // then all parts of the page listen
-  return { state, on, choose, column, last, figure, inFrame, withPlotly, loadPlotly, element, shape };
+  return { state, on, choose, column, last, figure, inFrame, element, shape };
 })();

@@ -85,7 +85,7 @@ def test_it_can_only_be_read(page: Served) -> None:
         assert page.get(path).status in (400, 404), path
 
 
-def test_nothing_is_written_and_torch_is_not_loaded(recorded: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_and_no_large_library_is_loaded(recorded: Path, tmp_path: Path) -> None:
     """A stream with all details leaves the folder as it was, to the time of its last change."""
     folder = Path(shutil.copytree(recorded, tmp_path / "run"))
     for path in (folder, *folder.rglob("*")):
@@ -98,7 +98,7 @@ def test_nothing_is_written_and_torch_is_not_loaded(recorded: Path, tmp_path: Pa
         ]
         layout = json.load(server.get(f"/graph?run={detail['run']}"))
         loaded = Path(f"/proc/{server.process.pid}/maps")
-        assert not loaded.exists() or "libtorch" not in loaded.read_text()
+        assert not loaded.exists() or not any(name in loaded.read_text() for name in ("libtorch", "matplotlib"))
     assert [len(layout[name]) for name in ("names", "ends", "edges")] == [4, 4, 4]
     assert [(path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))] == before
     for path in (folder, *folder.rglob("*")):
