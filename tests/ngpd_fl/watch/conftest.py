@@ -33,7 +33,7 @@ class Served(NamedTuple):
 
     def get(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
         """Ask for a path under the address; a header None is left out."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
             connection.putheader(name, value)

@@ -235,6 +235,28 @@ def test_peers_are_one_graph(recorded: Path, tmp_path: Path) -> None:
         assert detail["quantities"]["accuracy"]["values"] == pytest.approx(whole, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["runs/ngpd-1"], ["ngpd-1"]),
+        (["runs/ngpd-1", "runs/ngpd-2", "runs/ngpd-1"], ["ngpd-1", "ngpd-2"]),
+        (["a/records", "b/records", "c/records"], ["a", "b", "c"]),
+        (["x/a/records", "y/a/records", "y/b/records"], ["x/a", "y/a", "y/b"]),
+        (["a/records", "b/records", "c/records/d"], ["a/records", "b/records", "records/d"]),
+    ],
+)
+def test_names_of_folders_tell_them_apart(recorded: Path, tmp_path: Path, paths: list[str], names: list[str]) -> None:
+    for path in paths:
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        shutil.copy(recorded / "config.toml", tmp_path / path)
+    folders = WatchedFolders([tmp_path / path for path in paths])
+    folders.poll()
+    assert folders.title == ", ".join(names)
+    assert {run.path: run.name for run in folders.runs.values()} == {
+        tmp_path / path: name for path, name in zip(dict.fromkeys(paths), names, strict=True)
+    }
+
+
 def test_runs_that_begin_later_are_found(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = WatchedFolders([tmp_path / "later"])
     folders.poll()

@@ -180,10 +180,13 @@ def test_the_page_ends_however_the_run_ends(tmp_path: Path, how: signal.Signals)
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         server = Served(process.stderr.readline().split()[-1], process)
-        stream = messages(server.get("/stream"))
-        assert next(message for message in stream if any(run["points"] for run in message.get("runs", ())))
-        process.send_signal(how)
-        process.communicate(timeout=60)
+        try:
+            stream = messages(server.get("/stream"))
+            assert next(message for message in stream if any(run["points"] for run in message.get("runs", ())))
+            process.send_signal(how)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
         assert [*stream][-1] == {}  # the server says that it ends
     with pytest.raises(ConnectionRefusedError):
         server.get("/")
