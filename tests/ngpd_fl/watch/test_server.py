@@ -152,6 +152,13 @@ def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path
         assert process.stdout.read() == ""
 
 
+def test_a_sweep_can_be_watched(quick: Command, here: Path) -> None:
+    fast = "model = 'softmax'\ntopology.nodes = 4\ntraining = {rounds = 1, local_steps = 1}\n"
+    (here / "sweep.toml").write_text(f"{fast}[sweep]\nsampler = 'grid'\n[sweep.keys]\n'strategy.lr' = [0.1]\n")
+    said = quick("sweep", "sweep.toml", "--watch")
+    assert said.code == 0 and "watch it at http://127.0.0.1:" in said.err
+
+
 RUN = "run --strategy dsgd --rounds 1500 --nodes 4 --local-steps 1 --out out --watch".split()
 
 
