@@ -102,13 +102,17 @@
     const runs = state.order.map((key) => state.runs.get(key)).filter((run) => run.points.length);
     section.hidden = !runs.length;
     if (!runs.length) return;
+    const isKnown = (name) => runs.some((run) => column(run, name).some((value) => value !== null));
     for (const input of section.querySelectorAll("input[name=cost], input[name=quantity]")) {
       if (input.value === "all") continue;
-      const known = runs.some((run) => column(run, input.value).some((value) => value !== null));
-      input.disabled = !known;
-      input.parentElement.classList.toggle("disabled", !known);
-      input.parentElement.title = known ? "" : "not recorded by these runs";
+      input.disabled = !isKnown(input.value);
+      input.parentElement.classList.toggle("disabled", input.disabled);
+      input.parentElement.title = input.disabled ? "not recorded by these runs" : "";
     }
+    const seconds = [...secondChoice.options];
+    for (const option of seconds) option.disabled = !isKnown(option.value);
+    const first = seconds.find((option) => !option.disabled);
+    if (first && secondChoice.selectedOptions[0].disabled) first.selected = true;
     const [cost, quantity] = [chosen("cost"), chosen("quantity")];
     const shown = runs.filter((run) => live.isShown(run.key) && column(run, cost).some((value) => value !== null));
     const quantities = quantity === "all" ? Object.keys(QUANTITIES) : [quantity];

@@ -74,7 +74,8 @@ const live = (() => {
     const place = state.columns.indexOf(name);
     return run.points.map((point) => point[place]);
   };
-  const last = (run, name) => run.points.at(-1)?.[state.columns.indexOf(name)] ?? null;
+  /* The last value; some are only known at the end of a run. */
+  const last = (run, name) => run.points.at(-1)?.[state.columns.indexOf(name)] ?? run.final[name] ?? null;
 
   /* A value of a measure as text, as reports have it. */
   const figure = (measure, value) => {

@@ -222,6 +222,24 @@ def test_several_runs_are_beside_each_other(browser: Any, recorded: Path, tmp_pa
         until(lambda: tab.evaluate("live.state.runs.get(live.state.detail?.run)?.name") == "two")
 
 
+def test_what_is_only_known_at_the_end_is_in_the_table_then(browser: Any, recorded: Path, tmp_path: Path) -> None:
+    """As of runs by Flower or peers: the server never sees the models before; the second plot has what is recorded."""
+    folder = Path(shutil.copytree(recorded, tmp_path / "run"))
+    unknown = {"consensus_distance": None, "averaged_model_accuracy": None}
+    lines = [json.loads(line) | unknown for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    final = RunFolder(folder).summary()["final"]
+    with served(folder, "--port", str(free_port())) as server, opened(browser, server.address) as tab:
+        drawn(tab)
+        expected = [f"{100 * final['averaged_model_accuracy']:.1f} %", f"{final['consensus_distance']:.3g}"]
+        assert cells(tab)[3:5] == expected
+        losses = [line["train_loss"] for line in lines]
+        shown = "document.querySelector('#second-plot').chart.data[1].slice(1)"
+        until(lambda: tab.evaluate(shown) == pytest.approx(losses[1:], rel=1e-4))
+        assert tab.locator("#second").input_value() == "train_loss"
+        assert tab.get_by_role("radio", name="averaged model", exact=True).is_disabled()
+
+
 def test_what_strangers_wrote_stays_text(browser: Any, recorded: Path, tmp_path: Path) -> None:
     """Names of folders, nodes and devices, a study's table, and values that are no numbers."""
     hostile = HOSTILE.replace("/", "_")[:80]
