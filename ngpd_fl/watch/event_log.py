@@ -32,6 +32,7 @@ class EventLog:
     """An event log as the page shows it.
 
     Attributes:
+        topology: the run's graph.
         version: grows with every change.
         is_behind: whether more can be read at once.
     """
@@ -39,7 +40,7 @@ class EventLog:
     def __init__(self, path: Path, topology: Topology) -> None:
         """Name the log of a run on a graph, which need not exist yet; nothing is read."""
         self._file = GrowingFile(path, _TAIL)
-        self._edges = topology.edges
+        self.topology, self._edges = topology, topology.edges
         self._num_nodes = topology.num_nodes
         self._shown: list[int] = []
         self.version, self.is_behind, self._problem = 0, False, ""

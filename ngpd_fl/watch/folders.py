@@ -83,7 +83,9 @@ class WatchedFolders:
         graph = run.graph
         if graph is None or graph.topology is None or not (run.path / "events.jsonl").exists():
             self._logs.pop(run.key, None)
-        elif run.key not in self._logs:
+        elif (
+            run.key not in self._logs or self._logs[run.key].topology is not graph.topology
+        ):  # another run's folder now
             self._logs[run.key] = EventLog(run.path / "events.jsonl", graph.topology)
         return self._logs.get(run.key)
 

@@ -41,6 +41,9 @@ _STREAMS, _CONNECTIONS = 24, 100
 _FIRST = 5.0
 """Seconds for the first request of a connection."""
 
+_SLOW = 30.0
+"""Seconds for a browser to take what was sent to it."""
+
 _ENDING = 2
 """Seconds for connections to end after the streams."""
 
@@ -258,12 +261,24 @@ def _folder(package: str) -> Path:
 
 
 class _Protocol(H11Protocol):
-    """HTTP of a connection that ends if no whole request comes soon, so that idle ones keep nobody out."""
+    """HTTP of a connection that ends if no whole request comes soon, or nobody reads: idle ones keep nobody out."""
+
+    _too_slow: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
         self.loop.call_later(_FIRST, lambda: self.cycle is None and transport.close())
+
+    def pause_writing(self) -> None:
+        """Wait for the browser, but not for ever."""
+        super().pause_writing()
+        self._too_slow = self.loop.call_later(_SLOW, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the browser has read."""
+        super().resume_writing()
+        self._too_slow.cancel()
 
 
 class _Server(uvicorn.Server):

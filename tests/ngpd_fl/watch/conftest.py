@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.ngpd_fl.cli.test_output import ENVIRONMENT
 from tests.ngpd_fl.report.page.conftest import browser, tiny
 
 __all__ = ["browser", "cli", "here", "quick"]
+
+
+_PATIENCE = 30.0
+"""Seconds for a page to show what was written; tests may run beside others."""
 
 
 class Served(NamedTuple):
@@ -46,6 +51,14 @@ def free_port() -> int:
     address = PageAddress.listen(port=0)
     with address.socket:
         return int(address.socket.getsockname()[1])
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Wait until something is true; the page's policy lets no test wait inside of it."""
+    end = time.monotonic() + _PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @contextmanager

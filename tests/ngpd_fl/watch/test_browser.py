@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,7 @@ import pytest
 
 from ngpd_fl.records import RunFolder
 from tests.ngpd_fl.report.page.test_document import HOSTILE
-from tests.ngpd_fl.watch.conftest import Served, free_port, record, served
-
-_PATIENCE = 30.0
-"""Seconds for a page to show what was written; tests may run beside others."""
+from tests.ngpd_fl.watch.conftest import Served, free_port, record, served, until
 
 CURVES = "document.querySelector('#quality').chart"
 
@@ -34,14 +30,6 @@ def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light")
     tab.goto(address)
     yield tab
     context.close()
-
-
-def until(true: Callable[[], Any]) -> None:
-    """Wait until something is true; the page's policy lets no test wait inside of it."""
-    end = time.monotonic() + _PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def drawn(tab: Any) -> None:

@@ -21,6 +21,7 @@ from ngpd_fl.watch import run as run_module
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.folders import WatchedFolders, last_written
 from ngpd_fl.watch.run import POINT, WatchedRun
+from tests.ngpd_fl.watch.conftest import record
 
 Change = Callable[[Path], object]
 
@@ -145,6 +146,38 @@ def test_what_is_damaged_or_leads_elsewhere_is_said(own: Path, change: Change, s
     assert any(said in problem for problem in run.problems), run.problems
     json.dumps(run.head(), allow_nan=False)
     json.dumps(run.points, allow_nan=False)
+
+
+def test_a_folder_may_be_removed_replaced_and_cut(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each change, the page is as one that is opened then."""
+    larger = record(tmp_path / "larger", topology={"nodes": 6})
+    place = tmp_path / "place"
+    folders = WatchedFolders([place])
+
+    def look(folders: WatchedFolders) -> Any:
+        monkeypatch.setattr(folders, "_next_search", 0.0)
+        folders.poll()
+        folders.poll_logs({""})
+        return [run.points for run in folders.runs.values()], folders.detail("")
+
+    def halve(name: str) -> None:
+        os.truncate(place / name, (place / name).stat().st_size // 2)
+
+    for change in (
+        lambda: None,
+        lambda: shutil.copytree(recorded, place),
+        lambda: halve("metrics.jsonl"),
+        lambda: halve("events.jsonl"),
+        lambda: (shutil.rmtree(place), shutil.copytree(larger, place)),
+        lambda: shutil.rmtree(place),
+        lambda: place.write_text("a file"),
+        lambda: (place.unlink(), shutil.copytree(recorded, place)),
+    ):
+        change()
+        assert look(folders) == look(WatchedFolders([place]))
+    assert len(folders.runs) == 1
 
 
 def test_long_runs_are_thinned_with_their_last_point(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,10 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.watch.address import PageAddress
-from ngpd_fl.watch.server import _ASSETS
+from ngpd_fl.watch.server import _ASSETS, _STREAMS, serve
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT
-from tests.ngpd_fl.watch.conftest import Served, free_port, served
+from tests.ngpd_fl.watch.conftest import Served, free_port, served, until
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,43 @@ def test_for_others_than_this_machine_the_address_has_a_token(recorded: Path, mo
         assert server.get(f"/{token}/", Host="evil.example").status == 403
     with served(recorded, "--host", "0.0.0.0", "--port", str(free_port())) as again:
         assert token not in again.address
+
+
+def test_many_streams_keep_nobody_out_for_long(recorded: Path) -> None:
+    """Most are refused; when they are gone, the next one is served, and nothing of them is left."""
+    with served(recorded, "--port", str(free_port())) as server:
+        assert server.get("/").status == 200
+        files = Path(f"/proc/{server.process.pid}/fd")
+        before = len([*files.iterdir()]) if files.exists() else 0
+        streams = [server.get("/stream") for _ in range(200)]
+        statuses = Counter(stream.status for stream in streams)
+        assert statuses == {200: _STREAMS, 503: 200 - _STREAMS}
+        for stream in streams:
+            stream.close()
+        until(lambda: server.get("/stream").status == 200)
+        until(lambda: not before or len([*files.iterdir()]) <= before + 8)
+
+
+def test_who_does_not_read_is_cut_off(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that fits into no buffer: the server waits for the browser, which never reads, only for a while."""
+    monkeypatch.setattr("ngpd_fl.watch.server._SLOW", 0.5)
+    address, is_over = PageAddress.listen(port=0), threading.Event()
+    address.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    serving = threading.Thread(target=serve, args=([recorded], address, is_over.wait))
+    serving.start()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(address.socket.getsockname())
+        client.sendall(b"GET /uPlot.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+        got = client.recv(1)
+        time.sleep(3)
+        with suppress(ConnectionResetError):
+            while piece := client.recv(1 << 16):
+                got += piece
+        assert 0 < len(got) < 100_000  # half of what was asked for
+    is_over.set()
+    serving.join(20)
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
