@@ -90,9 +90,8 @@ def opening(folder: Path) -> dict[str, float]:
     """Return the seconds from the call until the page shows the run, then also its curves, and so on."""
     shown = {
         "the run is shown": ".runs tbody tr",
-        "its curves": "#quality svg",
-        "its graph": "#graph[data-nodes]",
-        "the pointer's figures": "#quality .main-svg",
+        "its curves are shown": "#quality canvas",
+        "its graph is shown": "#graph[data-nodes]",
     }
     times: dict[str, list[float]] = {what: [] for what in shown}
     with browser() as started, page_beside(folder) as address:
@@ -120,7 +119,7 @@ def frames(recorded: Path, folder: Path, seconds: float) -> tuple[list[float], i
         writer.start()
         tab.goto(address)
         tab.wait_for_selector("#graph[data-nodes]")
-        tab.wait_for_selector("#quality .main-svg")
+        tab.wait_for_selector("#quality canvas")
         tab.evaluate("() => { window.updates = 0; live.on('detail', () => { window.updates += 1; }); }")
         gaps: list[float] = tab.evaluate(FRAMES, seconds)
         updates = tab.evaluate("window.updates")

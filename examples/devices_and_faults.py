@@ -77,8 +77,9 @@ draw({"neighbor-synchronous": waiting, "asynchronous": eager})
 
 # %%
 from ngpd_fl.clock import Replay
+from ngpd_fl.report.courses import read_courses
 from ngpd_fl.report.pictures.plots import all_events
-from ngpd_fl.report.pictures.timeline import read_courses, timeline_figure
+from ngpd_fl.report.pictures.timeline import timeline_figure
 
 
 def timeline(result, folder):

@@ -109,6 +109,7 @@ def run(
         ),
     ] = None,
     out: flags.Out = None,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train on the nodes that are connected, and record it as `ngpd-fl run` does. Run this where the SuperLink runs."""
@@ -119,4 +120,4 @@ def run(
     settings = given.load()
     own = {} if peers is None else {"peers": Peers.read(peers).to_toml()}
     with connect(SuperLinkFolder.open(folder), port) as client:
-        train_with_flower(settings, out, quiet, {"superlink": client, **given.flower, **own})
+        train_with_flower(settings, out, watch, quiet, {"superlink": client, **given.flower, **own})

@@ -12,6 +12,7 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 from ngpd_fl.config.extras import require_extra
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def options() -> None:
 
 @flower.command()
 @flags.with_config_flags(without=())
-def run(given: flags.Given, out: flags.Out = None, quiet: flags.Quiet = False) -> None:
+def run(given: flags.Given, out: flags.Out = None, watch: flags.Watch = False, quiet: flags.Quiet = False) -> None:
     """Train a network of nodes in Flower's simulation on this machine and record it, as `ngpd-fl run` does.
 
     A SuperLink of its own is started for the run and stopped after it.
@@ -38,10 +39,10 @@ def run(given: flags.Given, out: flags.Out = None, quiet: flags.Quiet = False) -
     settings = given.load()
     if not quiet:
         print("Starting Flower and Ray, which takes a while", file=sys.stderr, flush=True)
-    train_with_flower(settings, out, quiet, given.flower)
+    train_with_flower(settings, out, watch, quiet, given.flower)
 
 
-def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: Mapping[str, Any]) -> None:
+def train_with_flower(settings: Config, out: Path | None, watch: bool, quiet: bool, options: Mapping[str, Any]) -> None:
     """Train through Flower and record it; ``options`` go to ``run_flower``."""
 
     def runner(config: Config, folder: Path, report: Callable[[Progress], None]) -> Result:
@@ -53,7 +54,8 @@ def train_with_flower(settings: Config, out: Path | None, quiet: bool, options: 
 
     with new_folder(out, f"{settings.data.dataset}-{settings.strategy.name}") as folder:
         try:
-            train(settings, folder, quiet, runner=runner)
+            with watched(folder, watch, quiet):
+                train(settings, folder, quiet, runner=runner)
         finally:  # also of a run that did not come to its end
             if not quiet and any(folder.iterdir()):
                 print_run(folder)

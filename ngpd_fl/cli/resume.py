@@ -13,6 +13,7 @@ from ngpd_fl.cli.console import warn
 from ngpd_fl.cli.errors import Ended
 from ngpd_fl.cli.show import print_run
 from ngpd_fl.cli.train import train
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
@@ -31,6 +32,7 @@ def resume(
     checkpoint_every: flags.CheckpointEvery = None,
     device: flags.Device = None,
     trust_code: flags.TrustCode = False,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Resume an interrupted run or, with --rounds, a finished one.
@@ -57,7 +59,9 @@ def resume(
     ended = None
     try:
         changes = None if rounds is None else {"training.rounds": rounds}
-        train(RunFolder.open(directory).config(changes), directory, quiet, runner=runner)
+        config = RunFolder.open(directory).config(changes)
+        with watched(directory, watch, quiet):
+            train(config, directory, quiet, runner=runner)
     except Ended as error:
         ended = error
     if not quiet:

@@ -10,6 +10,7 @@ import typer
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.console import print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
+from ngpd_fl.cli.watch import watched
 
 if TYPE_CHECKING:
     from ngpd_fl.records.rows import Row
@@ -36,6 +37,7 @@ def sweep(
     checkpoint_every: flags.CheckpointEvery = None,
     executor: flags.Executor = "processes",
     slurm: flags.Slurm = None,
+    watch: flags.Watch = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Run many trials that differ in a few keys, on a grid, at random or by TPE, and rank them.
@@ -53,15 +55,16 @@ def sweep(
 
     def run(folder: Path) -> None:
         try:
-            rows = run_sweep(
-                plan,
-                folder,
-                jobs,
-                executor=runs,
-                resume=resume,
-                checkpoint_every=checkpoint_every,
-                on_end=report.on_end,
-            )
+            with watched(folder, watch, quiet):
+                rows = run_sweep(
+                    plan,
+                    folder,
+                    jobs,
+                    executor=runs,
+                    resume=resume,
+                    checkpoint_every=checkpoint_every,
+                    on_end=report.on_end,
+                )
         except KeyboardInterrupt as error:
             words = f"sweep interrupted; records are kept in {folder}, `ngpd-fl sweep {file} --out {folder} --resume`"
             raise Ended(f"{words} goes on", INTERRUPTED) from error

@@ -14,7 +14,7 @@ MODULES = {
     "report": ("matplotlib", "plotly", "jinja2"),
     "slurm": ("submitit",),
     "study": ("optuna", "pyarrow"),
-    "watch": ("starlette", "uvicorn", "matplotlib", "plotly", "jinja2"),
+    "watch": ("starlette", "uvicorn"),
     **{name: (name,) for name in TRACKERS},
 }
 """Extra -> the modules that it brings and that this project imports."""

@@ -13,6 +13,7 @@ from ngpd_fl.clock import Drop, Event, Notice, Read, Work
 from ngpd_fl.clock.events import from_json
 from ngpd_fl.config import parse_json
 from ngpd_fl.config.text_files import decoded
+from ngpd_fl.report.courses import KINDS, chosen, read_courses
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import short, shorts
 from topologies import Topology
@@ -31,6 +32,7 @@ class EventLog:
     """An event log as the page shows it.
 
     Attributes:
+        topology: the run's graph.
         version: grows with every change.
         is_behind: whether more can be read at once.
     """
@@ -38,7 +40,7 @@ class EventLog:
     def __init__(self, path: Path, topology: Topology) -> None:
         """Name the log of a run on a graph, which need not exist yet; nothing is read."""
         self._file = GrowingFile(path, _TAIL)
-        self._edges = topology.edges
+        self.topology, self._edges = topology, topology.edges
         self._num_nodes = topology.num_nodes
         self._shown: list[int] = []
         self.version, self.is_behind, self._problem = 0, False, ""
@@ -158,8 +160,6 @@ class EventLog:
 
         Times are in seconds. None before anything has happened.
         """
-        from ngpd_fl.report.pictures.timeline import KINDS, chosen, read_courses
-
         if not self._events:
             return None
         first = self._events[0].time

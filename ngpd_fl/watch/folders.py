@@ -35,13 +35,13 @@ class WatchedFolders:
         runs: the runs that are shown, by key, in the order of their paths.
         studies: the studies, by key.
         left_out: number of runs that are not shown.
-        title: names of the folders.
+        title: names of the folders, which tell them apart.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Name the folders, which need not exist yet; nothing is read."""
-        self._paths = [path.absolute() for path in paths]
-        self.title = ", ".join(path.name for path in self._paths)
+        self._names = _names([path.absolute() for path in paths])
+        self.title = ", ".join(self._names.values())
         self.runs: dict[str, WatchedRun] = {}
         self.studies: dict[str, WatchedStudy] = {}
         self.left_out = 0
@@ -83,7 +83,9 @@ class WatchedFolders:
         graph = run.graph
         if graph is None or graph.topology is None or not (run.path / "events.jsonl").exists():
             self._logs.pop(run.key, None)
-        elif run.key not in self._logs:
+        elif (
+            run.key not in self._logs or self._logs[run.key].topology is not graph.topology
+        ):  # another run's folder now
             self._logs[run.key] = EventLog(run.path / "events.jsonl", graph.topology)
         return self._logs.get(run.key)
 
@@ -91,10 +93,10 @@ class WatchedFolders:
         """Find the runs and studies that are there now; what is known already keeps its state."""
         runs: dict[str, WatchedRun] = {}
         studies: dict[str, WatchedStudy] = {}
-        for root in self._paths:
+        for root, title in self._names.items():
             for path in _holders(root):
                 within = path.relative_to(root).as_posix()
-                name = root.name if path == root else f"{root.name}/{within}" if len(self._paths) > 1 else within
+                name = title if path == root else f"{title}/{within}" if len(self._names) > 1 else within
                 if RunFolder.holds_run(path) or (path / "config.toml").exists():
                     run = WatchedRun(path, name)
                     runs[run.key] = self.runs.get(run.key, run)
@@ -185,6 +187,20 @@ def last_written(parent: Path) -> Path | None:
         if path.is_dir() and (there := [WatchedRun(holder, "").age for holder in _holders(path)]):
             ages[path] = min(there)
     return min(ages, key=lambda path: ages[path], default=None)
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the shortest ends of paths that tell them apart, without what all of them end with.
+
+    ``a/records`` and ``b/records`` are a and b.
+    """
+    rest = {path: path.parts for path in paths}
+    while len(rest) > 1 and len({parts[-1:] for parts in rest.values()}) == 1:
+        rest = {path: parts[:-1] for path, parts in rest.items()}
+    length = 1
+    while len({parts[-length:] for parts in rest.values()}) < len(rest):
+        length += 1
+    return {path: "/".join(parts[-length:]) for path, parts in rest.items()}
 
 
 def _together(one: WatchedRun, other: WatchedRun) -> bool:

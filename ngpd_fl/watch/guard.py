@@ -11,11 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ngpd_fl.watch.address import PageAddress
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Content policy: nothing is loaded from elsewhere, and no script runs that is not a file of the package. Plotly makes
-styles while it draws."""
+"""Content policy: nothing is loaded from elsewhere, and no script or style counts that is not a file of the package."""
 
 _HEADERS = {
     "Content-Security-Policy": POLICY,

@@ -198,6 +198,7 @@ class WatchedRun:
         last, config = self.last, self.config
         measure = None if last is None else last.measure
         planned = 0 if config is None else config.training.rounds
+        final = self.summary.get("final") or {}
         left = None
         if last is not None and last.round and self.is_going:
             left = short(last.train_seconds / last.round * max(planned - last.round, 0))
@@ -211,6 +212,10 @@ class WatchedRun:
             "round": self.summary.get("rounds") or (0 if last is None else last.round),
             "planned": planned,
             "left": left,
+            "final": {
+                "consensus_distance": short(final.get("consensus_distance")),
+                "averaged_model": None if measure is None else short(final.get(f"averaged_model_{measure.key}")),
+            },
             "age": round(self.age),
             "target": None if config is None else config.training.until_accuracy,
             "nodes": self.hosted,

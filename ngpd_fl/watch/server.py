@@ -41,19 +41,23 @@ _STREAMS, _CONNECTIONS = 24, 100
 _FIRST = 5.0
 """Seconds for the first request of a connection."""
 
+_SLOW = 30.0
+"""Seconds for a browser to take what was sent to it."""
+
 _ENDING = 2
 """Seconds for connections to end after the streams."""
 
 _REPORT, _OWN = "ngpd_fl.report.page", "ngpd_fl.watch"
 
-_SCRIPTS = ("live", "runs", "sketch", "curves", "graph", "nodes")
+_SCRIPTS = ("live", "charts", "runs", "curves", "graph", "nodes", "timeline")
 
 _ASSETS = {
     "": (_OWN, "page/page.html", "text/html"),
     "style.css": (_REPORT, "templates/style.css", "text/css"),
     "live.css": (_OWN, "page/live.css", "text/css"),
-    **{f"{name}.js": (_REPORT, f"templates/{name}.js", "text/javascript") for name in ("tools", "plots")},
-    "plotly.js": ("plotly", "package_data/plotly.min.js", "text/javascript"),
+    "tools.js": (_REPORT, "templates/tools.js", "text/javascript"),
+    "uPlot.js": (_OWN, "page/uplot/uPlot.iife.min.js", "text/javascript"),
+    "uPlot.css": (_OWN, "page/uplot/uPlot.min.css", "text/css"),
     **{f"{name}.js": (_OWN, f"page/{name}.js", "text/javascript") for name in _SCRIPTS},
 }
 """The page's files by their paths: package, place in it, and type. No other file is ever sent."""
@@ -244,8 +248,7 @@ def make_app(folders: WatchedFolders, address: PageAddress) -> tuple[Starlette, 
 def _asset(package: str, name: str, kind: str) -> Callable[[Request], Any]:
     async def send(request: Request) -> Response:
         content = await asyncio.to_thread((_folder(package) / name).read_bytes)
-        headers = {"Cache-Control": "max-age=86400"} if package == "plotly" else {}
-        return Response(content, media_type=kind, headers=headers)
+        return Response(content, media_type=kind)
 
     return send
 
@@ -258,12 +261,24 @@ def _folder(package: str) -> Path:
 
 
 class _Protocol(H11Protocol):
-    """HTTP of a connection that ends if no whole request comes soon, so that idle ones keep nobody out."""
+    """HTTP of a connection that ends if no whole request comes soon, or nobody reads: idle ones keep nobody out."""
+
+    _too_slow: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
         self.loop.call_later(_FIRST, lambda: self.cycle is None and transport.close())
+
+    def pause_writing(self) -> None:
+        """Wait for the browser, but not for ever."""
+        super().pause_writing()
+        self._too_slow = self.loop.call_later(_SLOW, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the browser has read."""
+        super().resume_writing()
+        self._too_slow.cancel()
 
 
 class _Server(uvicorn.Server):

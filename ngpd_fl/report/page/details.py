@@ -11,12 +11,12 @@ import numpy as np
 from ngpd_fl.clock import Replay
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import Metrics
+from ngpd_fl.report.courses import KINDS, chosen, excerpt, read_courses
 from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import short, thinned
 from ngpd_fl.report.page.groups import Cell
 from ngpd_fl.report.pictures.plots import all_events
-from ngpd_fl.report.pictures.timeline import KINDS, chosen, excerpt, read_courses
 from ngpd_fl.report.setting import graph_words
 from topologies import Topology
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ngpd_fl.config import InputError
 from ngpd_fl.records import require_folder_of, write_text
 from ngpd_fl.report.costs import COSTS
+from ngpd_fl.report.courses import KINDS
 from ngpd_fl.report.looks import Look, looks
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import read_runs
@@ -33,7 +34,6 @@ from ngpd_fl.report.page.tables import (
 )
 from ngpd_fl.report.page.target import default_target, known_costs
 from ngpd_fl.report.page.template import asset, environment
-from ngpd_fl.report.pictures.timeline import KINDS
 
 _SCRIPTS = ("tools.js", "plots.js", "results.js", "details.js")
 

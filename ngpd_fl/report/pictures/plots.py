@@ -11,13 +11,14 @@ from ngpd_fl.clock import Event, Replay
 from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
 from ngpd_fl.report.costs import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL
+from ngpd_fl.report.courses import read_courses
 from ngpd_fl.report.outcome import Outcome, read_outcomes
 from ngpd_fl.report.pictures.curves import consensus_figure, measure_figure
 from ngpd_fl.report.pictures.graph import graph_figure
 from ngpd_fl.report.pictures.partition import count_labels, partition_figure
 from ngpd_fl.report.pictures.staleness import staleness_figure
 from ngpd_fl.report.pictures.style import drawing, save
-from ngpd_fl.report.pictures.timeline import read_courses, timeline_figure
+from ngpd_fl.report.pictures.timeline import timeline_figure
 
 
 def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:

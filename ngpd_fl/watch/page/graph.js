@@ -157,6 +157,8 @@ const graphView = (() => {
     return nearest;
   };
 
+  const name = (node) => view.layout?.names?.[node] ?? String(node);
+
   const choose = (node) => {
     view.chosen = node;
     draw();
@@ -176,5 +178,5 @@ const graphView = (() => {
 
   new ResizeObserver(all).observe(canvas);
   live.on("theme", all);
-  return { canvas, view, showValues, showEdges, showLayout, nodeAt, choose, scale };
+  return { canvas, view, showValues, showEdges, showLayout, nodeAt, name, choose, scale };
 })();

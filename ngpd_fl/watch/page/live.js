@@ -74,7 +74,8 @@ const live = (() => {
     const place = state.columns.indexOf(name);
     return run.points.map((point) => point[place]);
   };
-  const last = (run, name) => run.points.at(-1)?.[state.columns.indexOf(name)] ?? null;
+  /* The last value; some are only known at the end of a run. */
+  const last = (run, name) => run.points.at(-1)?.[state.columns.indexOf(name)] ?? run.final[name] ?? null;
 
   /* A value of a measure as text, as reports have it. */
   const figure = (measure, value) => {
@@ -98,17 +99,6 @@ const live = (() => {
     };
   };
 
-  /* Do a thing once Plotly is there. It is large: it comes after the runs and the graph, if that is there soon. */
-  const SOON = 500; // ms
-  const plotly = document.createElement("script");
-  const withPlotly = (action) => plotly.addEventListener("load", action);
-  const loadPlotly = () => {
-    if (plotly.src) return;
-    plotly.src = "plotly.js";
-    document.head.append(plotly);
-  };
-  on("runs", () => state.order.length && setTimeout(loadPlotly, SOON));
-
   /* Make an element with a text, or with other elements. */
   const element = (name, content, own = {}) => {
     const made = Object.assign(document.createElement(name), own);
@@ -125,5 +115,5 @@ const live = (() => {
   };
 
   document.addEventListener("DOMContentLoaded", connect); // then all parts of the page listen
-  return { state, on, choose, column, last, figure, inFrame, withPlotly, loadPlotly, element, shape };
+  return { state, on, choose, column, last, figure, inFrame, element, shape };
 })();

@@ -1,8 +1,8 @@
 "use strict";
 
-/* The nodes of one run: choices, words about a node, the table, the timeline, and faults and events. */
+/* The nodes of one run: choices, words about a node, the table, and faults and events. */
 (() => {
-  const { state, on, figure, element, inFrame } = live;
+  const { state, on, figure, element } = live;
   const at = (id) => document.getElementById(id);
   const [runChoice, nodeChoice, edgeChoice] = ["run", "node-quantity", "edge-quantity"].map(at);
   const EDGES = { // the first that a run has is shown at first
@@ -12,7 +12,6 @@
     lost: "messages lost",
   };
   const ROWS = 200; // most nodes in the table, the worst first
-  const PAUSE = 900; // ms between two drawings of the timeline
   let graphKey = null;
   let isChosen = false; // whether the reader has chosen a run
   let fingered = -1; // the node that is pointed at
@@ -25,7 +24,7 @@
     if (wanted.some(([value]) => value === before)) choice.value = before;
   };
 
-  const name = (node) => graphView.view.layout?.names?.[node] ?? String(node);
+  const { name } = graphView;
   const quantity = () => state.detail?.quantities[nodeChoice.value] ?? null;
   const measured = (value) => {
     const its = quantity();
@@ -110,27 +109,9 @@
       graphView.showLayout(layout);
       at("graph-head").textContent = `Graph: ${layout.words}${layout.problem ? ` (${layout.problem})` : ""}`;
       drawNodes();
-      requestAnimationFrame(() => setTimeout(live.loadPlotly));
     } catch {
       graphKey = null; // the server has ended; the next stream asks again
     }
-  };
-
-  const drawTimeline = () => {
-    const timeline = state.detail?.timeline;
-    at("timeline-part").hidden = !timeline;
-    if (!timeline || typeof Plotly === "undefined") return;
-    const waits = new Map();
-    for (const [place, , length, whom] of timeline.spells.waits ?? []) {
-      if (whom === null) continue;
-      const pair = `${name(timeline.nodes[place])} for ${name(whom)}`;
-      waits.set(pair, (waits.get(pair) ?? 0) + length);
-    }
-    const longest = [...waits].sort((one, other) => other[1] - one[1]).slice(0, 3);
-    at("waits").textContent = longest.length
-      ? `Longest waits shown: ${longest.map(([pair, seconds]) => `node ${pair}, ${Number(seconds.toPrecision(3))} s`).join("; ")}.`
-      : "No node waits for another one here.";
-    plots.timeline(at("timeline"), timeline, timeline.kinds, name);
   };
 
   const DROPPED = { lost: "messages lost", absent: "messages to nodes that were away", outdated: "messages replaced by newer ones", duplicate: "duplicates dropped" };
@@ -163,9 +144,6 @@
     if (isChosen) live.choose(runChoice.value); // another one, if that which was chosen is gone
   };
 
-  let timelineAt = -PAUSE;
-  let waiting;
-  const timelineInFrame = inFrame(drawTimeline);
   on("runs", () => {
     chooseRun();
     drawEvents();
@@ -174,14 +152,7 @@
     if (!isChosen) runChoice.value = state.detail.run;
     fetchGraph();
     drawEvents();
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      timelineAt = performance.now();
-      timelineInFrame();
-    }, Math.max(0, timelineAt + PAUSE - performance.now()));
   });
-  on("theme", timelineInFrame);
-  live.withPlotly(timelineInFrame);
   runChoice.addEventListener("change", () => {
     isChosen = true;
     live.choose(runChoice.value);

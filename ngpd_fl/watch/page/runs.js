@@ -34,7 +34,7 @@
       live.drawCurves?.();
     });
     const parts = {
-      line: shape("svg", { class: "swatch", width: 34, height: 12, viewBox: "0 0 34 12", "aria-hidden": "true" }),
+      line: element("span", ""),
       name: element("span", "", { className: "name" }),
       words: element("span", "", { className: "words" }),
       problem: element("span", "", { className: "problem" }),
@@ -62,14 +62,20 @@
     return `, about ${duration(run.left - gone)} left`;
   };
 
+  /* A short piece of a line with this look. */
+  live.swatch = ({ color, dash, outline }) => {
+    const line = shape("path", { d: "M0 6H34", stroke: color, "stroke-width": 2, "stroke-dasharray": dash || "none" });
+    const marker = shape("path", { d: outline, transform: "translate(17 6)", fill: color });
+    return shape("svg", { class: "swatch", width: 34, height: 12, viewBox: "0 0 34 12", "aria-hidden": "true" }, line, marker);
+  };
+
   let common = ""; // the setting of all runs, if it is the same and there are several
 
   const fill = (run, parts) => {
-    const { color, dash, outline } = state.looks[run.key];
-    if (parts.line.dataset.look !== color + dash + outline) {
-      parts.line.dataset.look = color + dash + outline;
-      const stroke = shape("path", { d: "M0 6H34", stroke: color, "stroke-width": 2, "stroke-dasharray": dash || "none" });
-      parts.line.replaceChildren(stroke, shape("path", { d: outline, transform: "translate(17 6)", fill: color }));
+    const look = state.looks[run.key];
+    if (parts.line.dataset.look !== Object.values(look).join()) {
+      parts.line.dataset.look = Object.values(look).join();
+      parts.line.replaceChildren(live.swatch(look));
     }
     put(parts.name, live.title(run));
     put(parts.words, (common ? "" : run.words) + (run.nodes ? `${common ? "" : "; "}this peer hosts ${run.nodes.length} of the nodes` : ""));

@@ -15,6 +15,12 @@ from tests.support.interrupted_runs import FAST, interrupt
 CONFIG = Config(**FAST, strategy="dsgd")
 
 
+def test_it_can_be_watched(quick: Callable[..., Any], here: Path) -> None:
+    interrupt(CONFIG, here / "out", after=6)
+    said = quick("resume", "out", "--watch")
+    assert said.code == 0 and "watch it at http://127.0.0.1:" in said.err
+
+
 def test_a_run_that_was_interrupted_goes_on(cli: Callable[..., Any], here: Path) -> None:
     interrupt(CONFIG, here / "out", after=6, checkpoint_every=5)
     said = cli("resume", "out")

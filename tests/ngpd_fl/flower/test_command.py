@@ -43,8 +43,9 @@ def test_a_command_follows_the_in_process_engine(
 ) -> None:
     make_keys(tmp_path, ["localhost"], 1, 1)
     start(monkeypatch)
-    assert main([*command.split(), *WORDS.split(), "--nodes-per-client", "2", "--out", "out"]) == 0
+    assert main([*command.split(), *WORDS.split(), "--nodes-per-client", "2", "--out", "out", "--watch"]) == 0
     said, folder, expected = capsys.readouterr(), RunFolder.open(tmp_path / "out"), run(CONFIG)
+    assert "watch it at http://127.0.0.1:" in said.err
     assert "finished after 2 rounds" in said.out and "\nrecords in out\n" in said.out
     shown = [line for line in said.err.splitlines() if line.startswith("dsgd")]
     assert [line.split("  ")[1] for line in shown] == ["round 0/2", "round 1/2", "round 2/2"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.ngpd_fl.report.page.conftest import browser, tiny
 __all__ = ["browser", "cli", "here", "quick"]
 
 
+_PATIENCE = 30.0
+"""Seconds for a page to show what was written; tests may run beside others."""
+
+
 class Served(NamedTuple):
     """A live page that is served: its address and its process."""
 
@@ -33,7 +38,7 @@ class Served(NamedTuple):
 
     def get(self, path: str, method: str = "GET", **headers: str) -> HTTPResponse:
         """Ask for a path under the address; a header None is left out."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest(method, path, skip_host="Host" in headers)
         for name, value in headers.items():
             connection.putheader(name, value)
@@ -42,9 +47,18 @@ class Served(NamedTuple):
 
 
 def free_port() -> int:
-    address = PageAddress.listen()
+    """A port that the system picks: tests beside this one do not get it as well."""
+    address = PageAddress.listen(port=0)
     with address.socket:
         return int(address.socket.getsockname()[1])
+
+
+def until(true: Callable[[], Any]) -> None:
+    """Wait until something is true; the page's policy lets no test wait inside of it."""
+    end = time.monotonic() + _PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @contextmanager

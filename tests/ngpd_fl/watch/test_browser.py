@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,9 @@ import pytest
 
 from ngpd_fl.records import RunFolder
 from tests.ngpd_fl.report.page.test_document import HOSTILE
-from tests.ngpd_fl.watch.conftest import Served, free_port, record, served
+from tests.ngpd_fl.watch.conftest import Served, free_port, record, served, until
 
-_PATIENCE = 30.0
-"""Seconds for a page to show what was written; tests may run beside others."""
+CURVES = "document.querySelector('#quality').chart"
 
 
 @contextmanager
@@ -34,17 +32,9 @@ def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light")
     context.close()
 
 
-def until(true: Callable[[], Any]) -> None:
-    """Wait until something is true; the page's policy lets no test wait inside of it."""
-    end = time.monotonic() + _PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def drawn(tab: Any) -> None:
     """Wait until all of the page is drawn."""
-    for selector in ("#graph[data-nodes]", "#quality .main-svg", "#second-plot .main-svg", "#timeline .main-svg"):
+    for selector in ("#graph[data-nodes]", "#quality canvas", "#second-plot canvas", "#timeline canvas"):
         tab.wait_for_selector(selector)
 
 
@@ -79,8 +69,9 @@ def test_the_table_says_what_the_records_say(tab: Any, recorded: Path) -> None:
     assert said[0].startswith("finished, round 4 of 4")
     assert said[1:4] == [last.measure.text(value) for value in (last.mean, last.worst, last.averaged_model)]
     assert said[4] == f"{last.consensus_distance:.3g}"
-    curve = tab.evaluate("document.querySelector('#quality').data[0]")
-    assert curve["y"] == pytest.approx([100 * each.mean for each in RunFolder(recorded).metrics()], rel=1e-4)
+    assert tab.evaluate(f"{CURVES}.data[1]") == pytest.approx(
+        [100 * each.mean for each in RunFolder(recorded).metrics()], rel=1e-4
+    )
     tab.locator("#node-table summary").click()
     rows = tab.locator("#node-table tbody tr")
     ranked = sorted(range(4), key=lambda node: last.nodes[node])
@@ -101,9 +92,9 @@ def test_curves_against_another_cost(tab: Any, recorded: Path, cost: str, of: Ca
     tab.get_by_role("radio", name=cost, exact=True).focus()
     tab.keyboard.press("Space")
     expected = [of(each) for each in RunFolder(recorded).metrics()]
-    until(lambda: tab.evaluate("document.querySelector('#quality').data[0].x") == pytest.approx(expected, rel=1e-4))
+    until(lambda: tab.evaluate(f"{CURVES}.data[0]") == pytest.approx(expected, rel=1e-4))
     tab.get_by_role("radio", name="all", exact=True).check()
-    until(lambda: len(tab.evaluate("document.querySelector('#quality').data")) == 3)
+    until(lambda: len(tab.evaluate(f"{CURVES}.data")) == 4)
     assert tab.get_by_role("radio", name="energy", exact=True).is_disabled()
 
 
@@ -155,7 +146,7 @@ def test_it_fits_a_phone_and_the_dark(browser: Any, page: Served, width: int, sc
         ground, ink = (tab.evaluate(f"getComputedStyle(document.body).{of}") for of in ("backgroundColor", "color"))
         shades = [sum(map(int, color[4:-1].split(", "))) for color in (ground, ink)]
         assert (shades[0] < shades[1]) == (scheme == "dark") and abs(shades[0] - shades[1]) > 500
-        text = tab.evaluate("document.querySelector('#quality').layout.font.color")
+        text = tab.evaluate(f"{CURVES}.axes[0].stroke()")
         assert text == ("#e4e9ee" if scheme == "dark" else "#1d2329")
         assert tab.complaints == []
 
@@ -178,7 +169,7 @@ def test_it_follows_a_run_and_outlives_its_server(browser: Any, recorded: Path, 
 
     def shows(round: int, status: str = "running") -> None:
         until(lambda: cells(tab) and cells(tab)[0].startswith(f"{status}, round {round} of 4"))
-        until(lambda: tab.evaluate("document.querySelector('#quality').data?.[0].x.at(-1)") == round)
+        until(lambda: tab.evaluate(f"{CURVES}?.data[0].at(-1)") == round)
 
     with served(folder, "--port", port) as server, opened(browser, server.address) as tab:
         until(lambda: tab.locator("#no-runs").is_visible())
@@ -201,7 +192,7 @@ def test_it_follows_a_run_and_outlives_its_server(browser: Any, recorded: Path, 
                 add(place)
             write(("summary.json",))
             shows(4, "finished")
-            assert tab.evaluate("document.querySelector('#quality').data[0].x") == [0, 1, 2, 3, 4]
+            assert tab.evaluate(f"{CURVES}.data[0]") == [0, 1, 2, 3, 4]
         assert [text for text in tab.complaints if "ERR_CONNECTION" not in text and "net::" not in text] == []
 
 
@@ -210,13 +201,31 @@ def test_several_runs_are_beside_each_other(browser: Any, recorded: Path, tmp_pa
         shutil.copytree(recorded, tmp_path / "both" / name)
     with served(tmp_path / "both", "--port", str(free_port())) as server, opened(browser, server.address) as tab:
         drawn(tab)
-        names = "document.querySelector('#quality').data.map(line => line.name)"
+        names = f"{CURVES}.series.slice(1).map(line => line.name)"
         until(lambda: tab.evaluate(names) == ["one: dsgd", "two: dsgd"])
         tab.get_by_role("checkbox").first.uncheck()
         until(lambda: tab.evaluate(names) == ["two: dsgd"])
         assert cells(tab, 0)[1:] == cells(tab, 1)[1:]
         tab.locator("#run").select_option(label="two: dsgd")
         until(lambda: tab.evaluate("live.state.runs.get(live.state.detail?.run)?.name") == "two")
+
+
+def test_what_is_only_known_at_the_end_is_in_the_table_then(browser: Any, recorded: Path, tmp_path: Path) -> None:
+    """As of runs by Flower or peers: the server never sees the models before; the second plot has what is recorded."""
+    folder = Path(shutil.copytree(recorded, tmp_path / "run"))
+    unknown = {"consensus_distance": None, "averaged_model_accuracy": None}
+    lines = [json.loads(line) | unknown for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    final = RunFolder(folder).summary()["final"]
+    with served(folder, "--port", str(free_port())) as server, opened(browser, server.address) as tab:
+        drawn(tab)
+        expected = [f"{100 * final['averaged_model_accuracy']:.1f} %", f"{final['consensus_distance']:.3g}"]
+        assert cells(tab)[3:5] == expected
+        losses = [line["train_loss"] for line in lines]
+        shown = "document.querySelector('#second-plot').chart.data[1].slice(1)"
+        until(lambda: tab.evaluate(shown) == pytest.approx(losses[1:], rel=1e-4))
+        assert tab.locator("#second").input_value() == "train_loss"
+        assert tab.get_by_role("radio", name="averaged model", exact=True).is_disabled()
 
 
 def test_what_strangers_wrote_stays_text(browser: Any, recorded: Path, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from ngpd_fl.clock import Drop, Read, Replay, Work
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.files import lock
+from ngpd_fl.report.courses import read_courses
 from ngpd_fl.report.pictures.plots import all_events
-from ngpd_fl.report.pictures.timeline import read_courses
 from ngpd_fl.watch import run as run_module
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.folders import WatchedFolders, last_written
 from ngpd_fl.watch.run import POINT, WatchedRun
+from tests.ngpd_fl.watch.conftest import record
 
 Change = Callable[[Path], object]
 
@@ -147,6 +148,38 @@ def test_what_is_damaged_or_leads_elsewhere_is_said(own: Path, change: Change, s
     json.dumps(run.points, allow_nan=False)
 
 
+def test_a_folder_may_be_removed_replaced_and_cut(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each change, the page is as one that is opened then."""
+    larger = record(tmp_path / "larger", topology={"nodes": 6})
+    place = tmp_path / "place"
+    folders = WatchedFolders([place])
+
+    def look(folders: WatchedFolders) -> Any:
+        monkeypatch.setattr(folders, "_next_search", 0.0)
+        folders.poll()
+        folders.poll_logs({""})
+        return [run.points for run in folders.runs.values()], folders.detail("")
+
+    def halve(name: str) -> None:
+        os.truncate(place / name, (place / name).stat().st_size // 2)
+
+    for change in (
+        lambda: None,
+        lambda: shutil.copytree(recorded, place),
+        lambda: halve("metrics.jsonl"),
+        lambda: halve("events.jsonl"),
+        lambda: (shutil.rmtree(place), shutil.copytree(larger, place)),
+        lambda: shutil.rmtree(place),
+        lambda: place.write_text("a file"),
+        lambda: (place.unlink(), shutil.copytree(recorded, place)),
+    ):
+        change()
+        assert look(folders) == look(WatchedFolders([place]))
+    assert len(folders.runs) == 1
+
+
 def test_long_runs_are_thinned_with_their_last_point(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "_POINTS", 8)
     (own / "summary.json").unlink()
@@ -233,6 +266,28 @@ def test_peers_are_one_graph(recorded: Path, tmp_path: Path) -> None:
         detail = folders.detail(key)
         assert detail is not None
         assert detail["quantities"]["accuracy"]["values"] == pytest.approx(whole, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["runs/ngpd-1"], ["ngpd-1"]),
+        (["runs/ngpd-1", "runs/ngpd-2", "runs/ngpd-1"], ["ngpd-1", "ngpd-2"]),
+        (["a/records", "b/records", "c/records"], ["a", "b", "c"]),
+        (["x/a/records", "y/a/records", "y/b/records"], ["x/a", "y/a", "y/b"]),
+        (["a/records", "b/records", "c/records/d"], ["a/records", "b/records", "records/d"]),
+    ],
+)
+def test_names_of_folders_tell_them_apart(recorded: Path, tmp_path: Path, paths: list[str], names: list[str]) -> None:
+    for path in paths:
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        shutil.copy(recorded / "config.toml", tmp_path / path)
+    folders = WatchedFolders([tmp_path / path for path in paths])
+    folders.poll()
+    assert folders.title == ", ".join(names)
+    assert {run.path: run.name for run in folders.runs.values()} == {
+        tmp_path / path: name for path, name in zip(dict.fromkeys(paths), names, strict=True)
+    }
 
 
 def test_runs_that_begin_later_are_found(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,10 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.watch.address import PageAddress
-from ngpd_fl.watch.server import _ASSETS
+from ngpd_fl.watch.server import _ASSETS, _STREAMS, serve
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT
-from tests.ngpd_fl.watch.conftest import Served, free_port, served
+from tests.ngpd_fl.watch.conftest import Served, free_port, served, until
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,7 @@ def test_it_can_only_be_read(page: Served) -> None:
         assert page.get(path).status in (400, 404), path
 
 
-def test_nothing_is_written_and_torch_is_not_loaded(recorded: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_and_no_large_library_is_loaded(recorded: Path, tmp_path: Path) -> None:
     """A stream with all details leaves the folder as it was, to the time of its last change."""
     folder = Path(shutil.copytree(recorded, tmp_path / "run"))
     for path in (folder, *folder.rglob("*")):
@@ -98,7 +102,7 @@ def test_nothing_is_written_and_torch_is_not_loaded(recorded: Path, tmp_path: Pa
         ]
         layout = json.load(server.get(f"/graph?run={detail['run']}"))
         loaded = Path(f"/proc/{server.process.pid}/maps")
-        assert not loaded.exists() or "libtorch" not in loaded.read_text()
+        assert not loaded.exists() or not any(name in loaded.read_text() for name in ("libtorch", "matplotlib"))
     assert [len(layout[name]) for name in ("names", "ends", "edges")] == [4, 4, 4]
     assert [(path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))] == before
     for path in (folder, *folder.rglob("*")):
@@ -118,6 +122,43 @@ def test_for_others_than_this_machine_the_address_has_a_token(recorded: Path, mo
         assert server.get(f"/{token}/", Host="evil.example").status == 403
     with served(recorded, "--host", "0.0.0.0", "--port", str(free_port())) as again:
         assert token not in again.address
+
+
+def test_many_streams_keep_nobody_out_for_long(recorded: Path) -> None:
+    """Most are refused; when they are gone, the next one is served, and nothing of them is left."""
+    with served(recorded, "--port", str(free_port())) as server:
+        assert server.get("/").status == 200
+        files = Path(f"/proc/{server.process.pid}/fd")
+        before = len([*files.iterdir()]) if files.exists() else 0
+        streams = [server.get("/stream") for _ in range(200)]
+        statuses = Counter(stream.status for stream in streams)
+        assert statuses == {200: _STREAMS, 503: 200 - _STREAMS}
+        for stream in streams:
+            stream.close()
+        until(lambda: server.get("/stream").status == 200)
+        until(lambda: not before or len([*files.iterdir()]) <= before + 8)
+
+
+def test_who_does_not_read_is_cut_off(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that fits into no buffer: the server waits for the browser, which never reads, only for a while."""
+    monkeypatch.setattr("ngpd_fl.watch.server._SLOW", 0.5)
+    address, is_over = PageAddress.listen(port=0), threading.Event()
+    address.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    serving = threading.Thread(target=serve, args=([recorded], address, is_over.wait))
+    serving.start()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        client.connect(address.socket.getsockname())
+        client.sendall(b"GET /uPlot.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+        got = client.recv(1)
+        time.sleep(3)
+        with suppress(ConnectionResetError):
+            while piece := client.recv(1 << 16):
+                got += piece
+        assert 0 < len(got) < 100_000  # half of what was asked for
+    is_over.set()
+    serving.join(20)
 
 
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +193,13 @@ def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path
         assert process.stdout.read() == ""
 
 
+def test_a_sweep_can_be_watched(quick: Command, here: Path) -> None:
+    fast = "model = 'softmax'\ntopology.nodes = 4\ntraining = {rounds = 1, local_steps = 1}\n"
+    (here / "sweep.toml").write_text(f"{fast}[sweep]\nsampler = 'grid'\n[sweep.keys]\n'strategy.lr' = [0.1]\n")
+    said = quick("sweep", "sweep.toml", "--watch")
+    assert said.code == 0 and "watch it at http://127.0.0.1:" in said.err
+
+
 RUN = "run --strategy dsgd --rounds 1500 --nodes 4 --local-steps 1 --out out --watch".split()
 
 
@@ -180,10 +228,13 @@ def test_the_page_ends_however_the_run_ends(tmp_path: Path, how: signal.Signals)
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         server = Served(process.stderr.readline().split()[-1], process)
-        stream = messages(server.get("/stream"))
-        assert next(message for message in stream if any(run["points"] for run in message.get("runs", ())))
-        process.send_signal(how)
-        process.communicate(timeout=60)
+        try:
+            stream = messages(server.get("/stream"))
+            assert next(message for message in stream if any(run["points"] for run in message.get("runs", ())))
+            process.send_signal(how)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
         assert [*stream][-1] == {}  # the server says that it ends
     with pytest.raises(ConnectionRefusedError):
         server.get("/")

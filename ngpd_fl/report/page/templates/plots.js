@@ -1,12 +1,10 @@
 "use strict";
 
-/* Plots that reports and the live page have in common: curves of runs, and the timeline of nodes. */
+/* Plots of a report: curves of runs, and the timeline of nodes. */
 const plots = (() => {
-  const { plain, color, config, layout, axis } = page;
-  const DASHES = { mean: "solid", worst: "2px,3px", averaged_model: "7px,3px" };
+  const { plain, color, dashes, activityColor, config, layout, axis } = page;
   const MARKERS = 12; // markers on a line, for readers who cannot tell the colors apart
   const FEW = 8; // rounds of which each has a tick
-  const KINDS = { "computes in vain": "vain", waits: "waits" }; // these have other colors in dark mode
   const PATTERNS = { computes: "", "computes in vain": "/", waits: ".", "is away": "x" };
 
   const plotlyDash = (dash) => (dash ? dash.split(" ").map((length) => `${length}px`).join(",") : "solid");
@@ -18,7 +16,7 @@ const plots = (() => {
       type: "scatter",
       mode: "lines+markers",
       y,
-      line: { color: look.color, width: 2, dash: several ? DASHES[quantity] : plotlyDash(look.dash) },
+      line: { color: look.color, width: 2, dash: plotlyDash(several ? dashes[quantity] : look.dash) },
       marker: { symbol: look.symbol, size: 7, maxdisplayed: MARKERS },
       text: y.map((value, at) => (value === null ? "" : plain(`${number(value)}${sd[at] ? ` ± ${number(sd[at])}` : ""}${unit}`))),
       hovertemplate: `%{text}, ${plain(cost.label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
@@ -47,7 +45,7 @@ const plots = (() => {
       textposition: "none",
       hovertemplate: "%{y} %{fullData.name}%{text}%{x:.4~g} s from %{base:.4~g} s<extra></extra>",
       marker: {
-        color: color(KINDS[kind]) || kinds[kind],
+        color: activityColor(kind, kinds),
         line: { color: color("ground"), width: 0.5 },
         pattern: { shape: PATTERNS[kind], fgcolor: color("faint"), size: 6, solidity: 0.25, fillmode: "overlay" },
       },

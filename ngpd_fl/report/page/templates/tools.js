@@ -57,6 +57,12 @@ const page = (() => {
   /* A color of the style sheet, which has others in dark mode. */
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+  /* Dashes of the quantities of the same runs, in SVG. */
+  const dashes = { mean: "", worst: "2 3", averaged_model: "7 3" };
+
+  /* Color of an activity of a node; some have other ones in dark mode. */
+  const activityColor = (kind, kinds) => color({ "computes in vain": "vain", waits: "waits" }[kind]) || kinds[kind];
+
   const PAPER = 690; // width of plots on paper, in px
 
   /* Layout of a plot: common settings and its own. */
@@ -131,5 +137,5 @@ const page = (() => {
   );
   document.querySelectorAll("section").forEach((section) => reading.observe(section));
 
-  return { data, plain, words, median, color, config, layout, axis, whenSeen };
+  return { data, plain, words, median, color, dashes, activityColor, config, layout, axis, whenSeen };
 })();

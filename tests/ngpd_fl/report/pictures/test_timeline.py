@@ -6,8 +6,9 @@ import pytest
 
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
+from ngpd_fl.report.courses import Course, chosen, read_courses
 from ngpd_fl.report.pictures.staleness import staleness_figure
-from ngpd_fl.report.pictures.timeline import Course, chosen, read_courses, timeline_figure
+from ngpd_fl.report.pictures.timeline import timeline_figure
 
 EVENTS: list[Event] = [
     Work(2.0, 0, 0, 0.0, False, ()),
