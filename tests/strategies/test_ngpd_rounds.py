@@ -1,4 +1,4 @@
-"""Rounds of NGPD and K-FAC gossip with automatic damping and smoothing, number by number."""
+"""Rounds of NGPD and K-FAC gossip, number by number: automatic damping and smoothing, and the fisher metric."""
 
 from __future__ import annotations
 
@@ -101,3 +101,19 @@ def test_input_factors_alone_have_the_whole_damping() -> None:
     eye = torch.eye(4, dtype=torch.float64)
     for hessian, target, moved in zip(problem.hessians, problem.targets, params, strict=True):
         torch.testing.assert_close(moved, torch.linalg.solve((hessian + 0.02 * eye) / LR, hessian @ target))
+
+
+def test_rounds_in_the_fisher_metric() -> None:
+    problem = make_quadratic(10, nodes=2, dim=4)
+    shared: dict[str, Any] = {"trust_radius": 0, "factor_every": 1, "basis_every": 1, "mixing": 0.0}
+    options = NGPDOptions(lr=LR, damping=0.2, edge_metric="fisher", **shared)
+    network = quadratic_engine(problem, options, parse_topology({"name": "path", "nodes": 2}).build(seed=0))
+    eye, eta, signs = torch.eye(4, dtype=torch.float64), 3.0 / LR, (1.0, -1.0)
+    w = [torch.zeros(4, dtype=torch.float64) for _ in range(2)]
+    z = [torch.zeros(4, dtype=torch.float64) for _ in range(2)]
+    for _ in range(3):
+        for i, (hessian, target) in enumerate(zip(problem.hessians, problem.targets, strict=True)):
+            natural = torch.linalg.solve(hessian + 0.2 * eye, hessian @ (w[i] - target))
+            w[i] = w[i] - (natural + eta * (w[i] - signs[i] * z[i])) / (1 / LR + eta)
+        z = [z[1 - i] - 2 * signs[1 - i] * w[1 - i] for i in range(2)]
+        torch.testing.assert_close(run_rounds(network, 1), torch.stack(w))
