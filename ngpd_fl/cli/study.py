@@ -57,7 +57,7 @@ def study(
     from ngpd_fl.study import StudyPlan, run_study, study_progress
     from ngpd_fl.sweep.executors import make_executor
 
-    runs = make_executor(executor, parse_assignments(slurm or ()))
+    runs = make_executor(executor, parse_assignments(slurm or (), "--slurm", "time=60"))
     plan = StudyPlan.read(file, data_dir)
     if list_plan:
         _print_plan(plan, study_progress(plan, out), jobs)

@@ -49,7 +49,7 @@ def sweep(
     from ngpd_fl.sweep import SweepPlan, run_sweep
     from ngpd_fl.sweep.executors import make_executor
 
-    runs = make_executor(executor, parse_assignments(slurm or ()))
+    runs = make_executor(executor, parse_assignments(slurm or (), "--slurm", "time=60"))
     plan = SweepPlan.read(file)
     report = _Report(plan, quiet)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.faults import FaultsConfig
 from ngpd_fl.config.import_paths import HUB
@@ -27,8 +29,21 @@ BASELINE_STEPS = ("dsgd", "kfac-gossip")
 SERVER_BASELINES = ("fedavg", "fedpm")
 """The baselines whose server averages a model of each node; the others have one model."""
 
+MOST = 2**63
+"""Whole numbers are smaller in size, as those of TOML are."""
+
 _RELIABLE = "synchronous, or neighbor-synchronous without training.timeout_seconds"
 """The modes in which every message is waited for."""
+
+
+def check_whole_numbers(config: BaseModel, prefix: str = "") -> None:
+    """Raise ``InputError`` with one line where a whole number has more bits than the records can hold."""
+    for name, value in config:
+        if isinstance(value, BaseModel):
+            check_whole_numbers(value, f"{prefix}{name}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) >= MOST:
+                raise InputError(f"{prefix}{name}: a whole number is too large; allowed: below 2^63")
 
 
 def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig) -> None:

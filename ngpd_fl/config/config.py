@@ -28,6 +28,7 @@ from ngpd_fl.config.checks import (
     check_division,
     check_faults,
     check_strategy,
+    check_whole_numbers,
 )
 from ngpd_fl.config.devices import DevicesConfig
 from ngpd_fl.config.errors import InputError, choices, one_line
@@ -128,6 +129,7 @@ class Config(SeedConfig):
 
     @model_validator(mode="after")
     def _combination(self) -> Config:
+        check_whole_numbers(self)
         check_strategy(self.strategy, self.training, self.network)
         check_baseline(self.strategy, self.training, self.network, self.model, has_clock=self.has_clock)
         check_faults(self.strategy, self.faults)
@@ -222,17 +224,25 @@ def _precedence(key: str) -> tuple[bool, bool, int]:
     return "." in key, key.rpartition(".")[2] != "name", key.count(".")
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Read ``key=value`` pairs; a value is TOML (``0.1``, ``true``, ``[64, 32]``) or else a plain string."""
+def parse_assignments(
+    assignments: Iterable[str], flag: str = "--set", example: str = "strategy.lr=0.05"
+) -> dict[str, Any]:
+    """Read ``key=value`` pairs; a value is TOML (``0.1``, ``true``, ``[64, 32]``) or else a plain string.
+
+    Args:
+        assignments: the pairs.
+        flag: that gave them, for errors.
+        example: of a pair, for errors.
+    """
     pairs = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
-            raise InputError(f"--set {assignment}: expected key=value, e.g. strategy.lr=0.05")
+            raise InputError(f"{flag} {assignment}: expected key=value, e.g. {example}")
         try:
             pairs[key] = parse_value(text)
         except ValueError as error:
-            raise InputError(f"--set {key}: {error}") from error
+            raise InputError(f"{flag} {key}: {error}") from error
     return pairs
 
 

@@ -77,7 +77,25 @@ def one_line(error: ValidationError, model: type[BaseModel], prefix: str = "") -
         model: the class that was validated.
         prefix: the section that it stands for, if it is not the whole configuration.
     """
-    return "; ".join(_finding(dict(entry), model, prefix) for entry in error.errors(include_url=False))
+    return "; ".join(_finding(entry, model, prefix) for entry in _joined(error))
+
+
+def _joined(error: ValidationError) -> list[dict[str, Any]]:
+    """Return pydantic's error entries, with one for each value that may be a number or a word such as ``auto``."""
+    entries: list[dict[str, Any]] = [dict(entry) for entry in error.errors(include_url=False)]
+    words = {
+        entry["loc"][:-1]: entry["ctx"]
+        for entry in entries
+        if entry["type"] == "literal_error" and str(entry["loc"][-1]).startswith("literal[")
+    }
+    joined = []
+    for entry in entries:
+        if (word := words.get(entry["loc"][:-1])) is None:
+            joined.append(entry)
+        elif entry["type"] != "literal_error":
+            message = f"{entry['msg'].partition(',')[0]}, or {word['expected']}"
+            joined.append({**entry, "loc": entry["loc"][:-1], "msg": message, "ctx": word})
+    return joined
 
 
 def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
@@ -103,7 +121,7 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
         if not key or isinstance(entry["ctx"]["error"], InputError):  # names its key in full
             return message
         return f"{key}.{message}" if re.match(r"\w+: ", message) else f"{key}: {message}"
-    hint = suggestion(given, _quoted(entry, "expected")) if kind == "literal_error" else ""
+    hint = suggestion(given, _quoted(entry, "expected")) if "expected" in entry.get("ctx", ()) else ""
     got = "; ".join(filter(None, [_shown(given), hint]))
     return f"{key}: {entry['msg'][0].lower()}{entry['msg'][1:]} (got {got})"
 

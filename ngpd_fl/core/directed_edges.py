@@ -36,6 +36,15 @@ class EdgeHeader(NamedTuple):
     bitmap: int
     round: int
 
+    def is_consistent(self) -> bool:
+        """Return whether the numbers are possible: one message a round, and none applied before it was sent."""
+        sequence, newest, bitmap, round = self
+        if not 0 <= sequence <= round:
+            return False
+        if newest < 0:
+            return newest == -1 and bitmap == 0
+        return bitmap & 1 == 1 and 0 < bitmap < 1 << min(BITMAP_BITS, newest + 1)
+
 
 def reverse(edge: Edges) -> Edges:
     """Return the directed edge that runs the other way."""

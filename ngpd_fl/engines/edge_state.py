@@ -111,6 +111,17 @@ class EdgeState:
         """Return the header of a round's message over a directed edge; call before ``close``."""
         return self._acknowledgements.header(edge, round.number)
 
+    def is_possible(self, number: int, edge: int, header: EdgeHeader) -> bool:
+        """Return whether a message of round ``number`` over a directed edge can have this header."""
+        acknowledgements = self._acknowledgements
+        is_new = header.sequence > acknowledgements.newest[edge]
+        return (
+            is_new
+            and header.is_consistent()
+            and header.round == number
+            and header.newest < acknowledgements.sent[reverse(edge)]
+        )
+
     def receive(self, round: Round, headers: Mapping[int, EdgeHeader]) -> Round:
         """Record headers of other processes' messages; return the round in which they came. Call before ``headers``.
 

@@ -177,6 +177,26 @@ class NodeGroup:
         self._written = None
         return int(round.sent[self._out_edges].sum()) * self.bytes_per_message
 
+    def readable(self, number: int, come: OutgoingMessages) -> OutgoingMessages:
+        """Return what can be read of messages of other nodes in round ``number``, which may be anything."""
+        if self._written is None or self._written[0].number != number:
+            self.write(number)
+        headers = {
+            edge: header
+            for edge, header in come.headers.items()
+            if edge in self.incoming
+            and self._edges.is_possible(number, edge, header)
+            and self._messages.is_whole(come.payload, edge, self.incoming[edge])
+        }
+        sources = {True: headers.keys(), False: {self.incoming[edge] for edge in headers}}
+        per_edge = self._strategy.options.needs.per_edge
+        payload = {
+            field: {source: value for source, value in values.items() if source in sources[field in per_edge]}
+            for field, values in come.payload.items()
+            if headers and self._messages.has_field(field)
+        }
+        return OutgoingMessages(payload, headers)
+
     def awaits(self, number: int) -> list[int]:
         """Return the directed edges over which other nodes send in round ``number``, lost messages included."""
         sent = self._edges.open(number).sent

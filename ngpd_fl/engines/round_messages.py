@@ -79,6 +79,21 @@ class RoundMessages:
         for messages in self._on.values():  # the first one refuses what any of them would
             messages.deliver(payload, edges, nodes)
 
+    def has_field(self, name: str) -> bool:
+        """Return whether messages have a field."""
+        return all(name in messages.buffers for messages in self._on.values())
+
+    def is_whole(self, payload: Payload, edge: int, node: int) -> bool:
+        """Return whether the message over a directed edge from ``node`` has all fields, as they must be, and finite."""
+        messages = next(iter(self._on.values()))
+        for name, buffer in messages.buffers.items():
+            value = payload.get(name, {}).get(edge if name in messages.per_edge else node)
+            if value is None or value.shape != buffer.shape[1:] or value.dtype != buffer.dtype:
+                return False
+            if not value.isfinite().all():
+                return False
+        return True
+
 
 class _DeviceMessages:
     """The messages on one device."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ngpd_fl.core.directed_edges import BITMAP_BITS, EdgeHeader
+from ngpd_fl.core.directed_edges import EdgeHeader
 from strategies import sent_dtype
 from strategies.contract import Message
 
@@ -74,13 +74,6 @@ class Head(NamedTuple):
     header: EdgeHeader
     incarnation: int = 1
     receiver_incarnation: int = 0
-
-    def is_consistent(self) -> bool:
-        """Return whether the numbers are possible: one message a round, and none applied before it was sent."""
-        sequence, newest, bitmap, round = self.header
-        if newest < 0:
-            return newest == -1 and bitmap == 0 and sequence <= round
-        return sequence <= round and bitmap & 1 == 1 and bitmap < 1 << min(BITMAP_BITS, newest + 1)
 
 
 class Frame(NamedTuple):

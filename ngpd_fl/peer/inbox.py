@@ -172,7 +172,7 @@ class Inbox:
             raise InvalidFrame("replayed")
         if head.kind is Kind.MESSAGE and (head.incarnation, head.header.sequence) <= (incarnation, sequence):
             raise InvalidFrame("replayed")
-        if not head.is_consistent():
+        if not head.header.is_consistent():
             raise InvalidFrame("header")
         self._heard_edges.add(edge)
         self.named[edge] = max(head.receiver_incarnation, self.named.get(edge, 0))

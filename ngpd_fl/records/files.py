@@ -207,9 +207,10 @@ def is_locked(path: Path) -> bool:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise ``InputError`` if a file that is changed in place is a link, which may lead out of a stranger's folder."""
+    """Raise ``InputError`` if a file or folder to be changed is a link, which may lead out of a stranger's folder."""
     if path.is_symlink():
-        raise InputError(f"{path}: is a link to another file, which would be changed; put the file itself there")
+        kind = "folder" if path.is_dir() else "file"
+        raise InputError(f"{path}: is a link to another {kind}, which would be changed; put the {kind} itself there")
 
 
 def _sync(path: Path) -> None:

@@ -42,8 +42,8 @@ AVERAGE = "average"
 _CUT_SHORT = ("interrupted", "failed")
 """Status of a run that ended early and recorded that; a run that was killed has no summary."""
 
-_WRITTEN_IN_PLACE = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.jsonl")
-"""Files that are opened to be changed; all others are replaced."""
+_CHANGED = ("config.toml", "metrics.jsonl", "events.jsonl", "abandoned.jsonl", "checkpoints", "plots", "tensorboard")
+"""Files that are opened to be changed, and folders whose files change; all others are replaced."""
 
 
 class RunFolder(Display):
@@ -134,7 +134,7 @@ class RunFolder(Display):
             InputError: there is no such run, it is still going or over, or its configuration has changed since.
         """
         folder = cls.open(path)
-        for name in _WRITTEN_IN_PLACE:
+        for name in _CHANGED:
             refuse_link(folder.path / name)
         try:
             folder._lock = lock(folder.path / "config.toml")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ngpd_fl.config import one_line, parse_json
-from ngpd_fl.records.shapes import Amount, Count
+from ngpd_fl.records.shapes import Amount, Count, Share
 
 
 class Measure(NamedTuple):
@@ -222,15 +222,15 @@ class Accuracies(Metrics):
 
     measure = ACCURACY
 
-    mean_accuracy: float
-    min_accuracy: float
-    max_accuracy: float
-    mean_own_accuracy: float
-    averaged_model_accuracy: float | None
-    accuracy: list[float | None]
-    own_accuracy: list[float | None]
-    class_accuracy: list[float | None]
-    averaged_model_class_accuracy: list[float | None] | None
+    mean_accuracy: Share
+    min_accuracy: Share
+    max_accuracy: Share
+    mean_own_accuracy: Share
+    averaged_model_accuracy: Share | None
+    accuracy: list[Share | None]
+    own_accuracy: list[Share | None]
+    class_accuracy: list[Share | None]
+    averaged_model_class_accuracy: list[Share | None] | None
 
 
 class TokenAccuracies(Accuracies):
@@ -262,9 +262,9 @@ class MultiLabelAccuracies(Accuracies):
     measure = HAMMING_ACCURACY
     others = (EXACT_MATCH,)
 
-    mean_exact_match: float | None
-    averaged_model_exact_match: float | None
-    exact_match: list[float | None]
+    mean_exact_match: Share | None
+    averaged_model_exact_match: Share | None
+    exact_match: list[Share | None]
 
 
 class Errors(Metrics):

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]
+"""A number in [0, 1]; a mean may exceed 1 by rounding."""
+
 Age = Annotated[str, StringConstraints(pattern=r"^\d{1,18}$")]
 
 

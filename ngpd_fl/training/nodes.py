@@ -11,6 +11,7 @@ import torch
 
 from ngpd_fl.clock import VirtualClock
 from ngpd_fl.config import InputError, parse_json
+from ngpd_fl.config.checks import MOST
 from ngpd_fl.core.signals import deferred
 from ngpd_fl.data import fingerprint, unused_classes
 from ngpd_fl.engines import Engine, RoundInfo
@@ -212,6 +213,8 @@ def check_checkpoint_every(rounds: int | None) -> None:
     """Raise ``InputError`` if checkpoints cannot be ``rounds`` apart; None means no checkpoints."""
     if rounds is not None and rounds < 1:
         raise InputError(f"checkpoint_every: {rounds} rounds; allowed: 1 and more")
+    if rounds is not None and rounds >= MOST:
+        raise InputError("checkpoint_every: a whole number is too large; allowed: below 2^63")
 
 
 def _last_checkpoint(

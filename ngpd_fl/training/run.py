@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,13 @@ def run(
         if out is not None:
             folder = RunFolder.create(Path(out), config, environment_of(job), checkpoint_every, event_log)
             folder.add_counts(job.counts)
+        try:
+            _begin(callbacks, folder, config)
+        except InputError:
+            if folder is not None:  # all that is in it was made above
+                folder.close()
+                shutil.rmtree(folder.path)
+            raise
         return _complete(LocalNodes(job, engine, folder, clock), callbacks, checkpoint_every)
 
 
@@ -173,13 +181,15 @@ def resume(
             nodes = LocalNodes(job, make_engine(job, clock), folder, clock)
             environment = environment_of(job)
             checkpoint = nodes.restore(environment, on_event)
+            callbacks = [*trackers, *callbacks]
+            _begin(callbacks, folder, config)
             if rounds is not None:
                 folder.extend(rounds)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
             folder.stay()
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
-            return _complete(nodes, [*trackers, *callbacks], every)
+            return _complete(nodes, callbacks, every)
 
 
 def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
@@ -205,6 +215,21 @@ def _noted_trackers(folder: RunFolder, callbacks: Sequence[Callback]) -> list[Ca
     given = {callback.name for callback in callbacks if isinstance(callback, Tracker)}
     noted = tracked_runs(folder.path)
     return [make_tracker(name, project=run.project) for name, run in noted.items() if name not in given]
+
+
+def _begin(callbacks: Sequence[Callback], folder: RunFolder | None, config: Config) -> None:
+    """Begin the runs of all trackers or of none, before any record is changed; raise ``InputError`` if one refuses."""
+    begun: list[Tracker] = []
+    try:
+        for tracker in callbacks:
+            if isinstance(tracker, Tracker):
+                tracker.begin(None if folder is None else folder.path, config)
+                begun.append(tracker)
+    except InputError:
+        for tracker in begun:
+            with suppress(Exception):  # it is the other one that is reported
+                tracker.close("failed")
+        raise
 
 
 def _complete(nodes: LocalNodes, user: Sequence[Callback], checkpoint_every: int | None) -> Result:

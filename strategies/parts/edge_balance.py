@@ -55,8 +55,16 @@ def start_balance(view: View) -> EdgeBalance:
 
 
 def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBalance:
-    """Return the balance after a local step with this pull and gradient, ``[P]`` each."""
+    """Return the balance after a local step with this pull and gradient, ``[P]`` each.
+
+    A pull so large that its square overflows, as after a message that a neighbor made up, does not count: the means
+    would never be finite again.
+    """
     opposed, energy = -torch.dot(pull, gradient), torch.dot(pull, pull)
+    is_finite = opposed.isfinite() & energy.isfinite()
+    opposed, energy = (
+        torch.where(is_finite, new, old) for new, old in ((opposed, balance.opposed), (energy, balance.energy))
+    )
     is_first = balance.energy == 0
     return balance._replace(
         opposed=torch.where(is_first, opposed, _averaged(balance.opposed, opposed)),

@@ -51,6 +51,36 @@ def test_bounds(steps: Any, expected: float) -> None:
     assert ratio(balance_of(*steps), ONE).item() == pytest.approx(expected)
 
 
+def test_a_pull_that_overflows_does_not_count() -> None:
+    huge, gradient = [1e200, 1.0], [-3.0, 2.0]
+    assert ratio(balance_of((huge, gradient)), ONE).item() == 0.5
+    known = balance_of(([2.0, 0.0], [-1.6, 9.0]))
+    after = balance_of(([2.0, 0.0], [-1.6, 9.0]), (huge, gradient), ([1.0, 0.0], [-1e300, 1e300]))
+    assert ratio(after, ONE).isfinite() and ratio(known, ONE).item() == pytest.approx(0.8)
+    assert ratio(balance_of(([2.0, 0.0], [-1.6, 9.0]), (huge, gradient)), ONE).item() == pytest.approx(0.8)
+
+
+def test_whatever_a_neighbor_sends_a_penalty_has_its_bounds_and_its_sign() -> None:
+    theirs = torch.tensor([0.7, 0.0, -5.0, 1e30, 0.9], dtype=torch.float64)
+    received = torch.tensor([True, True, True, True, False])
+    balance = balance_of()._replace(scale=torch.full((5,), 0.25, dtype=torch.float64))
+    zeros = torch.zeros(5, dtype=torch.int64)
+    own = torch.tensor(0.5, dtype=torch.float64)
+    found = after_ratios(balance, theirs, own, Headers(received, zeros, zeros, ~received)).scale
+    assert found.tolist() == pytest.approx([0.35, 0.005, 0.005, 1.0, 0.25])
+
+
+def test_rounded_messages_leave_one_penalty_an_edge() -> None:
+    """Both ends multiply what has traveled: also their own ratio as the other end has it."""
+    problem = make_quadratic(10, nodes=2, dim=4)
+    options = NGPDOptions(lr=0.5, damping=0.2, trust_radius=0, factor_every=1, basis_every=1, message_dtype="float16")
+    engine = quadratic_engine(problem, options, parse_topology({"name": "path", "nodes": 2}).build(seed=0))
+    run_rounds(engine, 5)
+    (state,) = engine.group.states
+    (first,), (second,) = state.balance.scale
+    assert first == second and 0.01 < first < 4 and first != 0.25
+
+
 @pytest.mark.parametrize("message_loss", [0.0, 0.3])
 @pytest.mark.parametrize(
     "topology",

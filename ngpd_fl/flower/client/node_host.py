@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from flwr.app import Array
@@ -34,10 +35,12 @@ class NodeHost:
     def catch_up(self, number: int, messages: NodeMessages) -> None:
         """Read the messages of the last round whose steps were run; ``messages`` are of round ``number``.
 
-        If these are different rounds, the messages of the former never arrived: they are lost.
+        If these are different rounds, the messages of the former never arrived: they are lost. So are messages that
+        no honest client sends.
         """
         if self.read < self.worked:
-            self.group.read(self.worked, from_wire(messages) if number == self.worked else NOTHING)
+            come = from_wire(messages) if number == self.worked else NOTHING
+            self.group.read(self.worked, self.group.readable(self.worked, come))
             self.read = self.worked
 
     def work(self, number: int) -> tuple[StepInfo, NodeMessages]:
@@ -73,9 +76,10 @@ def to_wire(messages: OutgoingMessages, per_edge: Sequence[str]) -> NodeMessages
 
 
 def from_wire(messages: NodeMessages) -> OutgoingMessages:
-    """Return messages from elsewhere in the form that a group of nodes reads."""
+    """Return messages from elsewhere in the form that a group of nodes reads, without arrays that cannot be read."""
     payload: dict[str, dict[int, Tensor]] = {}
     for name, value in messages.payload.items():
-        _, field, source = name.split("/")
-        payload.setdefault(field, {})[int(source)] = torch.from_numpy(value.numpy())
+        with suppress(Exception):  # NumPy's reader fails in many ways on what is no array
+            _, field, source = name.split("/")
+            payload.setdefault(field, {})[int(source)] = torch.from_numpy(value.numpy())
     return OutgoingMessages(payload, messages.headers)

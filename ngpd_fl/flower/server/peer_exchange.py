@@ -18,7 +18,7 @@ from ngpd_fl.engines import RoundInfo
 from ngpd_fl.flower import messages as wire
 from ngpd_fl.flower.server.clients import Clients
 from ngpd_fl.flower.server.router import Router
-from ngpd_fl.records import Evaluation
+from ngpd_fl.records import METRICS, Evaluation
 from ngpd_fl.training.callbacks import Callback, EarlyStop
 from ngpd_fl.training.loop import TrainingLoop
 from topologies import Topology
@@ -26,6 +26,13 @@ from topologies import Topology
 if TYPE_CHECKING:
     from ngpd_fl.flower.run_config import FlowerConfig
     from ngpd_fl.records import Measure, RunRecorder
+
+
+_BEFORE: dict[str, Any] = {
+    **dict.fromkeys(("round", "node_steps", "train_seconds", "bytes_sent"), 0),
+    **dict.fromkeys(("train_loss", "trust_shrink"), None),
+}
+"""What an evaluation's record has before the first round, apart from the evaluation."""
 
 
 class PeerExchange:
@@ -171,18 +178,45 @@ class PeerExchange:
             if fresh:
                 wire.write_messages(contents[client], self._messages.get(client, wire.NodeMessages({}, {})))
         from ngpd_fl.config import parse_json  # here, since it imports PyTorch
+        from ngpd_fl.config.errors import cause
 
         answers = self._clients.ask(kind, contents, number, self._flower.round_timeout)
-        for client, answer in answers.items():
-            values = wire.config_of(answer)
+        for client, answer in list(answers.items()):
+            try:
+                values = wire.config_of(answer)
+                self._check(kind, client, answer)
+                self._recorder.add_retries(parse_json(str(values["retries"])))
+            except (KeyError, TypeError, ValueError) as error:  # what no honest client sends
+                del answers[client]
+                self._clients.note(number, client, f"its answer cannot be used ({cause(error)})")
+                continue
             self._known[client], self._read[client] = values["worked"], values["read"]
-            self._recorder.add_retries(parse_json(str(values["retries"])))
             if values["lost-curvature"]:
                 self._clients.note(number, client, "had lost its curvature and estimates it anew")
         if not answers:
             reasons = [event.what for event in self._clients.events if event.round == number]
             raise RuntimeError(f"no client answered in round {number + 1}: {reasons[-1] if reasons else 'no reason'}")
         return answers
+
+    def _check(self, kind: str, client: int, answer: RecordDict) -> None:
+        """Raise ``KeyError``, ``TypeError`` or ``ValueError`` if a client's answer has not all that it must have."""
+        values, metrics = wire.config_of(answer), answer.metric_records[wire.METRICS]
+        for key in ("worked", "read", "bytes-per-message"):
+            if type(values[key]) is not int:
+                raise ValueError(f"{key} should be a whole number")
+        values["lost-curvature"]
+        nodes = self._hosted[client]
+        if kind == MessageType.TRAIN:
+            self._router.check(client, wire.read_messages(answer))
+            if any(len(_floats(metrics[key])) != len(nodes) for key in ("loss", "shrink")):
+                raise ValueError(f"loss and shrink are not of its {len(nodes)} nodes")
+            return
+        part = {name: _floats(values) for name, values in metrics.items()}
+        groups = self._clients.identities[client]["groups"]
+        if sorted(part["node"]) != list(nodes) or {len(part[key]) for key in ("groups", "nodes-per-group")} != {groups}:
+            raise ValueError("its evaluation is not of its nodes")
+        record = Evaluation.joined(self._measure, [part]).record()
+        METRICS[self._measure](**_BEFORE, **record)
 
 
 def _floats(values: Any) -> list[float]:

@@ -5,6 +5,7 @@ Contents are opaque: an array passes unchanged from one record into others, with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from ngpd_fl.core.directed_edges import receivers, senders
 from ngpd_fl.flower.messages import NodeMessages
+
+_NAME = re.compile(r"(edge|node)/\w+/\d{1,9}")
+"""Name of an array in the payload."""
 
 
 class Router:
@@ -28,6 +32,14 @@ class Router:
         self.receiver = receivers(edges).tolist()
         self._home = home
 
+    def check(self, client: int, messages: NodeMessages) -> None:
+        """Raise ``ValueError`` if a client wrote for an edge that does not begin at it, or named an array wrongly."""
+        for edge in messages.headers:
+            if not 0 <= edge < len(self.sender) or self._home[self.sender[edge]] != client:
+                raise ValueError(f"client {client} wrote for directed edge {edge}, which does not begin there")
+        if odd := [name for name in messages.payload if not _NAME.fullmatch(name)]:
+            raise ValueError(f"client {client} sent an array {odd[0][:40]!r}, which belongs to no message")
+
     def route(self, sent: Mapping[int, NodeMessages], delivered: NDArray[np.bool_]) -> dict[int, NodeMessages]:
         """Return the messages that arrive, by client.
 
@@ -40,13 +52,12 @@ class Router:
         """
         arriving: dict[int, NodeMessages] = {}
         for client, messages in sent.items():
+            self.check(client, messages)
             of_source: dict[tuple[str, int], list[str]] = {}
             for name in messages.payload:
                 kind, _, number = name.split("/")
                 of_source.setdefault((kind, int(number)), []).append(name)
             for edge, header in messages.headers.items():
-                if not 0 <= edge < len(self.sender) or self._home[self.sender[edge]] != client:
-                    raise ValueError(f"client {client} wrote for directed edge {edge}, which does not begin there")
                 if not delivered[edge]:
                     continue
                 there = arriving.setdefault(self._home[self.receiver[edge]], NodeMessages({}, {}))

@@ -14,6 +14,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 8, 30
 _POINTS, _MARKERS = 50, 4
 _TICKS = 5
 
+_TOP_VALUE = 1e300
+"""Largest end of an axis, up to which its ticks are numbers."""
+
 
 class Line(NamedTuple):
     """Line of a group in a chart, in its coordinates.
@@ -59,7 +62,7 @@ def draw(quantity: Quantity, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Ch
     if not values:
         return None
     x_ends = (0.0, max(x for _, rounds, _ in have for x in rounds) or 1.0)
-    y_ends = (0.0, 100.0) if measure.is_share else (0.0, max(0.0, 1.05 * max(values)) or 1.0)
+    y_ends = (0.0, 100.0) if measure.is_share else (0.0, min(max(0.0, 1.05 * max(values)) or 1.0, _TOP_VALUE))
 
     def x(value: float) -> float:
         return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * value / x_ends[1], 1)

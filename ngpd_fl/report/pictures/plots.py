@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ngpd_fl.clock import Event, Replay
 from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
+from ngpd_fl.records.files import refuse_link
 from ngpd_fl.report.costs import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL
 from ngpd_fl.report.courses import read_courses
 from ngpd_fl.report.outcome import Outcome, read_outcomes
@@ -37,6 +38,7 @@ def write_plots(folder: Path | str, *, trust_code: bool = False) -> list[Path]:
             pictures) the data set is no longer where it was.
     """
     folder = Path(folder)
+    refuse_link(folder / "plots")
     outcomes = read_outcomes(folder)
     figures = _run_figures(outcomes[0], folder, trust_code) if RunFolder.holds_run(folder) else _curves(outcomes)
     with drawing():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.records import Metrics
+from ngpd_fl.records import Metrics, RunFolder
 from ngpd_fl.records.tracked_runs import tracked_runs
 from ngpd_fl.training.trackers.tracker import Tracker
 from ngpd_fl.training.trackers.values import Values
@@ -28,18 +28,20 @@ class TensorBoard(Tracker):
     def on_start(self, run: TrainingLoop) -> None:
         """Open an event file; of a resumed run, drop what earlier files hold beyond the round where it goes on."""
         folder = run.recorder.folder
-        if folder is None:
-            raise InputError("track: tensorboard needs a folder for the records; name it by out")
+        noted = tracked_runs(folder.path).get(self.name) if folder else None
+        super().on_start(run)
+        assert folder is not None
         # Only torch's writer, which has no types, imports the package: no other run needs it.
         writer = import_module("torch.utils.tensorboard").SummaryWriter
-        noted = tracked_runs(folder.path).get(self.name)
         last = min(noted.round, run.metrics[-1].round if run.metrics else -1) if noted else -1
         self._writer: Any = writer(folder.event_files, purge_step=last + 1 if noted else None)
-        super().on_start(run)
         self._sent = last
 
     def open(self, run: str | None, title: str, config: Mapping[str, Any]) -> str:
-        """Return the name of the folder: it is the run."""
+        """Make the folder of the files; return the name of the run's folder: it is the run."""
+        if self._folder is None:
+            raise InputError("track: tensorboard needs a folder for the records; name it by out")
+        RunFolder(self._folder).event_files.mkdir(exist_ok=True)
         return title
 
     def send(self, evaluations: Sequence[Values]) -> None:

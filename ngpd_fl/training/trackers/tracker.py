@@ -51,6 +51,7 @@ class Tracker(Callback, ABC):
         self.project = project
         self._folder: Path | None = None
         self._run = ""
+        self._is_open = False
         self._sent, self._due = -1, 0.0
 
     @abstractmethod
@@ -78,18 +79,28 @@ class Tracker(Callback, ABC):
     def close(self, status: str) -> None:
         """End the tracker's run, with the status in ``summary.json``."""
 
-    def on_start(self, run: TrainingLoop) -> None:
-        """Begin the tracker's run, or go on in the one that the folder notes."""
-        self._folder = None if run.recorder.folder is None else run.recorder.folder.path
-        noted = tracked_runs(self._folder).get(self.name) if self._folder else None
-        title = self._folder.name if self._folder else run.config.method
+    def begin(self, folder: Path | None, config: Config) -> None:
+        """Begin the tracker's run, or go on in the one that the folder notes; no record is changed yet.
+
+        Raises:
+            InputError: the tracker does not let it begin.
+        """
+        self._run, self._folder = "", folder
+        noted = tracked_runs(folder).get(self.name) if folder else None
+        title = folder.name if folder else config.method
         try:
-            self._run = self.open(noted.run if noted else None, title, flat(run.config))
+            self._run = self.open(noted.run if noted else None, title, flat(config))
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"track: {self.name} cannot begin a run ({cause(error)})") from error
         self._sent = noted.round if noted else -1
+        self._is_open = True
+
+    def on_start(self, run: TrainingLoop) -> None:
+        """Note the tracker's run in the folder; begin it if it has not begun."""
+        if not self._is_open:
+            self.begin(None if run.recorder.folder is None else run.recorder.folder.path, run.config)
         self._note()
 
     def on_evaluation(self, run: TrainingLoop, metrics: Metrics) -> None:
@@ -99,8 +110,9 @@ class Tracker(Callback, ABC):
 
     def on_end(self, run: TrainingLoop, summary: dict[str, Any]) -> None:
         """Send what is missing and the run's files, and end the tracker's run."""
-        if not self._run:  # it did not begin
+        if not self._is_open:  # it did not begin
             return
+        self._is_open = False
         self._send(run)
         files = {path for form in _FILES for path in self._folder.glob(form)} if self._folder else set()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -34,6 +35,21 @@ SPLITS = (
 )
 
 INVALID = [
+    # Numbers or a word.
+    Bad(
+        {"strategy.damping": "Auto"},
+        "strategy.damping: input should be a valid number, or 'auto' (got 'Auto'; did you mean 'auto'?)",
+    ),
+    Bad({"strategy.damping": math.nan}, "strategy.damping: input should be a finite number, or 'auto' (got nan)"),
+    Bad({"strategy.damping": -1}, "strategy.damping: input should be greater than or equal to 0, or 'auto' (got -1)"),
+    Bad(
+        {"strategy.fisher_smoothing": 7},
+        "strategy.fisher_smoothing: input should be less than or equal to 1, or 'auto' (got 7)",
+    ),
+    Bad({"engine.workers": 1.5}, "engine.workers: input should be a valid integer, or 'auto' (got 1.5)"),
+    # Whole numbers that TOML cannot hold.
+    Bad({"training.rounds": 2**63}, "training.rounds: a whole number is too large; allowed: below 2^63"),
+    Bad({"model.hidden": [8, 2**63]}, "model.hidden: a whole number is too large; allowed: below 2^63"),
     # Unknown keys and names.
     Bad({"trainig.rounds": 3}, f"trainig: unknown key; did you mean 'training'? allowed: {keys(Config)}"),
     Bad({"training.round": 3}, f"training.round: unknown key; did you mean 'rounds'? allowed: {keys(TrainingConfig)}"),

@@ -56,6 +56,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_assignments_that_are_none(assignment: str) -> None:
     with pytest.raises(InputError, match="expected key=value"):
         parse_assignments([assignment])
+    with pytest.raises(InputError, match=r"^--slurm .*: expected key=value, e\.g\. time=60"):
+        parse_assignments([assignment], "--slurm", "time=60")
 
 
 def test_a_value_is_no_section(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, jacrev
 from torch.nn import functional as F
 
 from ngpd_fl.curvature import KFAC
+from ngpd_fl.curvature.blocks import Diagonal, Kronecker, TokenKronecker
 from tests.ngpd_fl.curvature.dense import (
     dense_fisher,
     kfac_matrix,
@@ -129,6 +130,23 @@ def test_the_solve_is_that_of_the_dense_matrix(name: str, bias: bool) -> None:
     net = nn.Sequential(layer, nn.Tanh(), nn.Flatten(), nn.Linear(layer(torch.zeros(1, *shape)).numel(), 3))
     kfac = make_kfac(net, shape, fisher="exact")
     assert_solves(kfac, make_batch(kfac, 4, shape))
+
+
+def test_the_largest_eigenvalue_of_a_block_is_that_of_one_of_its_groups() -> None:
+    """Not the product of the largest of all groups, nor a sum or a mean."""
+    like = torch.empty(0, dtype=torch.float64)
+
+    def diagonal(*values: list[float]) -> Tensor:
+        return torch.stack([torch.diag(torch.tensor(group, dtype=torch.float64)) for group in values])
+
+    groups = Kronecker.empty((2, 2, 2), 0, like)
+    groups = groups._replace(input_factor=diagonal([1, 4], [2, 1]), output_factor=diagonal([3, 1], [9, 1]))
+    assert groups.decompose().largest() == pytest.approx(18)
+    table = TokenKronecker.empty((2, 3), 0, like)._replace(
+        frequencies=torch.tensor([1.0, 5.0, 2.0], dtype=torch.float64), output_factor=diagonal([2, 1])[0]
+    )
+    assert table.decompose().largest() == pytest.approx(10)
+    assert Diagonal.empty((3,), 0, like)._replace(running=torch.tensor([1.0, 7.0, 2.0])).decompose().largest() == 7
 
 
 ONE_POSITION = {

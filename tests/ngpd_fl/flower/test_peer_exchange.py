@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from flwr.app import Array, ArrayRecord
 
 from ngpd_fl import Config, run
 from ngpd_fl.core.message_loss import traffic
@@ -331,3 +335,110 @@ def test_a_client_that_runs_other_code_is_told_in_one_line(monkeypatch: pytest.M
     monkeypatch.setattr(wire, "code_version", lambda: "else")
     with pytest.raises(Unfit, match="other code"):
         fake.clients.meet(6, 0.1)
+
+
+class Liar(FakeRun):
+    """A run in which client 0 changes its answers of one kind."""
+
+    def __init__(self, config: Config, kind: str, change: Callable[[Any], None], **flower: Any) -> None:
+        super().__init__(config, **flower)
+        pull = self.grid.pull_messages
+
+        def pull_changed(message_ids: Any) -> list[Any]:
+            replies = pull(message_ids)
+            for reply in replies:
+                if self.grid.client_of[reply.metadata.src_node_id] == 0 and reply.metadata.message_type == kind:
+                    change(reply.content)
+            return list(replies)
+
+        self.grid.pull_messages = pull_changed
+
+
+def rewritten(field: str, value: Any) -> Callable[[Any], None]:
+    """Replace a field of all messages; None takes it out."""
+
+    def change(content: Any) -> None:
+        arrays = dict(content[wire.PAYLOAD])
+        for name in [name for name in arrays if f"/{field}/" in name]:
+            if value is None:
+                del arrays[name]
+            else:
+                arrays[name] = value if isinstance(value, Array) else Array(np.asarray(value(arrays[name].numpy())))
+        content[wire.PAYLOAD] = ArrayRecord(arrays)
+
+    return change
+
+
+def with_header(place: int, value: int) -> Callable[[Any], None]:
+    """Replace a number in the headers of all messages."""
+
+    def change(content: Any) -> None:
+        headers = content[wire.HEADERS]
+        for edge, header in list(headers.items()):
+            headers[edge] = [*header[:place], value, *header[place + 1 :]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            rewritten("ratio", lambda value, number=number: np.full_like(value, number))
+            for number in (math.nan, math.inf, -math.inf)
+        ),
+        rewritten("ratio", None),
+        rewritten("ratio", lambda value: value.astype(np.int64)),
+        rewritten("ratio", lambda value: [value, value]),
+        rewritten("ratio", Array("float64", (), "numpy.ndarray", b"no array")),
+        rewritten("dual", lambda value: np.full_like(value, math.nan)),
+        rewritten("dual", lambda value: value[:-1]),
+        with_header(0, 2**62),
+        with_header(1, 2**62),
+        with_header(2, -1),
+        with_header(3, 7),
+    ],
+    ids="nan inf -inf missing integer list unreadable dual-nan dual-short sequence newest bitmap round".split(),
+)
+def test_messages_that_no_honest_node_sends_are_lost(change: Callable[[Any], None]) -> None:
+    """The others train as if that node had been mute."""
+    settings = config(NGPD, network={"message_loss": 0.0}, training={"rounds": 2, "local_steps": 1})
+    liar = Liar(settings, "train", change).go()
+    assert liar.events() == []
+    expected = outages(settings, {}, mute={0: [0], 1: [0]})
+    torch.testing.assert_close(liar.params(compose(settings).model), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "record", "key", "value", "words"),
+    [
+        ("train", wire.CONFIG, "worked", "x", "worked should be a whole number"),
+        ("train", wire.CONFIG, "retries", "[" * 9000, "nested deeper than 64 levels"),
+        ("train", wire.CONFIG, "lost-curvature", None, "KeyError"),
+        ("train", wire.METRICS, "loss", [1.0, 2.0], "loss and shrink are not of its 1 nodes"),
+        ("train", wire.METRICS, "shrink", None, "KeyError"),
+        ("train", wire.HEADERS, "11", [0, -1, 0, 0], "client 0 wrote for directed edge"),
+        ("train", wire.HEADERS, "1", [0, -1], "is no header of a message"),
+        ("train", wire.HEADERS, "x", [0, -1, 0, 0], "invalid literal"),
+        ("evaluate", wire.METRICS, "node", [1.0], "its evaluation is not of its nodes"),
+        ("evaluate", wire.METRICS, "value", [7.0], "mean_accuracy"),
+        ("evaluate", wire.METRICS, "groups", [0.5], "its evaluation is not of its nodes"),
+        ("evaluate", wire.METRICS, "own", None, "KeyError"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_leaves_its_client_out_and_ends_nothing(
+    kind: str, record: str, key: str, value: Any, words: str
+) -> None:
+    def change(content: Any) -> None:
+        if value is None:
+            del content[record][key]
+        else:
+            content[record][key] = value
+
+    settings = config("dsgd", training={"rounds": 2, "local_steps": 1})
+    liar = Liar(settings, kind, change).go()
+    assert {client for _, client, what in liar.events()} == {0}
+    assert all("its answer cannot be used" in what and words in what for _, _, what in liar.events())
+    assert liar.recorder.status == "finished" and liar.recorder.round == 2
+    last = liar.recorder.metrics[-1]
+    assert (last.nodes[0] != last.nodes[0]) == (kind == "evaluate") and all(value >= 0 for value in last.nodes[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -82,6 +83,20 @@ def test_records_are_no_markup(folder: RunFolder, result: Result) -> None:
     (renamed / "metrics.jsonl").write_text("{}\n{}\n")
     damaged = RunFolder(renamed)._repr_html_()
     assert "damaged" in damaged and set(Parts(damaged).tags) == {"p"}
+
+
+def test_errors_of_any_size_have_a_chart() -> None:
+    data, topology, training = {"dataset": "diabetes"}, {"nodes": 2}, {"rounds": 1, "local_steps": 1}
+    result = run(Config(data=data, model="softmax", strategy="dsgd", topology=topology, training=training))
+    last = result.metrics[-1].model_copy(update=dict.fromkeys(("mean_rmse", "max_rmse"), 1.79e308))
+    text = replace(result, metrics=[result.metrics[0], last])._repr_html_()
+    assert "<svg" in text and "nan" not in text
+
+
+def test_an_accuracy_that_is_none_is_damaged(folder: RunFolder) -> None:
+    path = folder.path / "metrics.jsonl"
+    path.write_text(re.sub(r'"mean_accuracy":[\d.]+', '"mean_accuracy":1e308', path.read_text()))
+    assert "line 1 is damaged (mean_accuracy: input should be less than or equal to 1" in folder._repr_html_()
 
 
 def test_a_run_that_has_not_begun_to_evaluate(folder: RunFolder) -> None:

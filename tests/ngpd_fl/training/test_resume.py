@@ -16,6 +16,7 @@ import torch
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import SynchronousEngine
 from ngpd_fl.records import RunFolder
+from ngpd_fl.report.pictures import write_plots
 from ngpd_fl.training.callbacks import ProgressReport
 from ngpd_fl.training.run import resume, run
 from tests.support.interrupted_runs import FAST, assert_same_records, interrupt
@@ -317,6 +318,31 @@ def test_no_file_elsewhere_is_changed_by_way_of_a_link(name: str, cut: Path, tmp
     with pytest.raises(InputError, match=f"{name}: is a link to another file, which would be changed"):
         resume(cut)
     assert precious.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "plots", "tensorboard"])
+def test_no_folder_elsewhere_is_changed_by_way_of_a_link(name: str, cut: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "round-000099.json").touch()
+    shutil.rmtree(cut / name, ignore_errors=True)
+    (cut / name).symlink_to(precious)
+    with pytest.raises(InputError, match=f"{name}: is a link to another folder, which would be changed"):
+        resume(cut)
+    if name == "plots":
+        with pytest.raises(InputError, match="plots: is a link to another folder"):
+            write_plots(cut)
+    assert [path.name for path in precious.iterdir()] == ["round-000099.json"]
+
+
+def test_rounds_that_no_record_can_hold_change_nothing(runs: Path, tmp_path: Path) -> None:
+    finished = Path(shutil.copytree(runs / "whole", tmp_path / "whole"))
+    before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=r"training\.rounds: a whole number is too large; allowed: below 2\^63"):
+        resume(finished, rounds=10**20)
+    with pytest.raises(InputError, match=r"checkpoint_every: a whole number is too large; allowed: below 2\^63"):
+        resume(finished, rounds=10**5, checkpoint_every=10**20)
+    assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
 
 
 def test_checkpoints_need_a_folder() -> None:

@@ -22,7 +22,7 @@ import pytest
 from ngpd_fl.cli import main
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.config.extras import TRACKERS
-from ngpd_fl.records import Metrics, RunFolder
+from ngpd_fl.records import Metrics
 from ngpd_fl.records.tracked_runs import tracked_runs
 from ngpd_fl.training.run import resume, run
 from ngpd_fl.training.trackers import Tracker, make_tracker
@@ -288,8 +288,18 @@ def test_a_tracker_that_cannot_begin_is_an_error_before_anything_is_computed(tmp
 
     words = r"^track: tensorboard cannot begin a run \(PermissionError: no key\)$"
     with pytest.raises(InputError, match=words):
-        run(CONFIG, tmp_path / "out", [Closed(set())])
-    assert RunFolder(tmp_path / "out").metrics() == []
+        run(CONFIG, tmp_path / "out", [first := Unreliable(set()), Closed(set())])
+    assert list(tmp_path.iterdir()) == [] and first.status == "failed"
+
+
+def test_a_tracker_that_cannot_go_on_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
+    """Without a checkpoint the run would begin again, and its records would be dropped first."""
+    run(CONFIG, tmp_path / "out", [Unreliable(set())])
+    (tmp_path / "out" / "tensorboard").touch()  # where the event files would be
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(InputError, match=r"^track: tensorboard cannot begin a run \(FileExistsError"):
+        resume(tmp_path / "out", rounds=12, on_event=lambda line: None)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize(
