@@ -85,14 +85,15 @@ def gather(
     config = parts[0].folder.config(overrides)
     trusted = require_trust(config, parts[0].folder.path, trust_code)
     environment = parts[0].folder.environment()
-    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
     counts = [part.folder.label_counts() for part in parts]
-    if all(table is not None for table in counts):
-        joined = np.zeros_like(counts[0])
+    joined = None if any(table is None for table in counts) else np.zeros_like(counts[0])
+    if joined is not None:
         if {table.shape for table in counts if table is not None} != {(config.topology.nodes, joined.shape[1])}:
             raise InputError(f"{parts[0].folder.path}: label_counts.json is of another run than those of the others")
         for part, of_part in zip(parts, counts, strict=True):
             joined[part.nodes] = of_part[part.nodes]  # type: ignore[index]
+    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
+    if joined is not None:
         folder.add_counts(joined)
     recorder = RunRecorder(config, _first(parts, "parameters"), _first(parts, "unused_classes") or [], folder)
     recorder.evaluated_on = _first(parts, "evaluated_on") or "common"

@@ -292,8 +292,8 @@ class RunFolder(Display):
 
     def label_counts(self) -> NDArray[np.int64] | None:
         """Return each node's training examples per class, ``[N, C]``; None if the run did not record them."""
-        path = self.path / "label_counts.json"
-        return read_label_counts(path) if path.exists() else None
+        path, config = self.path / "label_counts.json", self.config()
+        return read_label_counts(path, (config.topology.nodes, config.num_models)) if path.exists() else None
 
     def models(self) -> dict[str, dict[str, Tensor]]:
         """Return all saved models: ``"node0"``, ..., ``"average"`` -> parameter name -> tensor."""

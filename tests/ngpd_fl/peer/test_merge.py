@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_peers_that_have_not_ended_count_as_far_as_they_go(tmp_path: Path) -> No
         (["peer0", "other"], "of another run"),
         (["peer0", "one"], "not a peer's folder"),
         (["nothing"], "not a run's folder"),
+        (["peer0", "counted"], "label_counts.json is of another run"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(names: list[str], words: str, tmp_path: Path) -> None:
@@ -72,6 +74,8 @@ def test_what_does_not_belong_together_is_refused(names: list[str], words: str, 
     Crowd(here.model_copy(update={"seed": 1}), tmp_path / "seed1").run()
     (tmp_path / "seed1" / "peer1").rename(tmp_path / "other")
     run(here, tmp_path / "one")
+    shutil.copytree(tmp_path / "peer1", tmp_path / "counted")
+    (tmp_path / "counted" / "label_counts.json").write_text("[[1, 2], [3, 4]]")
     with pytest.raises(InputError, match=words):
         gather([tmp_path / name for name in names], tmp_path / "all")
     assert not (tmp_path / "all").exists()

@@ -136,10 +136,18 @@ def test_bad_input_leaves_the_page_alone(tmp_path: Path, runs: Path, change: obj
     assert out.read_text() == "before" and sorted(each.name for each in tmp_path.iterdir()) == ["empty", "report.html"]
 
 
-def test_a_damaged_record_leaves_the_page_alone(own_runs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ("[[1], [1, 2]]", "not a table of counts"),
+        (f"[{', '.join(['[1, 2]'] * 99)}]", "99 rows for"),
+    ],
+    ids=["ragged", "long"],
+)
+def test_a_damaged_record_leaves_the_page_alone(counts: str, problem: str, own_runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
-    (own_runs / "dsgd-2" / "label_counts.json").write_text("[[1], [1, 2]]")
-    with pytest.raises(InputError, match=r"label_counts.json: damaged"):
+    (own_runs / "dsgd-2" / "label_counts.json").write_text(counts)
+    with pytest.raises(InputError, match=rf"label_counts.json: damaged \({problem}"):
         write_page([own_runs], out)
     assert not out.exists()
 
