@@ -64,7 +64,7 @@ class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
     """Parameters of NGPD."""
 
     name: Literal["ngpd"] = "ngpd"
-    penalty_scale: float = Field(4.0, gt=0, description="c, the factor on the default eta")
+    penalty_scale: float = Field(3.0, gt=0, description="c, the factor on the default eta")
     edge_metric: Literal["euclidean", "fisher"] = Field(
         "euclidean", description="metric of the edge term; fisher is biased and meant for ablations"
     )

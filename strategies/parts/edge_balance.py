@@ -11,8 +11,8 @@ own labels. Every node sends its r, one number, and both ends of an edge scale i
 
     eta_ij <- eta_ij r_i r_j                                                                                     (2)
 
-At rest, where r = 1, (2) is the default itself. Two factors of r say what a node's steps are like. The square of the
-mean trust factor s_i: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
+At rest, where r = 1, (2) is the default itself. Two factors of r say what a node's steps are like. The mean trust
+factor s_i: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
 were would use up the radius. And the root of the share of delta that the node uses (``damping_share``), since eta is in
 proportion to delta.
 
@@ -81,7 +81,7 @@ def ratio(balance: EdgeBalance, damping_share: Tensor) -> Tensor:
     """Return r by (1) within its bounds, times its two factors, ``[]``."""
     known = balance.energy > 0
     needed = torch.where(known, balance.opposed / torch.where(known, balance.energy, 1), _START)
-    return (needed.clamp(_LEAST, _MOST) * balance.trust**2 * damping_share.sqrt()).clamp(_LEAST_SENT)
+    return (needed.clamp(_LEAST, _MOST) * balance.trust * damping_share.sqrt()).clamp(_LEAST_SENT)
 
 
 def after_ratios(balance: EdgeBalance, theirs: Tensor, own: Tensor, headers: Headers) -> EdgeBalance:

@@ -139,7 +139,7 @@ def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None, damping
                 for i, of in enumerate(weights)
             ]
             ratios.append([min(max(above / below, 1 / 3), 2.0) for above, below in sums])
-            r = [ratios[-1][i] * trust[i] ** 2 * share[i] ** 0.5 for i in range(3)]
+            r = [ratios[-1][i] * trust[i] * share[i] ** 0.5 for i in range(3)]
             eta = {(i, j): scale * r[i] * r[j] for i, j in z}
     assert given or any(1 / 3 < ratio < 2 for at_round in ratios for ratio in at_round)  # not at its bounds alone
     assert damping != "auto" or len({round(of, 6) for at_round in shares for of in at_round}) > 5

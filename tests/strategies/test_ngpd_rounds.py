@@ -63,7 +63,7 @@ class Node:
             self.w = self.w - factor * change
         self.last = 0.9 * self.last + 0.1 * loss if rounds else loss
         needed = 0.5 if math.isnan(self.energy) else self.opposed / self.energy
-        self.ratio = min(max(needed, 1 / 3), 2.0) * self.trust**2 * math.sqrt(self.share)
+        self.ratio = min(max(needed, 1 / 3), 2.0) * self.trust * math.sqrt(self.share)
 
 
 @pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
@@ -79,7 +79,7 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
     pairs = [(0, 1), (1, 0), (1, 2), (2, 1)]
     sign = {(i, j): 1.0 if i < j else -1.0 for i, j in pairs}
     z = {pair: torch.zeros(4, dtype=torch.float64) for pair in pairs}
-    default = 4.0 * 0.02 / (LR * math.sqrt(2)) if name == "ngpd" else 0.0
+    default = 3.0 * 0.02 / (LR * math.sqrt(2)) if name == "ngpd" else 0.0
     eta = dict.fromkeys(pairs, default / 4)
     weight = float(graph.weights(0).edge[0, 0])
     for number in range(8):
@@ -115,7 +115,7 @@ def test_rounds_in_the_fisher_metric() -> None:
     shared: dict[str, Any] = {"trust_radius": 0, "factor_every": 1, "basis_every": 1, "mixing": 0.0}
     options = NGPDOptions(lr=LR, damping=0.2, edge_metric="fisher", **shared)
     network = quadratic_engine(problem, options, parse_topology({"name": "path", "nodes": 2}).build(seed=0))
-    eye, eta, signs = torch.eye(4, dtype=torch.float64), 4.0 / LR, (1.0, -1.0)
+    eye, eta, signs = torch.eye(4, dtype=torch.float64), 3.0 / LR, (1.0, -1.0)
     w = [torch.zeros(4, dtype=torch.float64) for _ in range(2)]
     z = [torch.zeros(4, dtype=torch.float64) for _ in range(2)]
     for _ in range(3):
