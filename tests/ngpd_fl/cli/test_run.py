@@ -129,7 +129,7 @@ def test_a_run_ends_at_its_target_with_what_it_cost(quick: Callable[..., Any], h
 
 
 def test_a_target_is_looked_for_where_the_run_is_evaluated(quick: Callable[..., Any], here: Path) -> None:
-    words = "run --rounds 12 --until-accuracy 0.6 --set evaluation.every=5 --out out --quiet"
+    words = "run --rounds 12 --until-accuracy 0.75 --set evaluation.every=5 --out out --quiet"
     assert quick(*words.split()) == (0, "", "")
     assert [each.round for each in RunFolder.open(here / "out").metrics()] == [0, 5, 10]
 
