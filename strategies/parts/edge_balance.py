@@ -11,10 +11,10 @@ own labels. Every node sends its r, one number, and both ends of an edge scale i
 
     eta_ij <- eta_ij r_i r_j                                                                                     (2)
 
-At rest, where r = 1, (2) is the default itself. Two factors of r say what a node's steps are like. The mean trust
-factor s_i: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
-were would use up the radius. And the root of the share of delta that the node uses (``damping_share``), since eta is in
-proportion to delta.
+At rest, where r = 1, (2) is the default itself. r is sent times two factors that say what a node's steps are like. One
+is the mean trust factor: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
+were would use up the radius. The other is the root of the share of delta that the node uses (``damped_solve``), since
+eta is in proportion to delta.
 
 The idea is that of residual balancing (He, Yang, Wang, "Alternating direction method with self-adaptive penalty
 parameters for monotone variational inequalities", Journal of Optimization Theory and Applications 106, 2000), for each

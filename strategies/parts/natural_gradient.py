@@ -25,8 +25,8 @@ _DAMPING, _RELATIVE_DAMPING = 0.02, 0.001
 _LEAST_SHARE = 0.01
 """Least share of delta, so that a Fisher matrix that vanishes does no harm."""
 
-_WITHIN, _FASTER = 0.9, 0.9
-"""Trust factor from which on a step counts as within the radius; and the change of the damping in a step."""
+_WITHIN, _CHANGE = 0.9, 0.9
+"""Trust factor from which on a step counts as within the radius; and the factor of the damping after such a step."""
 
 
 class NaturalGradientOptions(StrategyOptions):
@@ -133,7 +133,7 @@ def damped_solve(
     change, quadratic = curvature.solve(state, force, lr, shift + (share - 1) * options.delta / lr)
     if options.adapts_damping:
         within = _WITHIN**2 * quadratic <= 2 * options.trust_radius * step.lr_scale**2
-        share = torch.where(within, share * _FASTER, share / _FASTER).clamp(max=1)
+        share = torch.where(within, share * _CHANGE, share / _CHANGE).clamp(max=1)
     return change, quadratic, share
 
 

@@ -32,7 +32,7 @@ _BEFORE: dict[str, Any] = {
     **dict.fromkeys(("round", "node_steps", "train_seconds", "bytes_sent"), 0),
     **dict.fromkeys(("train_loss", "trust_shrink"), None),
 }
-"""What an evaluation's record has before the first round, apart from the evaluation."""
+"""Fields of a record before the first round, beside those of the evaluation."""
 
 
 class PeerExchange:
