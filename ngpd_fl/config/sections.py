@@ -118,7 +118,7 @@ class DataConfig(Section, ObjectSection):
         0.1, ge=0, lt=1, description="share of the training examples kept apart, on which settings are chosen"
     )
     batch_size: int = Field(
-        32, ge=1, description="images that a node takes in a local step", json_schema_extra={"flag": "--batch-size"}
+        32, ge=1, le=1_000_000, description="examples of a local step", json_schema_extra={"flag": "--batch-size"}
     )
     placement: Literal["alike", "different", "random"] | None = Field(
         None,
@@ -232,7 +232,7 @@ class TrainingConfig(Section):
 
     rounds: int = Field(30, ge=1, description="exchanges with the neighbors", json_schema_extra={"flag": "--rounds"})
     local_steps: int = Field(
-        8, ge=1, description="K, minibatch steps between two exchanges", json_schema_extra={"flag": "--local-steps"}
+        8, ge=1, le=100_000, description="K, minibatch steps of a round", json_schema_extra={"flag": "--local-steps"}
     )
     lr_schedule: Literal["constant", "cosine", "step"] = Field(
         "constant",

@@ -110,6 +110,11 @@ INVALID = [
     Bad({"training.rounds": 0}, "training.rounds: input should be greater than or equal to 1 (got 0)"),
     Bad({"training.local_steps": 0}, "training.local_steps: input should be greater than or equal to 1 (got 0)"),
     Bad(
+        {"training.local_steps": 10**18},
+        f"training.local_steps: input should be less than or equal to 100000 (got {10**18})",
+    ),
+    Bad({"data.batch_size": 10**9}, "data.batch_size: input should be less than or equal to 1000000 (got 1000000000)"),
+    Bad(
         {"training.lr_milestones": [0]}, "training.lr_milestones.0: input should be greater than or equal to 1 (got 0)"
     ),
     Bad({"training.lr_decay": 0}, "training.lr_decay: input should be greater than 0 (got 0)"),
