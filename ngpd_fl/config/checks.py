@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -44,6 +46,25 @@ def check_whole_numbers(config: BaseModel, prefix: str = "") -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int) and abs(number) >= MOST:
                 raise InputError(f"{prefix}{name}: a whole number is too large; allowed: below 2^63")
+
+
+def check_truth_values(given: Any, taken: Any, key: str = "") -> None:
+    """Raise ``InputError`` with one line where true or false stands for a number: pydantic would take it for 1 or 0.
+
+    Args:
+        given: a value as the user wrote it.
+        taken: what it became.
+        key: its dotted name.
+    """
+    if isinstance(given, Mapping):
+        parts = taken if isinstance(taken, Mapping) else dict(taken) if isinstance(taken, BaseModel) else {}
+        for name, value in given.items():
+            check_truth_values(value, parts.get(name), f"{key}.{name}" if key else str(name))
+    elif isinstance(given, list | tuple):
+        for value, number in zip(given, taken if isinstance(taken, list | tuple) else (), strict=False):
+            check_truth_values(value, number, key)
+    elif isinstance(given, bool) and not isinstance(taken, bool):
+        raise InputError(f"{key}: should not be true or false (got {str(given).lower()})")
 
 
 def check_strategy(strategy: StrategyOptions, training: TrainingConfig, network: NetworkConfig) -> None:

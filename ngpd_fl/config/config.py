@@ -28,6 +28,7 @@ from ngpd_fl.config.checks import (
     check_division,
     check_faults,
     check_strategy,
+    check_truth_values,
     check_whole_numbers,
 )
 from ngpd_fl.config.devices import DevicesConfig
@@ -83,6 +84,7 @@ class Config(SeedConfig):
             super().__init__(**values)
         except ValidationError as error:
             raise InputError(one_line(error, type(self))) from None
+        check_truth_values(values, self)
 
     @model_validator(mode="before")
     @classmethod

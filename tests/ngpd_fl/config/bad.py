@@ -108,6 +108,11 @@ INVALID = [
         "topology.nodes: input should be a valid integer, got a number with a fractional part (got 2.5)",
     ),
     Bad({"training.rounds": 0}, "training.rounds: input should be greater than or equal to 1 (got 0)"),
+    Bad({"strategy.lr": True}, "strategy.lr: should not be true or false (got true)"),
+    Bad({"training.rounds": True}, "training.rounds: should not be true or false (got true)"),
+    Bad({"model.hidden": [8, True]}, "model.hidden: should not be true or false (got true)"),
+    Bad({"devices.slow": {"1": True}}, "devices.slow.1: should not be true or false (got true)"),
+    Bad({"partition": {"name": "dirichlet", "alpha": True}}, "partition.alpha: should not be true or false (got true)"),
     Bad({"training.local_steps": 0}, "training.local_steps: input should be greater than or equal to 1 (got 0)"),
     Bad(
         {"training.local_steps": 10**18},
