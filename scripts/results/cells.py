@@ -112,6 +112,11 @@ class Cell:
         return self.compared[0]
 
     @property
+    def has_rival(self) -> bool:
+        """Whether another peer was run."""
+        return len(self.compared) > 1
+
+    @property
     def rival(self) -> Result:
         """The first of the other algorithms."""
         ours = self.ngpd

@@ -20,8 +20,8 @@ _README = {
 
 
 def distinct(studies: Studies) -> list[Cell]:
-    """Return all cells; a setting that two studies share is there once."""
-    return list({cell.setting: cell for cell in chain(*studies.values())}.values())
+    """Return the cells in which NGPD has rivals; a setting that two studies share is there once."""
+    return list({cell.setting: cell for cell in chain(*studies.values()) if cell.has_rival}.values())
 
 
 def study_table(cells: Sequence[Cell]) -> str:
@@ -67,7 +67,8 @@ def summary(studies: Studies) -> str:
         f"({_share(first + near, cells)})."
     )
     body = []
-    for name, own in studies.items():
+    for name, all_cells in studies.items():
+        own = [cell for cell in all_cells if cell.has_rival]
         if not own:
             continue
         leads = [cell.lead for cell in own]
