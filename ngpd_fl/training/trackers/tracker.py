@@ -26,7 +26,10 @@ PROJECT = "ngpd-fl"
 """Project in which trackers show runs, unless it is named."""
 
 _FILES = ("*.toml", "*.json", "*.jsonl", "*.safetensors")
-"""Files of a run's folder that trackers keep: records and models. Checkpoints and pictures stay where they are."""
+"""Files of a run's folder that trackers keep: records and models. Checkpoints and pictures stay where they are.
+
+A link may lead to a file that its author, another person, does not see. It is not sent.
+"""
 
 
 class Tracker(Callback, ABC):
@@ -114,9 +117,10 @@ class Tracker(Callback, ABC):
             return
         self._is_open = False
         self._send(run)
-        files = {path for form in _FILES for path in self._folder.glob(form)} if self._folder else set()
+        found = {path for form in _FILES for path in self._folder.glob(form)} if self._folder else set()
+        files = sorted(path for path in found if path.name != TRACKERS_FILE and not path.is_symlink())
         try:
-            self.send_files(sorted(path for path in files if path.name != TRACKERS_FILE), run.metrics)
+            self.send_files(files, run.metrics)
             self.close(summary["status"])
         except Exception as error:
             self._warn(error)

@@ -273,6 +273,14 @@ def test_a_tracker_that_fails_ends_no_run_and_gets_what_it_missed(
     assert ("the tracker fails, the run goes on (ConnectionError: no answer)" in caplog.text) == bool(silent)
 
 
+def test_a_link_in_the_folder_is_not_sent(tmp_path: Path) -> None:
+    run(CONFIG, tmp_path / "out")
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "out" / "notes.json").symlink_to(tmp_path / "secret")
+    resume(tmp_path / "out", rounds=9, callbacks=[tracker := Unreliable(set())], on_event=lambda line: None)
+    assert tracker.files == {*RECORDS, "models.safetensors"}
+
+
 def test_many_evaluations_are_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Unreliable, "pause", 1e9)
     sendings: list[list[int]] = []
