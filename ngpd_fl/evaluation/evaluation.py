@@ -51,7 +51,10 @@ def evaluate(
     resources = _Resources(workers or Workers(), compute_devices or [params.device])
     common = isinstance(evaluated, Split)
     splits = [evaluated] if isinstance(evaluated, Split) else list(evaluated)
-    scores = _scores(model, params, splits * len(params) if common else splits, task, resources)
+    if common and torch.equal(params, params[:1].expand_as(params)):  # as at the start: one model stands for all
+        scores = _scores(model, params[:1], splits, task, resources).repeated(len(params))
+    else:
+        scores = _scores(model, params, splits * len(params) if common else splits, task, resources)
     weights = counts * (scores.sizes > 0)
     weighted = np.where(scores.sizes[:, None] > 0, scores.per_group, 0) * weights[:, None]
     own = weighted.sum(-1) / np.maximum(weights.sum(1), 1)[:, None]
@@ -89,6 +92,16 @@ class _Scores(NamedTuple):
     values: NDArray[np.float64]
     groups: NDArray[np.float64]
     others: dict[str, NDArray[np.float64]]
+
+    def repeated(self, number: int) -> _Scores:
+        """Return the scores of so many models like the only one that these are of."""
+        return _Scores(
+            per_group=self.per_group.repeat(number, 0),
+            sizes=self.sizes.repeat(number, 0),
+            values=self.values.repeat(number, 0),
+            groups=self.groups.repeat(number, 0),
+            others={key: values.repeat(number) for key, values in self.others.items()},
+        )
 
 
 def _scores(

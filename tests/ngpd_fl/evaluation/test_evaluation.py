@@ -94,3 +94,22 @@ def test_targets_that_never_change_have_no_r2() -> None:
     labels = task.standardized(torch.full((EXAMPLES, 1), 7.0)).double()
     found, _, _ = evaluated(task, labels, np.ones((NODES, 1), dtype=np.int64))
     assert np.isnan(found.others["r2"]).all() and np.isfinite(found.nodes).all()
+
+
+def test_equal_models_are_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the start. Their values are those of each alone, of others than the first as well."""
+    task, labels = Classification(5), torch.arange(EXAMPLES) % 5
+    counts = np.random.default_rng(0).integers(50, size=(NODES, 5))
+    model, split = FlatModel(nn.Linear(WIDTH, 5).double()), Split(normal(EXAMPLES, WIDTH), labels)
+    params = normal(1, model.num_params, seed=1).expand(NODES, -1).clone()
+    ran = list[int]()
+    forward = FlatModel.__call__
+    monkeypatch.setattr(FlatModel, "__call__", lambda *given: ran.append(1) or forward(*given))
+    found = evaluate(model, params, split, counts, task, average=False)
+    assert len(ran) == EXAMPLES // 1000 + 1
+    for node in range(NODES):
+        alone = evaluate(model, params[node : node + 1], split, counts[node : node + 1], task, average=False)
+        assert found.nodes[node] == alone.nodes[0] and found.own[node] == alone.own[0]
+    np.testing.assert_allclose(found.groups, alone.groups)
+    params[1, 0] += 1
+    assert evaluate(model, params, split, counts, task, average=False).nodes[1] != found.nodes[1]
