@@ -98,7 +98,7 @@ def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
 
 
 def within(vectors: Tensor, centres: Tensor, radius: float) -> Tensor:
-    """Return ``vectors [D, P]``, each drawn towards its centre, ``[D, P]`` or ``[P]`` for all, to be within a radius.
+    """Return ``vectors [D, P]``, each drawn toward its center, ``[D, P]`` or ``[P]`` for all, to be within a radius.
 
     Those that are within it stay as they are, bit for bit.
     """
