@@ -20,15 +20,15 @@ from ngpd_fl.config import Config
 Curve = dict[int, float]
 
 
-def curves(folder: Path) -> dict[tuple[str, str], Curve]:
-    """Return the mean accuracy by round, over the seeds, of each cell's peers."""
+def curves(folder: Path, label: str) -> dict[tuple[str, str], Curve]:
+    """Return the mean accuracy by round, over the seeds, of each cell's peers: ``label`` and its rivals."""
     found: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in pyarrow.parquet.read_table(folder / "runs.parquet").to_pylist():
         if row["phase"] != "final" or row["role"] != "peer" or row["status"] != "finished":
             continue
         run = folder / "runs" / row["run"]
         second_order = Config.load(run / "config.toml").strategy.second_order
-        if second_order and row["strategy"] != LABEL:
+        if second_order and row["strategy"] != label:
             continue
         for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
             metrics = json.loads(line)
@@ -36,25 +36,23 @@ def curves(folder: Path) -> dict[tuple[str, str], Curve]:
     return {key: {round: fmean(values) for round, values in of.items()} for key, of in found.items()}
 
 
-def main() -> None:
+def main(folder: str, label: str = "NGPD") -> None:
     """Print a line per cell."""
-    known = curves(Path(sys.argv[1]))
+    known = curves(Path(folder), label)
     for cell in dict.fromkeys(cell for cell, _ in known):
-        own = known.get((cell, LABEL))
-        rivals = {label: curve for (of, label), curve in known.items() if of == cell and label != LABEL}
+        own = known.get((cell, label))
+        rivals = {other: curve for (of, other), curve in known.items() if of == cell and other != label}
         if own is None or not rivals:
             continue
-        best = max(rivals, key=lambda label: rivals[label][max(rivals[label])])
+        best = max(rivals, key=lambda other: rivals[other][max(rivals[other])])
         rounds, final = max(rivals[best]), rivals[best][max(rivals[best])]
         reached = next((round for round, value in own.items() if value >= final), None)
         words = "not" if reached is None else f"by round {reached} of {rounds} ({100 * reached / rounds:.0f} %)"
-        print(f"{cell:24} {LABEL} {100 * own[max(own)]:.2f} %; {best} {100 * final:.2f} %, reached {words}")
+        print(f"{cell:24} {label} {100 * own[max(own)]:.2f} %; {best} {100 * final:.2f} %, reached {words}")
 
-
-LABEL = sys.argv[2] if len(sys.argv) > 2 else "NGPD"
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main()
+    if len(sys.argv) in (2, 3):
+        main(*sys.argv[1:])
     else:
         print("usage: python -m benchmarks.lead STUDY [LABEL], with the folder of a study that was run")

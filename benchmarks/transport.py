@@ -113,10 +113,10 @@ def measure(kind: str, place: Place, size: int, number: int, pipe: Connection) -
             came.get()
         else:
             frame = ANSWER + body
-            for place_ in range(number + 2):
-                if place_ >= 2:
+            for turn in range(number + 2):
+                if turn >= 2:
                     came.get()
-                if place_ < number:
+                if turn < number:
                     link.send(frame)
         seconds = time.perf_counter() - began
         pipe.send(

@@ -8,7 +8,7 @@ ICML 2019, algorithm 2. With Q a contraction and x^_i the public copy of x_i,
     x_i <- x_i + gamma sum_j W_ij (x^_j - x^_i)
 
 The step is that of ``dsgd`` (momentum as there, 0 by default as in the paper), the messages are those of
-``differences``. It rests where DSGD does with I + gamma (W - I) in the place of W.
+``error_feedback``. It rests where DSGD does with I + gamma (W - I) in the place of W.
 """
 
 from __future__ import annotations

@@ -22,9 +22,8 @@ from pydantic import Field
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, gossip
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage, gossip
 from strategies.parts.heavy_ball import accelerated
-from strategies.parts.unconstrained import Unconstrained
 
 
 class QGDSGDmOptions(CompressibleGossipOptions):
@@ -50,7 +49,7 @@ class QGDSGDmState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class QGDSGDm(Unconstrained):
+class QGDSGDm(GossipExchange):
     """Decentralized SGD with quasi-global momentum (Lin et al. 2021), for one node."""
 
     options: QGDSGDmOptions
@@ -69,10 +68,6 @@ class QGDSGDm(Unconstrained):
             direction = accelerated(gradient, direction, beta)
         params = torch.addcmul(state.params, direction, -lr)
         return state._replace(params=params, lr_sum=state.lr_sum + lr), StepInfo(loss, torch.ones_like(loss))
-
-    def outgoing(self, state: QGDSGDmState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send the parameters to every neighbor."""
-        return ParamsMessage(state.params)
 
     def incoming(
         self,

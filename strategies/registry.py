@@ -83,5 +83,5 @@ def make_strategy(options: StrategyOptions, minimized: Objective | Curvature) ->
         strategy = SharedMask(strategy)
     elif options.compress is not None:
         strategy = ErrorFeedback(strategy)
-    wire = message_dtype(options)
-    return strategy if wire is None else Rounded(strategy, wire)
+    dtype = message_dtype(options)
+    return strategy if dtype is None else Rounded(strategy, dtype)

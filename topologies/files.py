@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 
 from topologies.base import NodeCount
 from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
-from topologies.options import LabelledOptions
+from topologies.options import LabeledOptions
 
 
-class FileOptions(LabelledOptions):
+class FileOptions(LabeledOptions):
     """A graph from a file, undirected and connected; attributes such as weights are not read.
 
     Nodes are numbered 0..N-1 in the natural order of their labels, numbers by value (``9`` before ``10``, ``node9``

@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 
 from topologies.base import NodeCount
 from topologies.graphs import edge_array, graph_of, label_texts, node_index, require_connected, require_simple
-from topologies.options import LabelledOptions
+from topologies.options import LabeledOptions
 from topologies.topology import Topology
 
 NodeIndex = Annotated[int, Field(ge=0)]
 Edge = tuple[NodeIndex, NodeIndex]
 
 
-class EdgesOptions(LabelledOptions):
+class EdgesOptions(LabeledOptions):
     """An explicit list of edges."""
 
     name: Literal["edges"] = "edges"
@@ -50,7 +50,7 @@ class EdgesOptions(LabelledOptions):
         return graph_of(self.nodes, self.edges)
 
 
-class SequenceOptions(LabelledOptions):
+class SequenceOptions(LabeledOptions):
     """A given sequence of graphs: round r uses graph r modulo their number; their union must be connected.
 
     ``schedule`` says which edges of the round's graph are active: all of them, with the default.

@@ -81,7 +81,7 @@ class TopologyOptions(BaseTopologyOptions):
         return Topology([self.graph(seed)], self.schedule, self.weights, seed)
 
 
-class LabelledOptions(TopologyOptions):
+class LabeledOptions(TopologyOptions):
     """Base of the graphs that are given, whose nodes may have labels of their own."""
 
     labels: tuple[str, ...] | None = Field(

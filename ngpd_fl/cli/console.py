@@ -27,6 +27,14 @@ def results() -> Console:
     return Console(file=sys.stdout, highlight=False, width=shutil.get_terminal_size().columns)
 
 
+def new_table() -> Table:
+    """Return an empty table, with a line under the heads of its columns."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
 def print_lines(heading: str, lines: Iterable[tuple[str, str]], foot: str) -> None:
     """Print names and values line by line, under a heading and above a foot."""
     from rich.table import Table

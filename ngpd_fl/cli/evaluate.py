@@ -11,7 +11,7 @@ import typer
 
 from ngpd_fl.cli import flags
 from ngpd_fl.cli.completion import completed
-from ngpd_fl.cli.console import print_foot, print_lines, print_table, results
+from ngpd_fl.cli.console import new_table, print_foot, print_lines, print_table, results
 from ngpd_fl.config.sections import EvaluationConfig
 
 if TYPE_CHECKING:
@@ -133,13 +133,10 @@ def _print_one(result: SavedModelEvaluation, foot: str) -> None:
 
 def _print_several(results: list[SavedModelEvaluation], foot: str) -> None:
     """Print a line per run, the best first."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from ngpd_fl.records import null_if_not_finite
     from ngpd_fl.report import units
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     table.add_column("")
     for head in ("mean", "worst", "best", f"own {results[0].evaluation.measure.groups}", "averaged", "consensus"):
         table.add_column(head.replace(" ", "\n"), justify="right", vertical="bottom")

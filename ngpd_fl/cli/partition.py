@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import fits, print_lines, results
+from ngpd_fl.cli.console import fits, new_table, print_lines, results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,11 +68,9 @@ def _print_counts(counts: NDArray[np.int64], measure: Measure, names: Sequence[s
 
 def _counts_table(counts: NDArray[np.int64], measure: Measure, names: Sequence[str], classes: range) -> Table:
     """Return a row per node with a column for each of the classes."""
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     for head in ("node", measure.examples, measure.groups, *map(str, classes)):
         table.add_column(head, justify="right")
     for name, row in zip(names, counts, strict=True):

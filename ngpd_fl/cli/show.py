@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_lines, print_table
+from ngpd_fl.cli.console import new_table, print_lines, print_table
 
 
 def show(
@@ -56,16 +56,13 @@ def print_run(folder: Path) -> None:
 
 def print_comparison(folder: Path) -> None:
     """Print the figures of the runs in a folder side by side, the best first."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from ngpd_fl.report.outcome import read_outcomes
     from ngpd_fl.report.setting import common_words
     from ngpd_fl.report.table import side_by_side
 
     outcomes = read_outcomes(folder)
     heads, *rows = side_by_side(outcomes)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     for head in heads:
         words = head in ("", "status")
         table.add_column(head.replace(" ", "\n", 1), justify="left" if words else "right", vertical="bottom")

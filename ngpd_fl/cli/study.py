@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_step, print_table
+from ngpd_fl.cli.console import new_table, print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.watch import watched
 
@@ -100,9 +100,7 @@ def show_study(folder: Path, trust_code: bool) -> None:
 
 def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
     """Print the tables of all cells."""
-    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
-    from rich.table import Table
 
     from ngpd_fl.study.results import figures
     from ngpd_fl.study.tables import LEGEND, cells, heads
@@ -110,7 +108,7 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
     names = heads(plan, now.rows)
     place = 1 + list(figures(plan)).index(plan.objective)
     lines = list(zip(now.rows, cells(plan, now.rows), strict=True))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     for name in names:
         words = name in ("strategy", "values", "seeds", "paper")
         table.add_column(name.replace(" to ", "\nto "), justify="left" if words else "right", vertical="bottom")
@@ -131,12 +129,9 @@ def print_study(plan: StudyPlan, now: StudyProgress, folder: Path) -> None:
 
 def _print_plan(plan: StudyPlan, now: StudyProgress, jobs: int) -> None:
     """Print the runs done and missing per cell and strategy, and the expected time with this number of jobs."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from ngpd_fl.report import units
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     for name in ("cell", "strategy", "trials", "seeds"):
         table.add_column(name, justify="left" if name in ("cell", "strategy") else "right")
     for cell, strategy in plan.pairs():

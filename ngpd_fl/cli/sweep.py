@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ngpd_fl.cli import flags
-from ngpd_fl.cli.console import print_step, print_table
+from ngpd_fl.cli.console import new_table, print_step, print_table
 from ngpd_fl.cli.errors import FAILED, INTERRUPTED, Ended
 from ngpd_fl.cli.watch import watched
 
@@ -86,16 +86,13 @@ def sweep(
 
 def print_sweep(folder: Path, plots: bool = False, *, trust_code: bool) -> None:
     """Print a sweep's trials, the best first, and redraw its picture if requested."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from ngpd_fl.sweep import SWEEP_FILE, SweepPlan, ranked, read_trials, write_picture
 
     plan = SweepPlan.read(folder / SWEEP_FILE, trust_code=trust_code, recorded=True)
     rows = ranked(plan, read_trials(plan, folder))
     if plots:
         write_picture(plan, folder, rows)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = new_table()
     table.add_column("")
     table.add_column(plan.objective, justify="right")
     for key in plan.space:

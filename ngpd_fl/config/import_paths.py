@@ -10,6 +10,9 @@ from typing import Any
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.config.held_object import is_object_name
 
+TORCHVISION = "torchvision:"
+"""Prefix of torchvision's networks, whose names are no import paths."""
+
 HUB = "hf:"
 """Prefix of the data sets of the Hugging Face hub, whose names are no import paths."""
 

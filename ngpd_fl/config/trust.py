@@ -6,10 +6,7 @@ from pathlib import Path
 
 from ngpd_fl.config.config import Config
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.import_paths import is_import_path
-
-_TORCHVISION = "torchvision:"
-"""Prefix of torchvision's networks, whose names are no import paths."""
+from ngpd_fl.config.import_paths import TORCHVISION, is_import_path
 
 
 def require_trust(config: Config, where: Path, trust_code: bool) -> Config:
@@ -28,7 +25,7 @@ def require_trust(config: Config, where: Path, trust_code: bool) -> Config:
     code = [
         f"{key} = {name}"
         for key, name in named.items()
-        if is_import_path(name) and not (key == "model.name" and name.startswith(_TORCHVISION))
+        if is_import_path(name) and not (key == "model.name" and name.startswith(TORCHVISION))
     ]
     if code and not trust_code:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import resource
 import sys
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def memory() -> int | None:
         return total
 
 
-def resident() -> int | None:
+def resident() -> int:
     """Return the bytes of memory that this process holds now."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -72,11 +73,7 @@ def resident() -> int | None:
         return peak_resident()
 
 
-def peak_resident() -> int | None:
+def peak_resident() -> int:
     """Return the most bytes of memory that this process has held so far."""
-    try:
-        import resource
-    except ImportError:
-        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,7 +1,7 @@
 """Messages sent over the directed edges in a round, and those of them that arrive.
 
-Edge e = (i, j), i < j, is directed edge 2 e from i to j and 2 e + 1 back. The engine and
-a relay between processes both get the same result here: a function of (seed, round) alone.
+Edge e = (i, j), i < j, is directed edge 2 e from i to j and 2 e + 1 back. The engine and a relay between processes get
+the same result here: a function of (seed, round) alone.
 """
 
 from __future__ import annotations

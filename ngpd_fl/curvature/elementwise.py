@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ngpd_fl.curvature.blocks import Diagonal
-from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
+from ngpd_fl.curvature.layer import KFACApprox, Layer, Use
 from ngpd_fl.curvature.moments import Sum, total
 
 
@@ -32,7 +32,7 @@ class DiagonalRule:
 
     def views(self, layer: Layer, vectors: Tensor) -> list[Tensor]:
         """Return the weight and the bias, ``[n, 1, d]`` each."""
-        return [segment_of(vectors, segment).view(len(vectors), 1, -1) for segment in layer.segments]
+        return [segment.of(vectors).view(len(vectors), 1, -1) for segment in layer.segments]
 
 
 class Elementwise(DiagonalRule, ABC):

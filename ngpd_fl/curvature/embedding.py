@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.curvature.blocks import TokenKronecker
-from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
+from ngpd_fl.curvature.layer import KFACApprox, Layer, Use
 from ngpd_fl.curvature.moments import SecondMoment, Sum, total
 
 
@@ -38,7 +38,7 @@ class Embedding:
     def views(self, layer: Layer, vectors: Tensor) -> list[Tensor]:
         """Return the table with rows as columns, one ``[n, d, V]``."""
         assert layer.weight is not None
-        return [segment_of(vectors, layer.weight).mT]
+        return [layer.weight.of(vectors).mT]
 
     def moments(self, layer: Layer, uses: Sequence[Use], approx: KFACApprox) -> tuple[Sum, SecondMoment]:
         """Return A's diagonal and G."""

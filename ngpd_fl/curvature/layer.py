@@ -93,8 +93,3 @@ class Rule(Protocol):
 def gather(vectors: Tensor, layer: Layer) -> list[Tensor]:
     """Return views of the layer's part of ``vectors [n, P]`` in matrix form, by columns: the weight, then the bias."""
     return layer.rule.views(layer, vectors)
-
-
-def segment_of(vectors: Tensor, segment: Segment) -> Tensor:
-    """Return the view ``[n, *shape]`` of one parameter in ``vectors [n, P]``."""
-    return vectors[:, segment.start : segment.stop].view(len(vectors), *segment.shape)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.curvature.blocks import Kronecker
-from ngpd_fl.curvature.layer import KFACApprox, Layer, Use, segment_of
+from ngpd_fl.curvature.layer import KFACApprox, Layer, Use
 from ngpd_fl.curvature.moments import SecondMoment, total
 
 _PIECE_BYTES = 2 << 20
@@ -72,11 +72,11 @@ class WeightMatrix(ABC):
         """Return the weight's columns and the bias's one, ``[n, G, d_out, ...]``."""
         views = []
         if layer.weight is not None:
-            views.append(self.matrix(layer.module, segment_of(vectors, layer.weight)))
+            views.append(self.matrix(layer.module, layer.weight.of(vectors)))
         if layer.bias is not None:
             groups = self.groups(layer.module)
             shape = (-1, 1) if groups == 1 else (groups, -1, 1)
-            views.append(segment_of(vectors, layer.bias).view(len(vectors), *shape))
+            views.append(layer.bias.of(vectors).view(len(vectors), *shape))
         return views
 
     def moments(self, layer: Layer, uses: Sequence[Use], approx: KFACApprox) -> tuple[SecondMoment, SecondMoment]:

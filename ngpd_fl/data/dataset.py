@@ -92,11 +92,6 @@ class Dataset:
     fields: Fields | None = None
 
     @property
-    def train_strata(self) -> NDArray[np.int64]:
-        """Labels that the partition uses, int64 ``[M]``: a training example's class, in regression its target's bin."""
-        return np.asarray(self.task.strata(self.train.labels).numpy())
-
-    @property
     def example_inputs(self) -> Tensor:
         """Three training inputs to try a network on, ``[3, ...]``; of token ids, one with the largest in all splits."""
         inputs = self.train.inputs

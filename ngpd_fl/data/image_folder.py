@@ -22,7 +22,7 @@ from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.picture import AS_THEY_ARE, BYTES, depth, is_transparent, pixels
 from ngpd_fl.data.task import Classification, column_statistics
 from ngpd_fl.data.tensor_cache import cached_tensors
-from ngpd_fl.data.vision import one_line, vision_datasets
+from ngpd_fl.data.vision import text_of, vision_datasets
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -106,7 +106,7 @@ def list_classes(folder: Path) -> Any:
     try:
         return datasets.ImageFolder(folder)
     except OSError as error:
-        raise InputError(f"data.data_dir: {folder} does not hold images as CLASS/IMAGE ({one_line(error)})") from error
+        raise InputError(f"data.data_dir: {folder} does not hold images as CLASS/IMAGE ({text_of(error)})") from error
 
 
 def _decode(root: Path, paths: Sequence[str], sizes: Mapping[str, int], size: int) -> dict[str, Tensor]:
@@ -158,7 +158,7 @@ def _opened(path: str, use: Callable[[ImageFile], Result]) -> Result:
         with Image.open(path) as image:
             return use(image)
     except Exception as error:  # Pillow's decoders raise many kinds
-        raise InputError(f"data.data_dir: image {path} cannot be read ({one_line(error)})") from error
+        raise InputError(f"data.data_dir: image {path} cannot be read ({text_of(error)})") from error
 
 
 def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from ngpd_fl.data.image_folder import WHITE, list_classes, read_images
 from ngpd_fl.data.load import check_inputs, normalized
 from ngpd_fl.data.task import Regression, Task
 from ngpd_fl.data.validation import hold_out
-from ngpd_fl.data.vision import one_line
+from ngpd_fl.data.vision import text_of
 from topologies import TopologyOptions
 
 _DEPTHS = {torch.uint8: "8 bits", torch.float32: "16 bits", torch.float64: "signed, 32 bits or floating-point"}
@@ -112,7 +112,7 @@ class _Reader:
                 with np.load(path, allow_pickle=False) as file:
                     arrays = dict(file)
             except Exception as error:  # a damaged file can fail anywhere in NumPy's parser
-                raise InputError(f"data.data_dir: {path} cannot be read ({one_line(error)})") from error
+                raise InputError(f"data.data_dir: {path} cannot be read ({text_of(error)})") from error
             if arrays.keys() != {"inputs", "labels"}:
                 has = ", ".join(sorted(arrays)) or "nothing"
                 raise InputError(f"data.data_dir: {path} holds {has}; expected the arrays inputs and labels")

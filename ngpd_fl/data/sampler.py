@@ -35,16 +35,6 @@ class BatchSampler:
         # The epoch that each node read last: steps mostly come in order. One permutation per node bounds the memory.
         self._epochs: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
-    def indices(self, node: int, step: int) -> NDArray[np.int64]:
-        """Return the examples that ``node`` reads in ``step``, int64 ``[B]``."""
-        examples: NDArray[np.int64] = self.batches([node], [step], 1)[0, 0]
-        return examples
-
-    def batch(self, nodes: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
-        """Return the examples that ``nodes[i]`` reads in step ``steps[i]``, for n nodes, int64 ``[n, B]``."""
-        examples: NDArray[np.int64] = self.batches(nodes, steps, 1)[0]
-        return examples
-
     def batches(self, nodes: Sequence[int], firsts: Sequence[int], count: int) -> NDArray[np.int64]:
         """Return the examples that ``nodes[i]`` reads in ``count`` steps from ``firsts[i]`` on, ``[count, n, B]``."""
         batches = np.empty((len(nodes), count, self._batch_size), dtype=np.int64)

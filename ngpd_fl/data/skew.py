@@ -22,9 +22,8 @@ class Skew:
             Non-IID Data", arXiv 1806.00582, explain the loss of accuracy.
         jensen_shannon: H(p) - sum_i (M_i / M) H(p_i), in bits; 0: all alike; at most log2 C. The divergence of the
             nodes' label distributions, generalized to N of them and weighted by their sizes
-            M_i (Lin, "Divergence Measures Based on the Shannon
-            Entropy", IEEE Trans. Information Theory 37, 1991), which is also the information that a label
-            gives about the node it lies on.
+            M_i (Lin, "Divergence Measures Based on the Shannon Entropy", IEEE Trans. Information Theory 37, 1991),
+            which is also the information that a label gives about the node it lies on.
         size_variation: coefficient of variation of the number of examples per node, std / mean; 0: all alike.
         classes_per_node: mean number of classes of which a node holds at least one example.
     """

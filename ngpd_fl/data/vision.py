@@ -23,13 +23,13 @@ def vision_module(name: str, key: str, instead: str) -> Any:
         return import_module(name)
     except Exception as error:  # a binary built for another torch fails in any way, mostly with RuntimeError
         raise InputError(
-            f"{key}: torchvision cannot be imported ({one_line(error)}); installed are torch "
+            f"{key}: torchvision cannot be imported ({text_of(error)}); installed are torch "
             f"{_version('torch')} and torchvision {_version('torchvision')}: install a torchvision that is made for "
             f"this torch, or {instead}"
         ) from error
 
 
-def one_line(error: Exception) -> str:
+def text_of(error: Exception) -> str:
     """Return an error's text on one line of bounded length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."

@@ -15,7 +15,7 @@ from ngpd_fl.config.sections import DataConfig
 from ngpd_fl.config.text_files import expanded
 from ngpd_fl.data.dataset import RawDataset, Split
 from ngpd_fl.data.task import Classification
-from ngpd_fl.data.vision import one_line, vision_datasets
+from ngpd_fl.data.vision import text_of, vision_datasets
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ def read_vision_set(config: DataConfig) -> RawDataset:
         train, test = (_split(reader(root, download=config.download, **which), known) for which in known.splits)
     except Exception as error:  # a damaged file can fail anywhere in torchvision's parser
         if config.download:
-            problem = f"cannot be downloaded to or read from {files} ({one_line(error)}); check the network connection"
+            problem = f"cannot be downloaded to or read from {files} ({text_of(error)}); check the network connection"
         elif isinstance(error, RuntimeError) and "not found" in str(error):
             # Where torchvision knows a file's checksum, it does not say whether the file is missing or damaged.
             damaged = ", or is damaged there" if "corrupted" in str(error) and files.exists() else ""
             problem = f"is not in {files}{damaged}; give its folder with --data-dir or set data.download=true"
         else:
-            problem = f"cannot be read from {files} ({one_line(error)}); delete the files and set data.download=true"
+            problem = f"cannot be read from {files} ({text_of(error)}); delete the files and set data.download=true"
         raise InputError(f"data.data_dir: {name} {problem}") from error
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (known.mean, known.std))
     return RawDataset(train, test, Classification(known.num_classes), 255, mean, std)

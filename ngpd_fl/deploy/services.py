@@ -46,17 +46,8 @@ def serve_superlink(folder: Path, host: str, port: int) -> None:
         check_host(host)
     except ValueError as error:
         raise bad_input(f"--host {host}: should be an address of this machine; {error}") from error
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "ngpd_fl.deploy.access_proxy",
-        host,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.access_proxy", host, "--host", "127.0.0.1"]
+    command += ["--port", str(port)]
     command += ["--ssl-certfile", str(files.certificate), "--ssl-keyfile", str(files.key)]
     command += ["--ssl-ca-certfile", str(files.authority)]
     command += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
@@ -102,17 +93,8 @@ def serve_supernode(
     if data_dir is not None:
         settings["data-dir"] = str(data_dir.absolute())
     (state / "node.toml").write_text(tomli_w.dumps(settings))
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "ngpd_fl.deploy.warm_start",
-        program("flower-supernode"),
-        "--superlink",
-        superlink,
-        "--root-certificates",
-        str(files.authority),
-    ]
+    command = [sys.executable, "-P", "-m", "ngpd_fl.deploy.warm_start", program("flower-supernode")]
+    command += ["--superlink", superlink, "--root-certificates", str(files.authority)]
     command += ["--auth-supernode-private-key", str(files.auth_key), "--node-config", str(state / "node.toml")]
     command += ["--port", str(port or NODE_PORT + files.number)]
     keep_running(f"node{files.number}", command, environment, hindrance=lambda: refusal(superlink, files.authority))

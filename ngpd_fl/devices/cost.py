@@ -81,8 +81,8 @@ def joules(device: Device, elapsed_seconds: float, compute_seconds: float, send_
 def relative_cost(config: Config) -> float:
     """Return the time of a local step of the run's strategy relative to SGD: as configured, else as measured.
 
-    Figures and setting are in docs/how-to/devices.md: first-order methods add little to SGD; K-FAC's are
-    of default settings.
+    Figures and setting are in docs/how-to/devices.md: first-order methods add little to SGD; K-FAC's
+    were measured with all eigenvectors (``strategy.rank = 0``), which its defaults do not keep.
     """
     if config.devices.relative_cost is not None:
         return config.devices.relative_cost

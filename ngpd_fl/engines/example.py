@@ -34,5 +34,5 @@ def example_payload(strategy: Strategy, start: Tensor) -> Message:
 
 def message_bytes(strategy: Strategy, start: Tensor) -> dict[str, int]:
     """Return the payload in bytes of one message over one directed edge, as it goes over the wire, by field."""
-    values, wire = example_payload(strategy, start)._asdict(), message_dtype(strategy.options)
-    return {name: value.numel() * sent_dtype(value, wire).itemsize for name, value in values.items()}
+    values, dtype = example_payload(strategy, start)._asdict(), message_dtype(strategy.options)
+    return {name: value.numel() * sent_dtype(value, dtype).itemsize for name, value in values.items()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.config.import_paths import reason
+from ngpd_fl.config.import_paths import TORCHVISION, reason
 from ngpd_fl.config.installed import own_object
 from ngpd_fl.config.sections import MODELS, ModelConfig
 from ngpd_fl.core.isolation import own_randomness
@@ -23,7 +23,7 @@ from ngpd_fl.models.conversion import convert
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.norm import replace_batch_norm
 from ngpd_fl.models.saved import load_start
-from ngpd_fl.models.vision_models import PREFIX, vision_model
+from ngpd_fl.models.vision_models import vision_model
 
 
 def build_model(
@@ -55,7 +55,7 @@ def build_model(
     with own_randomness(torch_seed(seed, Purpose.MODEL)):
         module = _module(config, tuple(input_shape), num_classes, fields).train()
         is_ours = config.name in MODELS
-        if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(PREFIX)):
+        if config.batch_norm == "group" or (config.batch_norm is None and config.name.startswith(TORCHVISION)):
             replace_batch_norm(module)
         convert(module)
         # not module.to(dtype), which takes the imaginary part from complex buffers
@@ -97,7 +97,7 @@ def count_parameters(config: ModelConfig, input_shape: Sequence[int], num_classe
 def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, fields: Fields | None) -> nn.Module:
     """Make the network of a built-in name, of torchvision, or of the user."""
     if fields is not None:
-        if config.name in MODELS or config.name.startswith(PREFIX):
+        if config.name in MODELS or config.name.startswith(TORCHVISION):
             raise InputError(
                 f"model.name: {config.name} takes one input, but the data have {len(fields.fields)}; allowed: "
                 "package.module:factory"
@@ -109,9 +109,9 @@ def _module(config: ModelConfig, input_shape: Sequence[int], num_classes: int, f
         except RuntimeError as error:  # of memory
             raise InputError(f"model.name: {config.name} of these widths cannot be made ({reason(error)})") from error
         return module
-    if config.name.startswith(PREFIX):
+    if config.name.startswith(TORCHVISION):
         require_images(config.name, input_shape)
-        return vision_model(config.name.removeprefix(PREFIX), input_shape, num_classes)
+        return vision_model(config.name.removeprefix(TORCHVISION), input_shape, num_classes)
     return _custom(config, input_shape, num_classes)
 
 

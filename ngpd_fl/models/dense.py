@@ -83,7 +83,7 @@ class DensePass(NamedTuple):
         for number in reversed(range(len(self.layers))):
             yield self.layers[number], self.inputs[number], score
             if number > 0:
-                score = score @ part(self.params, self.layers[number].weight)
+                score = score @ self.layers[number].weight.of(self.params)
                 if self.layers[number - 1].relu:
                     score = torch.where(self.inputs[number] > 0, score, 0.0)
 
@@ -92,9 +92,9 @@ class DensePass(NamedTuple):
         score = over_nodes(likelihood.score)(self.outputs, targets) / self.outputs.shape[1]
         gradient = torch.empty(self.params.shape, dtype=self.params.dtype, device=self.params.device)
         for layer, given, gradients in self.backward(score):
-            torch.bmm(gradients.transpose(1, 2), given, out=part(gradient, layer.weight))
+            torch.bmm(gradients.transpose(1, 2), given, out=layer.weight.of(gradient))
             if layer.bias is not None:
-                torch.sum(gradients, 1, out=part(gradient, layer.bias))
+                torch.sum(gradients, 1, out=layer.bias.of(gradient))
         return over_nodes(likelihood.loss)(self.outputs, targets), gradient
 
 
@@ -102,11 +102,11 @@ def dense_forward(layers: list[DenseLayer], params: Tensor, inputs: Tensor) -> D
     """Run n nodes' networks at ``params [n, P]`` on ``inputs [n, B, ...]``."""
     values = [inputs.flatten(2)]
     for layer in layers:
-        weight = part(params, layer.weight).transpose(1, 2)
+        weight = layer.weight.of(params).transpose(1, 2)
         if layer.bias is None:
             output = torch.bmm(values[-1], weight)
         else:
-            output = torch.baddbmm(part(params, layer.bias)[:, None], values[-1], weight)
+            output = torch.baddbmm(layer.bias.of(params)[:, None], values[-1], weight)
         values.append(output.relu_() if layer.relu else output)
     return DensePass(layers, params, values[:-1], values[-1])
 
@@ -124,11 +124,6 @@ def dense_gradient(
         targets: ``[n, B, ...]``.
     """
     return dense_forward(layers, params, inputs).gradient(likelihood, targets)
-
-
-def part(vectors: Tensor, segment: Segment) -> Tensor:
-    """Return the view ``[n, *shape]`` of one parameter in ``vectors [n, P]``."""
-    return vectors[:, segment.start : segment.stop].view(-1, *segment.shape)
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -26,6 +26,10 @@ class Segment(NamedTuple):
     stop: int
     shape: torch.Size
 
+    def of(self, vectors: Tensor) -> Tensor:
+        """Return the view ``[..., *shape]`` of the parameter in ``vectors [..., P]``."""
+        return vectors[..., self.start : self.stop].view(*vectors.shape[:-1], *self.shape)
+
 
 class FlatModel:
     """An ``nn.Module`` seen as ``outputs = model(params, inputs, key)`` with ``params [P]``.
@@ -118,7 +122,7 @@ class FlatModel:
 
     def unflatten(self, params: Tensor) -> dict[str, Tensor]:
         """Return views of ``params [P]`` by the names of the trained parameters."""
-        return {name: params[part.start : part.stop].view(part.shape) for name, part in self.segments.items()}
+        return {name: segment.of(params) for name, segment in self.segments.items()}
 
     def state_dict(self, params: Tensor) -> dict[str, Tensor]:
         """Return what ``module.load_state_dict`` takes, with ``params [P]`` in it.

@@ -33,7 +33,6 @@ from ngpd_fl.models.likelihood import (
 
 _METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root")
 
-
 _ALLOWED: dict[type[Task], tuple[str, tuple[str, ...]]] = {
     Classification: ("classes", ("auto", "cross-entropy", "label-smoothing", "squared-error")),
     TokenClassification: ("classes at each position", ("auto", "cross-entropy", "label-smoothing")),

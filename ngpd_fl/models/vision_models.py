@@ -8,9 +8,7 @@ import torch
 from torch import nn
 
 from ngpd_fl.config.errors import InputError, suggestion
-from ngpd_fl.data.vision import one_line, vision_module
-
-PREFIX = "torchvision:"
+from ngpd_fl.data.vision import text_of, vision_module
 
 _ONE_OUTPUT = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False, "init_weights": True})
 """Arguments with which these models return one tensor, and start without a warning."""
@@ -32,7 +30,7 @@ def vision_model(name: str, input_shape: Sequence[int], num_classes: int) -> nn.
     try:
         module: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **_ONE_OUTPUT.get(name, {}))
     except Exception as error:
-        raise InputError(f"model.name: torchvision cannot make {name!r} ({one_line(error)})") from error
+        raise InputError(f"model.name: torchvision cannot make {name!r} ({text_of(error)})") from error
     if input_shape[0] != 3:
         _take_channels(module, input_shape[0])
     return module

@@ -90,19 +90,19 @@ class Codec:
         message_bytes: length of a frame with a message; no frame is longer.
     """
 
-    def __init__(self, run: bytes, message: Message, wire: torch.dtype | None = None) -> None:
+    def __init__(self, run: bytes, message: Message, dtype: torch.dtype | None = None) -> None:
         """Set the parts that all frames have in common.
 
         Args:
             run: 16 bytes that identify the run.
             message: an example of a message over one edge: names, shapes and types of its fields.
-            wire: type in which real numbers are sent. Defaults to their own type.
+            dtype: type in which real numbers are sent. Defaults to their own type.
         """
         self._run = run
         self._like: dict[str, Tensor] = {name: value.cpu() for name, value in message._asdict().items()}
-        self._wire = {name: sent_dtype(value, wire) for name, value in self._like.items()}
-        self._shapes = b"".join(_shape(value.shape, self._wire[name]) for name, value in self._like.items())
-        self._sizes = {name: value.numel() * self._wire[name].itemsize for name, value in self._like.items()}
+        self._dtypes = {name: sent_dtype(value, dtype) for name, value in self._like.items()}
+        self._shapes = b"".join(_shape(value.shape, self._dtypes[name]) for name, value in self._like.items())
+        self._sizes = {name: value.numel() * self._dtypes[name].itemsize for name, value in self._like.items()}
         self.message_bytes = HEADER_BYTES + len(self._shapes) + sum(self._sizes.values())
 
     def write(self, head: Head, fields: dict[str, Tensor] | None = None) -> list[bytes | memoryview]:
@@ -124,7 +124,7 @@ class Codec:
         )
         pieces: list[bytes | memoryview] = [packed]
         if fields:
-            sent = (fields[name].detach().to("cpu", wire, copy=True) for name, wire in self._wire.items())
+            sent = (fields[name].detach().to("cpu", dtype, copy=True) for name, dtype in self._dtypes.items())
             pieces += [self._shapes, *map(_bytes, sent)]  # copies: the node goes on computing meanwhile
         return [_CHECKSUM.pack(_checksum(pieces)), *pieces]
 
@@ -160,7 +160,7 @@ class Codec:
             raise InvalidFrame("shape")
         fields, at = {}, len(self._shapes)
         for name, like in self._like.items():
-            value = torch.empty(like.shape, dtype=self._wire[name])
+            value = torch.empty(like.shape, dtype=self._dtypes[name])
             _bytes(value)[:] = content[at : at + self._sizes[name]]
             if value.numel() and not torch.stack(torch.aminmax(value)).isfinite().all():  # nan is both
                 raise InvalidFrame("not finite")

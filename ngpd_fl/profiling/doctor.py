@@ -70,8 +70,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", "ngpd-fl", _version("ngpd-fl") or "not installed as a package")
     requirements: dict[str | None, dict[str, Requirement]] = {None: {}, **{extra: {} for extra in MODULES}}
     for requirement in map(Requirement, _requirements()):
-        found = re.search(r'extra == "([^"]+)"', str(requirement.marker))
-        requirements.get(found and found[1], {})[requirement.name] = requirement
+        match = re.search(r'extra == "([^"]+)"', str(requirement.marker))
+        requirements.get(match and match[1], {})[requirement.name] = requirement
     checked = set()
     for extra, packages in requirements.items():
         if extra is not None and any(_version(name) is None for name in packages):

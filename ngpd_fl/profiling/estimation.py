@@ -137,7 +137,7 @@ def _memory(devices: Sequence[torch.device], data: int) -> tuple[int, int, int |
     """Return the bytes that the process takes besides its data, those at the peak so far, and the devices' limit."""
     if devices[0].type == "cuda":
         return 0, 0, sum(torch.cuda.get_device_properties(device).total_memory for device in devices)
-    return max(taken_bytes(devices) - data, 0), machine.peak_resident() or 0, machine.memory()
+    return max(taken_bytes(devices) - data, 0), machine.peak_resident(), machine.memory()
 
 
 def _messages(topology: Topology, rounds: int) -> Iterator[int]:

@@ -86,4 +86,4 @@ def taken_bytes(devices: Sequence[torch.device]) -> int:
     """Return the bytes that this process takes of the devices' memory, unused ones of the allocator included."""
     if devices[0].type == "cuda":
         return sum(map(torch.cuda.memory_reserved, devices))
-    return machine.resident() or 0
+    return machine.resident()

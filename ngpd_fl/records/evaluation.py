@@ -16,8 +16,8 @@ class Average(NamedTuple):
     """Results that need all nodes' parameters in one place.
 
     Attributes:
-        value: the measure of the mean of all parameters; mean over nodes if each has its own images to evaluate on.
-        groups: the same per group, ``[G]``; nan for a group without images.
+        value: the measure of the mean of all parameters; mean over nodes if each has its own examples to evaluate on.
+        groups: the same per group, ``[G]``; nan for a group without examples.
         others: further measures of the averaged model by key.
         consensus_distance: root mean square over nodes of |w_i - mean w|.
     """
@@ -29,15 +29,15 @@ class Average(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Values of the task's measure. A group (a class, or a bin of targets) without images has the value nan.
+    """Values of the task's measure. A group (a class, or a bin of targets) without examples has the value nan.
 
-    Models are evaluated on common images or, if data lie at their nodes, each on its node's own images.
+    Models are evaluated on common examples or, if data lie at their nodes, each on its node's own examples.
 
     Attributes:
         measure: accuracy, or the error.
         nodes: value of each evaluated node's own model ("local accuracy"), ``[n]``.
         own: the same, with groups weighted by their frequency among the node's training examples, ``[n]``.
-        groups: value per group, mean over the nodes whose model was evaluated on images of it, ``[G]``.
+        groups: value per group, mean over the nodes whose model was evaluated on examples of it, ``[G]``.
         nodes_per_group: number of these nodes, per group, ``[G]``.
         others: further measures by key, of each node's own model, ``[n]``.
         average: results of the averaged model; None if the parameters never meet in one place.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from ngpd_fl.clock import Event, Notice, Read, Work
+from ngpd_fl.clock import Event, Notice, Read, Replay, Work
 from ngpd_fl.report.colors import PALETTE
+from topologies import Topology
 
 _NODES = 24
 """Most nodes with a bar; of more nodes, the slowest, the fastest and some in between have one."""
@@ -34,6 +36,17 @@ class Course:
 
     spells: dict[str, list[Spell]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     ends: list[float] = field(default_factory=list)
+
+
+def all_events(events: Replay) -> Iterator[Event]:
+    """Yield the events of every round."""
+    while not events.is_over:
+        yield from events.advance()
+
+
+def logged_courses(log: Path, topology: Topology) -> list[Course]:
+    """Return the activities of each node of a graph from a run's event log."""
+    return read_courses(all_events(Replay(log, topology.num_nodes, len(topology.edges))), topology.num_nodes)
 
 
 def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:

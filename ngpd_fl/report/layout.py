@@ -46,23 +46,28 @@ def node_positions(options: TopologyOptions, topology: Topology) -> Points:
     return np.array([places[node] for node in range(num_nodes)])
 
 
-def edge_lines(positions: Points, edges: NDArray[np.int64], clearance: float) -> list[Points]:
+def edge_lines(positions: Points, edges: NDArray[np.int64], radius: float) -> list[Points]:
     """Return the edges as points of lines: straight, or an arc around a node on the way.
 
     Args:
         positions: positions of the nodes, ``[N, 2]``.
         edges: the edges, int64 ``[E, 2]``.
-        clearance: smallest distance of a straight edge to the centers of other nodes.
+        radius: of the nodes, which straight edges do not touch.
     """
     ends = positions[edges]  # [E, 2, 2]
     if len(edges) * len(positions) > _DETOURS:
         return list(ends)
-    inward = _is_round(positions)
+    inward, clearance = _is_round(positions), 1.2 * radius
     return [
         _arc(start, end, 1.15 * clearance, inward) if _passes_over(start, end, positions, clearance) else line
         for line in ends
         for start, end in [line]
     ]
+
+
+def node_radius(closest: float, extent: float) -> float:
+    """Return the radius of the drawn nodes, from their smallest distance and the extent of their positions."""
+    return min(0.36 * closest, 0.06 * extent)
 
 
 def smallest_distance(positions: Points) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -254,7 +254,7 @@ class StudyPlan:
             raise InputError("axes: some data sets have classes, others real-valued targets; a study needs one kind")
         _check_targets(self.final.targets, next(iter(measures)))
         objective = final_figure(self.tuning.objective, measures.pop(), "tuning.objective")
-        return StudyPlan(**{**self.__dict__, "objective": objective})
+        return replace(self, objective=objective)
 
 
 def _check_targets(targets: Sequence[float], measure: Measure) -> None:

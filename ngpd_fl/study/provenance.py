@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ngpd_fl.core import machine
-from ngpd_fl.core.code_version import code_version
+from ngpd_fl.core.code_version import ROOT, code_version
 from ngpd_fl.records import OF_ONE_RUN, RunFolder
 
 
@@ -39,8 +39,7 @@ def provenance(runs: Path) -> dict[str, Any]:
 
 def _commit() -> str | None:
     """Return the commit of the code, with ``-dirty`` if files differ from it; None outside a repository."""
-    root = Path(__file__).parents[2]
-    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -103,9 +104,7 @@ class RunStore:
             folder = RunFolder.open(self.folder / key)
             summary = folder.summary()
             metrics = folder.metrics()
-            finite = bool(summary.get("final") and metrics) and metrics[-1].measure.rank(metrics[-1].mean) > float(
-                "-inf"
-            )
+            finite = bool(summary.get("final") and metrics) and math.isfinite(metrics[-1].mean)
             status = FINISHED if summary["status"] == FINISHED and finite else DIVERGED
             self._records[key] = CompletedRun(status, "", summary, metrics)
         if key not in self._records and key in self._failed:

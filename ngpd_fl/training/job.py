@@ -50,10 +50,10 @@ class Job:
     Attributes:
         config: the whole run.
         topology: the graph and its schedule.
-        dataset: the images.
+        dataset: the data set.
         counts: each node's training examples per class, ``[N, C]``; in regression per bin of the targets. 0 for nodes
             whose data lie elsewhere.
-        evaluated: the images for evaluation: one split for all nodes' models, or one per node by the node's index.
+        evaluated: the examples for evaluation: one split for all nodes' models, or one per node by the node's index.
         origin: as in ``Partition``.
         fingerprint: of the partition.
         model: the network; its parameters are the nodes' common start.
@@ -120,7 +120,7 @@ class Job:
 
     @property
     def evaluated_on(self) -> str:
-        """Whether models are evaluated on ``"common"`` images or each on its node's ``"own"``."""
+        """Whether models are evaluated on ``"common"`` examples or each on its node's ``"own"``."""
         return "common" if isinstance(self.evaluated, Split) else "own"
 
     def take_retries(self) -> dict[str, dict[str, int]]:

@@ -147,8 +147,8 @@ class EventLog:
     def notices(self) -> list[dict[str, Any]]:
         """Return the latest notices, the newest first."""
         return [
-            {"time": short(each.time), "node": each.node, "what": each.what, "round": each.round}
-            for each in reversed(self._notices)
+            {"time": short(notice.time), "node": notice.node, "what": notice.what, "round": notice.round}
+            for notice in reversed(self._notices)
         ]
 
     def counts(self) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ngpd_fl.config import Config, InputError, build_topology
-from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.layout import edge_lines, node_positions, node_radius, smallest_distance
 from ngpd_fl.report.setting import graph_words
 from ngpd_fl.watch.numbers import short, shorts
 from topologies import Topology
@@ -80,7 +80,7 @@ class Graph:
         positions = node_positions(self._config, self.topology)
         edges, too_many = self.topology.edges, len(self.topology.edges) > _EDGES
         closest, extent = smallest_distance(positions), float(np.ptp(positions, axis=0).max())
-        lines = [] if too_many else edge_lines(positions, edges, 1.2 * min(0.36 * closest, 0.06 * extent))
+        lines = [] if too_many else edge_lines(positions, edges, node_radius(closest, extent))
         everything = np.concatenate([positions, *lines])
         low, size = everything.min(axis=0), np.ptp(everything, axis=0)
         extent = float(size.max()) or 1.0

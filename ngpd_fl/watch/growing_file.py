@@ -53,7 +53,6 @@ class GrowingFile:
         self._path, self._tail = path, tail
         self._place, self._known, self._identity = 0, b"", (0, 0)
         self.problem = ""
-        self.has_skipped = False
 
     def read(self) -> Piece:
         """Return the lines since the last call; none if the file does not exist or cannot be read."""
@@ -75,7 +74,7 @@ class GrowingFile:
 
     def _forget(self) -> Piece:
         was_read = self._place > 0
-        self._place, self._known, self.problem, self.has_skipped = 0, b"", "", False
+        self._place, self._known, self.problem = 0, b"", ""
         return Piece([], was_read, False)
 
     def _read(self, descriptor: int) -> Piece:
@@ -89,7 +88,7 @@ class GrowingFile:
             self._forget()
         self._identity = identity
         if self._place == 0 and self._tail is not None and status.st_size > self._tail:
-            self._place, self.has_skipped = self._next_line(descriptor, status.st_size - self._tail), True
+            self._place = self._next_line(descriptor, status.st_size - self._tail)
         if self.problem or status.st_size == self._place:
             return Piece([], is_anew, False)
         content = os.pread(descriptor, _PIECE, self._place)

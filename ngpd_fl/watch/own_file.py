@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ngpd_fl.config import InputError
 from ngpd_fl.config.text_files import require_file
@@ -18,3 +19,12 @@ def own_file(path: Path) -> Path:
         raise InputError(f"{path}: is a link, which is not followed")
     require_file(path)
     return path
+
+
+def signature(path: Path) -> Any:
+    """Return what changes whenever a file is written anew; None where there is no file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -19,7 +19,7 @@ from ngpd_fl.report.setting import setting_words
 from ngpd_fl.watch.graph import Graph
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short, shorts
-from ngpd_fl.watch.own_file import own_file
+from ngpd_fl.watch.own_file import own_file, signature
 
 _POINTS = 1_000
 """Evaluations kept for the curves; when there are twice as many, every other one is dropped."""
@@ -107,14 +107,8 @@ class WatchedRun:
         self.generation += 1
 
     def _has_changed(self, name: str) -> bool:
-        try:
-            status = (self.path / name).lstat()
-            signature: Any = (status.st_ino, status.st_size, status.st_mtime_ns)
-        except OSError:
-            signature = None
-        changed = bool(signature != self._signatures.get(name))
-        self._signatures[name] = signature
-        return changed
+        before, self._signatures[name] = self._signatures.get(name), signature(self.path / name)
+        return bool(before != self._signatures[name])
 
     def _read_small(self, changed: list[str]) -> None:
         """Read small files again; one that is half written, damaged, or a link is a problem that the page names."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from ngpd_fl.config import InputError, parse_json, read_text, read_toml
 from ngpd_fl.config.text_files import decoded
-from ngpd_fl.records import MEASURES, Measure
+from ngpd_fl.records import MEASURES
 from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short
-from ngpd_fl.watch.own_file import own_file
+from ngpd_fl.watch.own_file import own_file, signature
 from ngpd_fl.watch.run import key_of
 
 STUDY, RESULTS, JOURNAL = "study.toml", "results.csv", "journal.jsonl"
@@ -38,15 +38,15 @@ class WatchedStudy:
         self.version = 0
         self._journal = GrowingFile(path / JOURNAL)
         self._names: dict[str, str] = {}
-        self._signature: Any = None
+        self._signatures: Any = None
         self._state: dict[str, Any] = {}
 
     def poll(self) -> None:
         """Read its files again if they have changed."""
-        signature = [_signature(self.path / name) for name in (STUDY, RESULTS)]
-        if signature == self._signature:
+        signatures = [signature(self.path / name) for name in (STUDY, RESULTS)]
+        if signatures == self._signatures:
             return
-        self._signature = signature
+        self._signatures = signatures
         self.version += 1
         problem, title = "", self.name
         rows: list[dict[str, Any]] = []
@@ -77,14 +77,6 @@ class WatchedStudy:
         return self._state
 
 
-def _signature(path: Path) -> Any:
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
 def _toml(path: Path) -> dict[str, Any]:
     return read_toml(own_file(path), "study file")
 
@@ -106,6 +98,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _row(row: dict[str, str]) -> dict[str, Any]:
     counts = {name: _number(row.get(name, "")) or 0 for name in ("seeds", "finished", "diverged", "failed", "trials")}
     measure = next((measure for measure in MEASURES.values() if f"mean_{measure.key}_mean" in row), None)
+    value = None if measure is None else _number(row[f"mean_{measure.key}_mean"])
     return {
         "cell": row.get("cell", "")[:_LONG],
         "strategy": row.get("strategy", "")[:_LONG],
@@ -114,18 +107,9 @@ def _row(row: dict[str, str]) -> dict[str, Any]:
         **counts,
         "tried": _number(row.get("tried", "")) or 0,
         "higher": measure is None or measure.higher_is_better,
-        "value": _value(row, measure),
-        "text": _text(row, measure),
+        "value": value,
+        "text": "" if measure is None or value is None else measure.text(value),
     }
-
-
-def _value(row: dict[str, str], measure: Measure | None) -> Number:
-    return None if measure is None else _number(row[f"mean_{measure.key}_mean"])
-
-
-def _text(row: dict[str, str], measure: Measure | None) -> str:
-    value = _value(row, measure)
-    return "" if measure is None or value is None else measure.text(value)
 
 
 def _number(text: str) -> Number:

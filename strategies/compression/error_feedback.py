@@ -36,7 +36,7 @@ from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import CompressibleGossipOptions
 
 
-class DifferencesState(NamedTuple):
+class ErrorFeedbackState(NamedTuple):
     """The algorithm's state, and public copies of messages: of the own one, and of the neighbors', ``[D, ...]``."""
 
     inner: State
@@ -48,7 +48,7 @@ class DifferencesState(NamedTuple):
 class ErrorFeedback(Wrapped):
     """An algorithm whose options ask for a compression, its differences sent; see ``Strategy``."""
 
-    def init(self, params: Tensor, view: View) -> DifferencesState:
+    def init(self, params: Tensor, view: View) -> ErrorFeedbackState:
         """Start as the algorithm does, with copies of every node's current message."""
         inner = self.strategy.init(params, view)
         own = self.strategy.outgoing(inner, view, _idle(view))
@@ -56,16 +56,16 @@ class ErrorFeedback(Wrapped):
             name: -value if name in self.options.spec.per_edge else value.repeat(len(view.exists), 1)
             for name, value in own._asdict().items()
         }
-        return DifferencesState(inner, own, type(own)(**heard))
+        return ErrorFeedbackState(inner, own, type(own)(**heard))
 
     def local_step(
-        self, state: DifferencesState, view: View, step: Step, phase: Phase
-    ) -> tuple[DifferencesState, StepInfo]:
+        self, state: ErrorFeedbackState, view: View, step: Step, phase: Phase
+    ) -> tuple[ErrorFeedbackState, StepInfo]:
         """Do the algorithm's step."""
         inner, info = self.strategy.local_step(state.inner, view, step, phase)
         return state._replace(inner=inner), info
 
-    def outgoing(self, state: DifferencesState, view: View, round_view: RoundView) -> Message:
+    def outgoing(self, state: ErrorFeedbackState, view: View, round_view: RoundView) -> Message:
         """Return Q(x - x^) of each field."""
         exact = self.strategy.outgoing(state.inner, view, round_view)
         key = make_key(round_view.round, view.node)
@@ -79,13 +79,13 @@ class ErrorFeedback(Wrapped):
 
     def incoming(
         self,
-        state: DifferencesState,
+        state: ErrorFeedbackState,
         view: View,
         round_view: RoundView,
         inbox: Message,
         outbox: Message,
         headers: Headers,
-    ) -> DifferencesState:
+    ) -> ErrorFeedbackState:
         """Bring the copies up to date; then let the algorithm average with what they make of its neighbors."""
         exact = self.strategy.outgoing(state.inner, view, round_view)
         own, heard, received, sent = {}, {}, {}, {}
@@ -101,9 +101,9 @@ class ErrorFeedback(Wrapped):
                 received[name], sent[name] = value + self._gossip_step * (heard[name] - own[name]), value
         make = type(exact)
         inner = self.strategy.incoming(state.inner, view, round_view, make(**received), make(**sent), headers)
-        return DifferencesState(inner, make(**own), make(**heard))
+        return ErrorFeedbackState(inner, make(**own), make(**heard))
 
-    def estimate(self, state: DifferencesState) -> Tensor:
+    def estimate(self, state: ErrorFeedbackState) -> Tensor:
         """Return the algorithm's parameters."""
         return self.strategy.estimate(state.inner)
 

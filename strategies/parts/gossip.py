@@ -97,14 +97,14 @@ def weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
     return (weights[None] @ vectors)[0]
 
 
-def within(vectors: Tensor, centres: Tensor, radius: float) -> Tensor:
-    """Return ``vectors [D, P]``, each drawn towards its centre, ``[D, P]`` or ``[P]`` for all, to be within a radius.
+def within(vectors: Tensor, centers: Tensor, radius: float) -> Tensor:
+    """Return ``vectors [D, P]``, each drawn toward its center, ``[D, P]`` or ``[P]`` for all, to be within a radius.
 
     Those that are within it stay as they are, bit for bit.
     """
-    change = vectors - centres
+    change = vectors - centers
     norm = torch.linalg.vector_norm(change, dim=1, keepdim=True)
-    return torch.where(norm > radius, centres + radius / norm * change, vectors)
+    return torch.where(norm > radius, centers + radius / norm * change, vectors)
 
 
 class _Owner(Protocol):

@@ -30,7 +30,7 @@ from ngpd_fl.peer.run import run_peer
 from ngpd_fl.peer.timeouts import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Routes
 from ngpd_fl.records import Progress, RunFolder, write_text
-from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.files import is_locked, written_whole
 from ngpd_fl.training.callbacks import ProgressReport
 
 _ENDING = 20.0
@@ -172,14 +172,7 @@ class PeerProcess:
 
     def is_running(self) -> bool:
         """Return whether the process is running."""
-        if not self._files.lock.exists():
-            return False
-        with self._files.lock.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return self._files.lock.exists() and is_locked(self._files.lock)
 
     def status(self) -> str:
         """Return its final status; empty if it has not ended, or died."""

@@ -1,6 +1,6 @@
 """Storage of a client's state between two messages.
 
-Parameters, duals and the state of links lie in Flower's ``context.state``, which travels with every message. If all
+Parameters, duals and the state of edges lie in Flower's ``context.state``, which travels with every message. If all
 processes that may get the next message share a machine, this transfer is unnecessary: the state then lies in a scratch
 folder of this machine, and the context identifies it. Curvature is large and can be estimated again, so it is always in
 the scratch folder. With a ``state_dir``, everything is also on disk, for a client that is restarted. A process that

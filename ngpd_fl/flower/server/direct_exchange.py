@@ -32,12 +32,12 @@ _INTERVAL = 2.0
 _TIMEOUT = 30.0
 """Longest duration of a check, in seconds: the other clients' leases must be renewed in time."""
 
-_STARTS = 3
+_RESTARTS = 3
 """Number of restarts allowed for a process that dies without progress."""
 
 
 class _News(Shape):
-    """A client's answer, as ``PeerProcess.news`` makes it."""
+    """A client's answer, as ``PeerProcess.report`` makes it."""
 
     round: Count
     node_steps: Count
@@ -65,7 +65,7 @@ class _ClientReport(PeerRecords):
         node_steps: local steps that they have done.
         train_seconds: seconds that these took.
         events: number of the client's events that are known.
-        starts: number of restarts of its process since its last progress.
+        restarts: number of restarts of its process since its last progress.
         answered_at: time of its last answer, by ``time.monotonic()``.
         is_over: whether it has ended in any way.
         error: reason of its failure; empty if it did not fail.
@@ -75,7 +75,7 @@ class _ClientReport(PeerRecords):
     node_steps: int = 0
     train_seconds: float = 0.0
     events: int = 0
-    starts: int = 0
+    restarts: int = 0
     answered_at: float = 0.0
     is_over: bool = False
     error: str = ""
@@ -201,14 +201,14 @@ class DirectExchange:
                 event = conforming(parse_json(line), _Event)
                 self._clients.note(event["round"], client, event["what"])
         if news["round"] > report.round:
-            report.starts = 0
-        report.starts += news["restarted"]
+            report.restarts = 0
+        report.restarts += news["restarted"]
         report.round = max(report.round, news["round"])
         report.node_steps, report.train_seconds = news["node_steps"], news["train_seconds"]
         if news["error"] and not report.error:
             report.error = news["error"]
             self._clients.note(report.round, client, f"failed: {report.error}")
-        elif report.starts > _STARTS and not report.error:
+        elif report.restarts > _RESTARTS and not report.error:
             report.error = "its process dies again and again"
             self._clients.note(report.round, client, report.error)
         report.is_over = bool(report.error) or report.summary.get("status") in ("finished", "diverged")

@@ -16,7 +16,7 @@ import numpy as np
 
 from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.interface import Receive, Tally
-from ngpd_fl.peer.transport.sender import shut, watch
+from ngpd_fl.peer.transport.sender import PIECE_BYTES, PIECE_SECONDS, shut, watch
 from ngpd_fl.peer.transport.server import BoundedServer
 
 _HANDSHAKE = 5.0
@@ -24,10 +24,6 @@ _HANDSHAKE = 5.0
 
 _STRANGERS = 64
 """Largest number of connections without a proven identity; beyond it, the oldest is closed."""
-
-_PIECE = 1 << 18
-_PROGRESS = 60.0
-"""A piece of a frame in bytes, and the seconds in which it must arrive; the same as in ``sender.py``."""
 
 _TIMEOUT = 5.0
 """Seconds in which a connection must end when it is closed."""
@@ -159,8 +155,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _read(self, frame: memoryview) -> bool:
         """Read a frame; return whether every piece came in time."""
-        for begin in range(0, len(frame), _PIECE):
-            piece, until = frame[begin : begin + _PIECE], time.monotonic() + _PROGRESS
+        for begin in range(0, len(frame), PIECE_BYTES):
+            piece, until = frame[begin : begin + PIECE_BYTES], time.monotonic() + PIECE_SECONDS
             while piece:
                 self.connection.settimeout(max(until - time.monotonic(), 0.001))
                 taken = self.rfile.readinto1(piece)

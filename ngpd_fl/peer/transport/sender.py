@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.interface import Frame, Tally
 
-_PIECE = 1 << 18
-"""Bytes written at once; time limits apply to each piece."""
+PIECE_BYTES, PIECE_SECONDS = 1 << 18, 60.0
+"""Bytes sent or received at once, and the longest time for them, or for an answer."""
 
-_CONNECT, _PROGRESS, _GONE = 5.0, 60.0, 10.0
-"""Seconds to connect; to send a piece or get an answer; and of silence after which a machine counts as gone."""
+_CONNECT, _GONE = 5.0, 10.0
+"""Seconds to connect, and of silence after which a machine counts as gone."""
 
 _SHORTEST, _LONGEST = 0.05, 0.2
 """Seconds between two attempts to reach a neighbor: the first pause, and the limit up to which it doubles."""
@@ -88,7 +88,7 @@ class _Connection(http.client.HTTPConnection):
         watch(self.sock)
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
-        self.sock.settimeout(_PROGRESS)
+        self.sock.settimeout(PIECE_SECONDS)
 
     def put(self, edge: int, frame: Frame) -> int:
         """Send a frame, wait until it is accepted, and return its size in bytes."""
@@ -110,8 +110,8 @@ class _Connection(http.client.HTTPConnection):
 
 def _pieces(views: list[memoryview]) -> Iterator[memoryview]:
     for view in views:
-        for begin in range(0, len(view), _PIECE):
-            yield view[begin : begin + _PIECE]
+        for begin in range(0, len(view), PIECE_BYTES):
+            yield view[begin : begin + PIECE_BYTES]
 
 
 def watch(sock: socket.socket) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ngpd_fl.clock import Replay
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import Metrics
-from ngpd_fl.report.courses import KINDS, chosen, excerpt, read_courses
-from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.courses import KINDS, chosen, excerpt, logged_courses
+from ngpd_fl.report.layout import edge_lines, node_positions, node_radius, smallest_distance
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import short, thinned
 from ngpd_fl.report.page.groups import Cell
-from ngpd_fl.report.pictures.plots import all_events
 from ngpd_fl.report.setting import graph_words
 from topologies import Topology
 
@@ -83,11 +81,8 @@ def _first_seeds_first(cells: Sequence[Cell]) -> list[tuple[RecordedRun, dict[st
 def _graph(run: RecordedRun, topology: Topology) -> dict[str, Any]:
     """Return positions of nodes, lines of edges, and the smallest distance of nodes relative to the extent."""
     positions = node_positions(run.config.topology, topology)
-    extent = float(np.ptp(positions, axis=0).max())
-    closest = smallest_distance(positions)
-    lines = [
-        np.asarray(line) for line in edge_lines(positions, topology.edges, 1.2 * min(0.36 * closest, 0.06 * extent))
-    ]
+    closest, extent = smallest_distance(positions), float(np.ptp(positions, axis=0).max())
+    lines = edge_lines(positions, topology.edges, node_radius(closest, extent))
     return {
         "words": graph_words(run.config),
         "nodes": [_plain(axis) for axis in positions.T],
@@ -110,8 +105,7 @@ def _timeline(run: RecordedRun, topology: Topology) -> dict[str, Any] | None:
     """Return the nodes' spells of each activity, ``[row, begin, length]`` in seconds; None without an event log."""
     if not run.folder.has_events:
         return None
-    events = Replay(run.path / "events.jsonl", topology.num_nodes, len(topology.edges))
-    courses = read_courses(all_events(events), topology.num_nodes)
+    courses = logged_courses(run.path / "events.jsonl", topology)
     end, part = excerpt(courses)
     nodes = chosen(courses)
     spells = {

@@ -124,7 +124,8 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
     costs, measure = known_costs(cell), cell.measure
     drawn = [(by_label[group.label], curves(group, costs)) for group in cell.groups]
     wanted, why = (default_target(cell) or (None, "")) if target is None else (target, "")
-    known = [each for each in quantities_of(measure) if any(each.key in curve["lines"] for _, curve in drawn)]
+    keys = {key for _, curve in drawn for key in curve["lines"]}
+    known = [quantity for quantity in quantities_of(measure) if quantity.key in keys]
     heads = list(dict.fromkeys(head for group in cell.groups for head in group.notes))
     section = {
         "title": cell.title,
@@ -152,18 +153,18 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
             for group, values, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
         ],
         "charts": [chart for quantity in known if (chart := draw(quantity, drawn))],
-        "missing": [words for key, words in QUANTITIES.items() if key not in {each.key for each in known}],
+        "missing": [words for key, words in QUANTITIES.items() if key not in keys],
     }
     data = {
         "title": cell.title,
         "measure": {name: getattr(measure, name) for name in ("label", "factor", "unit", "higher_is_better", "name")},
         "costs": [cost.key for cost in costs],
         "quantities": {
-            each.key: {
-                "words": each.words,
-                **{name: getattr(each.measure, name) for name in ("label", "factor", "unit")},
+            quantity.key: {
+                "words": quantity.words,
+                **{name: getattr(quantity.measure, name) for name in ("label", "factor", "unit")},
             }
-            for each in known
+            for quantity in known
         },
         "groups": [
             {

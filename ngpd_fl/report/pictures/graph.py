@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, Measure
 from ngpd_fl.report.colors import PALETTE
-from ngpd_fl.report.layout import Points, edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.layout import Points, edge_lines, node_positions, node_radius, smallest_distance
 from ngpd_fl.report.pictures.style import FAINT, INK, dress, new_figure, short_name
 from ngpd_fl.report.setting import graph_words
 from topologies import Topology
@@ -42,7 +42,7 @@ def graph_figure(
     """
     positions = node_positions(config.topology, topology)
     width, height = np.ptp(positions, axis=0)
-    radius = min(0.36 * smallest_distance(positions), 0.06 * max(width, height))
+    radius = node_radius(smallest_distance(positions), max(width, height))
     inch = (max(width, height) + 3 * radius) / _INNER  # in units of the positions
     figure = new_figure(_WIDTH, 1.2 + max(height / inch, 1))
     axes = figure.add_subplot()
@@ -64,7 +64,7 @@ def graph_figure(
 
 def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float) -> None:
     """Draw all edges; in a varying graph, those of the first round above the others."""
-    lines = edge_lines(positions, topology.edges, 1.2 * radius)
+    lines = edge_lines(positions, topology.edges, radius)
     # Many edges are thinner so that the nodes stay visible.
     width = float(np.clip(20 / len(lines) ** 0.5, 0.2, 1.6))
     if topology.is_directed:
@@ -85,7 +85,7 @@ def _draw_edges(axes: Axes, topology: Topology, positions: Points, radius: float
 def _draw_arrows(axes: Axes, topology: Topology, positions: Points, radius: float, width: float) -> None:
     """Draw the edges of a directed graph as arrows from sender to receiver, with two heads for both directions."""
     runs = np.any([topology.sent(round) for round in range(topology.num_graphs)], axis=0).reshape(-1, 2)
-    lines = edge_lines(positions, topology.edges, 1.2 * radius)
+    lines = edge_lines(positions, topology.edges, radius)
     axes.add_collection(LineCollection(lines, colors=FAINT, linewidths=width))
     style: dict[str, Any] = {"arrowstyle": "-|>", "color": FAINT, "linewidth": width, "mutation_scale": 6 + 6 * width}
     for line, (forth, back) in zip(lines, runs.tolist(), strict=True):

@@ -30,7 +30,7 @@ _POLL_SECONDS, _QUEUE_SECONDS = 0.5, 10.0
 """Times between two looks at the files of the jobs, and at the queue."""
 
 _CANCEL_SECONDS = 90.0
-"""Time for cancelled jobs to end; SLURM kills them after its KillWait, 30 seconds unless set."""
+"""Time for canceled jobs to end; SLURM kills them after its KillWait, 30 seconds unless set."""
 
 _SET_HERE = {"nodes", "ntasks_per_node", "array_parallelism", "stderr_to_stdout"}
 """Options of submitit that are not for users: a run is one process, with one log."""
@@ -39,7 +39,7 @@ _SET_HERE = {"nodes", "ntasks_per_node", "array_parallelism", "stderr_to_stdout"
 class SlurmExecutor(Executor):
     """Runs each task as a job of SLURM, which reserves the cores of the run unless ``cpus_per_task`` is set.
 
-    Jobs that an earlier call left behind, because it was killed, are cancelled first.
+    Jobs that an earlier call left behind, because it was killed, are canceled first.
     """
 
     def __init__(self, settings: Mapping[str, Any], cluster: str = "slurm") -> None:

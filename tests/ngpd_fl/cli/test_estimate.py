@@ -62,7 +62,6 @@ def test_a_run_that_may_end_early(cli: Callable[..., Any]) -> None:
 def test_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing large is tried there."""
     held = machine.resident()
-    assert held is not None
     monkeypatch.setattr(machine, "memory", lambda: held)
     monkeypatch.setattr("ngpd_fl.profiling.estimation.measure_rounds", None)
     out = cli("estimate", *SHORT).out
@@ -73,7 +72,6 @@ def test_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPa
 
 def test_almost_too_little_memory(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     held = machine.peak_resident()
-    assert held is not None
     monkeypatch.setattr(machine, "memory", lambda: int(held * 1.2))
     out = cli("estimate", "--strategy", "dsgd", *SHORT).out
     assert "WARNING: the memory may be too little" in out and "strategy.rank" not in out

@@ -73,7 +73,7 @@ def test_a_target_that_never_changes_is_only_centered() -> None:
 @pytest.mark.parametrize("config", [ClassesPartition(classes_per_node=1), ShardsPartition(shards_per_node=1)])
 def test_label_splits_go_by_the_value_of_the_target(config: ClassesPartition | ShardsPartition) -> None:
     data = load_dataset(DIABETES, seed=0)
-    parts = partition_labels(data.train_strata, 10, config, seed=0)
+    parts = partition_labels(data.task.strata(data.train.labels).numpy(), 10, config, seed=0)
     ranges = sorted((float(of.min()), float(of.max())) for of in (data.train.labels[part] for part in parts))
     if config.name == "classes":
         assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))

@@ -179,7 +179,7 @@ def test_a_single_node_has_all_data_and_is_one_node_of_a_network_whose_nodes_all
         one = Step(tuple(leaf[0] for leaf in batch), draws[0], torch.tensor(1.0, dtype=torch.float64))
         state, _ = strategy_of.local_step(state, None, one, phase)  # type: ignore[arg-type]
     torch.testing.assert_close(engine.params()[0], state.params, rtol=1e-9, atol=1e-11)
-    read = {int(index) for step in range(30) for index in feed._sampler.indices(0, step)}  # type: ignore[union-attr]
+    read = set(feed._sampler.batches([0], [0], 30).flatten().tolist())  # type: ignore[union-attr]
     owners = [sum(index in part for index in read) for part in map(set, divide(settings).parts)]
     assert min(owners) > 0  # images of every node are read
 

@@ -316,7 +316,7 @@ def test_the_server_never_looks_into_a_payload() -> None:
         bool(delivered[edge]) for edge in range(12) if home[router.sender[edge]] != home[router.receiver[edge]]
     )
     with pytest.raises(ValueError, match="does not begin there"):
-        router.route({0: wire.NodeMessages({}, {2 * 5 + 1: EdgeHeader(0, -1, 0, 0)})}, delivered)
+        router.check(0, wire.NodeMessages({}, {2 * 5 + 1: EdgeHeader(0, -1, 0, 0)}))
 
 
 def test_a_client_imports_nothing_that_it_does_not_need() -> None:

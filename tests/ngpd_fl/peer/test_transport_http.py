@@ -400,7 +400,7 @@ def test_an_engine_bounds_frames_by_its_messages(place: Place) -> None:
 @pytest.mark.parametrize("pause", [0.1, 60.0])
 def test_a_transfer_without_progress_is_cut(place: Place, pause: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether nothing comes any more or a byte now and then; a connection that is quiet between frames stays."""
-    monkeypatch.setattr("ngpd_fl.peer.transport.listener._PROGRESS", 0.5)
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener.PIECE_SECONDS", 0.5)
     with place.running(0) as (_, (shelf,)):
         attacker = Attacker(place.ports[0], place.credentials(1).client_context())
         assert attacker.put("/edge/1") == 204
@@ -433,7 +433,7 @@ def test_a_slow_frame_of_many_pieces_arrives(place: Place, monkeypatch: pytest.M
 
     clock = Clock()
     monkeypatch.setattr("ngpd_fl.peer.transport.listener.time", clock)
-    monkeypatch.setattr("ngpd_fl.peer.transport.listener._PIECE", 10)
+    monkeypatch.setattr("ngpd_fl.peer.transport.listener.PIECE_BYTES", 10)
     with place.running(0) as (_, (shelf,)):
         attacker = Attacker(place.ports[0], place.credentials(1).client_context())
         attacker.connection.sock.sendall(b"PUT /edge/1 HTTP/1.1\r\nContent-Length: 50\r\n\r\n")
@@ -445,7 +445,7 @@ def test_a_slow_frame_of_many_pieces_arrives(place: Place, monkeypatch: pytest.M
 
 
 def test_a_neighbor_that_does_not_answer_is_called_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ngpd_fl.peer.transport.sender._PROGRESS", 0.2)
+    monkeypatch.setattr("ngpd_fl.peer.transport.sender.PIECE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", place.ports[1])), ExitStack() as stack:
         sender = place.transport(0, Insecure("node0"))
         sender.start(Shelf())

@@ -34,11 +34,10 @@ from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
 from ngpd_fl.records import ACCURACY, DamagedCheckpoint, RunFolder, differences
 from ngpd_fl.report import read_run
-from ngpd_fl.report.courses import read_courses
+from ngpd_fl.report.courses import all_events, read_courses
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
-from ngpd_fl.report.pictures.plots import all_events
 from ngpd_fl.report.table import line_by_line, side_by_side
 from ngpd_fl.study import StudyPlan
 from ngpd_fl.study.runs import RunStore

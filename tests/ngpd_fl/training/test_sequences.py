@@ -200,7 +200,7 @@ def test_answers_are_measured_as_scikit_learn_does() -> None:
 def test_partitions_go_by_the_label_powerset() -> None:
     dataset = load_dataset(config(**ANSWERS).data, 0)
     rows = dataset.train.labels.tolist()
-    strata = dataset.train_strata
+    strata = dataset.task.strata(dataset.train.labels).tolist()
     assert {tuple(row): stratum for row, stratum in zip(rows, strata, strict=True)} == {
         row: number for number, row in enumerate(sorted({tuple(row) for row in rows}))
     }

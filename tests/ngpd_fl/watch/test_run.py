@@ -15,8 +15,7 @@ from ngpd_fl.clock import Drop, Read, Replay, Work
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.files import lock
-from ngpd_fl.report.courses import read_courses
-from ngpd_fl.report.pictures.plots import all_events
+from ngpd_fl.report.courses import all_events, read_courses
 from ngpd_fl.watch import run as run_module
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.folders import WatchedFolders, last_written

@@ -9,7 +9,7 @@
   const [graphPlot, partitionPlot, timelinePlot] = ["graph", "partition", "timeline"].map((id) => document.getElementById(id));
 
   const STEP = 350; // ms from one evaluation to the next when played
-  const LABELLED = 64; // most nodes with names in the graph
+  const LABELED = 64; // most nodes with names in the graph
   const CELLS = 300; // most cells with counts in the heat map
 
   const run = () => data.details.runs[Number(choice.value)];
@@ -67,7 +67,7 @@
     const nodes = {
       x,
       y,
-      mode: x.length <= LABELLED ? "markers+text" : "markers",
+      mode: x.length <= LABELED ? "markers+text" : "markers",
       textposition: long ? "bottom center" : "middle center",
       text: x.map((_, node) => nodeLabel(name(each, node), shown[node] ?? null, size)),
       textfont: { size: Math.min(12, 0.25 * size + 4), color: x.map((_, node) => (long ? color("ink") : dark(shown[node] ?? null) ? "#ffffff" : "#1d2329")) },

@@ -31,8 +31,8 @@ const plots = (() => {
     return layout({ hovermode: "closest", xaxis: axis(cost.label, { rangemode: "tozero", ...ticks }), ...own });
   };
 
-  /* Draw who computes, waits and is away; with the fourth part of a spell, for whom. */
-  const timeline = (plot, { nodes, spells, begin = 0, end }, kinds, name) => {
+  /* Draw who computes, waits and is away. */
+  const timeline = (plot, { nodes, spells, end }, kinds, name) => {
     const label = (place) => `node ${plain(name(nodes[place]))}`;
     const bars = Object.entries(spells).map(([kind, each]) => ({
       type: "bar",
@@ -41,9 +41,7 @@ const plots = (() => {
       base: each.map(([, start]) => start),
       x: each.map(([, , length]) => length),
       y: each.map(([place]) => label(place)),
-      text: each.map(([, , , whom]) => plain(` for ${Number.isInteger(whom) ? `node ${name(whom)}, ` : ""}`)),
-      textposition: "none",
-      hovertemplate: "%{y} %{fullData.name}%{text}%{x:.4~g} s from %{base:.4~g} s<extra></extra>",
+      hovertemplate: "%{y} %{fullData.name} for %{x:.4~g} s from %{base:.4~g} s<extra></extra>",
       marker: {
         color: activityColor(kind, kinds),
         line: { color: color("ground"), width: 0.5 },
@@ -57,7 +55,7 @@ const plots = (() => {
       margin: { l: 70, r: 12, t: 34, b: 48 },
       hovermode: "closest",
       showlegend: true,
-      xaxis: axis("virtual time (s)", { range: [begin, end] }),
+      xaxis: axis("virtual time (s)", { range: [0, end] }),
       yaxis: { autorange: "reversed", type: "category", categoryarray: nodes.map((_, place) => label(place)) },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
     });

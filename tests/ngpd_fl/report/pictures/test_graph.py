@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PatchCollection
 
 from ngpd_fl.config import Config, build_topology
 from ngpd_fl.records import ACCURACY, RMSE, Measure
-from ngpd_fl.report.layout import edge_lines, node_positions, smallest_distance
+from ngpd_fl.report.layout import edge_lines, node_positions, node_radius, smallest_distance
 from ngpd_fl.report.pictures.graph import graph_figure
 from topologies import TOPOLOGIES
 
@@ -71,8 +71,8 @@ def test_no_edge_passes_over_a_node(name: str, nodes: int) -> None:
     topology = build_topology(config)
     positions = node_positions(config.topology, topology)
     assert smallest_distance(positions) > 0
-    radius = min(0.36 * smallest_distance(positions), 0.06 * np.ptp(positions, axis=0).max())
-    for (i, j), line in zip(topology.edges, edge_lines(positions, topology.edges, 1.2 * radius), strict=True):
+    radius = node_radius(smallest_distance(positions), np.ptp(positions, axis=0).max())
+    for (i, j), line in zip(topology.edges, edge_lines(positions, topology.edges, radius), strict=True):
         np.testing.assert_allclose(line[[0, -1]], positions[[i, j]], atol=1e-12)
         fine = np.concatenate([np.linspace(a, b, 10) for a, b in zip(line[:-1], line[1:], strict=True)])
         others = np.delete(positions, [i, j], axis=0)
