@@ -28,7 +28,7 @@ class Segment(NamedTuple):
 
     def of(self, vectors: Tensor) -> Tensor:
         """Return the view ``[..., *shape]`` of the parameter in ``vectors [..., P]``."""
-        return vectors[..., self.start : self.stop].view(*vectors.shape[:-1], *self.shape)
+        return vectors[..., self.start : self.stop].view(vectors.shape[:-1] + self.shape)
 
 
 class FlatModel:
