@@ -281,7 +281,8 @@ def test_an_evaluation_waits_as_often_for_many_nodes_as_for_few(data: dict[str, 
                 device.reset()
                 job.evaluate(params)
             found.append(device.counts)
-    assert found[0] == found[1] and found[0].downloads == 3 and found[0].waits == 0
+    assert found[0] == found[1] and found[0].downloads == 3
+    assert found[0].waits == 1, "to learn whether all models are equal"
 
 
 @pytest.mark.parametrize("mode", ["asynchronous", "neighbor-synchronous"])
