@@ -23,6 +23,7 @@ def rounds(text: str) -> list[int]:
     return [int(line.split("round")[1].split("/")[0]) for line in text.splitlines() if "  round " in line]
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
     with start(tmp_path) as run:
         before = (tmp_path / "out" / "metrics.jsonl").read_text().count("\n")

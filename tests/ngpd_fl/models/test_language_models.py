@@ -97,7 +97,7 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("strategy", ["dsgd", "ngpd"])
+@pytest.mark.parametrize("strategy", [pytest.param("dsgd", marks=pytest.mark.slow), "ngpd"])
 @pytest.mark.parametrize("name", ["lstm", "transformer"])
 def test_nodes_learn_the_next_character(name: str, strategy: str, tmp_path: Path) -> None:
     """In every engine the same, up to rounding; more than five rounds, so that the trace replays."""

@@ -54,7 +54,9 @@ def test_the_first_convolution_takes_the_channels_of_the_images(shape: tuple[int
     KFAC(model, Categorical(), shape, NGPDOptions())
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "convnext_tiny", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_0", pytest.param("convnext_tiny", marks=pytest.mark.slow), "efficientnet_b0"]
+)
 def test_dropout_goes_by_a_key_and_is_off_in_evaluation(name: str) -> None:
     model = build(name)
     params, inputs, keys = model.start(), torch.randn(2, *SHAPE), torch.arange(4).view(2, 2)

@@ -70,6 +70,7 @@ def _sweep(words: list[str]) -> None:
     main(words)
 
 
+@pytest.mark.slow
 def test_kill(tmp_path: Path) -> None:
     """``kill -9`` of the sweep while its second trial runs: that one and the ones after it are run, no other."""
     text = BASE.replace("rounds = 2", "rounds = 300") + GRID

@@ -116,6 +116,7 @@ def test_what_optuna_says_is_the_users_to_set(tmp_path: Path) -> None:
         optuna.logging.set_verbosity(before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
     """SIGHUP comes to all processes at once: each trial's records are completed, and the sweep goes on later."""
