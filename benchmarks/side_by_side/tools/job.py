@@ -25,16 +25,17 @@ ROUNDS = int(os.environ.get("ROUNDS", "8"))
 
 
 def network(input_shape: tuple[int, ...] = (3, 32, 32), num_classes: int = CLASSES) -> nn.Sequential:
-    """Return the network."""
+    """Return the network of Li et al. 2022 (arXiv 2102.02079) and of Flower's baseline ``niid_bench`` for images."""
+    channels, height, width = input_shape
     return nn.Sequential(
-        nn.Conv2d(input_shape[0], 6, 5),
+        nn.Conv2d(channels, 6, 5),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(400, 120),
+        nn.Linear(16 * (height // 4 - 3) * (width // 4 - 3), 120),
         nn.ReLU(),
         nn.Linear(120, 84),
         nn.ReLU(),
