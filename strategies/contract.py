@@ -210,6 +210,10 @@ class Curvature(Protocol):
         """Return vector^T F vector ``[]`` for ``vector [P]``."""
         ...
 
+    def divergence(self, params: Tensor, step: Tensor, batch: Any) -> Tensor:
+        """Return the KL divergence ``[]`` of the outputs at ``params [P]`` from those before ``step [P]`` led there."""
+        ...
+
 
 class StrategyOptions(BaseStrategyOptions):
     """Base of every algorithm's options: the one place where its parameters are documented and checked.

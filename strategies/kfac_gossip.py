@@ -20,7 +20,8 @@ from strategies.contract import Curvature, Headers, Phase, RoundView, Spec, Stat
 from strategies.lazy_torch import Tensor
 from strategies.parts.client_drift import ClientDrift, after_exchange, after_step, start_drift
 from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage
-from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve
+from strategies.parts.trust_region import TrustRegion, measured, shortened, start_region
 
 
 class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
@@ -35,12 +36,13 @@ class KFACGossipOptions(NaturalGradientOptions, CompressibleGossipOptions):
 
 
 class KFACGossipState(NamedTuple):
-    """Parameters ``[P]``, the curvature's state, the drift of local steps, and the share of delta that is used."""
+    """Parameters ``[P]``, the curvature's state, client drift, the share of delta that is used ``[]``, trust region."""
 
     params: Tensor
     curvature: State
     drift: ClientDrift
     damping_share: Tensor
+    region: TrustRegion | tuple[()]
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,24 @@ class KFACGossip(GossipExchange):
 
     def init(self, params: Tensor, view: View) -> KFACGossipState:
         """Start at ``params``, with no curvature yet."""
-        return KFACGossipState(params, self.curvature.init(params), start_drift(params), params.new_ones(()))
+        region = start_region(params, self.options.trust_radius)
+        return KFACGossipState(params, self.curvature.init(params), start_drift(params), params.new_ones(()), region)
 
     def local_step(
         self, state: KFACGossipState, view: View, step: Step, phase: Phase
     ) -> tuple[KFACGossipState, StepInfo]:
         """Do one natural-gradient step."""
         smoothing = self.options.smoothing(state.drift)
+        region = measured(state.region, self.curvature, state.params, step.batch)
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
         change, quadratic, share = damped_solve(
             self.options, self.curvature, curvature, gradient, step, state.damping_share
         )
-        shrink = trust_factor(quadratic, self.options.trust_radius)
+        region, shrink = shortened(region, change, quadratic, self.options.trust_radius)
         params = state.params - shrink * change
-        return KFACGossipState(params, curvature, after_step(state.drift, loss), share), StepInfo(loss, shrink)
+        return KFACGossipState(params, curvature, after_step(state.drift, loss), share, region), StepInfo(loss, shrink)
 
     def incoming(
         self,

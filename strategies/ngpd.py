@@ -11,7 +11,7 @@ whose solution, with force = g + sum_j eta_ij (w - a_ij z_i|j), is
 
     w <- w - [ (F_i + delta I) / mu + (sum_j eta_ij) I ]^-1 force                                                (1)
 
-exact in the eigenbasis of a Kronecker-factored F_i, and shortened to a trust region on the change of the output. The
+exact in the eigenbasis of a Kronecker-factored F_i, and shortened to a trust region on the change of the outputs. The
 exchange is that of ``edge_consensus``. At rest z_i|j = a_ij w + lambda_ij with one lambda_ij per edge, hence
 sum_i g_i = 0, *because* eta is the same at both ends.
 
@@ -57,7 +57,8 @@ from strategies.parts.edge_consensus import (
     edge_force,
     start_edges,
 )
-from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve, trust_factor
+from strategies.parts.natural_gradient import NaturalGradientOptions, damped_solve
+from strategies.parts.trust_region import TrustRegion, measured, shortened, start_region
 
 
 class NGPDOptions(NaturalGradientOptions, EdgeConsensusOptions):
@@ -91,13 +92,14 @@ class BalancedMessage(NamedTuple):
 
 
 class NGPDState(NamedTuple):
-    """Parameters ``[P]``, duals, curvature, client drift, the share of delta that is used ``[]``, and edge balance."""
+    """Parameters ``[P]``, duals, curvature, drift, the share of delta that is used ``[]``, trust region, balance."""
 
     params: Tensor
     edges: EdgeDuals
     curvature: State
     drift: ClientDrift
     damping_share: Tensor
+    region: TrustRegion | tuple[()]
     balance: EdgeBalance | tuple[()]
 
 
@@ -125,6 +127,7 @@ class NGPD(EdgeConsensusExchange):
             self.curvature.init(params),
             start_drift(params),
             params.new_ones(()),
+            start_region(params, self.options.trust_radius),
             start_balance(view) if self.options.balances_edges else (),
         )
 
@@ -132,6 +135,7 @@ class NGPD(EdgeConsensusExchange):
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
         smoothing = self.options.smoothing(state.drift)
+        region = measured(state.region, self.curvature, params, step.batch)
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, params, step.batch, step.draws, phase, smoothing
         )
@@ -147,12 +151,12 @@ class NGPD(EdgeConsensusExchange):
             natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)
             quadratic = self.curvature.quadratic(curvature, change)
-        shrink = trust_factor(quadratic, self.options.trust_radius)
+        region, shrink = shortened(region, change, quadratic, self.options.trust_radius)
         if balance:
             balance = after_trust(balance, shrink)
         params = torch.addcmul(params, -shrink, change)
         drift = after_step(state.drift, loss)
-        return NGPDState(params, state.edges, curvature, drift, share, balance), StepInfo(loss, shrink)
+        return NGPDState(params, state.edges, curvature, drift, share, region, balance), StepInfo(loss, shrink)
 
     def outgoing(self, state: NGPDState, view: View, round_view: RoundView) -> EdgeMessage | BalancedMessage:
         """Send y_i|j, and r_i where the nodes adapt eta."""

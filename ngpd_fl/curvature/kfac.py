@@ -144,6 +144,10 @@ class KFAC:
         used = (tensor for block in state.blocks.values() for tensor in block.used)
         return call_stacked(self._quadratic, vector, *used)[0]
 
+    def divergence(self, params: Tensor, step: Tensor, batch: Batch) -> Tensor:
+        """Return the KL divergence ``[]`` of the outputs at ``params [P]`` from those before ``step [P]`` led there."""
+        return self.objective.divergence(params, step, batch)
+
     def _retried(self, name: str, factor: str, how: str) -> None:
         """Note a decomposition that failed at first."""
         self.retries.add(name, factor, how, width=self._widths()[name, factor])

@@ -44,6 +44,10 @@ class Likelihood(Protocol):
         """Return outputs ``[B, C]`` whose p(y | x) is (1 - amount) times the given one plus amount times uniform."""
         ...
 
+    def divergence(self, outputs: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over the batch of KL( p(y | outputs) || p(y | others) ), ``[]``; targets say what counts."""
+        ...
+
 
 class Categorical:
     """Class labels, ``targets`` int64 ``[B]``, with softmax of the outputs: cross-entropy loss."""
@@ -75,6 +79,10 @@ class Categorical:
     def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return log((1 - amount) p + amount / C)."""
         return ((1 - amount) * outputs.softmax(-1) + amount / outputs.shape[-1]).log()
+
+    def divergence(self, outputs: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of sum_c p_c log(p_c / q_c)."""
+        return _divergence(outputs.log_softmax(-1), others.log_softmax(-1)).mean()
 
 
 class LabelSmoothing(Categorical):
@@ -130,6 +138,10 @@ class Gaussian:
         """Return the outputs: their Fisher matrix is I wherever they are."""
         return outputs
 
+    def divergence(self, outputs: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of 1/2 |f - f'|^2."""
+        return 0.5 * (outputs - others).square().sum(-1).mean()
+
 
 class SquaredError(Gaussian):
     """Class labels, ``targets`` int64 ``[B]``, one-hot, as real targets of ``Gaussian``: a Brier-like loss."""
@@ -172,6 +184,11 @@ class Bernoulli:
     def soften(self, outputs: Tensor, amount: Tensor) -> Tensor:
         """Return logit((1 - amount) p + amount / 2): every answer alone is mixed with a fair coin."""
         return ((1 - amount) * outputs.sigmoid() + amount / 2).logit()
+
+    def divergence(self, outputs: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean of the answers' divergences, summed."""
+        logs = (torch.stack([F.logsigmoid(at), F.logsigmoid(-at)], -1) for at in (outputs, others))
+        return _divergence(*logs).sum(-1).mean()
 
 
 class PerPosition:
@@ -223,11 +240,31 @@ class PerPosition:
         """Return the outputs, softened at each position."""
         return self.of_position.soften(outputs.flatten(0, 1), amount).view_as(outputs)
 
+    def divergence(self, outputs: Tensor, others: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over all positions that are no padding."""
+        is_known = targets != IGNORE_INDEX
+        others = torch.where(is_known[..., None], others, outputs)
+        mean = self.of_position.divergence(outputs.flatten(0, 1), others.flatten(0, 1), targets.flatten())
+        return mean * is_known.numel() / is_known.sum()
+
     def weighted(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return scores ``[B, T, C]`` times sqrt(B / V), and 0 at padding."""
         is_known = targets != IGNORE_INDEX
         weight = (len(targets) / is_known.sum().to(scores.dtype)).sqrt()
         return torch.where(is_known[..., None], weight * scores, 0.0)
+
+
+def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Return sum_c p_c log(p_c / q_c) over the last axis.
+
+    That is sum_c p_c (exp(-d_c) - 1 + d_c) with d = log(p / q), of which no term is negative: small divergences, of the
+    order of d^2, keep their digits.
+    """
+    difference = log_p - log_q
+    is_small = difference.abs() < 1
+    small = torch.where(is_small, difference, 0)
+    bracket = log_p.exp() * torch.where(is_small, torch.expm1(-small) + small, difference - 1)
+    return torch.where(is_small, bracket, bracket + log_q.exp()).sum(-1)
 
 
 def _one_hot(labels: Tensor, outputs: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from ngpd_fl.core.batching import call_stacked
+from ngpd_fl.core.batching import call_stacked, over_nodes
 from ngpd_fl.core.trace import Traced, refuse_trace
-from ngpd_fl.models.dense import dense_gradient, dense_layers, has_hooks
+from ngpd_fl.models.dense import dense_forward, dense_gradient, dense_layers, has_hooks
 from ngpd_fl.models.functional import FlatModel
 from ngpd_fl.models.hidden_matrices import hidden_matrices
 from ngpd_fl.models.likelihood import Likelihood, PerPosition
@@ -62,9 +62,42 @@ class SupervisedObjective:
             loss, gradient = self._batched(params, *batch)
         return loss, self.with_decay(gradient, params)
 
+    def divergence(self, params: Tensor, step: Tensor, batch: Batch) -> Tensor:
+        """Return the KL divergence ``[]`` of the outputs at ``params [P]`` from those before ``step [P]`` led there.
+
+        It is the mean over the first quarter of the examples, which is enough for a running mean over steps.
+        """
+        used = -(-len(batch[0]) // 4)
+        given = (params, step, batch[0][:used], batch[1][:used], *batch[2:])
+        if self.dense_layers is not None:
+            (divergence,) = call_stacked(self._dense_divergence, *given, traced=self.is_traceable)
+        elif params.device.type == "cpu" or not self.model.batches_nodes:
+            (divergence,) = call_stacked(self._divergences, *given, traced=False)
+        else:
+            divergence = self._divergence(*given)
+        return divergence
+
     def with_decay(self, gradient: Tensor, params: Tensor) -> Tensor:
         """Add the weight decay's gradient."""
         return gradient + self.weight_decay * params if self.weight_decay else gradient
+
+    def _dense_divergence(self, params: Tensor, step: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor]:
+        """Return n nodes' divergences ``[n]`` by hand."""
+        assert self.dense_layers is not None
+        before, after = (dense_forward(self.dense_layers, at, inputs).outputs for at in (params - step, params))
+        return (over_nodes(self.likelihood.divergence)(before, after, targets),)
+
+    def _divergences(self, *stacked: Tensor) -> tuple[Tensor]:
+        """Return n nodes' divergences ``[n]``, one after another."""
+        return (torch.stack([self._divergence(*of_node) for of_node in zip(*stacked, strict=True)]),)
+
+    @torch.no_grad()
+    def _divergence(
+        self, params: Tensor, step: Tensor, inputs: Tensor, targets: Tensor, key: Tensor | None = None
+    ) -> Tensor:
+        """Return one node's divergence ``[]``."""
+        before, after = (self.model(at, inputs, key) for at in (params - step, params))
+        return self.likelihood.divergence(before, after, targets)
 
     def _one_by_one(self, params: Tensor, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return n nodes' losses ``[n]`` and gradients ``[n, P]``."""

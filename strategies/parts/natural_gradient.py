@@ -1,12 +1,8 @@
 """Natural-gradient steps: options of the curvature, damping and trust region, for all second-order algorithms.
 
-The step of a natural-gradient method is bounded by the change of the network's output: 1/2 step^T F step is, to second
-order, the Kullback-Leibler divergence between the outputs before and after (Amari, "Natural gradient works
-efficiently in learning", Neural Computation 10, 1998), and a step that exceeds ``trust_radius`` is shortened to it.
-
-The damping is adapted by whether steps stay within the radius, as in the method of Levenberg and Marquardt (More, "The
-Levenberg-Marquardt algorithm: implementation and theory", Numerical Analysis, 1978): where they do, it is larger than
-needed, and shrinks.
+The damping is adapted by the trust region, as in the method of Levenberg and Marquardt (More, "The Levenberg-Marquardt
+algorithm: implementation and theory", Numerical Analysis, 1978): where K-FAC's estimate of a step's divergence is far
+within the radius, the damping is larger than needed, and shrinks.
 """
 
 from __future__ import annotations
@@ -25,8 +21,11 @@ _DAMPING, _RELATIVE_DAMPING = 0.02, 0.001
 _LEAST_SHARE = 0.01
 """Least share of delta, so that a Fisher matrix that vanishes does no harm."""
 
-_WITHIN, _CHANGE = 0.9, 0.9
-"""Trust factor from which on a step counts as within the radius; and the factor of the damping after such a step."""
+_WITHIN, _CHANGE = 0.05, 0.9
+"""Share of the radius within which the estimate of a step counts as far within; the damping's factor after such a step.
+
+The estimate falls short of what is measured, usually by more than this share (``trust_region``).
+"""
 
 
 class NaturalGradientOptions(StrategyOptions):
@@ -38,7 +37,10 @@ class NaturalGradientOptions(StrategyOptions):
         "thousandth of a node's largest eigenvalue, while steps stay within the trust region",
     )
     trust_radius: float = Field(
-        3e-3, ge=0, description="kappa, bound on the KL divergence of the outputs before and after a step; 0: none"
+        0.1,
+        ge=0,
+        description="kappa, bound on the KL divergence of the outputs before and after a step, in nats, as measured "
+        "on the next minibatch; 0: none",
     )
     fisher: Literal["monte-carlo", "empirical", "exact", "foof"] = Field(
         "monte-carlo",
@@ -132,13 +134,6 @@ def damped_solve(
         share = torch.maximum(share, least)
     change, quadratic = curvature.solve(state, force, lr, shift + (share - 1) * options.delta / lr)
     if options.adapts_damping:
-        within = _WITHIN**2 * quadratic <= 2 * options.trust_radius * step.lr_scale**2
+        within = quadratic <= 2 * _WITHIN * options.trust_radius * step.lr_scale**2
         share = torch.where(within, share * _CHANGE, share / _CHANGE).clamp(max=1)
     return change, quadratic, share
-
-
-def trust_factor(quadratic: Tensor, radius: float) -> Tensor:
-    """Return min(1, sqrt(2 radius / q)) for q = step^T F step ``[]``: the factor that keeps 1/2 q within ``radius``."""
-    if radius == 0:
-        return torch.ones_like(quadratic)
-    return torch.clamp(torch.sqrt(2 * radius / quadratic), max=1.0)

@@ -12,7 +12,6 @@ from torch import Tensor
 from ngpd_fl.engines import EngineSettings, SynchronousEngine
 from strategies import DSGD, ECL, CECLOptions, DSGDOptions, ECLOptions, KFACGossipOptions, NGPDOptions
 from strategies.parts.gossip import gossip
-from strategies.parts.natural_gradient import trust_factor
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import (
     ExactCurvature,
@@ -107,7 +106,7 @@ def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None, damping
     eta = dict.fromkeys(z, given or scale / 4)  # r = 1/2
     opposed: list[list[Tensor]] = [[], [], []]
     energy: list[list[Tensor]] = [[], [], []]
-    trust, share = [0.5] * 3, [1.0] * 3
+    trust, share, gamma = [0.5] * 3, [1.0] * 3, [1e4] * 3
     ratios, shares = [], []
     for _ in range(20):
         for i in range(3):
@@ -123,10 +122,11 @@ def test_rounds_of_ngpd_on_three_nodes(engine: Any, given: float | None, damping
                     share[i] = max(share[i], float(torch.linalg.eigvalsh(hessian)[-1]) / 1000 / delta)
                 change = argmin_by_definition(w[i], hessian, gradient, own, 0.3, share[i] * delta) - w[i]
                 divergence = float(change @ hessian @ change) / 2
-                factor = min(1.0, (radius / divergence) ** 0.5) if radius else 1.0
+                factor = min(1.0, (radius / gamma[i] / divergence) ** 0.5) if radius else 1.0
+                gamma[i] = 1.0  # F is exact
                 trust[i] = 0.98 * trust[i] + 0.02 * factor
                 if damping == "auto":
-                    share[i] = min(1.0, share[i] * 0.9 if factor >= 0.9 else share[i] / 0.9)
+                    share[i] = min(1.0, share[i] * 0.9 if divergence <= 0.05 * radius else share[i] / 0.9)
                 w[i] = w[i] + factor * change
         shares.append(share.copy())
         y = {(i, j): z[i, j] - 2 * sign[i, j] * w[i] for i, j in z}
@@ -336,35 +336,31 @@ def test_heavy_ball_momentum() -> None:
 
 @pytest.mark.parametrize("metric", ["euclidean", "fisher"])
 @pytest.mark.parametrize("name", ["ngpd", "kfac-gossip"])
-def test_a_step_is_shortened_to_the_trust_region_exactly(name: str, metric: str) -> None:
+def test_steps_are_shortened_to_the_trust_region_exactly(name: str, metric: str) -> None:
     problem = make_quadratic(10, nodes=3, dim=4)
     topology = graph(schedule={"name": "failing", "probability": 0.99})  # no exchange in the first round
 
-    def step(radius: float) -> tuple[Tensor, Tensor]:
+    def steps(radius: float, count: int = 1) -> tuple[Tensor, Tensor]:
         shared: dict[str, Any] = {"lr": 0.5, "damping": 0.1, "trust_radius": radius}
         options = KFACGossipOptions(**shared) if name == "kfac-gossip" else NGPDOptions(**shared, edge_metric=metric)
-        network = quadratic_engine(problem, options, topology)
+        network = quadratic_engine(problem, options, topology, local_steps=count)
         info = network.run_round()
         return network.params(), info.shrink
 
+    def energy(moved: Tensor) -> Tensor:
+        return 0.5 * torch.einsum("ni,nij,nj->n", moved, problem.hessians, moved)
+
     assert not topology.active(0).any()
-    whole, shrink = step(0)
-    energy = 0.5 * torch.einsum("ni,nij,nj->n", whole, problem.hessians, whole)
-    assert shrink == 1 and energy.min() > 1e-3
-    short, shrink = step(1e-6)
-    shortened = 0.5 * torch.einsum("ni,nij,nj->n", short, problem.hessians, short)
-    torch.testing.assert_close(shortened, torch.full_like(energy, 1e-6))
-    torch.testing.assert_close(short / short.norm(dim=1, keepdim=True), whole / whole.norm(dim=1, keepdim=True))
-    torch.testing.assert_close(shrink, (1e-6 / energy).sqrt().mean())
-    roomy, shrink = step(2 * energy.max().item())
+    whole, shrink = steps(0)
+    assert shrink == 1 and energy(whole).min() > 1e-3
+    first, shrink = steps(1e-4)  # before the first measurement the estimate counts 10,000 times
+    torch.testing.assert_close(energy(first), torch.full((3,), 1e-8, dtype=torch.float64))
+    torch.testing.assert_close(first / first.norm(dim=1, keepdim=True), whole / whole.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(shrink, (1e-8 / energy(whole)).sqrt().mean())
+    second, _ = steps(1e-4, 2)  # the estimate of an exact F is the divergence
+    torch.testing.assert_close(energy(second - first), torch.full((3,), 1e-4, dtype=torch.float64))
+    roomy, shrink = steps(2e4 * energy(whole).max().item())
     assert torch.equal(roomy, whole) and shrink == 1
-
-
-def test_trust_factor() -> None:
-    assert trust_factor(torch.tensor(8.0), 1.0) == 0.5
-    assert trust_factor(torch.tensor(2.0), 1.0) == 1
-    assert trust_factor(torch.tensor(0.0), 1.0) == 1  # a step of length 0 is not shortened, and not nan
-    assert trust_factor(torch.tensor(8.0), 0.0) == 1
 
 
 def test_the_phase_refreshes_what_is_due() -> None:

@@ -15,7 +15,7 @@ from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
 
-LR, STEPS, RADIUS = 0.3, 3, 1e-2
+LR, STEPS, RADIUS = 0.3, 3, 0.1
 
 
 class SmoothedCurvature(ExactCurvature):
@@ -36,6 +36,8 @@ class Node:
         self.first = self.last = self.opposed = self.energy = math.nan
         self.ratio = self.trust = 0.5
         self.share = 1.0
+        self.gamma = self.estimate = 0.0
+        self.step = torch.zeros_like(target)
 
     def local_steps(self, edges: list[tuple[float, float, Tensor]], rounds: int) -> None:
         """Take a round's local steps; ``edges`` has eta, sign and dual of each."""
@@ -45,6 +47,9 @@ class Node:
             gradient, loss = self.hessian @ gap, 0.5 * float(gap @ self.hessian @ gap)
             if step == 0:
                 self.first = 0.9 * self.first + 0.1 * loss if rounds else loss
+            if self.estimate > 0:
+                fresh = 0.5 * float(self.step @ self.hessian @ self.step) / self.estimate
+                self.gamma = self.gamma**0.9 * fresh**0.1 if self.gamma else fresh
             fisher = (1 + drift**2) * self.hessian
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
@@ -57,10 +62,12 @@ class Node:
             eye = torch.eye(len(self.w), dtype=self.w.dtype)
             matrix = (fisher + delta * eye) / LR + sum(eta for eta, _, _ in edges) * eye
             change = torch.linalg.solve(matrix, gradient + pull)
-            factor = min(1.0, math.sqrt(2 * RADIUS / float(change @ fisher @ change)))
+            energy = float(change @ fisher @ change)
+            factor = min(1.0, math.sqrt(2 * RADIUS / ((self.gamma or 1e4) * energy)))
             self.trust = 0.98 * self.trust + 0.02 * factor
-            self.share = min(1.0, delta / 0.02 * (0.9 if factor >= 0.9 else 1 / 0.9))
-            self.w = self.w - factor * change
+            self.share = min(1.0, delta / 0.02 * (0.9 if energy / 2 <= 0.05 * RADIUS else 1 / 0.9))
+            self.step, self.estimate = -factor * change, 0.5 * factor**2 * energy
+            self.w = self.w + self.step
         self.last = 0.9 * self.last + 0.1 * loss if rounds else loss
         needed = 0.5 if math.isnan(self.energy) else self.opposed / self.energy
         self.ratio = min(max(needed, 1 / 3), 2.0) * self.trust * math.sqrt(self.share)
@@ -96,6 +103,7 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
         torch.testing.assert_close(run_rounds(network, 1), torch.stack([node.w for node in nodes]))
     assert all(node.last < node.first for node in nodes)  # there is a drift
     assert len({round(node.share, 6) for node in nodes}) > 1
+    assert all(0.5 < node.gamma < 0.99 for node in nodes)  # smoothing makes F too large
 
 
 def test_input_factors_alone_have_the_whole_damping() -> None:

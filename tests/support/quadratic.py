@@ -100,6 +100,9 @@ class ExactCurvature:
     def quadratic(self, state: Tensor, vector: Tensor) -> Tensor:
         return vector @ state @ vector
 
+    def divergence(self, params: Tensor, step: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return 0.5 * step @ batch[0] @ step
+
 
 def undamped(**options: Any) -> NGPDOptions:
     """NGPD with the exact curvature in every step, no damping and no trust region: only its mathematics is left."""
