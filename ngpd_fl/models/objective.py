@@ -74,6 +74,8 @@ class SupervisedObjective:
         elif params.device.type == "cpu" or not self.model.batches_nodes:
             (divergence,) = call_stacked(self._divergences, *given, traced=False)
         else:
+            if not self.is_traceable:
+                refuse_trace()
             divergence = self._divergence(*given)
         return divergence
 

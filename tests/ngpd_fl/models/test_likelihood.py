@@ -129,6 +129,50 @@ def test_the_loss_of_answers_is_torchs_times_their_number() -> None:
     torch.testing.assert_close(Bernoulli().loss(outputs, targets), expected)
 
 
+def divergence_by_definition(likelihood: Any, outputs: Tensor, others: Tensor) -> Tensor:
+    """Return the mean KL divergence; that of torch's Bernoulli distributions overflows."""
+    if isinstance(likelihood, Bernoulli):
+        signs = torch.tensor([[[1.0]], [[-1.0]]], dtype=outputs.dtype)
+        log_p, log_q = F.logsigmoid(signs * outputs), F.logsigmoid(signs * others)
+        terms = (log_p.exp() * (log_p - log_q)).sum(0)
+    else:
+        kind: Any = torch.distributions.Categorical if isinstance(likelihood, Categorical) else None
+        make = (lambda f: kind(logits=f)) if kind else (lambda f: torch.distributions.Normal(f, 1.0))
+        terms = torch.distributions.kl_divergence(make(outputs), make(others))
+    return terms.sum() / len(outputs)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@given(outputs=outputs_of_batches, others=outputs_of_batches)
+@settings(max_examples=20, deadline=None)
+def test_divergence_is_by_its_definition(likelihood: Any, outputs: Tensor, others: Tensor) -> None:
+    targets = targets_for(likelihood, outputs)
+    found = likelihood.divergence(outputs, others, targets)
+    torch.testing.assert_close(found, divergence_by_definition(likelihood, outputs, others), rtol=1e-9, atol=1e-12)
+    stacked = vmap(likelihood.divergence)(outputs[None], others[None], targets[None])
+    torch.testing.assert_close(stacked[0], found)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_small_divergences_keep_their_digits(likelihood: Any) -> None:
+    """In float32, 1/2 d^T F d of a difference of 1e-4 is not lost in what log p is rounded by, 1e-7."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn((4, 5), generator=generator)
+    others = outputs + 1e-4 * torch.randn((4, 5), generator=generator)
+    root = likelihood.fisher_root(outputs.double())
+    moved = torch.einsum("cbk,bk->cb", root, others.double() - outputs.double())
+    expected = 0.5 * moved.square().sum(0).mean()
+    found = likelihood.divergence(outputs, others, targets_for(likelihood, outputs))
+    torch.testing.assert_close(found.double(), expected, rtol=0.01, atol=0)
+
+
+def test_certain_outputs_have_a_finite_divergence() -> None:
+    outputs, others = torch.tensor([[500.0, 0.0]]), torch.tensor([[0.0, 500.0]])
+    assert float(Categorical().divergence(outputs, others, torch.zeros(1))) == 500
+    # log 2 of a certain answer against a fair coin, 250 - log 2 of the coin against a certain answer
+    assert float(Bernoulli().divergence(outputs, others, torch.zeros(1))) == pytest.approx(250)
+
+
 def drawn_labels(logits: Tensor, uniform: Tensor) -> Tensor:
     """Return the labels that sampled scores p - onehot stand for."""
     probabilities = logits.softmax(0)

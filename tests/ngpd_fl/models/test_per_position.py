@@ -47,6 +47,15 @@ def test_weighted_scores_are_the_gradient_of_the_loss(kind: str, targets: Tensor
 
 
 @pytest.mark.parametrize("targets", [WHOLE, PADDED], ids=["whole", "padded"])
+def test_the_divergence_is_the_mean_over_what_is_no_padding(targets: Tensor) -> None:
+    outputs, others = some_outputs(), some_outputs(1)
+    of: Any = torch.distributions.Categorical
+    terms = torch.distributions.kl_divergence(of(logits=outputs), of(logits=others))
+    found = PerPosition(Categorical(), T).divergence(outputs, others, targets)
+    torch.testing.assert_close(found, terms[targets >= 0].mean())
+
+
+@pytest.mark.parametrize("targets", [WHOLE, PADDED], ids=["whole", "padded"])
 def test_the_fisher_matrix_of_the_outputs_is_the_hessian_of_the_loss(targets: Tensor) -> None:
     likelihood, outputs = PerPosition(Categorical(), T), some_outputs()
     root = likelihood.weighted(likelihood.fisher_root(outputs), targets)
