@@ -73,10 +73,10 @@ TRIALS: dict[str, dict[str, list[dict[str, Any]]]] = {
             ecl(0.02, 1.0, **COSINE),
         ],
         "ngpd": [
-            ngpd(0.05, 0.03, 3e-3, 0.1, smoothing=0.0),
-            ngpd(0.05, 0.03, 3e-3, 0.1, smoothing=0.0, **COSINE),
-            ngpd(0.05, 0.03, 1e-2, 0.1, smoothing=0.0, **COSINE),
-            ngpd(0.05, 0.03, 3e-3, 0.1, **COSINE),
+            ngpd(0.05, 0.03, 0.1, 0.1, smoothing=0.0),
+            ngpd(0.05, 0.03, 0.1, 0.1, smoothing=0.0, **COSINE),
+            ngpd(0.05, 0.03, 0.2, 0.1, smoothing=0.0, **COSINE),
+            ngpd(0.05, 0.03, 0.1, 0.1, **COSINE),
         ],
     },
     "2-of-10": {
@@ -97,12 +97,12 @@ TRIALS: dict[str, dict[str, list[dict[str, Any]]]] = {
             ecl(0.1, 2.0, **COSINE),
         ],
         "ngpd": [
-            ngpd(0.05, 0.1, 1e-2, 1.0),
-            ngpd(0.05, 0.1, 1e-2, 0.5, **COSINE),
-            ngpd(0.05, 0.1, 1e-2, 1.5, **COSINE),
-            ngpd(0.05, 0.1, 1e-2, 1.5, smoothing=0.0, **COSINE),
-            ngpd(0.05, 0.07, 1e-2, 1.0, **COSINE),
-            ngpd(0.05, 0.1, 5e-3, 1.0, **COSINE),
+            ngpd(0.05, 0.1, 0.2, 1.0),
+            ngpd(0.05, 0.1, 0.2, 0.5, **COSINE),
+            ngpd(0.05, 0.1, 0.2, 1.5, **COSINE),
+            ngpd(0.05, 0.1, 0.2, 1.5, smoothing=0.0, **COSINE),
+            ngpd(0.05, 0.07, 0.2, 1.0, **COSINE),
+            ngpd(0.05, 0.1, 0.1, 1.0, **COSINE),
         ],
     },
 }

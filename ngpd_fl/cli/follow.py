@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ngpd_fl.config import Config
-    from ngpd_fl.records import Metrics
+    from ngpd_fl.records import Metrics, RunFolder
+    from ngpd_fl.records.growing_file import GrowingFile
 
 _FIRST = 10
 """Evaluations that are shown of those that are there already."""
 
-_PAUSE, _SHARE = 0.5, 0.1
-"""Seconds between two looks at least; share of the time that reading the records may take."""
+_PAUSE = 0.5
+"""Seconds between two looks."""
 
 
 def print_evaluations(directory: Path) -> None:
@@ -28,25 +29,49 @@ def print_evaluations(directory: Path) -> None:
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.records import RunFolder
+    from ngpd_fl.records.growing_file import GrowingFile
 
     if directory.is_dir() and not RunFolder.holds_run(directory):
         raise InputError(f"--follow: {directory} is not the folder of a run; name that of one run")
     folder = RunFolder.open(directory)
-    config, path = folder.config(), directory / "metrics.jsonl"
-    size, printed = -1, -1
+    config, file, is_first = folder.config(), GrowingFile(directory / "metrics.jsonl"), True
     while True:
         is_going = folder.is_going  # before the records are read: nothing comes after them
-        began = time.monotonic()
-        if path.exists() and path.stat().st_size != size:
-            size = path.stat().st_size
-            metrics = folder.metrics()
-            new = metrics[-_FIRST:] if printed < 0 else metrics[printed:]
-            for evaluation in new:
-                print(_line(config, evaluation), flush=True)
-            printed = len(metrics)
+        lines, is_anew = _new_lines(file)
+        for evaluation in _evaluations(folder, lines[-_FIRST:] if is_first or is_anew else lines):
+            print(_line(config, evaluation), flush=True)
+        is_first = is_first and not lines
         if not is_going:
             return
-        time.sleep(max(_PAUSE, (time.monotonic() - began) / _SHARE))
+        time.sleep(_PAUSE)
+
+
+def _new_lines(file: GrowingFile) -> tuple[list[bytes], bool]:
+    """Return the lines since the last look, and whether the file has begun anew, as where a run is resumed."""
+    from ngpd_fl.config import InputError
+
+    lines: list[bytes] = []
+    is_anew = False
+    while True:
+        piece = file.read()
+        if file.problem:
+            raise InputError(file.problem)
+        lines, is_anew = piece.lines if piece.is_anew else lines + piece.lines, is_anew or piece.is_anew
+        if not piece.is_behind:
+            return lines, is_anew
+
+
+def _evaluations(folder: RunFolder, lines: list[bytes]) -> list[Metrics]:
+    """Return what the lines say."""
+    from ngpd_fl.config import InputError, parse_json
+    from ngpd_fl.config.text_files import decoded
+    from ngpd_fl.records.metrics import metrics_of
+
+    try:
+        return [metrics_of(parse_json(decoded(line))) for line in lines]
+    except ValueError as error:
+        folder.metrics()  # names the line
+        raise InputError(f"{folder.path / 'metrics.jsonl'} is damaged ({error})") from error
 
 
 def _line(config: Config, metrics: Metrics) -> str:

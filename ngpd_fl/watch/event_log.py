@@ -13,8 +13,8 @@ from ngpd_fl.clock import Drop, Event, Notice, Read, Work
 from ngpd_fl.clock.events import from_json
 from ngpd_fl.config import parse_json
 from ngpd_fl.config.text_files import decoded
+from ngpd_fl.records.growing_file import GrowingFile
 from ngpd_fl.report.courses import KINDS, chosen, read_courses
-from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import short, shorts
 from topologies import Topology
 

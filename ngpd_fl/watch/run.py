@@ -11,13 +11,13 @@ from typing import Any
 from ngpd_fl.config import Config, InputError, parse_json, read_record
 from ngpd_fl.config.text_files import decoded
 from ngpd_fl.records import Metrics, RunFolder
+from ngpd_fl.records.growing_file import GrowingFile
 from ngpd_fl.records.metrics import metrics_of
 from ngpd_fl.records.shapes import PeerStart
 from ngpd_fl.records.versions import current_peer
 from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.setting import setting_words
 from ngpd_fl.watch.graph import Graph
-from ngpd_fl.watch.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short, shorts
 from ngpd_fl.watch.own_file import own_file, signature
 

@@ -10,7 +10,7 @@ from typing import Any
 from ngpd_fl.config import InputError, parse_json, read_text, read_toml
 from ngpd_fl.config.text_files import decoded
 from ngpd_fl.records import MEASURES
-from ngpd_fl.watch.growing_file import GrowingFile
+from ngpd_fl.records.growing_file import GrowingFile
 from ngpd_fl.watch.numbers import Number, short
 from ngpd_fl.watch.own_file import own_file, signature
 from ngpd_fl.watch.run import key_of

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ngpd_fl.cli import follow
+from ngpd_fl.records import Metrics, RunFolder, metrics
 from ngpd_fl.records.files import is_locked, lock
+from ngpd_fl.records.metrics import metrics_of
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT, start
 
@@ -46,6 +50,48 @@ def test_of_a_run_that_has_ended_the_latest_are_shown(quick: Command, here: Path
     said = quick("show", "out", "--follow")
     assert said.code == 0 and rounds(said.out) == list(range(5, 15))
     assert said.out.endswith(quick("show", "out").out)
+
+
+def test_each_evaluation_is_read_once(
+    quick: Command, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quick(*SHORT).code == 0
+    path = here / "out" / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:12]) + lines[12][:9])  # the last is being written
+    looks = iter([(True, lines[12][9:] + lines[13]), (True, ""), (False, "")])
+    read, added = [], ""
+
+    def goes_on(folder: RunFolder) -> bool:
+        nonlocal added
+        going, added = next(looks)
+        return going
+
+    def append(seconds: float) -> None:
+        with path.open("a") as file:
+            file.write(added)
+
+    def count(values: Any) -> Metrics:
+        read.append(values["round"])
+        return metrics_of(values)
+
+    monkeypatch.setattr(RunFolder, "is_going", property(goes_on))
+    monkeypatch.setattr(follow.time, "sleep", append)
+    monkeypatch.setattr(metrics, "metrics_of", count)
+    capsys.readouterr()
+    follow.print_evaluations(here / "out")
+    assert rounds(capsys.readouterr().out) == read == list(range(2, 14))
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"), [("no json", "line 13 is damaged"), ("", "is damaged"), ('{"round": 1}', "line 13 is damaged")]
+)
+def test_a_damaged_evaluation_is_named(quick: Command, here: Path, line: str, problem: str) -> None:
+    assert quick(*SHORT).code == 0
+    lines = (here / "out" / "metrics.jsonl").read_text().splitlines()
+    (here / "out" / "metrics.jsonl").write_text("\n".join([*lines[:12], line, *lines[12:], ""]))
+    code, _, error = quick("show", "out", "--follow")
+    assert code == 2 and problem in error and error.count("\n") == 1
 
 
 def test_a_run_that_was_killed_has_ended(quick: Command, here: Path) -> None:

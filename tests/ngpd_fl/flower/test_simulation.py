@@ -116,6 +116,7 @@ def fault(message, context, call):
 """
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_clients_raise_and_processes_die(superlink: SuperLink, tmp_path: Path) -> None:
     settings = config("dsgd", training={"rounds": 6, "local_steps": 2}, evaluation={"every": 3})
     told: list[str] = []

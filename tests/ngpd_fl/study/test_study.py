@@ -217,6 +217,7 @@ def _study(words: list[str]) -> None:
     main(words)
 
 
+@pytest.mark.slow
 def test_kill(tmp_path: Path) -> None:
     """``kill -9`` in the middle of a run: that one and those after it are run, no other, and come to the same."""
     text = SMALL.replace("trials = 2", "trials = 1\noverrides = {training.rounds = 100}").replace("[1, 2, 3]", "[1]")

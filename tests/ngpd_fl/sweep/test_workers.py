@@ -64,6 +64,7 @@ def stand_in(folder: Path) -> None:
         (folder / f"{name}.py").write_text("raise ImportError('of the working folder')\n")
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     """And a notebook's settings of pictures, in a folder of files with the names of libraries, break nothing."""
     (tmp_path / "scripts").mkdir()
@@ -116,6 +117,7 @@ def test_what_optuna_says_is_the_users_to_set(tmp_path: Path) -> None:
         optuna.logging.set_verbosity(before)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_terminal_that_is_closed(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def test_no_local_step_waits() -> None:
             assert counts.downloads == counts.waits == 0 and counts.uploads <= 3 * 4, device.report()
 
 
-@pytest.mark.parametrize("model", ["mlp", pytest.param("lenet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mlp", "lenet"])
 def test_a_run_goes_on_on_another_number_of_gpus_or_none(model: str, tmp_path: Path) -> None:
     sections = {
         "model": {"name": model},

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ngpd_fl.watch import growing_file
-from ngpd_fl.watch.growing_file import GrowingFile
+from ngpd_fl.records import growing_file
+from ngpd_fl.records.growing_file import GrowingFile
 
 
 def lines(file: GrowingFile) -> list[bytes]:
