@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import tomli_w
@@ -18,6 +19,6 @@ def write_app(folder: Path) -> Path:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     app = {"publisher": "ngpd-fl", "components": COMPONENTS, "config": dict.fromkeys(every_key(), "")}
-    project = {"name": "ngpd-fl", "version": "0.1.0", "description": "", "license": "Apache-2.0"}
+    project = {"name": "ngpd-fl", "version": version("ngpd-fl"), "description": "", "license": "Apache-2.0"}
     (folder / "pyproject.toml").write_text(tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}}))
     return folder
