@@ -66,10 +66,10 @@ class KFACGossip(GossipExchange):
     ) -> tuple[KFACGossipState, StepInfo]:
         """Do one natural-gradient step."""
         smoothing = self.options.smoothing(state.drift)
-        region = measured(state.region, self.curvature, state.params, step.batch)
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, state.params, step.batch, step.draws, phase, smoothing
         )
+        region = measured(state.region, self.curvature, state.params, step.batch)
         change, quadratic, share = damped_solve(
             self.options, self.curvature, curvature, gradient, step, state.damping_share
         )

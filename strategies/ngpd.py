@@ -135,10 +135,10 @@ class NGPD(EdgeConsensusExchange):
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
         smoothing = self.options.smoothing(state.drift)
-        region = measured(state.region, self.curvature, params, step.batch)
         curvature, loss, gradient = self.curvature.gradient(
             state.curvature, params, step.batch, step.draws, phase, smoothing
         )
+        region = measured(state.region, self.curvature, params, step.batch)
         share, balance = state.damping_share, state.balance
         pull, total = edge_force(state.edges, params, scaled_penalties(view, balance) if balance else view)
         if balance:
