@@ -82,6 +82,8 @@ def summary(studies: Studies) -> str:
 def behind(studies: Studies) -> str:
     """Return the cells in which another peer is above NGPD, the largest difference first."""
     cells = sorted((cell for cell in distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
+    if not cells:
+        return "In these studies NGPD is first in every cell."
     body = [
         [
             f"`{cell.study}`, {cell.name}",
