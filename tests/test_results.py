@@ -97,3 +97,18 @@ def test_a_strategy_that_lost_a_run_is_never_first_or_near(cells: Any) -> None:
     assert not cell.is_near(lost)
     assert cell.is_near(replace(sure, mean=89.0))
     assert not cell.is_near(replace(sure, mean=88.9))
+
+
+def test_the_words_say_where_ngpd_is_first_and_where_it_is_not(cells: Any) -> None:
+    tables = importlib.import_module("results.tables")
+    ngpd = cells.Result(cells.UNTUNED, "ngpd", True, 95.0, 0.5, 94.0, 0, 9.0)
+    rivals = [replace(ngpd, label="DSGD", method="dsgd", mean=mean) for mean in (90.0, 97.0)]
+    leads, trails = (
+        cells.Cell("study", name, name, sorted([ngpd, rival], key=lambda result: result.rank, reverse=True))
+        for name, rival in zip(("easy", "hard"), rivals, strict=True)
+    )
+    assert "first in all 1 cells.\n" in tables.summary({"study": [leads]})
+    assert tables.behind({"study": [leads]}) == "In these studies NGPD is first in every cell."
+    assert "first in 1 of 2 cells (50 %), and first or within" in tables.summary({"study": [leads, trails]})
+    behind = tables.behind({"study": [leads, trails]})
+    assert "easy" not in behind and "| `study`, hard | 95.0 ± 0.5 | **97.0 ± 0.5** (DSGD) | 2.0 |" in behind

@@ -61,11 +61,14 @@ def summary(studies: Studies) -> str:
     """Return in how many cells NGPD is first, or near the first, in one sentence and by study."""
     cells = distinct(studies)
     first, near = _counts(cells)
-    sentence = (
-        f'Among all peers, the row "{ngpd_label(cells)}" is first in {first} of {len(cells)} cells '
-        f"({_share(first, cells)}), and first or within one standard deviation of the first in {first + near} "
-        f"({_share(first + near, cells)})."
-    )
+    sentence = f'Among all peers, the row "{ngpd_label(cells)}" is first in '
+    if first == len(cells):
+        sentence += f"all {first} cells."
+    else:
+        sentence += (
+            f"{first} of {len(cells)} cells ({_share(first, cells)}), and first or within one standard deviation of "
+            f"the first in {first + near} ({_share(first + near, cells)})."
+        )
     body = []
     for name, all_cells in studies.items():
         own = [cell for cell in all_cells if cell.has_rival]
