@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -76,16 +78,13 @@ draw({"neighbor-synchronous": waiting, "asynchronous": eager})
 # The timeline shows the difference: one Raspberry Pi makes its neighbors wait, and they theirs.
 
 # %%
-from ngpd_fl.clock import Replay
-from ngpd_fl.report.courses import read_courses
-from ngpd_fl.report.pictures.plots import all_events
+from ngpd_fl.report.courses import logged_courses
 from ngpd_fl.report.pictures.timeline import timeline_figure
 
 
 def timeline(result, folder):
-    nodes = result.config.topology.nodes
-    events = all_events(Replay(folder / "events.jsonl", nodes, nodes))  # a ring has as many edges as nodes
-    return timeline_figure(result.config, read_courses(events, nodes))
+    graph = result.config.topology.build(result.config.seed)
+    return timeline_figure(result.config, logged_courses(folder / "events.jsonl", graph))
 
 
 timeline(waiting, records / "waiting")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -47,6 +49,13 @@ def test_pages_and_notebooks_that_it_names_exist(source: Path) -> None:
     named = re.findall(r"`(docs/[\w/-]+\.md)`", text)
     named += [f"examples/{name}" for name in re.findall(r"`(\w+\.ipynb)`", text)]
     assert named and all((ROOT / name).is_file() for name in named)
+
+
+@pytest.mark.parametrize("source", EXAMPLES, ids=lambda path: path.stem)
+def test_what_it_imports_is_there(source: Path) -> None:
+    imports = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)]
+    named = [(node.module, alias.name) for node in imports for alias in node.names if "google" not in str(node.module)]
+    assert named and [name for name in named if not hasattr(importlib.import_module(str(name[0])), name[1])] == []
 
 
 @pytest.mark.parametrize(
