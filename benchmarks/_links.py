@@ -73,7 +73,7 @@ class Framed(Http):
                 receive(frame)
             else:
                 size = len(frame) - HEADER_BYTES - _SHAPE
-                receive(memoryview(self._codec(size).read(edge, frame).fields["params"].numpy()).cast("B"))
+                receive(self._codec(size).read(edge, frame).fields["params"].numpy().data.cast("B"))
 
         self._transport.start(read)
 
@@ -118,7 +118,8 @@ class Grpc(Queued):
 
         self._grpc, own = grpc, place.credentials(end)
         there, here = (f"127.0.0.1:{place.ports[each]}" for each in (1 - end, end))
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options: list[tuple[str, int | str]] = [("grpc.max_receive_message_length", -1)]
+        options += [("grpc.max_send_message_length", -1)]
         options += [("grpc.ssl_target_name_override", NAMES[1 - end]), ("grpc.max_reconnect_backoff_ms", 200)]
         options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100)]
         self._server = grpc.server(ThreadPoolExecutor(2), options=options)

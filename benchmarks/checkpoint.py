@@ -22,7 +22,7 @@ from ngpd_fl.records import Checkpoints
 from strategies import DSGDOptions, NGPDOptions
 
 REPEATS = 5
-OPTIONS = {
+OPTIONS: dict[str, DSGDOptions | NGPDOptions] = {
     "DSGD": DSGDOptions(lr=0.05, momentum=0.9),
     "NGPD": NGPDOptions(),
     "NGPD, rank 32": NGPDOptions(rank=32),

@@ -9,7 +9,6 @@ out, in which processes load what they need.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -21,7 +20,7 @@ from ngpd_fl import Config, Progress, run, run_flower
 from ngpd_fl.training.callbacks import ProgressReport
 
 NGPD = {"name": "ngpd", "factor_every": 10, "basis_every": 100}
-SIZES = [("dsgd", 10), ("dsgd", 64), ("dsgd", 256), (NGPD, 64)]
+SIZES: list[tuple[Any, int]] = [("dsgd", 10), ("dsgd", 64), ("dsgd", 256), (NGPD, 64)]
 WARM = 3
 """Rounds that are left out."""
 
@@ -77,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

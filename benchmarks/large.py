@@ -13,6 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from typing import Any
 
 import torch
 
@@ -47,7 +48,8 @@ def texts() -> tuple[torch.Tensor, ...]:
 def config(strategy: str, case: str) -> Config:
     """Return a run of two rounds."""
     common = {"strategy": strategy, "partition": "iid", "evaluation": {"every": 2}}
-    data, steps = {"validation_fraction": 0.0}, {"rounds": 2, "local_steps": LOCAL_STEPS}
+    data: dict[str, Any] = {"validation_fraction": 0.0}
+    steps = {"rounds": 2, "local_steps": LOCAL_STEPS}
     if case.isdecimal():
         return Config(
             data={"dataset": "benchmarks.large:images", **data},

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl import Config, run
+from ngpd_fl.engines.engine import RoundInfo
 from ngpd_fl.training import compose, make_clock, make_engine
 
 SLOW, GOAL = {5: 10.0}, 0.95
@@ -114,7 +115,7 @@ def _network(strategy: Any, nodes: int, **sections: Any) -> Config:
     return Config(**values | sections)
 
 
-def _seconds_per_step(run_round: Callable[[], Any], rounds: int) -> float:
+def _seconds_per_step(run_round: Callable[[], RoundInfo], rounds: int) -> float:
     began = time.process_time()
     steps = sum(run_round().node_steps for _ in range(rounds))
     return (time.process_time() - began) / steps

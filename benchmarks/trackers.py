@@ -71,7 +71,8 @@ def rows(pairs: int = PAIRS, rounds: int = ROUNDS) -> Iterator[tuple[str, float,
             shares.append(100 * ((whole - edges) / without - 1))
             ends.append(edges)
             evaluations.append(1000 * parts["on_evaluation"] / count)
-        yield name, *map(statistics.median, (plain, shares, ends, evaluations))
+        seconds, share, end, evaluation = map(statistics.median, (plain, shares, ends, evaluations))
+        yield name, seconds, share, end, evaluation
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -10,34 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import accuracy, device, faults, modes, report, watch
+from benchmarks import device, faults, modes, report, watch
 from benchmarks.side_by_side import __main__ as side_by_side
-from ngpd_fl import Config
 from ngpd_fl.report.page import write_page
 from strategies import DSGDOptions, NGPDOptions
-
-LINE = {"round": 10, "mean_accuracy": 0.9, "averaged_model_accuracy": 0.95}
-
-
-@pytest.mark.parametrize(("status", "again"), [("finished", 0), ("diverged", 0), ("interrupted", 1), ("failed", 1)])
-def test_a_run_that_did_not_end_by_itself_is_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, again: int
-) -> None:
-    settings, runs = Config(), []
-
-    def record(settings: Config, folder: Path, status: str = "finished") -> None:
-        folder.mkdir()
-        summary: dict[str, Any] = {"status": status, "diverged": status == "diverged"}
-        (folder / "summary.json").write_text(json.dumps(summary))
-        (folder / "config.toml").write_text(settings.to_toml())
-        (folder / "metrics.jsonl").write_text(json.dumps(LINE) + "\n")
-        runs.append(folder)
-
-    record(settings, tmp_path / "trial", status)
-    monkeypatch.setattr(accuracy, "run", record)
-    points = accuracy.curve(tmp_path / "trial", settings)
-    assert len(runs) == 1 + again
-    assert points == ({} if status == "diverged" else {10: (0.9, 0.95)})
 
 
 def test_modes_small(monkeypatch: pytest.MonkeyPatch) -> None:
