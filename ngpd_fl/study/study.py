@@ -13,6 +13,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records import require_empty
 from ngpd_fl.records.files import lock, remove_partial, write_text
 from ngpd_fl.records.rows import Row, write_rows
+from ngpd_fl.study.curves import curves
 from ngpd_fl.study.plan import STUDY_FILE, StudyPlan
 from ngpd_fl.study.provenance import provenance
 from ngpd_fl.study.results import results, run_row
@@ -121,6 +122,7 @@ def _write(schedule: Schedule, folder: Path) -> StudyProgress:
     done = [run_row(plan, run, store.times.get(run.key)) for run in progress.runs if run.record is not None]
     write_rows(folder, "runs", done)
     write_rows(folder, "results", progress.rows)
+    write_rows(folder, "curves", curves(plan, progress.runs))
     write_text(folder / "results.md", markdown(plan, progress.rows, progress.text))
     write_text(folder / "results.tex", latex(plan, progress.rows, progress.text))
     return progress

@@ -120,6 +120,25 @@ def test_results_are_the_means_of_the_run_folders(done: Path) -> None:
             assert json.loads(result["values"]) == {"strategy.lr": best["strategy.lr"]}
 
 
+def test_curves_are_the_means_of_the_evaluations_of_final_runs(done: Path) -> None:
+    out = done / "out"
+    finals = [row for row in rows(out, "runs") if row["phase"] == "final"]
+    table = rows(out, "curves")
+    assert {(row["strategy"], row["round"]) for row in table} == {
+        (run["strategy"], metrics.round)
+        for run in finals
+        for metrics in RunFolder.open(out / "runs" / run["run"]).metrics()
+    }
+    for row in table:
+        folders = [RunFolder.open(out / "runs" / run["run"]) for run in finals if run["strategy"] == row["strategy"]]
+        found = [metrics for folder in folders for metrics in folder.metrics() if metrics.round == row["round"]]
+        assert (row["cell"], row["seeds"]) == ("ring/iid", 3) and len(found) == 3
+        assert row["role"] == ("baseline" if row["strategy"] == "gossip" else "peer")
+        assert row["mean_accuracy_mean"] == pytest.approx(fmean(metrics.mean for metrics in found))
+        assert row["min_accuracy_sd"] == pytest.approx(stdev(metrics.worst for metrics in found))
+        assert row["train_seconds"] == median(metrics.train_seconds for metrics in found)
+
+
 def test_called_again_nothing_is_run(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = done / "out"
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")} | {"journal": journal(out)}
@@ -188,6 +207,7 @@ def test_regression_and_runs_that_diverge(tmp_path: Path, capsys: pytest.Capture
     assert "all/wild seed 1 diverged: in round " in capsys.readouterr().err
     tame, wild = rows(out, "results")
     assert (tame["strategy"], tame["best"], tame["reached_100"] > 0, tame["reached_1"]) == ("tame", True, True, 0)
+    assert {row["strategy"] for row in rows(out, "curves")} == {"tame"}
     assert (wild["mean_rmse_mean"], wild["diverged"]) == (None, 2)
     values = [row["mean_rmse"] for row in rows(out, "runs") if (row["strategy"], row["phase"]) == ("tame", "final")]
     assert tame["mean_rmse_mean"] == pytest.approx(fmean(values))
