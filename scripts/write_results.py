@@ -2,9 +2,9 @@
 
     python scripts/write_results.py [FOLDER]     # of the repository (default: this one)
 
-It writes docs/explanation/results.md, README.md and two pictures in docs/images. What stands between a line
+It writes docs/explanation/results.md, README.md and the pictures in docs/images. What stands between a line
 ``<!-- results: NAME -->`` and the next line ``<!-- end of results -->`` in a page is made:
-``summary``, ``behind``, ``readme``, or the table of the study NAME.
+``summary``, ``behind``, ``pace``, ``readme``, or the table of the study NAME.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from ngpd_fl.report.pictures.style import save  # noqa: E402
-from results import figure, leads, tables  # noqa: E402
+from results import curves, figure, leads, tables  # noqa: E402
 from results.cells import read_studies  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("docs/explanation/results.md", "README.md")
-PICTURES = {"docs/images/results.png": figure.figure, "docs/images/leads.png": leads.figure}
+PICTURES = {
+    "docs/images/results.png": figure.figure,
+    "docs/images/leads.png": leads.figure,
+    "docs/images/curves.png": curves.figure,
+}
 MARKED = re.compile(
     r"(?<=^<!-- results: )([\w-]+) -->\n(?:(?!^<!-- results: ).)*?(?=^<!-- end of results -->$)",
     re.DOTALL | re.MULTILINE,
@@ -31,7 +35,7 @@ MARKED = re.compile(
 def main(root: Path) -> None:
     """Write the pages and the pictures in a copy of the repository."""
     studies = read_studies()
-    made = {"summary": tables.summary, "behind": tables.behind, "readme": tables.readme}
+    made = {"summary": tables.summary, "behind": tables.behind, "pace": curves.pace, "readme": tables.readme}
 
     def part(match: re.Match[str]) -> str:
         name = match[1]

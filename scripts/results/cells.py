@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
 
@@ -22,12 +23,32 @@ UNTUNED = "NGPD, defaults (untuned)"
 EARLIER = "NGPD, tuned before"
 """NGPD in studies that searched its settings before its present defaults were found."""
 
-_LABELS = {"NGPD": EARLIER, "NGPD, defaults": UNTUNED}
+_NGPD, _OWN_DEFAULTS = "NGPD", "NGPD, defaults"
 _DEFAULTS = "defaults"
+"""Name of the study of NGPD with its defaults in the settings of studies that lack them."""
+
 _ASIDE = {"strategy", "evaluation", "devices", "engine"}
 """Sections that may differ between equal settings: devices set the virtual clock alone."""
 
 Row = dict[str, str]
+
+
+class Point(NamedTuple):
+    """One evaluation of a strategy in a cell, over the seeds.
+
+    Attributes:
+        round: rounds done.
+        mean: mean accuracy over nodes and seeds, in percent.
+        sd: standard deviation over seeds, 0 of one seed.
+        seconds: median training time.
+        joules: median energy of all nodes on the virtual clock; None without it.
+    """
+
+    round: int
+    mean: float
+    sd: float
+    seconds: float
+    joules: float | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,7 @@ class Result:
         worst: accuracy of the worst node, mean over seeds.
         lost: number of runs that diverged or failed.
         seconds: median duration of training.
+        curve: the evaluations, where the study has recorded them.
     """
 
     label: str
@@ -53,6 +75,7 @@ class Result:
     worst: float | None
     lost: int
     seconds: float | None
+    curve: Sequence[Point] = ()
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -104,7 +127,7 @@ class Cell:
     def compared(self) -> list[Result]:
         """The peers that are ranked, one NGPD among them, the best first."""
         ours = self.ngpd
-        return [result for result in self.results if result.is_peer and (result is ours or result.label != EARLIER)]
+        return [result for result in self.results if result.is_peer and (result is ours or result.method != "ngpd")]
 
     @property
     def best(self) -> Result:
@@ -147,8 +170,12 @@ def read_studies() -> dict[str, list[Cell]]:
 
 
 def _with(cell: Cell, results: Sequence[Result]) -> Cell:
-    """Return a cell with more results, which are those of NGPD with its defaults."""
-    more = [replace(result, label=UNTUNED) for result in results]
+    """Return a cell, its results by rank, with those of NGPD with its defaults where it has none."""
+    more = (
+        []
+        if any(result.label == UNTUNED for result in cell.results)
+        else [replace(result, label=UNTUNED) for result in results]
+    )
     return replace(cell, results=sorted([*cell.results, *more], key=lambda result: result.rank, reverse=True))
 
 
@@ -158,12 +185,19 @@ def _read(study: str) -> list[Cell]:
         return []
     plan = StudyPlan.parse(STUDIES / f"{study}.toml", data_dir=STUDIES)  # the data are not read
     methods = {strategy.label: _method(strategy) for strategy in plan.strategies}
-    rows, runs = (_rows(RESULTS / study / f"{name}.csv") for name in ("results", "runs"))
+    rows, runs, points = (_rows(RESULTS / study / f"{name}.csv") for name in ("results", "runs", "curves"))
     cells = []
     for cell in plan.cells:
         own = [row for row in rows if row["cell"] == cell.name]
         if any(row["best"] == "true" for row in own):
-            results = [_result(row, runs, methods[row["strategy"]]) for row in own]
+            results = [
+                replace(
+                    _result(row, runs, methods[row["strategy"]]),
+                    label=_label(row["strategy"], methods),
+                    curve=[_point(point) for point in points if _is_of(point, row)],
+                )
+                for row in own
+            ]
             cells.append(_with(Cell(study, cell.name, setting(plan, cell), results), ()))
     return cells
 
@@ -173,15 +207,38 @@ def _method(strategy: StudyStrategy) -> str:
     return f"{baseline} ({name})" if baseline else str(name)
 
 
+def _label(strategy: str, strategies: Collection[str]) -> str:
+    """Return a strategy's name on the page."""
+    if strategy == _OWN_DEFAULTS:
+        return UNTUNED
+    if strategy == _NGPD:
+        return "NGPD, tuned" if _OWN_DEFAULTS in strategies else EARLIER
+    return strategy
+
+
+def _is_of(row: Row, other: Row) -> bool:
+    return (row["cell"], row["strategy"]) == (other["cell"], other["strategy"])
+
+
+def _point(row: Row) -> Point:
+    return Point(
+        round=int(row["round"]),
+        mean=100 * float(row["mean_accuracy_mean"]),
+        sd=100 * float(row["mean_accuracy_sd"] or 0),
+        seconds=float(row["train_seconds"]),
+        joules=float(row["joules"]) if row["joules"] else None,
+    )
+
+
 def _result(row: Row, runs: Sequence[Row], method: str) -> Result:
-    own = [run for run in runs if (run["cell"], run["strategy"]) == (row["cell"], row["strategy"])]
+    own = [run for run in runs if _is_of(run, row)]
     seconds = [float(run["train_seconds"]) for run in own if run["phase"] == "final" and run["status"] == "finished"]
     mean, sd, worst = (
         100 * float(row[name]) if row[name] else None
         for name in ("mean_accuracy_mean", "mean_accuracy_sd", "min_accuracy_mean")
     )
     return Result(
-        label=_LABELS.get(row["strategy"], row["strategy"]),
+        label=row["strategy"],
         method=method,
         is_peer=row["role"] == "peer",
         mean=mean,
@@ -200,5 +257,8 @@ def setting(plan: StudyPlan, cell: StudyCell) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
+    """Return the rows of a file; none if the study was run before there was such a file."""
+    if not path.is_file():
+        return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
