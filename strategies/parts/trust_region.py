@@ -30,8 +30,10 @@ _DECAY = 0.9
 _START = 1e4
 """gamma before the first measurement: the first step is short, whatever the network."""
 
-_LEAST, _MOST = 1e-4, 1e6
-"""Bounds of a measurement, which after a message that a neighbor made up may be anything."""
+_LEAST, _MOST = 1.0, 1e6
+"""Bounds of a measurement. Where a node is sure of all its examples, its outputs hardly change whatever the step, and
+without the lower bound steps get longer and longer; after a message that a neighbor made up it may be anything.
+"""
 
 
 class TrustRegion(NamedTuple):
