@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,13 @@ def test_nodes_at_once_are_nodes_one_by_one(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("dsgd", marks=pytest.mark.slow), "ngpd"])
-@pytest.mark.parametrize("name", ["lstm", "transformer"])
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        pytest.param(*each, marks=[pytest.mark.slow] * (each != ("lstm", "ngpd")))
+        for each in product(("lstm", "transformer"), ("dsgd", "ngpd"))
+    ],
+)
 def test_nodes_learn_the_next_character(name: str, strategy: str, tmp_path: Path) -> None:
     """In every engine the same, up to rounding; more than five rounds, so that the trace replays."""
     write_speeches(tmp_path)

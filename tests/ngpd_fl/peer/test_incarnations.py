@@ -178,7 +178,8 @@ def test_mirrors_are_right_through_incarnations(
     assert all(not engine.inbox.refused for engine in network.engines)
 
 
-@pytest.mark.parametrize("method", [pytest.param(ECLOptions, marks=pytest.mark.slow), undamped])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [ECLOptions, undamped])
 def test_the_minimizer_is_reached_after_incarnations(method: Any) -> None:
     problem = make_quadratic(4, 4, dim=5)
     options = method(lr=0.5, edge_penalty=0.5, memory=4, mixing=0.5)

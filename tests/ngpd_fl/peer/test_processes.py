@@ -52,6 +52,7 @@ def test_eight_processes_end_where_one_does(tmp_path: Path) -> None:
         assert summary["final"]["mean_accuracy"] == pytest.approx(run(here).summary["final"]["mean_accuracy"])
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
     """kill -9 in the middle: the neighbors go on, take it back, and everyone ends; Prometheus sees it."""
     here = config(

@@ -229,6 +229,7 @@ def test_buffers_are_on_every_gpu() -> None:
         assert_same(found, run(config(0, SETTINGS[strategy], **sections)))
 
 
+@pytest.mark.slow
 def test_what_is_told_of_them(tmp_path: Path) -> None:
     with PretendDevice(devices=3):
         copies = [finding for finding in diagnose(None, tmp_path) if finding.name == "copies"]
