@@ -14,9 +14,9 @@ sent. s (the paper's mu) is ``scaling``. In (1) x(t-1) and x(t) cancel, so that 
 
 which needs no copies of the neighbors: the correction is the whole round's move, neighbors included, without the part
 of the own gradient. s = 0 is decentralized SGD, s = 1 is D2 with W itself (``d2``). At rest c = -s g: the nodes rest
-where decentralized SGD with the step mu (1 - s) does, a biased point where data differ. On one whose losses are flat
-(2) diverges where an eigenvalue of W is -1 / (1 + 2 s) or less. -3/5, that of a torus, allows s < 1/3; a ring's -1/3
-allows s < 1. The authors' runs take s = 0.9 on rings, and 0.005 to 0.08 with momentum.
+where decentralized SGD with the step mu (1 - s) does, a biased point where data differ. Where the losses are flat, (2)
+diverges if an eigenvalue of W is -1 / (1 + 2 s) or less. -3/5, that of a torus, allows s < 1/3; a ring's -1/3 allows s
+< 1. The authors' runs take s = 0.9 on rings, and 0.005 to 0.08 with momentum.
 
 With K local steps c stands still within a round, g is the mean of their gradients, weighted by mu, and mu the sum.
 After a lost message the c no longer sum to 0; what is wrong shrinks by s in every round.
