@@ -148,7 +148,7 @@ PARTS: dict[str, Callable[[], None]] = {"straggler": _print_straggler, "cost": _
 
 
 def main() -> None:
-    """Print what was asked for, by default everything."""
+    """Print the parts that are named, by default all."""
     if sys.argv[1:2] == ["one-size"]:
         print(*size(SIZES[sys.argv[2]][0], int(sys.argv[3])))
         return

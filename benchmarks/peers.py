@@ -58,7 +58,7 @@ class Timed(PeerEngine):
     """Notes for each round how long it took and how much of that was computing, in seconds."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Be made as the engine is."""
+        """Make the engine, and time the parts of its rounds."""
         super().__init__(*arguments, **options)
         self.times: list[tuple[float, float]] = []
         self.computing = 0.0
@@ -84,7 +84,7 @@ class Timed(PeerEngine):
 
 
 def one_peer(path: Path, name: str) -> None:
-    """Be one of the peers of ``round``, and print its times."""
+    """Run one of the peers of ``print_round``, and write its times."""
     torch.set_num_threads(1)
     config, peers = Config.load(path / "run.toml"), Peers.read(path / "peers.toml")
     job = compose(config)
@@ -120,7 +120,7 @@ def print_round(rounds: int = 200) -> None:
 
 
 def soak(minutes: float) -> None:
-    """Kill and restart peers for so long, and print what became of them."""
+    """Kill and restart peers for some minutes; print their rounds, starts and memory."""
     chance, pages, jumps = random.Random(0), dict[int, list[tuple[float, float]]](), []
     with tempfile.TemporaryDirectory() as folder:
         with Fleet(network(8, rounds=10_000_000, local_steps=1), Path(folder)) as fleet:
@@ -167,7 +167,7 @@ def _memory(process: int) -> float:
 
 
 def main() -> None:
-    """Print what was asked for, by default the round and 10 minutes of soak."""
+    """Print the parts that are named, by default the round and 10 minutes of soak."""
     words = sys.argv[1:] or ["round", "soak"]
     if words[0] == "one-peer":
         one_peer(Path(words[1]), words[2])

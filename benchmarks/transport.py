@@ -74,7 +74,7 @@ def send_process_time(pipe: Connection) -> None:
 
 
 @contextmanager
-def other(kind: str, place: Place, method: str) -> Iterator[Connection]:
+def far_process(kind: str, place: Place, method: str) -> Iterator[Connection]:
     """Run the far end in a process that is killed afterwards."""
     context: Any = multiprocessing.get_context(method)
     ours, theirs = context.Pipe()
@@ -91,7 +91,7 @@ def measure(kind: str, place: Place, size: int, number: int, pipe: Connection) -
     """Measure once, in a process of its own: the near end."""
     came: queue.SimpleQueue[Any] = queue.SimpleQueue()
     body = np.random.default_rng(0).normal(size=size // 4).astype(np.float32).tobytes()[1:]  # finite numbers
-    with other(kind, place, "fork") as far:
+    with far_process(kind, place, "fork") as far:
         link = LINKS[kind](place, 0)
         link.start(came.put)
         far.recv()
@@ -140,7 +140,7 @@ def come_back(kind: str, place: Place, pipe: Connection) -> None:
         if incarnation:
             time.sleep(0.5)  # the one before was killed
             link.send(SILENT)
-        with other(kind, place, "spawn") as far:  # threads are running here
+        with far_process(kind, place, "spawn") as far:  # threads are running here
             listened = far.recv()
             if not incarnation:
                 link.send(SILENT)

@@ -21,8 +21,8 @@ from typing import ClassVar, Literal, NamedTuple
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.gossip import GossipOptions, ParamsMessage, flow
-from strategies.parts.unconstrained import Unconstrained
 
 
 class ADPSGDOptions(GossipOptions):
@@ -41,7 +41,7 @@ class ADPSGDState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ADPSGD(Unconstrained):
+class ADPSGD(StrategyDefaults):
     """Asynchronous decentralized parallel SGD (Lian et al. 2018), for one node."""
 
     options: ADPSGDOptions

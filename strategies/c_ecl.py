@@ -29,9 +29,7 @@ class CECLOptions(ECLOptions):
     """Parameters of C-ECL."""
 
     name: Literal["c-ecl"] = "c-ecl"  # type: ignore[assignment]
-    mixing: float = Field(
-        0.0, ge=0, le=1, description="how far to average with the neighbors' parameters after an exchange; 0: not"
-    )
+    mixing: float = Field(0.0, ge=0, le=1, description=ECLOptions.model_fields["mixing"].description)
     compress: RandomK = Field(RandomK(), description="random-k: the share compress.keep of the entries")
 
     spec: ClassVar[Spec] = Spec(per_edge=("dual",), compress=("random-k",))

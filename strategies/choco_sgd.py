@@ -27,8 +27,5 @@ class ChocoSGDOptions(DSGDOptions):
     name: Literal["choco-sgd"] = "choco-sgd"  # type: ignore[assignment]
     momentum: float = Field(0.0, ge=0, lt=1, description="heavy-ball momentum on the local gradient")
     compress: AnyCompression = Field(
-        TopK(),
-        discriminator="name",
-        description="short form of what is sent: top-k or random-k (the share compress.keep of the entries) or "
-        "quantize (compress.bits a number)",
+        TopK(), discriminator="name", description=DSGDOptions.model_fields["compress"].description
     )

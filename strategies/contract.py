@@ -227,8 +227,8 @@ class StrategyOptions(BaseStrategyOptions):
     compress: AnyCompression | None = Field(
         None,
         discriminator="name",
-        description="short form of what is sent: top-k or random-k (the share compress.keep of the entries) or "
-        "quantize (compress.bits a number); unset: all of it",
+        description="compression of messages: top-k or random-k (the share compress.keep of the entries) or "
+        "quantize (compress.bits a number); unset: none",
     )
 
     second_order: ClassVar[bool] = False

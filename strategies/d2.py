@@ -24,8 +24,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
-from strategies.parts.unconstrained import Unconstrained
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage, flow
 
 
 class D2Options(CompressibleGossipOptions):
@@ -45,7 +44,7 @@ class D2State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class D2(Unconstrained):
+class D2(GossipExchange):
     """D2 (Tang et al. 2018), for one node."""
 
     options: D2Options
@@ -61,10 +60,6 @@ class D2(Unconstrained):
         change = self.options.lr * step.lr_scale * gradient
         params = 2 * state.params - state.previous - change + state.change
         return D2State(params, state.params, change), StepInfo(loss, torch.ones_like(loss))
-
-    def outgoing(self, state: D2State, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send the bracket in (1) to every neighbor."""
-        return ParamsMessage(state.params)
 
     def incoming(
         self,

@@ -32,8 +32,8 @@ from pydantic import Field
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.parts.adam import AdamOptions, Moments, adam_direction, averaged, start_moments
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.gossip import ParamsMessage, weighted_sum
-from strategies.parts.unconstrained import Unconstrained
 
 
 class DiNNOOptions(AdamOptions):
@@ -57,7 +57,7 @@ class DiNNOState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DiNNO(Unconstrained):
+class DiNNO(StrategyDefaults):
     """DiNNO (Yu et al. 2022), for one node."""
 
     options: DiNNOOptions

@@ -61,10 +61,6 @@ class ECL(EdgeConsensusExchange):
         between = local_steps / compress.keep if isinstance(compress, RandomK) else local_steps
         return default_edge_penalty(self.options, 1 / max(between - 1, 1), degree, neighbor_degree)
 
-    def phase(self, step: int) -> Phase:
-        """Every step is the same."""
-        return Phase()
-
     def init(self, params: Tensor, view: View) -> ECLState:
         """Start at ``params`` with duals that exert no force."""
         return ECLState(params, start_edges(self.options, params, view))

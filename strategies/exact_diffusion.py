@@ -27,8 +27,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
-from strategies.parts.unconstrained import Unconstrained
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage, flow
 
 
 class ExactDiffusionOptions(CompressibleGossipOptions):
@@ -48,7 +47,7 @@ class ExactDiffusionState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ExactDiffusion(Unconstrained):
+class ExactDiffusion(GossipExchange):
     """Exact diffusion with local steps (Alghunaim 2024), for one node."""
 
     options: ExactDiffusionOptions
@@ -66,10 +65,6 @@ class ExactDiffusion(Unconstrained):
         params = torch.addcmul(state.params, gradient, -self.options.lr * step.lr_scale) - state.correction
         moved = ExactDiffusionState(params, state.correction, state.steps + 1)
         return moved, StepInfo(loss, torch.ones_like(loss))
-
-    def outgoing(self, state: ExactDiffusionState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send phi to every neighbor."""
-        return ParamsMessage(state.params)
 
     def incoming(
         self,

@@ -14,9 +14,9 @@ sent. s (the paper's mu) is ``scaling``. In (1) x(t-1) and x(t) cancel, so that 
 
 which needs no copies of the neighbors: the correction is the whole round's move, neighbors included, without the part
 of the own gradient. s = 0 is decentralized SGD, s = 1 is D2 with W itself (``d2``). At rest c = -s g: the nodes rest
-where decentralized SGD with the step mu (1 - s) does, a biased point where data differ. On one whose losses are flat
-(2) diverges where an eigenvalue of W is -1 / (1 + 2 s) or less. -3/5, that of a torus, allows s < 1/3; a ring's -1/3
-allows s < 1. The authors' runs take s = 0.9 on rings, and 0.005 to 0.08 with momentum.
+where decentralized SGD with the step mu (1 - s) does, a biased point where data differ. Where the losses are flat, (2)
+diverges if an eigenvalue of W is -1 / (1 + 2 s) or less. -3/5, that of a torus, allows s < 1/3; a ring's -1/3 allows s
+< 1. The authors' runs take s = 0.9 on rings, and 0.005 to 0.08 with momentum.
 
 With K local steps c stands still within a round, g is the mean of their gradients, weighted by mu, and mu the sum.
 After a lost message the c no longer sum to 0; what is wrong shrinks by s in every round.
@@ -39,9 +39,8 @@ from pydantic import Field
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, Step, StepInfo, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.gossip import CompressibleGossipOptions, ParamsMessage, flow
+from strategies.parts.gossip import CompressibleGossipOptions, GossipExchange, ParamsMessage, flow
 from strategies.parts.heavy_ball import accelerated, start_velocity
-from strategies.parts.unconstrained import Unconstrained
 
 
 class GUTOptions(CompressibleGossipOptions):
@@ -70,7 +69,7 @@ class GUTState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GUT(Unconstrained):
+class GUT(GossipExchange):
     """Global update tracking (Aketi et al. 2023), for one node."""
 
     options: GUTOptions
@@ -95,10 +94,6 @@ class GUT(Unconstrained):
         )
         return moved, StepInfo(loss, torch.ones_like(loss))
 
-    def outgoing(self, state: GUTState, view: View, round_view: RoundView) -> ParamsMessage:
-        """Send x to every neighbor."""
-        return ParamsMessage(state.params)
-
     def incoming(
         self,
         state: GUTState,
@@ -113,10 +108,10 @@ class GUT(Unconstrained):
         params, beta = state.params + moved, self.options.momentum
         # Steps of length 0, at the end of a schedule, move nothing.
         lr_sum = torch.where(state.lr_sum > 0, state.lr_sum, 1)
-        went = state.start - params
+        displacement = state.start - params
         buffer = state.buffer
         if not isinstance(buffer, tuple):
-            buffer = beta * buffer + (1 - beta) * went / lr_sum
-        correction = self.options.scaling * (went - state.gradients) / lr_sum
+            buffer = beta * buffer + (1 - beta) * displacement / lr_sum
+        correction = self.options.scaling * (displacement - state.gradients) / lr_sum
         zero = torch.zeros_like(params)
         return GUTState(params, params, correction, buffer, zero, torch.zeros_like(state.lr_sum))

@@ -18,7 +18,7 @@ else:
     class _LazyModule(ModuleType):
         def __getattr__(self, name: str) -> Any:
             value = getattr(import_module(self.__name__), name)
-            setattr(self, name, value)  # found by itself from now on
+            setattr(self, name, value)  # __getattr__ is not called for it again
             return value
 
     torch = _LazyModule("torch")

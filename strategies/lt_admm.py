@@ -51,9 +51,7 @@ class LTADMMOptions(EdgeConsensusOptions):
 
     name: Literal["lt-admm"] = "lt-admm"
     theta: float = Field(0.5, gt=0, le=1, description="relaxation: 1/2 is ADMM, 1 Peaceman-Rachford (PDMM)")
-    mixing: float = Field(
-        0.0, ge=0, le=1, description="how far to average with the neighbors' parameters after an exchange; 0: not"
-    )
+    mixing: float = Field(0.0, ge=0, le=1, description=EdgeConsensusOptions.model_fields["mixing"].description)
 
     spec: ClassVar[Spec] = Spec(per_edge=("dual",))
 
@@ -78,10 +76,6 @@ class LTADMM(EdgeConsensusExchange):
         if self.options.edge_penalty is not None:
             return self.options.edge_penalty
         return self.options.penalty_scale / (self.options.lr * max(degree, neighbor_degree) * max(local_steps, 1))
-
-    def phase(self, step: int) -> Phase:
-        """Every step is the same."""
-        return Phase()
 
     def init(self, params: Tensor, view: View) -> LTADMMState:
         """Start at ``params`` with duals that exert no force."""

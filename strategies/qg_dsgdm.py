@@ -82,5 +82,6 @@ class QGDSGDm(GossipExchange):
         params = gossip(state.params, inbox.params, round_view.weight_in, headers.received, self.options.clip)
         decay = self.options.momentum if self.options.buffer_decay is None else self.options.buffer_decay
         # A step of length 0, at the end of a schedule, says nothing of the direction.
-        went = torch.where(state.lr_sum > 0, (state.start - params) / state.lr_sum, 0)
-        return QGDSGDmState(params, params, decay * state.buffer + (1 - decay) * went, torch.zeros_like(state.lr_sum))
+        direction = torch.where(state.lr_sum > 0, (state.start - params) / state.lr_sum, 0)
+        buffer = decay * state.buffer + (1 - decay) * direction
+        return QGDSGDmState(params, params, buffer, torch.zeros_like(state.lr_sum))

@@ -31,8 +31,8 @@ from pydantic import Field
 
 from strategies.contract import Headers, Objective, RoundView, Spec, StrategyOptions, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.heavy_ball import HeavyBallStep, start_velocity
-from strategies.parts.unconstrained import Unconstrained
 
 
 class RelaySGDOptions(StrategyOptions):
@@ -60,7 +60,7 @@ class RelaySGDState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RelaySGD(HeavyBallStep, Unconstrained):
+class RelaySGD(HeavyBallStep, StrategyDefaults):
     """RelaySGD (Vogels et al. 2021), for one node."""
 
     options: RelaySGDOptions

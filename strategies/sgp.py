@@ -26,9 +26,9 @@ from pydantic import Field
 
 from strategies.contract import Headers, Objective, Phase, RoundView, Spec, State, Step, StepInfo, StrategyOptions, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.gossip import weighted_sum
 from strategies.parts.heavy_ball import accelerated, start_velocity
-from strategies.parts.unconstrained import Unconstrained
 
 
 class SGPOptions(StrategyOptions):
@@ -56,7 +56,7 @@ class SGPState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SGP(Unconstrained):
+class SGP(StrategyDefaults):
     """Stochastic gradient push (Assran et al. 2019), for one node."""
 
     options: SGPOptions
@@ -89,10 +89,10 @@ class SGP(Unconstrained):
         outbox: PushMessage,
         headers: Headers,
     ) -> SGPState:
-        """Add what came to the share that stayed, (2)."""
-        share, came = _share(state, round_view), headers.received.to(state.numerator.dtype)
-        numerator = torch.addcmul(weighted_sum(came, inbox.numerator), share, state.numerator)
-        return state._replace(numerator=numerator, weight=share * state.weight + came @ inbox.weight)
+        """Add the shares received to the share kept, (2)."""
+        share, received = _share(state, round_view), headers.received.to(state.numerator.dtype)
+        numerator = torch.addcmul(weighted_sum(received, inbox.numerator), share, state.numerator)
+        return state._replace(numerator=numerator, weight=share * state.weight + received @ inbox.weight)
 
     def estimate(self, state: State) -> Tensor:
         """Return z = x / omega."""

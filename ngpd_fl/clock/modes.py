@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ngpd_fl.clock.conditions import Conditions, Costs
 from ngpd_fl.clock.events import Event, Notice, TimedMessage
-from ngpd_fl.clock.timeline import Doing, Timeline
+from ngpd_fl.clock.timeline import Activity, Timeline
 from ngpd_fl.core.directed_edges import reverse
 from topologies import Topology
 
@@ -19,34 +19,34 @@ class Synchronous(Timeline):
     returns takes part from the next round on.
     """
 
-    def _has_sent(self, node: int) -> None:
-        self._meet()
+    def _after_sending(self, node: int) -> None:
+        self._read_if_all_sent()
 
-    def _has_come(self, edge: int, message: TimedMessage) -> None:
-        self._meet()
+    def _after_delivery(self, edge: int, message: TimedMessage) -> None:
+        self._read_if_all_sent()
 
-    def _has_left(self, node: int) -> None:
-        self._meet()
+    def _after_leaving(self, node: int) -> None:
+        self._read_if_all_sent()
 
-    def _is_back(self, node: int) -> None:
-        if self._how_many[Doing.WORKING] == self._how_many[Doing.WAITING] == 0:
+    def _after_return(self, node: int) -> None:
+        if self._counts[Activity.WORKING] == self._counts[Activity.WAITING] == 0:
             self._begin(node, self.round)
 
-    def _has_read(self, node: int, newest: int) -> Iterator[Event]:
-        if self._how_many[Doing.WAITING]:
+    def _after_reading(self, node: int, newest: int) -> Iterator[Event]:
+        if self._counts[Activity.WAITING]:
             return
         self.round += 1
         self.is_over = self.round == self._rounds
-        for other, doing in enumerate(self._doing):
-            if doing == Doing.IDLE and not self.is_over:
+        for other, activity in enumerate(self._doing):
+            if activity == Activity.IDLE and not self.is_over:
                 self._begin(other, self.round)
         yield from ()
 
-    def _meet(self) -> None:
-        if self._how_many[Doing.WORKING] == 0 and not self._flying:
-            for node, doing in enumerate(self._doing):
-                if doing == Doing.WAITING:
-                    self._let_read(node)
+    def _read_if_all_sent(self) -> None:
+        if self._counts[Activity.WORKING] == 0 and not self._flying:
+            for node, activity in enumerate(self._doing):
+                if activity == Activity.WAITING:
+                    self._schedule_read(node)
 
 
 class NeighborSynchronous(Timeline):
@@ -76,34 +76,34 @@ class NeighborSynchronous(Timeline):
         self._progress = 0
         super().__init__(topology, rounds, costs, conditions)
 
-    def _has_sent(self, node: int) -> None:
+    def _after_sending(self, node: int) -> None:
         if self._timeout is not None:
-            self._let_give_up(node, self._timeout)
-        self._look(node)
+            self._schedule_timeout(node, self._timeout)
+        self._read_if_complete(node)
 
-    def _has_come(self, edge: int, message: TimedMessage) -> None:
+    def _after_delivery(self, edge: int, message: TimedMessage) -> None:
         self._heard[edge] = max(self._heard[edge], message.round)
-        self._look(self._receiver[edge])
+        self._read_if_complete(self._receiver[edge])
 
-    def _has_left(self, node: int) -> None:
+    def _after_leaving(self, node: int) -> None:
         for edge in self._out[node]:
-            self._look(self._receiver[edge])
-        self._see_whether_it_is_over()
+            self._read_if_complete(self._receiver[edge])
+        self._update_is_over()
 
-    def _is_back(self, node: int) -> None:
+    def _after_return(self, node: int) -> None:
         neighbors = [self._receiver[edge] for edge in self._out[node]]
-        around = [self._own_round[other] for other in neighbors if self._doing[other] != Doing.AWAY]
+        around = [self._own_round[other] for other in neighbors if self._doing[other] != Activity.AWAY]
         self._begin_next(node, max([self._worked[node] + 1, *around]))
 
-    def _has_read(self, node: int, newest: int) -> Iterator[Event]:
+    def _after_reading(self, node: int, newest: int) -> Iterator[Event]:
         own = self._own_round[node]
         following = max(own, newest) + 1
         if following > own + 1:
             yield Notice(self.now, node, "skips", following)
         self._begin_next(node, following)
 
-    def _give_up(self, node: int) -> None:
-        self._let_read(node)
+    def _time_out(self, node: int) -> None:
+        self._schedule_read(node)
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
         """Return the message of the round, or the newest before it; the newest of all if the sender timed out.
@@ -128,26 +128,26 @@ class NeighborSynchronous(Timeline):
         if round < self._rounds:
             self._begin(node, round)
         else:
-            self._see_whether_it_is_over()
+            self._update_is_over()
 
-    def _see_whether_it_is_over(self) -> None:
+    def _update_is_over(self) -> None:
         """Set ``is_over`` if every node has done all rounds or is away for good."""
         self.is_over = all(
-            round == self._rounds or (doing == Doing.AWAY and is_final)
-            for round, doing, is_final in zip(self._own_round, self._doing, self._is_final, strict=True)
+            round == self._rounds or (activity == Activity.AWAY and is_final)
+            for round, activity, is_final in zip(self._own_round, self._doing, self._is_final, strict=True)
         )
 
-    def _look(self, node: int) -> None:
+    def _read_if_complete(self, node: int) -> None:
         """Let a node read if it waits for no more messages."""
-        if self._doing[node] == Doing.WAITING:
+        if self._doing[node] == Activity.WAITING:
             round = self._own_round[node]
             edges = [reverse(edge) for edge in self._edges_of(node, round)]
-            if all(self._heard[edge] >= round or not self._may_still_come(edge) for edge in edges):
-                self._let_read(node)
+            if all(self._heard[edge] >= round or not self._may_arrive(edge) for edge in edges):
+                self._schedule_read(node)
 
-    def _may_still_come(self, edge: int) -> bool:
+    def _may_arrive(self, edge: int) -> bool:
         """Return whether a message may still arrive over an edge: its sender is in a round, or one is in flight."""
-        if self._doing[self._receiver[reverse(edge)]] in (Doing.WORKING, Doing.WAITING):
+        if self._doing[self._receiver[reverse(edge)]] in (Activity.WORKING, Activity.WAITING):
             return True
         return any((edge, sequence) in self._flying for sequence in range(self._taken[edge] + 1, self._sent[edge]))
 
@@ -160,19 +160,19 @@ class Asynchronous(Timeline):
     A round of the network is N rounds of its nodes in total: fast nodes do more of them.
     """
 
-    def _has_sent(self, node: int) -> None:
-        self._let_read(node)
+    def _after_sending(self, node: int) -> None:
+        self._schedule_read(node)
 
-    def _has_come(self, edge: int, message: TimedMessage) -> None:
+    def _after_delivery(self, edge: int, message: TimedMessage) -> None:
         pass
 
-    def _has_left(self, node: int) -> None:
+    def _after_leaving(self, node: int) -> None:
         pass
 
-    def _is_back(self, node: int) -> None:
+    def _after_return(self, node: int) -> None:
         self._begin(node, self._worked[node] + 1)
 
-    def _has_read(self, node: int, newest: int) -> Iterator[Event]:
+    def _after_reading(self, node: int, newest: int) -> Iterator[Event]:
         self.round = sum(self._reads) // len(self._reads)
         self.is_over = self.round == self._rounds
         self._begin(node, self._own_round[node] + 1)

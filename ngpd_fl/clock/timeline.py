@@ -28,11 +28,11 @@ class _Kind(IntEnum):
     PRESENCE = 1
     FINISH = 2
     DELIVER = 3
-    GIVE_UP = 4
+    TIMEOUT = 4
     READ = 5
 
 
-class Doing(StrEnum):
+class Activity(StrEnum):
     """The activity of a node."""
 
     AWAY = "away"
@@ -77,7 +77,7 @@ class Timeline(ABC):
         self.round = 0
         self.is_over = False
         self._due: list[tuple[float, int, int, int, int]] = []
-        self._doing = [Doing.IDLE] * nodes
+        self._doing = [Activity.IDLE] * nodes
         self._turn = [0] * nodes  # counts a node's beginnings and departures: what was due before is void
         self._own_round = [0] * nodes
         self._worked = [-1] * nodes
@@ -94,11 +94,11 @@ class Timeline(ABC):
         for node in range(nodes):
             while self._next_change(node, at_start=True):
                 pass
-            if self._doing[node] == Doing.AWAY:
+            if self._doing[node] == Activity.AWAY:
                 self._schedule(0.0, _Kind.ABSENT, node)
-        self._how_many = Counter(self._doing)
-        for node, doing in enumerate(self._doing):
-            if doing == Doing.IDLE:
+        self._counts = Counter(self._doing)
+        for node, activity in enumerate(self._doing):
+            if activity == Activity.IDLE:
                 self._begin(node, 0)
 
     def advance(self) -> Iterator[Event]:
@@ -117,34 +117,34 @@ class Timeline(ABC):
             elif kind == _Kind.PRESENCE:
                 yield from self._change(first, bool(second))
             elif self._turn[first] == second:
-                self._give_up(first)
+                self._time_out(first)
         self.is_over = self.is_over or not self._due
 
     # Hooks for the modes, which decide when a node reads.
 
     @abstractmethod
-    def _has_sent(self, node: int) -> None:
+    def _after_sending(self, node: int) -> None:
         """Act when a node has finished its local steps and sent."""
 
     @abstractmethod
-    def _has_come(self, edge: int, message: TimedMessage) -> None:
+    def _after_delivery(self, edge: int, message: TimedMessage) -> None:
         """Act when a message arrives over an edge, or when it would have and is known to be lost."""
 
     @abstractmethod
-    def _has_left(self, node: int) -> None:
+    def _after_leaving(self, node: int) -> None:
         """Act when a node leaves."""
 
     @abstractmethod
-    def _is_back(self, node: int) -> None:
+    def _after_return(self, node: int) -> None:
         """Act when a node returns."""
 
     @abstractmethod
-    def _has_read(self, node: int, newest: int) -> Iterator[Event]:
+    def _after_reading(self, node: int, newest: int) -> Iterator[Event]:
         """Act when a node has read; its newest message is of round ``newest`` (-1: it read none)."""
 
-    def _give_up(self, node: int) -> None:
+    def _time_out(self, node: int) -> None:
         """End the wait of a node."""
-        raise AssertionError("only a node that waits gives up")
+        raise AssertionError("only a neighbor-synchronous node has a timeout")
 
     def _choose(self, edge: int, round: int) -> TimedMessage | None:
         """Return the message to read of those that arrived over an edge, at the end of ``round``: the newest."""
@@ -157,25 +157,25 @@ class Timeline(ABC):
         """Begin a round of a node."""
         self._own_round[node] = round
         self._turn[node] += 1
-        self._now_is(node, Doing.WORKING)
+        self._set_activity(node, Activity.WORKING)
         self._began[node] = self.now
         seconds = self._costs.compute(node, round) * self._conditions.slowdown(node, self.now)
         self._schedule(self.now + seconds, _Kind.FINISH, node, self._turn[node])
 
-    def _now_is(self, node: int, doing: Doing) -> None:
-        self._how_many[self._doing[node]] -= 1
-        self._how_many[doing] += 1
-        self._doing[node] = doing
+    def _set_activity(self, node: int, activity: Activity) -> None:
+        self._counts[self._doing[node]] -= 1
+        self._counts[activity] += 1
+        self._doing[node] = activity
 
     def _schedule(self, time: float, kind: int, first: int, second: int = 0, third: int = 0) -> None:
         heappush(self._due, (time, int(kind), first, second, third))
 
-    def _let_read(self, node: int) -> None:
+    def _schedule_read(self, node: int) -> None:
         """Let a node that waits read at this time, after all else that happens now."""
         self._schedule(self.now, _Kind.READ, node, self._turn[node])
 
-    def _let_give_up(self, node: int, seconds: float) -> None:
-        self._schedule(self.now + seconds, _Kind.GIVE_UP, node, self._turn[node])
+    def _schedule_timeout(self, node: int, seconds: float) -> None:
+        self._schedule(self.now + seconds, _Kind.TIMEOUT, node, self._turn[node])
 
     # Events.
 
@@ -187,7 +187,7 @@ class Timeline(ABC):
         renew, self._worked[node] = round > self._worked[node] + 1, round
         sends = tuple((edge, self._sent[edge]) for edge in edges)
         yield Work(self.now, node, round, self._began[node], renew, sends)
-        self._now_is(node, Doing.WAITING)
+        self._set_activity(node, Activity.WAITING)
         leaves = max(self.now, self._free[node])  # where the up-link is still at the last round's messages
         self._free[node] = leaves + self._costs.uplink(node, len(edges))
         for edge, sequence in sends:
@@ -200,7 +200,7 @@ class Timeline(ABC):
                 self._schedule(arrives, _Kind.DELIVER, edge, sequence, 1)
             for delay in delays:
                 self._schedule(arrives + delay, _Kind.DELIVER, edge, sequence)
-        self._has_sent(node)
+        self._after_sending(node)
 
     def _deliver(self, edge: int, sequence: int, is_lost: int) -> Iterator[Event]:
         message = self._flying.pop((edge, sequence), None)
@@ -209,7 +209,7 @@ class Timeline(ABC):
             return
         if is_lost:
             yield Drop(self.now, edge, sequence, "lost")
-        elif self._doing[self._receiver[edge]] == Doing.AWAY:
+        elif self._doing[self._receiver[edge]] == Activity.AWAY:
             yield Drop(self.now, edge, sequence, "absent")
         elif sequence <= self._taken[edge]:
             yield Drop(self.now, edge, sequence, "outdated")
@@ -217,12 +217,12 @@ class Timeline(ABC):
             messages = self._arrived[edge] = sorted([*self._arrived[edge], message])
             while len(messages) > 1 and not self.keeps_all:
                 yield Drop(self.now, edge, messages.pop(0).sequence, "outdated")
-        self._has_come(edge, message)
+        self._after_delivery(edge, message)
 
     def _read(self, node: int, turn: int) -> Iterator[Event]:
-        if self._turn[node] != turn or self._doing[node] != Doing.WAITING:
+        if self._turn[node] != turn or self._doing[node] != Activity.WAITING:
             return
-        self._now_is(node, Doing.IDLE)
+        self._set_activity(node, Activity.IDLE)
         round, taken = self._own_round[node], []
         for edge in sorted(reverse(edge) for edge in self._out[node]):
             message = self._choose(edge, round)
@@ -236,7 +236,7 @@ class Timeline(ABC):
                 yield Drop(self.now, edge, old.sequence, "outdated")
         self._reads[node] += 1
         yield Read(self.now, node, round, tuple(taken))
-        yield from self._has_read(node, max((message.round for message in taken), default=-1))
+        yield from self._after_reading(node, max((message.round for message in taken), default=-1))
 
     def _next_change(self, node: int, at_start: bool = False) -> bool:
         """Let a node come or go when it next does; return whether that was done at once, at the start."""
@@ -246,37 +246,37 @@ class Timeline(ABC):
             return False
         self._changes[node] += 1
         if at_start and presence.time <= 0:
-            self._doing[node] = Doing.IDLE if presence.present else Doing.AWAY
+            self._doing[node] = Activity.IDLE if presence.present else Activity.AWAY
             return True
         self._schedule(presence.time, _Kind.PRESENCE, node, int(presence.present))
         return False
 
     def _change(self, node: int, present: bool) -> Iterator[Event]:
         self._next_change(node)
-        if (self._doing[node] != Doing.AWAY) == present:
+        if (self._doing[node] != Activity.AWAY) == present:
             return
-        began = self._began[node] if self._doing[node] == Doing.WORKING else None
-        if self._doing[node] == Doing.WAITING:  # what it has sent must enter its state: headers will count it
+        began = self._began[node] if self._doing[node] == Activity.WORKING else None
+        if self._doing[node] == Activity.WAITING:  # what it has sent must enter its state: headers will count it
             self._reads[node] += 1
             yield Read(self.now, node, self._own_round[node], ())
-        self._now_is(node, Doing.IDLE if present else Doing.AWAY)
+        self._set_activity(node, Activity.IDLE if present else Activity.AWAY)
         yield Notice(self.now, node, "returns" if present else "leaves", self._own_round[node], began)
         if present:
-            self._is_back(node)
+            self._after_return(node)
             return
         self._turn[node] += 1
         for edge in (reverse(out) for out in self._out[node]):
             for message in self._arrived[edge]:
                 yield Drop(self.now, edge, message.sequence, "absent")
             self._arrived[edge] = []
-        self._has_left(node)
+        self._after_leaving(node)
 
     def _edges_of(self, node: int, round: int) -> tuple[int, ...]:
         """Return the directed edges on which a node sends in a round."""
         active = self._active_in(round)
         return tuple(edge for edge in self._out[node] if active[edge // 2])
 
-    # To go on later.
+    # Checkpoints.
 
     def state(self) -> dict[str, Any]:
         """Return all that changes over time, as JSON values; ``load`` restores it."""
@@ -289,8 +289,8 @@ class Timeline(ABC):
         """Go on from what ``state`` returned."""
         for name in self._CHANGES:
             setattr(self, name, state[name])
-        self._doing = [Doing(value) for value in state["_doing"]]
-        self._how_many = Counter(self._doing)
+        self._doing = [Activity(value) for value in state["_doing"]]
+        self._counts = Counter(self._doing)
         self._presences = [self._conditions.presences(node) for node in range(len(self._doing))]
         for presences, number in zip(self._presences, self._changes, strict=True):
             for _ in range(number):

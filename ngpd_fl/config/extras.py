@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 TRACKERS = ("aim", "mlflow", "tensorboard", "trackio", "wandb")
@@ -53,6 +54,14 @@ def require_tracker(name: str) -> None:
 def remedy(extra: str) -> str:
     """Return the command that installs an extra."""
     return f'pip install "ngpd-fl[{extra}]"'
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package, which is not imported; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _missing(extra: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The blocks of a K-FAC Fisher matrix, one per layer: running averages, what the solve uses of them, and the solve.
 
 ``solve`` and ``quadratic`` are given the used arrays of n nodes, ``[n, ...]``, and vectors in matrix form by columns,
-as the layer's rule gives them (``layer.gather``).
+as the layer's rule gives them (``Rule.views``).
 """
 
 from __future__ import annotations

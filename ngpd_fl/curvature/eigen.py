@@ -38,7 +38,7 @@ class Retries:
     def __init__(self) -> None:
         """Start with none."""
         self._counts: dict[str, dict[str, int]] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def add(self, layer: str, factor: str, how: str, *, width: int) -> None:
         """Count one.
@@ -46,14 +46,14 @@ class Retries:
         Args:
             layer: its name.
             factor: ``"input"`` or ``"output"``.
-            how: it was done then.
-            width: of the factor.
+            how: the way in which it was decomposed instead.
+            width: the factor's.
         """
         key = f"{layer} {factor}"
         counts = self._counts.setdefault(key, {"width": width})
         counts[how] = counts.get(how, 0) + 1
-        if (key, how) not in self._said:
-            self._said.add((key, how))
+        if (key, how) not in self._reported:
+            self._reported.add((key, how))
             logger.warning(
                 "layer %r: the eigendecomposition of its %s factor, %d wide, failed; %s; a strategy.rank below %d "
                 "spares it",

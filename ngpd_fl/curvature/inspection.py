@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.curvature.capture import CallShape, Capture, listening
-from ngpd_fl.curvature.layer import Layer, Use, gather
+from ngpd_fl.curvature.layer import Layer, Use
 from ngpd_fl.curvature.layers import OTHER, find_layers, reason
 from ngpd_fl.models.functional import FlatModel, Segment
 
@@ -182,7 +182,7 @@ def _objection(layer: Layer, uses: Sequence[Use], gradient: Tensor) -> str:
         expected = layer.rule.gradients(layer, uses)
     except RuntimeError:  # shapes do not fit
         return apart
-    for view, part in zip(gather(gradient[None], layer), expected, strict=True):
+    for view, part in zip(layer.rule.views(layer, gradient[None]), expected, strict=True):
         measured, predicted = view.reshape(-1), part.reshape(-1)
         tolerance = 1e-2 * measured.norm() + 1e-3 * gradient.norm()  # TF32's rounding, where measured may be 0
         if measured.shape != predicted.shape or (measured - predicted).norm() > tolerance:

@@ -27,7 +27,6 @@ from ngpd_fl.curvature.capture import Captured, Gradients, Recorded
 from ngpd_fl.curvature.eigen import Retries
 from ngpd_fl.curvature.embedding import TiedEmbedding
 from ngpd_fl.curvature.inspection import Inspection
-from ngpd_fl.curvature.layer import gather
 from ngpd_fl.curvature.scores import Scores
 from ngpd_fl.curvature.solve import Ridge
 from ngpd_fl.curvature.weight_matrix import with_one
@@ -176,7 +175,7 @@ class KFAC:
         step = torch.empty(force.shape, dtype=force.dtype, device=force.device)
         tensors = iter(used)
         for layer in self.capture.layers.values():
-            layer.rule.block.solve(tensors, ridge, gather(force, layer), gather(step, layer))
+            layer.rule.block.solve(tensors, ridge, layer.rule.views(layer, force), layer.rule.views(layer, step))
         for segment in self._unused:
             step[:, segment.start : segment.stop] = 0
         return step, ridge.quadratic(force, step)
@@ -186,7 +185,7 @@ class KFAC:
         total = torch.zeros_like(vector[:, 0])
         tensors = iter(used)
         for layer in self.capture.layers.values():
-            total += layer.rule.block.quadratic(tensors, gather(vector, layer))
+            total += layer.rule.block.quadratic(tensors, layer.rule.views(layer, vector))
         return (total,)
 
     def _refresh(
@@ -233,7 +232,7 @@ class KFAC:
         draws: Tensor,
         *running: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Return the loss and gradient, if asked for, and ``_average`` of n nodes of a network done by hand."""
+        """Return the loss and gradient, if asked for, and ``_average`` of n nodes of a fully connected network."""
         assert self.objective.dense_layers is not None
         ran = dense_forward(self.objective.dense_layers, params, inputs)
         first = ran.gradient(self.likelihood, targets) if with_gradient else ()

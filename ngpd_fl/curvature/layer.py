@@ -88,8 +88,3 @@ class Rule(Protocol):
         That of the first score.
         """
         ...
-
-
-def gather(vectors: Tensor, layer: Layer) -> list[Tensor]:
-    """Return views of the layer's part of ``vectors [n, P]`` in matrix form, by columns: the weight, then the bias."""
-    return layer.rule.views(layer, vectors)

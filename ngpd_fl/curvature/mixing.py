@@ -29,7 +29,6 @@ from torch import Tensor
 
 from ngpd_fl.curvature.blocks import Diagonal, FisherBlock, Kronecker, TokenKronecker
 from ngpd_fl.curvature.kfac import KFAC, KFACState
-from ngpd_fl.curvature.layer import gather
 
 
 class _Part(NamedTuple):
@@ -62,11 +61,12 @@ def preconditioned_mean(kfac: KFAC, states: Sequence[KFACState], params: Tensor,
         if issubclass(layer.rule.block, Diagonal):
             continue  # its P is the same at all nodes
         parts = [
-            _Part(blocks[name], _matrix(blocks[name], gather(apart, layer)), share) for blocks, apart, share in stacks
+            _Part(blocks[name], _matrix(blocks[name], layer.rule.views(layer, apart)), share)
+            for blocks, apart, share in stacks
         ]
         mixed = _mix_tokens if issubclass(layer.rule.block, TokenKronecker) else _mix_kronecker
         moved = mixed(parts, kfac.options.delta).to(mean.device)
-        pieces = gather(change[None], layer)
+        pieces = layer.rule.views(layer, change[None])
         widths = [piece.numel() * moved.shape[-1] // moved.numel() for piece in pieces]
         for piece, columns in zip(pieces, torch.split(moved, widths, dim=-1), strict=True):
             piece.copy_(columns.reshape(piece.shape))
@@ -93,7 +93,7 @@ def _matrix(block: FisherBlock, pieces: Sequence[Tensor]) -> Tensor:
 
 
 def _mix_kronecker(parts: Iterable[_Part], damping: float) -> Tensor:
-    """Return (2), ``[..., d_out, d_in]``, in float64: in float32 a small delta would drown in the factor's rounding."""
+    """Return (2), ``[..., d_out, d_in]``, in float64: in float32 a small delta would vanish in rounding."""
     weighted, total = [], []
     for block, matrix, shares in parts:
         assert isinstance(block, Kronecker)

@@ -13,12 +13,12 @@ from ngpd_fl.engines.engine import Engine, EngineSettings, RoundInfo, check_topo
 from ngpd_fl.engines.event_driven import EventEngine
 from ngpd_fl.engines.example import example_payload, message_bytes
 from ngpd_fl.engines.minibatches import DataMinibatches, Minibatches
-from ngpd_fl.engines.node_group import NOTHING, NodeGroup, OutgoingMessages
+from ngpd_fl.engines.node_group import NO_MESSAGES, NodeGroup, OutgoingMessages
 from ngpd_fl.engines.states import is_curvature
 from ngpd_fl.engines.synchronous import SynchronousEngine
 
 __all__ = [
-    "NOTHING",
+    "NO_MESSAGES",
     "BaselineEngine",
     "DataMinibatches",
     "EdgeHeader",

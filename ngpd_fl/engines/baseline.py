@@ -100,7 +100,7 @@ class BaselineEngine(SynchronousEngine):
         """Run K local steps, then average."""
         steps = self.group.work(self.round)
         if self._average is not None:
-            self.group.put(self._average(self.group))
+            self.group.set_params(self._average(self.group))
         sent = self._bytes_of(self.round)
         self.round += 1
         return RoundInfo(steps.loss.mean(), steps.shrink.mean(), self._steps_per_round, sent)

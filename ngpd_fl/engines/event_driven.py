@@ -96,7 +96,7 @@ class EventEngine:
         self._most = _most_at_once(self._stacks, start.device)
         self._step_in = lru_cache(None)(lambda phase: StateFunction(partial(strategy.local_step, phase=phase)))
         self._outgoing = StateFunction(lambda state, *views: (state, strategy.outgoing(state, *views)))
-        self._incoming = StateFunction(lambda state, *come: (strategy.incoming(state, *come), ()))
+        self._incoming = StateFunction(lambda state, *exchange: (strategy.incoming(state, *exchange), ()))
         self._estimate = StateFunction(lambda state: (state, strategy.estimate(state)))
         self._ended: dict[int, Tensor] = {}  # of nodes that are between sending and reading: as their last round ended
         self._views = RoundViews(topology, self._blocks, start)

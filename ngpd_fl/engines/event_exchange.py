@@ -148,7 +148,7 @@ class EventExchange:
     def _take_headers(self, block: Block, reads: Sequence[Read], sends: Tensor, refused: Set[Key]) -> Headers:
         """Return the headers of the messages that are not refused, and note that these are applied."""
         shape, acknowledgements = block.in_edge.shape, self._acknowledgements
-        come = [
+        arrived = [
             (row, self._slots[reverse(taken.edge)], taken.edge, taken.age, self._headers[taken.edge, taken.sequence])
             for row, read in enumerate(reads)
             for taken in read.taken
@@ -156,8 +156,8 @@ class EventExchange:
         ]
         received, reset = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         applied, age = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        if come:
-            rows, slots, edges, ages, headers = (list(column) for column in zip(*come, strict=True))
+        if arrived:
+            rows, slots, edges, ages, headers = (list(column) for column in zip(*arrived, strict=True))
             sequence, newest, bitmap, _ = np.array(headers, dtype=np.int64).T
             # The message of the round that the receiver is about to end is not one of those before.
             sent = acknowledgements.sent[reverse(np.array(edges))] - sends.cpu().numpy()[rows, slots]

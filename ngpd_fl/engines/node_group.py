@@ -43,7 +43,7 @@ class OutgoingMessages(NamedTuple):
     headers: dict[int, EdgeHeader]
 
 
-NOTHING = OutgoingMessages({}, {})
+NO_MESSAGES = OutgoingMessages({}, {})
 """No messages of other nodes: there are none, or every message is lost."""
 
 
@@ -137,7 +137,7 @@ class NodeGroup:
         payload = self._messages.payload(list(sending), sorted(set(sending.values())))
         return OutgoingMessages(payload, {edge: self._edges.edge_header(round, edge) for edge in sending})
 
-    def read(self, number: int, come: OutgoingMessages = NOTHING) -> int:
+    def read(self, number: int, arrived: OutgoingMessages = NO_MESSAGES) -> int:
         """Read the messages that the nodes of the group sent each other in round ``number``, and those of other nodes.
 
         Messages of other nodes may be of other rounds, provided that their sender had not yet applied what this group
@@ -153,14 +153,14 @@ class NodeGroup:
             self.write(number)
         assert self._written is not None
         round, views, outboxes = self._written
-        unknown = [edge for edge in come.headers if edge not in self.incoming]
+        unknown = [edge for edge in arrived.headers if edge not in self.incoming]
         if unknown:
             raise ValueError(f"a message over directed edge {unknown[0]}, which does not end here")
-        self._messages.deliver(come.payload, self.incoming.keys(), self.incoming.values())
+        self._messages.deliver(arrived.payload, self.incoming.keys(), self.incoming.values())
         if self.incoming:
             delivered = round.delivered.copy()
             delivered[list(self.incoming)] = False
-            round = self._edges.receive(round._replace(delivered=delivered), come.headers)
+            round = self._edges.receive(round._replace(delivered=delivered), arrived.headers)
             views = [self._edges.view(round, block) for block in self._blocks]
 
         headers = [self._edges.headers(round, block) for block in self._blocks]
@@ -177,22 +177,22 @@ class NodeGroup:
         self._written = None
         return int(round.sent[self._out_edges].sum()) * self.bytes_per_message
 
-    def readable(self, number: int, come: OutgoingMessages) -> OutgoingMessages:
+    def readable(self, number: int, arrived: OutgoingMessages) -> OutgoingMessages:
         """Return what can be read of messages of other nodes in round ``number``, which may be anything."""
         if self._written is None or self._written[0].number != number:
             self.write(number)
         headers = {
             edge: header
-            for edge, header in come.headers.items()
+            for edge, header in arrived.headers.items()
             if edge in self.incoming
             and self._edges.is_possible(number, edge, header)
-            and self._messages.is_whole(come.payload, edge, self.incoming[edge])
+            and self._messages.is_whole(arrived.payload, edge, self.incoming[edge])
         }
         sources = {True: headers.keys(), False: {self.incoming[edge] for edge in headers}}
         per_edge = self._strategy.options.needs.per_edge
         payload = {
             field: {source: value for source, value in values.items() if source in sources[field in per_edge]}
-            for field, values in come.payload.items()
+            for field, values in arrived.payload.items()
             if headers and self._messages.has_field(field)
         }
         return OutgoingMessages(payload, headers)
@@ -224,7 +224,7 @@ class NodeGroup:
         """The nodes' states, one stack after another, in the order of ``nodes``."""
         return list(self._states)
 
-    def put(self, params: Tensor) -> None:
+    def set_params(self, params: Tensor) -> None:
         """Give every node the parameters ``[P]``; the rest of its state, which has a field of that name, stays."""
         self._states = [
             state._replace(params=params.to(state.params.device).expand_as(state.params).clone())

@@ -54,9 +54,8 @@ class Claims:
 
     def start(self, round: int) -> None:
         """Record the round with which this process begins now."""
-        away = (
-            0.0 if self._written_at is None else max(0.0, time.time() - self._written_at)
-        )  # the clock may have gone back
+        # The clock may have gone back.
+        away = 0.0 if self._written_at is None else max(0.0, time.time() - self._written_at)
         self._start = _Meeting(round + _LEEWAY, time.monotonic() - away)
 
     def begin_round(self) -> None:

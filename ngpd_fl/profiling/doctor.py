@@ -13,14 +13,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from packaging.requirements import Requirement
 
-from ngpd_fl.config.extras import MODULES, remedy
+from ngpd_fl.config.extras import MODULES, installed_version, remedy
 
 State = Literal["ok", "note", "wrong"]
 
@@ -67,14 +67,14 @@ def diagnose(data_dir: Path | None, runs: Path) -> Iterator[Finding]:
 def _versions() -> Iterator[Finding]:
     """Check the interpreter, and that every package is installed, in the required range and importable."""
     yield Finding("versions", "python", platform.python_version())
-    yield Finding("versions", "ngpd-fl", _version("ngpd-fl") or "not installed as a package")
+    yield Finding("versions", "ngpd-fl", installed_version("ngpd-fl") or "not installed as a package")
     requirements: dict[str | None, dict[str, Requirement]] = {None: {}, **{extra: {} for extra in MODULES}}
     for requirement in map(Requirement, _requirements()):
         match = re.search(r'extra == "([^"]+)"', str(requirement.marker))
         requirements.get(match and match[1], {})[requirement.name] = requirement
     checked = set()
     for extra, packages in requirements.items():
-        if extra is not None and any(_version(name) is None for name in packages):
+        if extra is not None and any(installed_version(name) is None for name in packages):
             yield Finding("versions", f"[{extra}]", "not installed", "note", f"optional: {remedy(extra)}")
             continue
         for name, requirement in packages.items():
@@ -92,7 +92,7 @@ def _requirements() -> list[str]:
 
 def _package(name: str, wanted: str, allows: Callable[[str], bool]) -> Finding:
     """Check that a package is installed, in an allowed version, and can be imported."""
-    installed, remedy = _version(name), f'pip install "{name}{wanted}"'
+    installed, remedy = installed_version(name), f'pip install "{name}{wanted}"'
     if installed is None:
         return Finding("versions", name, "missing", "wrong", remedy)
     if not allows(installed):
@@ -285,13 +285,6 @@ def _training() -> Iterator[Finding]:
         result = f"2 rounds of 8 nodes on digits in {seconds:.1f} s, {last.measure.text(last.mean)} right"
         remedy = "" if finished else "report it, with the output of --json"
         yield Finding("training", name, result if finished else "diverges", "ok" if finished else "wrong", remedy)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _line(error: object) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from ngpd_fl.config.extras import installed_version
 from ngpd_fl.core.code_version import code_version
 from ngpd_fl.records.versions import RECORDS
 
@@ -29,7 +29,7 @@ def describe_environment(devices: Sequence[torch.device]) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {package: _version(package) for package in _PACKAGES},
+        "packages": {package: installed_version(package) for package in _PACKAGES},
         "code": code_version(),
         "records": RECORDS,
         "device": devices[0].type,
@@ -49,10 +49,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if old != new:
             words.append(f"{name} {old} -> {new}")
     return words
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -55,14 +55,9 @@ class LocalNodes:
         *,
         skew: bool = True,
     ) -> None:
-        """Prepare the run, at its beginning.
+        """Prepare the run, at its beginning; see the attributes.
 
-        Args:
-            job: the run's parts.
-            engine: computes the nodes.
-            folder: folder for the records; None if nothing is written.
-            clock: the virtual clock that the engine follows; None if the run has none.
-            skew: whether all nodes' labels are known here, so that they can be compared.
+        ``skew`` tells whether all nodes' labels are known here, so that they can be compared.
         """
         self.job = job
         self.engine = engine

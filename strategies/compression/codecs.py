@@ -1,8 +1,8 @@
-"""Short forms of vectors, as pure functions; [..., P] throughout, so that one call serves one vector or many.
+"""Codecs: compression of vectors, as pure functions on ``[..., P]``: one call serves one vector or many.
 
 With Q(x) what is read back of x, each is a contraction, |Q(x) - x|^2 <= (1 - delta) |x|^2:
 
-    top-k       the k entries that are largest in size            delta = k / P
+    top-k       the k entries of largest magnitude                delta = k / P
     random-k    k entries that a key picks, all sets alike        delta = k / P in the mean over keys, E Q(x) = k/P x
     quantize    b bits: the nearest of 2^b - 1 equally spaced     delta = 1 / P at least; where |x_i| <= m,
                 levels between -m and m, m = max |x_i|            |Q(x) - x|^2 <= P (m / (2^b - 2))^2
@@ -42,7 +42,7 @@ def kept(share: float, size: int) -> int:
 
 
 def top_k(vector: Tensor, count: int) -> Sparse:
-    """Return the ``count`` entries of each ``vector [..., P]`` that are largest in size."""
+    """Return the ``count`` entries of each ``vector [..., P]`` of largest magnitude."""
     indices = vector.abs().topk(count, dim=-1).indices
     return Sparse(vector.gather(-1, indices), indices.to(torch.int32))
 
@@ -53,7 +53,7 @@ def spread(values: Tensor, indices: Tensor, size: int, fill: float = 0.0) -> Ten
     return blank.scatter(-1, indices.long().clamp(0, size - 1), values)  # an index off the wire may be anything
 
 
-def mixed(number: Tensor) -> Tensor:
+def scrambled(number: Tensor) -> Tensor:
     """Return a one-to-one scrambling of int64 numbers (Steele, Lea, Flood, "Fast splittable generators", 2014).
 
     Integer arithmetic alone, hence the same on every machine and device.
@@ -65,7 +65,7 @@ def mixed(number: Tensor) -> Tensor:
 
 def make_key(round: Tensor, source: Tensor) -> Tensor:
     """Return the key, int64, of what a ``source`` sends in a ``round``, both integers ``[...]``."""
-    return mixed(mixed(round.long() * _GOLDEN) + source)
+    return scrambled(scrambled(round.long() * _GOLDEN) + source)
 
 
 def random_k(key: Tensor, count: int, size: int) -> Tensor:
@@ -74,7 +74,7 @@ def random_k(key: Tensor, count: int, size: int) -> Tensor:
     The largest of the scrambled numbers key + 1 .. key + size (in units): these differ, so that there are no ties.
     """
     steps = torch.arange(1, size + 1, device=key.device) * _GOLDEN
-    return mixed(key[..., None] + steps).topk(count, dim=-1).indices
+    return scrambled(key[..., None] + steps).topk(count, dim=-1).indices
 
 
 def quantize(vector: Tensor, bits: int) -> Codes:

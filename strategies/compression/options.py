@@ -43,7 +43,7 @@ class _Keep(Compression):
 
 
 class TopK(_Keep):
-    """The entries that are largest in size, each with its place."""
+    """The entries of largest magnitude, each with its index."""
 
     name: Literal["top-k"] = "top-k"
     parts: ClassVar[type[Any]] = Sparse
@@ -58,18 +58,18 @@ class TopK(_Keep):
         return top_k(vector, kept(self.keep, vector.shape[-1]))
 
     def decode(self, parts: Sparse, key: Tensor, size: int) -> Tensor:
-        """Return them in their places, else zero."""
+        """Return them at their indices, else zero."""
         return spread(parts.values, parts.indices, size)
 
 
 class Values(NamedTuple):
-    """Entries ``values [..., k]`` whose places a key tells."""
+    """Entries ``values [..., k]`` whose indices follow from a key."""
 
     values: Tensor
 
 
 class RandomK(_Keep):
-    """Entries that a key picks; the key travels in place of their numbers."""
+    """Entries that a key picks; the key travels in place of their indices."""
 
     name: Literal["random-k"] = "random-k"
     parts: ClassVar[type[Any]] = Values
@@ -86,7 +86,7 @@ class RandomK(_Keep):
         return Values(vector.gather(-1, indices))
 
     def decode(self, parts: Values, key: Tensor, size: int, fill: float = 0.0) -> Tensor:
-        """Return them in their places, else ``fill``."""
+        """Return them at their indices, else ``fill``."""
         return spread(parts.values, random_k(key, parts.values.shape[-1], size), size, fill)
 
 
@@ -99,7 +99,7 @@ class Quantize(Compression):
 
     @property
     def gossip_step(self) -> float:
-        """Return less for fewer bits."""
+        """Return a smaller step for fewer bits."""
         return {2: 0.3, 4: 0.5, 8: 1.0}[self.bits]
 
     def encode(self, vector: Tensor, key: Tensor) -> Codes:

@@ -1,4 +1,4 @@
-"""Messages in shorter numbers: any algorithm, with what it sends rounded to another floating-point type.
+"""Rounding of messages: any algorithm, with what it sends rounded to another floating-point type.
 
 A node's own message is what its neighbors can read, also for itself: ``incoming`` gets the rounded one as ``outbox``,
 so that a mirror of what a neighbor has applied stays exact. Duals of edge consensus hold rounded values, whose error

@@ -12,9 +12,8 @@ own labels. Every node sends its r, one number, and both ends of an edge scale i
     eta_ij <- eta_ij r_i r_j                                                                                     (2)
 
 At rest, where r = 1, (2) is the default itself. r is sent times two factors that say what a node's steps are like. One
-is the mean trust factor: far from rest, where the trust region shortens the steps, a strong pull to where the neighbors
-were would use up the radius. The other is the root of the share of delta that the node uses (``damped_solve``), since
-eta is in proportion to delta.
+is the mean trust factor: far from rest the trust region shortens the steps, and a strong pull would use up its radius.
+The other is the root of the share of delta that the node uses (``damped_solve``), since eta is in proportion to delta.
 
 The idea is that of residual balancing (He, Yang, Wang, "Alternating direction method with self-adaptive penalty
 parameters for monotone variational inequalities", Journal of Optimization Theory and Applications 106, 2000), for each
@@ -33,7 +32,7 @@ _DECAY = 0.98
 """Weight of the past in the running means, for a local step."""
 
 _LEAST, _MOST, _START = 1 / 3, 2.0, 0.5
-"""Bounds of (1), so that no edge loses its pull; and r and s before the first step."""
+"""Bounds of (1), so that no edge loses its pull; r, and the mean trust factor, before the first step."""
 
 _LEAST_SENT = 0.01
 """Lower bound of r with both factors; what a neighbor sends is clamped to it as well."""
@@ -57,8 +56,8 @@ def start_balance(view: View) -> EdgeBalance:
 def after_pull(balance: EdgeBalance, pull: Tensor, gradient: Tensor) -> EdgeBalance:
     """Return the balance after a local step with this pull and gradient, ``[P]`` each.
 
-    A pull so large that its square overflows, as after a message that a neighbor made up, does not count: the means
-    would never be finite again.
+    A pull so large that its square overflows, as after a Byzantine neighbor's message, does not count: the means would
+    never be finite again.
     """
     opposed, energy = -torch.dot(pull, gradient), torch.dot(pull, pull)
     is_finite = opposed.isfinite() & energy.isfinite()

@@ -38,6 +38,7 @@ from pydantic import Field, model_validator
 
 from strategies.contract import Headers, Message, RoundView, State, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.gossip import GossipOptions, gossip, weighted_sum
 from strategies.parts.mirror import Mirror, catch_up, moved, remember, start_mirror
 
@@ -128,7 +129,7 @@ def edge_force(edges: EdgeDuals, params: Tensor, view: View) -> tuple[Tensor, Te
     return torch.addcmul(pulled, total, params), total
 
 
-class EdgeConsensusExchange:
+class EdgeConsensusExchange(StrategyDefaults):
     """The exchange (1), (2) of an algorithm whose state has the fields ``params [P]`` and ``edges``."""
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
@@ -163,8 +164,3 @@ class EdgeConsensusExchange:
             mirror = remember(mirror, outbox.dual, round_view.sends, clip)
         dual = torch.where(arrived, moved(edges.dual, inbox.dual, theta, clip), edges.dual)
         return state._replace(params=params, edges=EdgeDuals(dual, mirror))
-
-    def estimate(self, state: State) -> Tensor:
-        """Return the parameters."""
-        params: Tensor = state.params
-        return params

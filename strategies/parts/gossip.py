@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from strategies.contract import Headers, RoundView, State, StrategyOptions, View
 from strategies.lazy_torch import Tensor, torch
-from strategies.parts.unconstrained import Unconstrained
+from strategies.parts.defaults import StrategyDefaults
 
 
 class GossipOptions(StrategyOptions):
@@ -112,7 +112,7 @@ class _Owner(Protocol):
     def options(self) -> GossipOptions: ...
 
 
-class GossipExchange(Unconstrained):
+class GossipExchange(StrategyDefaults):
     """The exchange of an algorithm that sends its parameters and averages; its state has a field ``params``."""
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> ParamsMessage:

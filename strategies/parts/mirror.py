@@ -4,11 +4,11 @@ Node i holds m for z_j|i, and moves it as node j moves that, by the messages of 
 
     m <- m + clip(theta (y_i|j - m))                                                                             (1)
 
-It is right only if i knows which these are: the header of j's message tells (a bitmap). Until then a message is
-unresolved: it may be lost or, between nodes out of step, still on its way; one that is older than what was applied will
-never be. The last few are remembered as ``pending``. An error arises where a message was forgotten before its fate was
-known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes on from a
-checkpoint; ``Headers.reset``).
+It is right only if i knows which these are: a bitmap in the header of j's message says so. Until then a message is
+unresolved: it may be lost or, between nodes out of step, still on its way; one older than the newest that j has applied
+will never be applied. The last few are remembered as ``pending``. An error arises where a message was forgotten before
+its fate was known, or where one of the two nodes has gone back to an earlier state (a process that was killed and goes
+on from a checkpoint; ``Headers.reset``).
 
 **Without clipping** a mirror forgets an error at the rate 1 - theta per message applied, so that it is right again, to
 rounding, after ``messages_to_forget`` of them: one if theta = 1.
@@ -83,7 +83,7 @@ def messages_to_forget(theta: float, dtype: torch.dtype) -> int:
     return 1 if theta == 1 else math.ceil(math.log(torch.finfo(dtype).eps) / math.log(1 - theta))
 
 
-def less_wrong(error: Tensor, distance: Tensor, theta: float, clip: float) -> Tensor:
+def error_bound(error: Tensor, distance: Tensor, theta: float, clip: float) -> Tensor:
     """Return the bounds e ``[D]`` after messages that were d ``[D]`` from the mirrors, by (2); below rounding, 0."""
     beyond = (theta * (distance + error) - clip).clamp(min=0) + (theta * distance - clip).clamp(min=0)
     error = (1 - theta) * error + torch.minimum(theta * error, beyond)
@@ -160,6 +160,6 @@ def _apply_clipped(mirror: Mirror, news: Tensor, is_reset: Tensor, theta: float,
     for age in reversed(range(history)):
         taken, message = (news >> age) & 1 == 1, pending[:, age]
         distance = torch.linalg.vector_norm(message - value, dim=1)
-        error = torch.where(taken, less_wrong(error, distance, theta, clip), error)
+        error = torch.where(taken, error_bound(error, distance, theta, clip), error)
         value = torch.where(taken[:, None], moved(value, message, theta, clip), value)
     return value, error

@@ -22,8 +22,8 @@ from typing import NamedTuple, Protocol
 
 from strategies.contract import Headers, RoundView, State, View
 from strategies.lazy_torch import Tensor, torch
+from strategies.parts.defaults import StrategyDefaults
 from strategies.parts.gossip import GossipOptions, flow
-from strategies.parts.unconstrained import Unconstrained
 
 
 class TrackingMessage(NamedTuple):
@@ -66,7 +66,7 @@ def corrected(tracker: Tracker, moved: Tensor) -> Tracker:
     return start_tracker(moved)._replace(correction=tracker.correction + moved)
 
 
-class TrackingExchange(Unconstrained):
+class TrackingExchange(StrategyDefaults):
     """The exchange (1), (2) of an algorithm whose state has the fields ``params [P]`` and ``tracker``."""
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> TrackingMessage:

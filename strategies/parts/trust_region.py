@@ -32,7 +32,7 @@ _START = 1e4
 
 _LEAST, _MOST = 1.0, 1e6
 """Bounds of a measurement. Where a node is sure of all its examples, its outputs hardly change whatever the step, and
-without the lower bound steps get longer and longer; after a message that a neighbor made up it may be anything.
+without the lower bound steps get longer and longer; after a Byzantine neighbor's message it may be anything.
 """
 
 

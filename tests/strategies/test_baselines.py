@@ -16,23 +16,18 @@ from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import (
     Quadratic,
     QuadraticObjective,
-    make_quadratic,
     quadratic_engine,
+    quadratic_on,
     rounds_to,
     run_rounds,
 )
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
 
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 PATH = {"name": "path", "nodes": 4}
 MATCHING = {"name": "ring", "nodes": 6, "schedule": "matching"}
 TORUS = {"name": "torus", "nodes": 16}
-
-
-def make(topology: dict[str, Any], condition: float = 2) -> tuple[Quadratic, Topology]:
-    return make_quadratic(condition, topology["nodes"], dim=4), parse_topology(topology).build(seed=0)
 
 
 def options_of(name: str, **options: Any) -> StrategyOptions:
@@ -113,7 +108,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
     name: str, options: Any, local_steps: int, recursion: Any, topologies: Any
 ) -> None:
     for topology in topologies:
-        problem, graph = make(topology)
+        problem, graph = quadratic_on(topology)
         engine = quadratic_engine(problem, options_of(name, lr=0.4, **options), graph, local_steps)
         for _, expected in zip(range(12), recursion(Baselines(problem, graph)), strict=False):
             torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -122,7 +117,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
 @pytest.mark.parametrize("lr_scale", [lambda step: 1.0, lambda step: 1 / (1 + 0.1 * step)])
 @pytest.mark.parametrize("message_loss", [0.0, 0.3])
 def test_d2_is_exact_diffusion_in_other_variables(message_loss: float, lr_scale: Any) -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     d2, diffusion = (
         quadratic_engine(problem, options_of(name, lr=0.4), graph, message_loss=message_loss, lr_scale=lr_scale)
         for name in ("d2", "exact-diffusion")
@@ -149,7 +144,7 @@ def test_d2_is_exact_diffusion_in_other_variables(message_loss: float, lr_scale:
 )
 def test_exact(name: str, local_steps: int, options: Any, topology: str) -> None:
     small = {"ring": RING, "star": {"name": "star", "nodes": 3}, "matching": {**MATCHING, "nodes": 4}}
-    problem, graph = make(small[topology])
+    problem, graph = quadratic_on(small[topology])
     engine = quadratic_engine(problem, options_of(name, **options), graph, local_steps)
     assert rounds_to(engine, problem, 1e-9, limit=130) is not None
     assert problem.relative_error(run_rounds(engine, 5)) < 1e-9
@@ -157,7 +152,7 @@ def test_exact(name: str, local_steps: int, options: Any, topology: str) -> None
 
 @pytest.mark.parametrize("topology", [PATH, STAR, {"name": "tree", "nodes": 7}], ids=["path", "star", "tree"])
 def test_relay_sgd_is_exact_with_one_step_a_round(topology: Any) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, options_of("relay-sgd", lr=0.3, momentum=0.3), graph)
     assert rounds_to(engine, problem, 1e-9, limit=300) is not None
 
@@ -165,7 +160,7 @@ def test_relay_sgd_is_exact_with_one_step_a_round(topology: Any) -> None:
 @pytest.mark.parametrize("topology", [PATH, STAR], ids=["path", "star"])
 def test_relay_sgd_rests_where_the_rounds_of_local_steps_cancel(topology: Any) -> None:
     """Everyone at w with sum_i [(I - mu H_i)^3 - I] (w - b_i) = 0: as federated averaging."""
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     step = torch.eye(4, dtype=torch.float64) - 0.4 * problem.hessians
     whole = torch.linalg.matrix_power(step, 3) - torch.eye(4, dtype=torch.float64)
     point = torch.linalg.solve(whole.sum(0), torch.einsum("nij,nj->i", whole, problem.targets))
@@ -202,7 +197,7 @@ def contraction(matrix: Tensor, problem: Quadratic, lr: float) -> float:
 
 
 def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
-    problem, graph = make(TORUS)
+    problem, graph = quadratic_on(TORUS)
     weights = torch.tensor(graph.weights(0).matrix().toarray())
     eye = torch.eye(16, dtype=torch.float64)
     assert torch.linalg.eigvalsh(weights)[0].item() == pytest.approx(-3 / 5)
@@ -227,7 +222,7 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     name: str, clip: Any, message_dtype: Any
 ) -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     options = options_of(name, lr=0.1, clip=clip, message_dtype=message_dtype)
     network = quadratic_engine(problem, options, graph, 2, NaiveNetwork)
     run_rounds(network, 30)
@@ -245,7 +240,7 @@ def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     ],
 )
 def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_rounded(name: str) -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     network = quadratic_engine(problem, options_of(name, lr=0.1, message_dtype="bfloat16"), graph, 1, NaiveNetwork)
     run_rounds(network, 3)
     for node in network.nodes:
@@ -257,7 +252,7 @@ def test_an_exchange_leaves_the_nodes_mean_where_it_is_however_messages_are_roun
 
 
 def test_what_is_averaged_by_ad_psgd_is_the_model_before_the_steps() -> None:
-    problem, graph = make(PATH)
+    problem, graph = quadratic_on(PATH)
     network = quadratic_engine(problem, options_of("ad-psgd", lr=0.4), graph, 3, NaiveNetwork)
     before = run_rounds(network, 1)
     for step in range(3, 6):

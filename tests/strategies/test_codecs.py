@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from strategies.compression.codecs import kept, make_key, mixed, quantize, random_k, restore, spread, top_k
+from strategies.compression.codecs import kept, make_key, quantize, random_k, restore, scrambled, spread, top_k
 from strategies.compression.options import AnyCompression, Quantize, RandomK, TopK
 
 CODECS: list[AnyCompression] = [
@@ -82,7 +82,7 @@ def test_choices_of_different_rounds_and_senders_are_independent() -> None:
 
 
 def test_the_scrambling_is_splitmix64() -> None:
-    assert mixed(torch.tensor(0x9E3779B97F4A7C15 - (1 << 64))).item() % (1 << 64) == 0xE220A8397B1DCDAF  # its first
+    assert scrambled(torch.tensor(0x9E3779B97F4A7C15 - (1 << 64))).item() % (1 << 64) == 0xE220A8397B1DCDAF  # its first
 
     def exact(number: int) -> int:
         number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
@@ -90,7 +90,7 @@ def test_the_scrambling_is_splitmix64() -> None:
         return number ^ (number >> 31)
 
     numbers = [*range(-50, 50), (1 << 63) - 1, -(1 << 63)]
-    assert [each % (1 << 64) for each in mixed(torch.tensor(numbers)).tolist()] == [
+    assert [each % (1 << 64) for each in scrambled(torch.tensor(numbers)).tolist()] == [
         exact(each % (1 << 64)) for each in numbers
     ]
 

@@ -11,17 +11,12 @@ from torch import Tensor
 
 from strategies import DiNNOOptions
 from tests.support.naive import NaiveNetwork
-from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, rounds_to, run_rounds
+from tests.support.quadratic import quadratic_engine, quadratic_on, rounds_to, run_rounds
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
 
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 MATCHING = {"name": "ring", "nodes": 6, "schedule": "matching"}
-
-
-def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
-    return make_quadratic(2, topology["nodes"], dim=4), parse_topology(topology).build(seed=0)
 
 
 class ConsensusADMM(Recursion):
@@ -64,7 +59,7 @@ class ConsensusADMM(Recursion):
 @pytest.mark.parametrize("local_steps", [1, 3])
 @pytest.mark.parametrize("topology", [RING, STAR, MATCHING], ids=lambda graph: graph["name"])
 def test_one_node_at_a_time_is_torchs_adam_on_the_augmented_lagrangian(topology: Any, local_steps: int) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, DiNNOOptions(lr=0.05, epsilon=0.1), graph, local_steps)
     for _, expected in zip(range(20), ConsensusADMM(problem, graph).with_adam(local_steps), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -72,7 +67,7 @@ def test_one_node_at_a_time_is_torchs_adam_on_the_augmented_lagrangian(topology:
 
 @pytest.mark.parametrize("topology", [RING, STAR], ids=lambda graph: graph["name"])
 def test_with_many_steps_it_is_consensus_admm(topology: Any) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, DiNNOOptions(lr=2.0, epsilon=10.0), graph, local_steps=600)
     for _, expected in zip(range(5), ConsensusADMM(problem, graph).solved(), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=0, atol=1e-9)
@@ -81,14 +76,14 @@ def test_with_many_steps_it_is_consensus_admm(topology: Any) -> None:
 @pytest.mark.parametrize("local_steps", [1, 3])
 @pytest.mark.parametrize("topology", [RING, STAR, {**MATCHING, "nodes": 4}], ids=["ring", "star", "matching"])
 def test_exact(topology: Any, local_steps: int) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, DiNNOOptions(lr=0.3 / local_steps, epsilon=1.0), graph, local_steps)
     assert rounds_to(engine, problem, 1e-9, limit=400) is not None
     assert problem.relative_error(run_rounds(engine, 20)) < 1e-9
 
 
 def test_with_a_small_epsilon_a_constant_step_size_ends_near_the_minimizer_and_a_falling_one_at_it() -> None:
-    problem, graph = make(RING)
+    problem, graph = quadratic_on(RING)
     constant, falling = (
         quadratic_engine(problem, DiNNOOptions(lr=0.005), graph, 2, lr_scale=scale)
         for scale in (lambda step: 1.0, lambda step: 0.997**step)
@@ -99,7 +94,7 @@ def test_with_a_small_epsilon_a_constant_step_size_ends_near_the_minimizer_and_a
 
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 def test_duals_sum_to_zero_however_messages_are_rounded(message_dtype: Any) -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     options = DiNNOOptions(lr=0.05, message_dtype=message_dtype)
     network = quadratic_engine(problem, options, graph, 2, NaiveNetwork)
     run_rounds(network, 30)

@@ -15,20 +15,17 @@ from tests.support.quadratic import (
     QuadraticObjective,
     make_quadratic,
     quadratic_engine,
+    quadratic_on,
     rounds_to,
     run_rounds,
 )
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
+from topologies import parse_topology
 
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 MATCHING = {"name": "ring", "nodes": 6, "schedule": "matching"}
 EVEN = {"beta1": 0.7, "beta2": 0.8, "epsilon": 0.01}
-
-
-def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
-    return make_quadratic(2, topology["nodes"], dim=4), parse_topology(topology).build(seed=0)
 
 
 class Formula(Recursion):
@@ -63,7 +60,7 @@ class Formula(Recursion):
 
 @pytest.mark.parametrize("topology", [RING, STAR, MATCHING], ids=lambda graph: graph["name"])
 def test_one_node_at_a_time_is_the_papers_recursion(topology: Any) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, GTAdamOptions(lr=0.4, **EVEN), graph)
     for _, expected in zip(range(20), Formula(problem, graph).gtadam(), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -71,7 +68,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(topology: Any) -> None:
 
 @pytest.mark.parametrize("topology", [RING, MATCHING], ids=lambda graph: graph["name"])
 def test_local_steps_and_weight_decay(topology: Any) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, GTAdamOptions(lr=0.4, weight_decay=0.1, **EVEN), graph, local_steps=3)
     for _, expected in zip(range(20), Formula(problem, graph).with_local_steps(3, 0.1), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -97,14 +94,14 @@ def test_nodes_with_the_same_data_do_the_steps_of_torch(weight_decay: float, loc
 @pytest.mark.parametrize("local_steps", [1, 3])
 @pytest.mark.parametrize("topology", [RING, STAR, {**MATCHING, "nodes": 4}], ids=["ring", "star", "matching"])
 def test_exact(topology: Any, local_steps: int) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, GTAdamOptions(lr=0.1, epsilon=1.0), graph, local_steps)
     assert rounds_to(engine, problem, 1e-9, limit=500) is not None
     assert problem.relative_error(run_rounds(engine, 20)) < 1e-9
 
 
 def test_with_a_small_epsilon_a_constant_step_size_ends_near_the_minimizer_and_a_falling_one_at_it() -> None:
-    problem, graph = make(RING)
+    problem, graph = quadratic_on(RING)
     constant, falling = (
         quadratic_engine(problem, GTAdamOptions(lr=0.01, beta2=0.9), graph, lr_scale=scale)
         for scale in (lambda step: 1.0, lambda step: 0.995**step)

@@ -11,18 +11,14 @@ from torch import Tensor
 
 from strategies import GUTOptions, parse_strategy
 from tests.support.naive import NaiveNetwork
-from tests.support.quadratic import Quadratic, make_quadratic, quadratic_engine, run_rounds
+from tests.support.quadratic import Quadratic, quadratic_engine, quadratic_on, run_rounds
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
+from topologies import parse_topology
 
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 MATCHING = {"name": "ring", "nodes": 6, "schedule": "matching"}
 TORUS = {"name": "torus", "nodes": 16}
-
-
-def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
-    return make_quadratic(2, topology["nodes"], dim=4), parse_topology(topology).build(seed=0)
 
 
 class Updates(Recursion):
@@ -51,7 +47,7 @@ class Updates(Recursion):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("topology", [RING, STAR, MATCHING], ids=lambda graph: graph["name"])
 def test_one_node_at_a_time_is_the_papers_recursion(topology: Any, momentum: float) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     options = GUTOptions(lr=0.4, scaling=0.3, momentum=momentum)
     engine = quadratic_engine(problem, options, graph)
     for _, expected in zip(range(20), Updates(problem, graph).updates(0.3, momentum), strict=False):
@@ -60,7 +56,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(topology: Any, momentum: flo
 
 @pytest.mark.parametrize("topology", [RING, STAR, MATCHING], ids=lambda graph: graph["name"])
 def test_the_whole_update_tracked_is_d2_with_the_weights_themselves(topology: Any) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, GUTOptions(lr=0.4, scaling=1.0), graph)
     for _, expected in zip(range(20), Updates(problem, graph).d2(), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -76,7 +72,7 @@ def test_the_whole_update_tracked_is_d2_with_the_weights_themselves(topology: An
     ids=["dsgd", "qg-dsgdm"],
 )
 def test_nothing_tracked_is_decentralized_sgd(other: Any, momentum: float, message_loss: float) -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     settings = {"message_loss": message_loss, "lr_scale": lambda step: 1 / (1 + 0.1 * step), "local_steps": 3}
     untracked, plain = (
         quadratic_engine(problem, options, graph, **settings)
@@ -97,7 +93,7 @@ class Losing(NaiveNetwork):
 
 
 def test_corrections_sum_to_zero_and_what_a_lost_message_leaves_fades_away() -> None:
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR)
     settings = {"lr_scale": lambda step: 1 / (1 + 0.1 * step), "local_steps": 3}
     options = GUTOptions(lr=0.1, scaling=0.3)
     whole = quadratic_engine(problem, options, graph, engine=NaiveNetwork, **settings)

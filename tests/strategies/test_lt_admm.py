@@ -11,23 +11,19 @@ from torch import Tensor
 
 from strategies import ECLOptions, LTADMMOptions
 from tests.support.quadratic import (
-    Quadratic,
     make_quadratic,
     quadratic_engine,
+    quadratic_on,
     quadratic_strategy,
     rounds_to,
     run_rounds,
 )
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
+from topologies import parse_topology
 
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 MATCHING = {"name": "ring", "nodes": 6, "schedule": "matching"}
-
-
-def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
-    return make_quadratic(2, topology["nodes"], dim=4), parse_topology(topology).build(seed=0)
 
 
 class Formula(Recursion):
@@ -50,7 +46,7 @@ class Formula(Recursion):
 @pytest.mark.parametrize("local_steps", [1, 3])
 @pytest.mark.parametrize("topology", [RING, STAR, MATCHING], ids=lambda graph: graph["name"])
 def test_one_node_at_a_time_is_the_papers_recursion(topology: Any, local_steps: int) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(problem, LTADMMOptions(lr=0.4, edge_penalty=0.2), graph, local_steps)
     for _, expected in zip(range(20), Formula(problem, graph).lt_admm(0.2, local_steps), strict=False):
         torch.testing.assert_close(run_rounds(engine, 1), expected, rtol=1e-12, atol=1e-12)
@@ -61,7 +57,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(topology: Any, local_steps: 
 def test_one_step_a_round_on_a_regular_graph_is_ecl_with_another_step_size(
     message_loss: float, theta: float, mixing: float
 ) -> None:
-    problem, graph = make(RING)
+    problem, graph = quadratic_on(RING)
     shared = {"edge_penalty": 0.4, "theta": theta, "mixing": mixing}
     explicit, implicit = (
         quadratic_engine(problem, options, graph, message_loss=message_loss)
@@ -75,7 +71,7 @@ def test_one_step_a_round_on_a_regular_graph_is_ecl_with_another_step_size(
 @pytest.mark.parametrize("local_steps", [1, 3])
 @pytest.mark.parametrize("topology", [RING, STAR, {**MATCHING, "nodes": 4}], ids=["ring", "star", "matching"])
 def test_exact_with_the_default_penalty(topology: Any, local_steps: int, message_loss: float) -> None:
-    problem, graph = make(topology)
+    problem, graph = quadratic_on(topology)
     engine = quadratic_engine(
         problem, LTADMMOptions(lr=0.3 / local_steps), graph, local_steps, message_loss=message_loss
     )

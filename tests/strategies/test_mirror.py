@@ -19,7 +19,7 @@ import strategies.parts.edge_consensus as edge_consensus
 from strategies import ECLOptions, Headers, RoundView
 from strategies.contract import View
 from strategies.parts.edge_consensus import start_edges
-from strategies.parts.mirror import Mirror, catch_up, less_wrong, messages_to_forget, moved, remember
+from strategies.parts.mirror import Mirror, catch_up, error_bound, messages_to_forget, moved, remember
 from tests.support.clocks import Script, Table, by_the_clock
 from tests.support.naive import NaiveNetwork, Pair
 from tests.support.naive_events import NaiveEvents
@@ -442,7 +442,7 @@ def test_a_mirror_is_never_further_from_the_dual_than_its_bound(
 ) -> None:
     mirror, dual, message = torch.tensor(numbers, dtype=torch.float64).view(3, 1, 3)
     bound = (mirror - dual).norm(dim=1) + more
-    after = less_wrong(bound, (message - mirror).norm(dim=1), theta, clip)
+    after = error_bound(bound, (message - mirror).norm(dim=1), theta, clip)
     there = [moved(value, message, theta, clip) for value in (mirror, dual)]
     assert (there[0] - there[1]).norm() <= after + 1e-12
     assert after <= bound + 1e-12
@@ -453,10 +453,10 @@ def test_a_clipped_message_forgets_nothing_and_others_do_in_time() -> None:
     error = torch.tensor([3.0])
     expected = [(5.0, 3.0), (0.5, 1.5), (0.25, 0.0)]
     for distance, wanted in expected:
-        error = less_wrong(error, torch.tensor([distance]), 1.0, 2.0)
+        error = error_bound(error, torch.tensor([distance]), 1.0, 2.0)
         assert error.item() == wanted
     # theta = 1/2: within reach of the clip, 0.5 (1 + 2.5) <= 2, half of it is forgotten.
-    assert less_wrong(torch.tensor([2.5]), torch.tensor([1.0]), 0.5, 2.0).item() == 1.25
+    assert error_bound(torch.tensor([2.5]), torch.tensor([1.0]), 0.5, 2.0).item() == 1.25
 
 
 def test_a_forgotten_message_may_have_moved_the_dual_by_the_clip() -> None:

@@ -13,9 +13,16 @@ from torch.func import vmap
 
 from strategies import DeMuon, DeMuonOptions, Matrix, SUDAMuon, SUDAMuonOptions, parse_strategy
 from strategies.parts.muon import matrix_sign, muon_step
-from tests.support.quadratic import Quadratic, QuadraticObjective, make_quadratic, quadratic_engine, run_rounds
+from tests.support.quadratic import (
+    Quadratic,
+    QuadraticObjective,
+    make_quadratic,
+    quadratic_engine,
+    quadratic_on,
+    run_rounds,
+)
 from tests.support.recursion import Recursion
-from topologies import Topology, parse_topology
+from topologies import parse_topology
 
 RING = {"name": "ring", "nodes": 5}
 STAR = {"name": "star", "nodes": 5}
@@ -106,10 +113,6 @@ def test_one_node_is_torchs_muon(name: str) -> None:
 
 
 # The recursions, for all nodes at once, with signs by singular values.
-
-
-def make(topology: dict[str, Any]) -> tuple[Quadratic, Topology]:
-    return make_quadratic(2, topology["nodes"], dim=18), parse_topology(topology).build(seed=0)
 
 
 class Muon(Recursion):
@@ -204,7 +207,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
     algorithm: Any = {"demuon": DeMuon, "suda-muon": SUDAMuon}[name]
     chosen = parse_strategy({"name": name, "lr": 0.1, "other_lr": 0.2, "momentum": 0.6, **options})
     for topology in topologies:
-        problem, graph = make(topology)
+        problem, graph = quadratic_on(topology, dim=18)
         strategy = algorithm(chosen, QuadraticObjective(MATRICES))
         engine = quadratic_engine(problem, chosen, graph, local_steps, strategy=strategy)
         for _, expected in zip(range(8), recursion(Muon(problem, graph)), strict=False):
@@ -221,7 +224,7 @@ def test_one_node_at_a_time_is_the_papers_recursion(
 @pytest.mark.parametrize("momentum", [0.0, 0.6])
 def test_without_matrices_demuon_is_momentum_tracking(momentum: float, local_steps: int, message_loss: float) -> None:
     """A running average is (1 - beta) times a heavy ball's velocity."""
-    problem, graph = make(STAR)
+    problem, graph = quadratic_on(STAR, dim=18)
     options = DeMuonOptions(other_lr=0.1, momentum=momentum)
     demuon = quadratic_engine(
         problem, options, graph, local_steps, message_loss=message_loss, strategy=DeMuon(options, QuadraticObjective())

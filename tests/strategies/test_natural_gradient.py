@@ -6,18 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from strategies import KFACGossipOptions, NGPDOptions
 from strategies.contract import Step
 from strategies.parts.natural_gradient import damped_solve
+from tests.support.float64 import scalar
 from tests.support.quadratic import ExactCurvature
 
 FORCE = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-
-
-def scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
 
 
 def solve(options: Any, largest: float, share: float, *, lr_scale: float = 1.0, shift: float = 0.4) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,16 +21,20 @@ from strategies import (
     View,
 )
 from tests.support.naive import NaiveNetwork
-from tests.support.quadratic import ExactCurvature, Quadratic, make_quadratic, quadratic_engine, run_rounds, undamped
-from topologies import Topology, parse_topology
+from tests.support.quadratic import (
+    ExactCurvature,
+    Quadratic,
+    quadratic_engine,
+    quadratic_on,
+    run_rounds,
+    undamped,
+)
 
 TWO_MATCHINGS = {"name": "sequence", "nodes": 4, "graphs": [[[0, 1], [2, 3]], [[1, 2], [0, 3]]]}
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
 
-
-def make(topology: dict[str, Any], alike: bool = False) -> tuple[Quadratic, Topology]:
-    return make_quadratic(10, topology["nodes"], dim=6, alike=alike), parse_topology(topology).build(seed=0)
+make = partial(quadratic_on, condition=10, dim=6)
 
 
 def error_after(rounds: int, problem: Quadratic, *engine: Any, **settings: Any) -> float:

@@ -7,19 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from ngpd_fl import Config, run
 from strategies.parts.trust_region import TrustRegion, measured, shortened, start_region
+from tests.support.float64 import scalar
 from tests.support.quadratic import ExactCurvature
 
 CURVATURE = ExactCurvature(0.0, 3)
 HESSIAN = torch.diag(torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64))
 PARAMS = torch.zeros(3, dtype=torch.float64)
-
-
-def scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
 
 
 def after(region: Any, scale: float = 1.0) -> TrustRegion:

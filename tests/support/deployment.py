@@ -17,6 +17,7 @@ from typing import Self
 import pytest
 
 from ngpd_fl.deploy.folders import make_keys
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 OWN = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -26,12 +27,6 @@ PROXIES = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https", "
 }
 PROXIES |= {name.upper(): value for name, value in PROXIES.items()}
 """Variables that name proxies where nobody is."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def own_address() -> str:

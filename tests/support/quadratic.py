@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ngpd_fl.engines import EngineSettings, SynchronousEngine
 from strategies import Matrix, NGPDOptions, Phase, StrategyOptions, make_strategy
-from topologies import Topology
+from topologies import Topology, parse_topology
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ def make_quadratic(condition: float, nodes: int = 8, dim: int = 20, seed: int = 
     if alike:
         hessians = [hessians[0]] * nodes
     return Quadratic(torch.tensor(np.array(hessians)), torch.tensor(np.array(targets)))
+
+
+def quadratic_on(
+    topology: dict[str, Any], condition: float = 2, dim: int = 4, alike: bool = False
+) -> tuple[Quadratic, Topology]:
+    """Return a problem and the graph of its nodes."""
+    problem = make_quadratic(condition, topology["nodes"], dim=dim, alike=alike)
+    return problem, parse_topology(topology).build(seed=0)
 
 
 class QuadraticObjective:

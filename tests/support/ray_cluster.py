@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ngpd_fl.flower.launcher.superlink_client import SETTINGS, around_proxies, program
+from tests.support.ports import free_port
 
 _MEMORY = 80_000_000
 """Bytes of a machine's object store; the least that Ray takes."""
@@ -71,10 +71,3 @@ def ray_machine(address: str = "") -> Iterator[RayMachine]:
         if process.poll() is None:
             machine.kill()
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def free_port() -> int:
-    """Return a port that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

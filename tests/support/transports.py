@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -44,15 +43,6 @@ class Caller:
 
     def close(self) -> None:
         self._transport.close()
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports at which nobody listens on this machine."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def until(condition: Callable[[], object], seconds: float = 60.0) -> None:

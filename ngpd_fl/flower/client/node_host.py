@@ -9,7 +9,7 @@ import torch
 from flwr.app import Array
 from torch import Tensor
 
-from ngpd_fl.engines import NOTHING, NodeGroup, OutgoingMessages
+from ngpd_fl.engines import NO_MESSAGES, NodeGroup, OutgoingMessages
 from ngpd_fl.flower.messages import NodeMessages
 from ngpd_fl.records import Evaluation
 from ngpd_fl.training import Job
@@ -39,8 +39,8 @@ class NodeHost:
         no honest client sends.
         """
         if self.read < self.worked:
-            come = from_wire(messages) if number == self.worked else NOTHING
-            self.group.read(self.worked, self.group.readable(self.worked, come))
+            arrived = from_wire(messages) if number == self.worked else NO_MESSAGES
+            self.group.read(self.worked, self.group.readable(self.worked, arrived))
             self.read = self.worked
 
     def work(self, number: int) -> tuple[StepInfo, NodeMessages]:

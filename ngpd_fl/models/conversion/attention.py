@@ -65,7 +65,7 @@ class Attention(Converted):
         queries, keys, values = (
             tensor[None] if tensor.dim() == 2 else tensor.movedim(batch, 0) for tensor in (query, key, value)
         )
-        outputs, weights = self._attend(queries, keys, values, self._mask(queries, keys, key_padding_mask, attn_mask))
+        outputs, weights = self._attend(queries, keys, values, self._mask(queries, key_padding_mask, attn_mask))
         weights = weights.mean(1) if average_attn_weights else weights
         if query.dim() == 2:
             outputs, weights = outputs[0], weights[0]
@@ -92,9 +92,7 @@ class Attention(Converted):
         outputs: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
         return outputs, weights
 
-    def _mask(
-        self, queries: Tensor, keys: Tensor, key_padding_mask: Tensor | None, attn_mask: Tensor | None
-    ) -> Tensor | None:
+    def _mask(self, queries: Tensor, key_padding_mask: Tensor | None, attn_mask: Tensor | None) -> Tensor | None:
         """Return what is added to the scores, which broadcasts to ``[B, H, L, S']``; S' has the module's own keys."""
         masks = []
         if attn_mask is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ngpd_fl.config.extras import installed_version
 from ngpd_fl.data.vision_sets import VISION_SETS, missing_files
 from ngpd_fl.profiling import doctor as diagnosis
 
@@ -50,7 +51,9 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_package_that_is_too_old(cli: Callable[..., Any], quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "version", lambda name: "1.26.4" if name == "numpy" else version(name))
+    monkeypatch.setattr(
+        diagnosis, "installed_version", lambda name: "1.26.4" if name == "numpy" else installed_version(name)
+    )
     finding = findings(cli, code=1)["numpy"]
     assert (finding["state"], finding["result"]) == ("wrong", "1.26.4, should be <3,>=2.1")
     assert finding["remedy"] == 'pip install "numpy<3,>=2.1"'
@@ -61,15 +64,13 @@ def test_extras_that_are_not_installed(cli: Callable[..., Any], quickly: None, m
     """Optional, each with its command; what others bring is checked as ever."""
     needed = ["numpy>=2.1", 'optuna>=5; extra == "study"', 'numpy<1; extra == "test"', 'flwr>=99; extra == "flower"']
     monkeypatch.setattr(diagnosis, "requires", lambda name: needed)
-    monkeypatch.setattr(diagnosis, "version", lambda name: _missing(name) if name == "optuna" else version(name))
+    monkeypatch.setattr(
+        diagnosis, "installed_version", lambda name: None if name == "optuna" else installed_version(name)
+    )
     found = findings(cli, code=1)
     assert found["[study]"]["remedy"] == 'optional: pip install "ngpd-fl[study]"'
     assert found["[study]"]["state"] == "note" and "optuna" not in found
     assert (found["numpy"]["state"], found["flwr"]["state"], "[flower]" in found) == ("ok", "wrong", False)
-
-
-def _missing(name: str) -> str:
-    raise PackageNotFoundError(name)
 
 
 def test_a_package_that_cannot_be_imported(

@@ -15,7 +15,7 @@ from torch.func import functional_call, jacrev
 
 from ngpd_fl.curvature import KFAC, KFACState
 from ngpd_fl.curvature.blocks import Diagonal, TokenKronecker
-from ngpd_fl.curvature.layer import Layer, gather
+from ngpd_fl.curvature.layer import Layer
 from ngpd_fl.models import Categorical, FlatModel, Gaussian, Likelihood
 from strategies import Phase
 from strategies.parts.natural_gradient import NaturalGradientOptions
@@ -121,7 +121,7 @@ def matrix_places(kfac: KFAC, layer: Layer) -> Tensor:
     """Return a layer's indices in the flat vector in matrix form, ``[groups, d_out, d_in]``."""
     places = torch.arange(kfac.model.num_params, dtype=torch.float64)[None]
     groups, d_out = layer.rule.sizes(layer)[2:] or (1,), layer.rule.sizes(layer)[0]
-    pieces = [piece.reshape(groups[0], d_out, -1) for piece in gather(places, layer)]
+    pieces = [piece.reshape(groups[0], d_out, -1) for piece in layer.rule.views(layer, places)]
     return torch.cat(pieces, dim=2).long()
 
 

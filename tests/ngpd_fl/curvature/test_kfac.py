@@ -14,6 +14,7 @@ from ngpd_fl.curvature import KFAC, KFACState
 from ngpd_fl.models import Categorical, Gaussian, SupervisedObjective
 from strategies import Phase
 from tests.ngpd_fl.curvature.dense import BOTH, kfac_matrix, make_batch, make_kfac, refreshed
+from tests.support.float64 import scalar
 
 SHAPE = (2, 5, 4)
 FACTORS = Phase(refresh_factors=True)
@@ -47,10 +48,6 @@ def make(likelihood: Any = None, **options: Any) -> KFAC:
 
 def normal(size: int, seed: int = 3) -> Tensor:
     return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
 
 
 def solve(kfac: KFAC, state: KFACState) -> Tensor:

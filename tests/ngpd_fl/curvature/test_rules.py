@@ -25,6 +25,7 @@ from tests.ngpd_fl.curvature.dense import (
     matrix_places,
     refreshed,
 )
+from tests.support.float64 import scalar
 
 LAYERS: dict[str, tuple[Callable[[bool], nn.Module], tuple[int, ...]]] = {
     "Linear over time": (lambda bias: nn.Linear(3, 4, bias), (5, 3)),
@@ -102,10 +103,6 @@ def test_factors_are_those_of_the_definition(name: str, approx: str, bias: bool)
     block = refreshed(kfac, batch).blocks["0"]
     torch.testing.assert_close(block.input_factor.view_as(inputs), inputs, rtol=1e-10, atol=1e-13)
     torch.testing.assert_close(block.output_factor.view_as(outputs), outputs, rtol=1e-10, atol=1e-13)
-
-
-def scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
 
 
 def assert_solves(kfac: KFAC, batch: tuple[Tensor, Tensor]) -> None:

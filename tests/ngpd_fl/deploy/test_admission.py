@@ -17,7 +17,8 @@ import pytest
 from ngpd_fl.deploy.authority import Authority, certificate_pem, new_key, private_pem
 from ngpd_fl.deploy.folders import NodeFolder, SuperLinkFolder, make_keys
 from ngpd_fl.flower.launcher.superlink_client import environment_of
-from tests.support.deployment import Deployment, family, free_port, own_address, wait_for
+from tests.support.deployment import Deployment, family, own_address, wait_for
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.deploy,

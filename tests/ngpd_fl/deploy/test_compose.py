@@ -20,7 +20,8 @@ import yaml
 
 from ngpd_fl.cli.app import app
 from ngpd_fl.records import RunFolder
-from tests.support.deployment import OWN, ROOT, Service, free_port
+from tests.support.deployment import OWN, ROOT, Service
+from tests.support.ports import free_port
 
 FOLDER = ROOT / "deploy" / "compose"
 PEERS, FLOWER = FOLDER / "peers.yaml", FOLDER / "flower.yaml"

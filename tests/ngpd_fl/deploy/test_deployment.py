@@ -18,7 +18,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ngpd_fl import Config, RunFolder, run
-from tests.support.deployment import PROXIES, Deployment, Service, family, free_port, own_address, wait_for
+from tests.support.deployment import PROXIES, Deployment, Service, family, own_address, wait_for
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 deploy = pytest.mark.deploy

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from ngpd_fl.deploy.listener import Connections, Listener
-from tests.support.deployment import free_port, own_address
+from tests.support.deployment import own_address
+from tests.support.ports import free_port
 
 elsewhere = pytest.mark.skipif(own_address() == "127.0.0.1", reason="this machine has no address but loopback")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ngpd_fl.engines import NOTHING, EdgeHeader, NodeGroup, OutgoingMessages, SynchronousEngine
+from ngpd_fl.engines import NO_MESSAGES, EdgeHeader, NodeGroup, OutgoingMessages, SynchronousEngine
 from strategies import DSGDOptions, ECLOptions, NGPDOptions
 from tests.support.naive import NaiveNetwork, Pair
 from tests.support.node_groups import GroupNetwork
@@ -90,7 +90,7 @@ def group(nodes: list[int] | None = None, topology: str = "ring", options: Any =
 
 
 def test_only_messages_to_nodes_elsewhere_leave_a_group() -> None:
-    assert group().write(0) == NOTHING
+    assert group().write(0) == NO_MESSAGES
     messages = group([1, 2, 3]).write(
         0
     )  # ring: edges 0-1, 0-5, 1-2, 2-3, 3-4, 4-5; 1 to 0 is number 1, 3 to 4 number 8

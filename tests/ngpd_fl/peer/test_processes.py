@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks._fleet import Fleet, free_ports
+from benchmarks._fleet import Fleet
 from ngpd_fl import run
 from ngpd_fl.peer.merge import gather
 from ngpd_fl.records import RunFolder
 from tests.ngpd_fl.peer.test_engine import config
+from tests.support.ports import free_port
 
 
 def assert_same(fleet: Fleet, tolerance: float) -> None:
@@ -58,7 +59,7 @@ def test_a_peer_that_is_killed_comes_back(tmp_path: Path) -> None:
     here = config(
         topology={"name": "path", "nodes": 3}, training={"rounds": 400, "local_steps": 4}, evaluation={"every": 5}
     )
-    (port,) = free_ports(1)
+    port = free_port()
     with Fleet(here, tmp_path) as fleet:
         for number in (0, 1):
             fleet.start(number, "--round-timeout", "1", "--checkpoint-every", "10")

@@ -23,7 +23,8 @@ import pytest
 from ngpd_fl.config import InputError
 from ngpd_fl.deploy.authority import Authority
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Peers, Routes
-from tests.support.transports import Shelf, free_ports, member, until
+from tests.support.ports import free_ports
+from tests.support.transports import Shelf, member, until
 
 EDGES = np.array([[0, 1], [0, 2], [1, 3]])
 """A path 2 - 0 - 1 - 3: edge 1 goes from 1 to 0, edge 3 from 2 to 0; 3 is no neighbor of 0."""

@@ -12,7 +12,7 @@ import pytest
 from ngpd_fl.core.address import Address
 from ngpd_fl.peer.transport.interface import Tally
 from ngpd_fl.peer.transport.listener import Listener
-from tests.support.deployment import free_port
+from tests.support.ports import free_port
 
 _INTERFACES = Path("/proc/net/if_inet6")
 

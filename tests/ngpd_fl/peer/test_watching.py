@@ -15,7 +15,8 @@ import pytest
 from ngpd_fl.config import InputError
 from ngpd_fl.peer.prometheus import MetricsServer
 from ngpd_fl.peer.transport import Address
-from tests.support.transports import free_ports, until
+from tests.support.ports import free_port
+from tests.support.transports import until
 
 
 def files_open() -> int:
@@ -39,7 +40,7 @@ def few_files(number: int) -> Iterator[None]:
 
 def test_silent_connections_use_up_nothing_and_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ngpd_fl.peer.prometheus._SILENCE", 600.0)
-    (port,) = free_ports(1)
+    port = free_port()
     with closing(MetricsServer(Address("127.0.0.1", port))), ExitStack() as stack:
         before = files_open()
         for _ in range(300):
@@ -49,14 +50,14 @@ def test_silent_connections_use_up_nothing_and_keep_nobody_out(monkeypatch: pyte
 
 
 def test_what_may_be_open_bounds_what_is_kept() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     with few_files(max(24, files_open() // 2)), closing(MetricsServer(Address("127.0.0.1", port))) as server:
         assert server._server._most <= 24
 
 
 def test_a_silent_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ngpd_fl.peer.prometheus._SILENCE", 0.3)
-    (port,) = free_ports(1)
+    port = free_port()
     with closing(MetricsServer(Address("127.0.0.1", port))):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
             began = time.monotonic()
@@ -64,7 +65,7 @@ def test_a_silent_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_address_that_is_named_is_listened_at() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     with closing(MetricsServer(Address("127.0.0.1", port))):
         with pytest.raises(OSError):
             asks(port, "127.0.0.2")

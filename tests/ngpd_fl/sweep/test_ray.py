@@ -21,7 +21,8 @@ from ngpd_fl.sweep.executors import RayExecutor
 from ngpd_fl.sweep.executors.remote import remote_check
 from ngpd_fl.training.run import run
 from tests.support.interrupted_runs import assert_same_records
-from tests.support.ray_cluster import free_port, ray_machine
+from tests.support.ports import free_port
+from tests.support.ray_cluster import ray_machine
 from tests.support.sweeps import LONG, SHORT, assert_same_sweeps
 
 ROOT = Path(__file__).resolve().parents[3]

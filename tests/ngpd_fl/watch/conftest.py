@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from ngpd_fl.training.run import run
-from ngpd_fl.watch.address import PageAddress
 from tests.ngpd_fl.cli.conftest import cli, here, quick
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT
 from tests.ngpd_fl.report.page.conftest import browser, tiny
@@ -44,13 +43,6 @@ class Served(NamedTuple):
             connection.putheader(name, value)
         connection.endheaders()
         return connection.getresponse()
-
-
-def free_port() -> int:
-    """A port that the system picks: tests beside this one do not get it as well."""
-    address = PageAddress.listen(port=0)
-    with address.socket:
-        return int(address.socket.getsockname()[1])
 
 
 def until(true: Callable[[], Any]) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from ngpd_fl.records import RunFolder
 from tests.ngpd_fl.report.page.test_document import HOSTILE
-from tests.ngpd_fl.watch.conftest import Served, free_port, record, served, until
+from tests.ngpd_fl.watch.conftest import Served, record, served, until
+from tests.support.ports import free_port
 
 CURVES = "document.querySelector('#quality').chart"
 

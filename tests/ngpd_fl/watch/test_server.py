@@ -23,7 +23,8 @@ from ngpd_fl.watch.address import PageAddress
 from ngpd_fl.watch.server import _ASSETS, _STREAMS, serve
 from tests.ngpd_fl.cli.conftest import Command
 from tests.ngpd_fl.cli.test_output import ENVIRONMENT
-from tests.ngpd_fl.watch.conftest import Served, free_port, served, until
+from tests.ngpd_fl.watch.conftest import Served, served, until
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")

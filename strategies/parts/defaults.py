@@ -1,4 +1,4 @@
-"""Common base of the algorithms without constraints on the edges."""
+"""Defaults of an algorithm: no edge constraints, steps all alike, and the state's ``params`` are evaluated."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from strategies.contract import Phase, State
 from strategies.lazy_torch import Tensor
 
 
-class Unconstrained:
-    """Part of an algorithm without edge constraints, whose state has a field ``params``: the ones that are evaluated.
-
-    Its steps are all alike, unless it says otherwise.
-    """
+class StrategyDefaults:
+    """Base of an algorithm whose state has a field ``params``: the parameters that are evaluated."""
 
     def edge_penalty(self, degree: int, neighbor_degree: int, local_steps: int) -> float:
-        """There are no edge constraints."""
+        """Return 0: there are no edge constraints."""
         return 0.0
 
     def phase(self, step: int) -> Phase:
-        """Every step is the same."""
+        """Return the same for every step."""
         return Phase()
 
     def estimate(self, state: State) -> Tensor:
