@@ -84,7 +84,8 @@ def test_tensors_that_are_not_the_networks(tmp_path: Path, change: object, words
 
 
 def test_a_value_that_is_infinite_in_the_networks_type_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "net.safetensors", {"weight": torch.full((2, 2), 1e300, dtype=torch.float64), "bias": torch.zeros(2)})
+    large = torch.full((2, 2), 1e300, dtype=torch.float64)
+    path = saved(tmp_path / "net.safetensors", {"weight": large, "bias": torch.zeros(2)})
     load_start(nn.Linear(2, 2).double(), path)
     with pytest.raises(InputError, match="parameter 'weight' holds values that are nan or infinite"):
         load_start(nn.Linear(2, 2), path)
