@@ -25,6 +25,7 @@ class Inspection:
 
     Attributes:
         capture: the network, ready to be captured.
+        unused: names of the parameters that do not enter the outputs of the examples tried.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Inspection:
         examples = torch.stack([examples[number % len(examples)] for number in range(3)])
         self._examples = examples.to(start) if examples.is_floating_point() else examples.to(start.device)
         self._params = start + 0.1 * torch.randn(start.shape, generator=generator, dtype=torch.float32).to(start)
-        self._unused: set[str] = set()
+        self.unused: set[str] = set()
         refused: dict[str, str] = {}
         while True:
             layers = find_layers(model, refused)
@@ -81,10 +82,10 @@ class Inspection:
         backward = [recorded.backward(weights) for weights in (score, of_first)]
         values = list(recorded.named.values())
         parts: Sequence[Tensor | None] = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
-        self._unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
+        self.unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
         whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values, parts, strict=True))
         gradient = self._model.flatten(dict(zip(recorded.named, whole, strict=True)))
-        unused = [self._model.segments[name] for name in self._unused]
+        unused = [self._model.segments[name] for name in self.unused]
         for layer in layers.values():
             if layer.rule is OTHER:
                 continue
@@ -127,7 +128,7 @@ class Inspection:
 
     def _report(self, refused: dict[str, str], other_layers: str) -> None:
         """Warn of the parameters that no rule covers, or refuse them."""
-        reasons = {name: self._why(name, refused) for name in self.capture.others if name not in self._unused}
+        reasons = {name: self._why(name, refused) for name in self.capture.others if name not in self.unused}
         if not reasons:
             return
         name, why = next(iter(reasons.items()))
