@@ -132,6 +132,14 @@ def check_data(data: DataConfig, evaluation: EvaluationConfig) -> None:
         raise InputError("evaluation.split: no validation split where data.validation_fraction is 0; allowed: test")
 
 
+def check_objects(data: DataConfig, model: ModelConfig) -> None:
+    """Raise ``InputError`` with one line where a key needs what ``run`` may be given by ``data`` or ``init``."""
+    if data.task != "auto" and data.dataset in DATASETS:
+        raise InputError(f"data.task: {data.dataset} has its own; {data.task} is for package.module:factory")
+    if model.init_per_node and model.init is None:
+        raise InputError("model.init_per_node: needs a run's folder to start from; set model.init")
+
+
 def data_folder(data: DataConfig) -> Path | None:
     """Return the folder of a data set, None where it may do without; raise ``InputError`` where it is missing."""
     if data.data_dir is not None:

@@ -151,12 +151,6 @@ class DataConfig(Section, ObjectSection):
             raise ValueError(f"{name!r} is not known; {choices(name, names('datasets', DATASETS), _OR_OWN)}")
         return name
 
-    @model_validator(mode="after")
-    def _task_fits(self) -> DataConfig:
-        if self.task != "auto" and self.dataset in DATASETS:
-            raise ValueError(f"task: {self.dataset} has its own; {self.task} is for package.module:factory")
-        return self
-
 
 MOST_LAYERS = 1000
 """Layers of a built-in network."""
@@ -212,12 +206,6 @@ class ModelConfig(Section, ObjectSection):
             more = f", torchvision:NAME{_OR_OWN}"
             raise ValueError(f"{name!r} is not known; {choices(name, names('models', MODELS), more)}")
         return name
-
-    @model_validator(mode="after")
-    def _own_starts_have_a_run(self) -> ModelConfig:
-        if self.init_per_node and self.init is None:
-            raise ValueError("init_per_node: needs a run's folder to start from; set model.init")
-        return self
 
     @field_validator("loss")
     @classmethod

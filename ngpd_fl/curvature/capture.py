@@ -14,12 +14,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ngpd_fl.config.errors import InputError
 from ngpd_fl.curvature.layer import Layer, Use
 from ngpd_fl.curvature.layers import OTHER
 from ngpd_fl.models.functional import FlatModel
 
 Listener = Callable[[str, Tensor, Tensor], Tensor]
 """``(module name, its input, its output) -> the output that the network goes on with``."""
+
+
+class OtherCallsError(InputError):
+    """A layer is called otherwise than when the network was tried: which examples it sees depends on their values.
+
+    Attributes:
+        module: the name of its module.
+    """
+
+    def __init__(self, module: str, problem: str) -> None:
+        """Say what is different, in words that follow the layer's name."""
+        super().__init__(
+            f"model: layer {module!r} {problem}, unlike for the examples that the network was tried on; K-FAC needs "
+            "every example in each call; allowed: a mask in place of a branch, or a first-order strategy such as dsgd"
+        )
+        self.module = module
 
 
 class CallShape(NamedTuple):
@@ -174,11 +191,21 @@ class Capture:
         given: dict[str, list[Tensor]] = {name: [] for name in self.calls}
 
         def capture(name: str, value: Tensor, output: Tensor) -> Tensor:
+            zeros, number = added[name], len(given[name])
+            if number == len(zeros):
+                raise OtherCallsError(name, f"is called more than {number} times")
+            if output.shape != zeros[number].shape:  # a sum might still be possible
+                shapes = f"{tuple(output.shape)}, not {tuple(zeros[number].shape)}"
+                raise OtherCallsError(name, f"returns shape {shapes}, for {len(inputs)} examples")
             given[name].append(value)
-            return output + added[name][len(given[name]) - 1]
+            return output + zeros[number]
 
         with listening(self._model, self.calls, capture, inputs.device):
-            return self._model.apply(named, inputs, key), given
+            outputs = self._model.apply(named, inputs, key)
+        for name, zeros in added.items():
+            if len(given[name]) < len(zeros):
+                raise OtherCallsError(name, f"is called {len(given[name])} times, not {len(zeros)}")
+        return outputs, given
 
 
 @contextmanager

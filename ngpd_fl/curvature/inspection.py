@@ -9,20 +9,23 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.config.errors import InputError
-from ngpd_fl.curvature.capture import CallShape, Capture, listening
+from ngpd_fl.curvature.capture import CallShape, Capture, OtherCallsError, listening
 from ngpd_fl.curvature.layer import Layer, Use
 from ngpd_fl.curvature.layers import OTHER, find_layers, reason
-from ngpd_fl.models.functional import FlatModel, Segment
+from ngpd_fl.models.functional import FlatModel
 
 logger = logging.getLogger(__name__)
 
 
 class Inspection:
-    """The layers of a network and its unused parameters, found by a few passes through it.
+    """The layers of a network, found by a few passes through it.
+
+    Layers that these do not use may still be used for other examples, as the experts of a mixture: their parameters are
+    handled by their diagonal, which is 0 until then.
 
     Attributes:
         capture: the network, ready to be captured.
-        unused: places of the parameters that do not enter its outputs.
+        unused: names of the parameters that do not enter the outputs of the examples tried.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Inspection:
         examples = torch.stack([examples[number % len(examples)] for number in range(3)])
         self._examples = examples.to(start) if examples.is_floating_point() else examples.to(start.device)
         self._params = start + 0.1 * torch.randn(start.shape, generator=generator, dtype=torch.float32).to(start)
-        self.unused: list[Segment] = []
+        self.unused: set[str] = set()
         refused: dict[str, str] = {}
         while True:
             layers = find_layers(model, refused)
@@ -62,12 +65,15 @@ class Inspection:
         self._report(refused, other_layers)
 
     def _check(self, layers: dict[str, Layer]) -> dict[str, str]:
-        """Return the modules that are not what their rules say, and why; if there are none, set the attributes."""
+        """Return the modules that are not what their rules say, and why; if there are none, ``capture`` is right."""
         calls, refused = self._calls(layers)
         if refused:
             return refused
-        capture = Capture(self._model, layers, calls)
-        recorded = capture.record(self._params, self._examples)
+        self.capture = Capture(self._model, layers, calls)
+        try:
+            recorded = self.capture.record(self._params, self._examples)
+        except OtherCallsError as error:
+            return {error.module: "does not see every example in each call"}
         if not recorded.outputs.requires_grad:
             raise InputError("model: its outputs depend on none of its parameters")
         score = torch.randn(recorded.outputs.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
@@ -76,19 +82,18 @@ class Inspection:
         backward = [recorded.backward(weights) for weights in (score, of_first)]
         values = list(recorded.named.values())
         parts: Sequence[Tensor | None] = torch.autograd.grad(recorded.outputs, values, score, allow_unused=True)
-        unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
+        self.unused = {name for name, part in zip(recorded.named, parts, strict=True) if part is None}
         whole = (torch.zeros_like(value) if part is None else part for value, part in zip(values, parts, strict=True))
         gradient = self._model.flatten(dict(zip(recorded.named, whole, strict=True)))
-        self.unused = [place for name, place in self._model.segments.items() if name in unused]
-        used = {
-            name: layer for name, layer in layers.items() if any(part not in self.unused for part in layer.segments)
-        }
-        for layer in used.values():
-            if layer.rule is not OTHER:
-                why = _objection(layer, capture.uses(layer, recorded, backward), gradient)
-                refused |= dict.fromkeys(layer.modules, why) if why else {}
-        kept = {name: calls[name] for layer in used.values() for name in layer.modules}
-        self.capture = Capture(self._model, used, kept)
+        unused = [self._model.segments[name] for name in self.unused]
+        for layer in layers.values():
+            if layer.rule is OTHER:
+                continue
+            if all(part in unused for part in layer.segments):
+                why = "is not used"
+            else:
+                why = _objection(layer, self.capture.uses(layer, recorded, backward), gradient)
+            refused |= dict.fromkeys(layer.modules, why) if why else {}
         return refused
 
     def _calls(self, layers: dict[str, Layer]) -> tuple[dict[str, list[CallShape]], dict[str, str]]:
@@ -123,9 +128,9 @@ class Inspection:
 
     def _report(self, refused: dict[str, str], other_layers: str) -> None:
         """Warn of the parameters that no rule covers, or refuse them."""
-        if not self.capture.others:
+        reasons = {name: self._why(name, refused) for name in self.capture.others if name not in self.unused}
+        if not reasons:
             return
-        reasons = {name: self._why(name, refused) for name in self.capture.others}
         name, why = next(iter(reasons.items()))
         if other_layers == "refuse":
             raise InputError(

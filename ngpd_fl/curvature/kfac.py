@@ -80,9 +80,7 @@ class KFAC:
         self.likelihood = likelihood
         self.options = options
         self.objective = SupervisedObjective(model, likelihood, weight_decay)
-        inspection = Inspection(model, input_shape, options.other_layers, examples)
-        self.capture = inspection.capture
-        self._unused = inspection.unused
+        self.capture = Inspection(model, input_shape, options.other_layers, examples).capture
         self._scores = Scores(likelihood, options.fisher, bool(self.capture.others))
         self.retries = Retries()
         self._warn_of_width()
@@ -176,8 +174,6 @@ class KFAC:
         tensors = iter(used)
         for layer in self.capture.layers.values():
             layer.rule.block.solve(tensors, ridge, layer.rule.views(layer, force), layer.rule.views(layer, step))
-        for segment in self._unused:
-            step[:, segment.start : segment.stop] = 0
         return step, ridge.quadratic(force, step)
 
     def _quadratic(self, vector: Tensor, *used: Tensor) -> tuple[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -93,14 +93,28 @@ class Dataset:
 
     @property
     def example_inputs(self) -> Tensor:
-        """Three training inputs to try a network on, ``[3, ...]``; of token ids, one with the largest in all splits."""
+        """Three inputs to try a network on, ``[3, ...]``; of token ids, one with the largest in all splits.
+
+        So for each of several inputs that are whole numbers, up to three.
+        """
         inputs = self.train.inputs
-        if inputs.dtype != torch.int64:
-            return inputs[[0, len(inputs) // 2, len(inputs) - 1]]
-        splits = [split.inputs for split in (self.train, self.validation, self.test) if len(split)]
-        largest = max(splits, key=lambda ids: int(ids.max()))
-        row = int(largest.flatten(1).amax(1).argmax())
-        return torch.stack([inputs[0], largest[row], inputs[-1]])
+        examples = [inputs[0], inputs[len(inputs) // 2], inputs[-1]]
+        for place, columns in zip((1, 2, 0), self._columns_of_ids(), strict=False):
+            splits = [split.inputs for split in (self.train, self.validation, self.test) if len(split)]
+            largest = max(splits, key=lambda rows: rows.flatten(1)[:, columns].max().item())
+            examples[place] = largest[int(largest.flatten(1)[:, columns].amax(1).argmax())]
+        return torch.stack(examples)
+
+    def _columns_of_ids(self) -> Iterator[slice]:
+        """Yield where whole numbers lie in the rows of inputs ``[M, K]``, input by input."""
+        if self.fields is None:
+            yield from [slice(None)] if self.train.inputs.dtype == torch.int64 else []
+            return
+        start = 0
+        for field in self.fields.fields:
+            if field.dtype == torch.int64:
+                yield slice(start, start + field.size)
+            start += field.size
 
     def split(self, name: Literal["test", "validation"]) -> Split:
         """Return the examples that models are evaluated on."""

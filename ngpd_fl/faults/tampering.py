@@ -6,7 +6,8 @@
     gaussian      y <- y + scale n, with n normal, the same for all neighbors
 
 A receiver refuses a message if a field has a value that is not finite, or a norm above ``refuse_above`` times that of
-the same field of the receiver's own last message.
+the same field of the receiver's own last message. A field of one number, which says what the others are worth, may
+differ much from node to node: it only has to be finite.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Tampering:
             norm, own_norm = (
                 torch.linalg.vector_norm(part.reshape(*part.shape[:2], -1), dim=2) for part in (value, own)
             )
-            bound = self._config.refuse_above * own_norm
+            bound = self._config.refuse_above * own_norm if value.dim() > 2 else torch.inf
             verdicts.append(torch.isfinite(norm) & (norm <= bound))
         return torch.stack(verdicts).all(0)
 

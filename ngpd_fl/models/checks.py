@@ -54,6 +54,8 @@ def check_tensors(module: nn.Module) -> None:
         raise InputError("model: every parameter is frozen; leave requires_grad = True where the network is to learn")
     if complex_ones := [name for name, parameter in parameters.items() if parameter.is_complex()]:
         raise InputError(f"model: parameter {complex_ones[0]!r} is complex; only real ones are trained")
+    if odd := [name for name, parameter in parameters.items() if not parameter.isfinite().all()]:
+        raise InputError(f"model: parameter {odd[0]!r} holds values that are nan or infinite")
     if wide := [name for name, buffer in buffers.items() if buffer.dtype is torch.complex128]:
         raise InputError(f"model: buffer {wide[0]!r} is complex128, which no .safetensors file holds; use complex64")
 

@@ -79,7 +79,8 @@ class FlatModel:
         """Return the network's outputs ``[B, C]`` for parameters by name, as ``unflatten`` gives them.
 
         Every place that holds a parameter is filled once: torch's own ``tie_weights`` fills a module that has two names
-        twice, and then does not find back what was there.
+        twice, and then does not find back what was there. The outputs get the parameters' type, whatever the module
+        returns: what the algorithms make of them is of one type.
         """
         placed = {place: named[name] for place, name in self._places.items()}
         args, kwargs = ([inputs], {}) if self.fields is None else self.fields.arguments(inputs)
@@ -88,7 +89,7 @@ class FlatModel:
             module.train(key is not None)
         with nullcontext() if key is None else KeyedDropout(key):
             outputs: Tensor = functional_call(module, placed, tuple(args), kwargs, tie_weights=False)
-        return outputs
+        return outputs.to(next(iter(named.values())).dtype)
 
     def own_module(self, device: torch.device) -> nn.Module:
         """Return a copy of the module for this thread alone: a pass puts parameters, and may put hooks, into it.

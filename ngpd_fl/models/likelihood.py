@@ -258,9 +258,9 @@ def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Return sum_c p_c log(p_c / q_c) over the last axis.
 
     That is sum_c p_c (exp(-d_c) - 1 + d_c) with d = log(p / q), of which no term is negative: small divergences, of the
-    order of d^2, keep their digits.
+    order of d^2, keep their digits. A class that a network rules out, p_c = 0, has the term q_c.
     """
-    difference = log_p - log_q
+    difference = torch.where(log_p == -torch.inf, 1, log_p - log_q)  # from 1 on the term is p d - p + q
     is_small = difference.abs() < 1
     small = torch.where(is_small, difference, 0)
     bracket = log_p.exp() * torch.where(is_small, torch.expm1(-small) + small, difference - 1)

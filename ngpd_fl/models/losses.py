@@ -31,7 +31,7 @@ from ngpd_fl.models.likelihood import (
     SquaredError,
 )
 
-_METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root")
+_METHODS = ("draw_shape", "loss", "score", "sampled_score", "fisher_root", "soften", "divergence")
 
 _ALLOWED: dict[type[Task], tuple[str, tuple[str, ...]]] = {
     Classification: ("classes", ("auto", "cross-entropy", "label-smoothing", "squared-error")),
@@ -97,7 +97,7 @@ def _check(likelihood: Likelihood, path: str, task: Task) -> None:
     """Try every method on 2 nodes with a few examples each.
 
     The score has to be the loss's gradient, example by example: the network's gradient is made of the loss or of the
-    score, whichever is faster.
+    score, whichever is faster. The divergence of a small change has to be half its square in the Fisher matrix.
     """
     generator, num_outputs = torch.Generator().manual_seed(0), task.num_outputs
     size = 2 if num_outputs == 3 else 3  # as many examples as outputs would let labels pass for targets
@@ -121,7 +121,8 @@ def _check(likelihood: Likelihood, path: str, task: Task) -> None:
                 f"model.loss: {path}: {method} fails on outputs ({size}, {num_outputs}) and {kind} "
                 f"{tuple(targets.shape[1:])} of several nodes at once by torch.func.vmap ({reason(error)})"
             ) from error
-        wanted = {"loss": (), "fisher_root": (*result.shape[1:2], size, num_outputs)}.get(method, (size, num_outputs))
+        own = {"loss": (), "divergence": (), "fisher_root": (*result.shape[1:2], size, num_outputs)}
+        wanted = own.get(method, (size, num_outputs))
         if result.shape[1:] != wanted or not result.isfinite().all():
             values = "" if result.isfinite().all() else " with values that are nan or infinite"
             raise InputError(
@@ -132,7 +133,15 @@ def _check(likelihood: Likelihood, path: str, task: Task) -> None:
     attempt("loss", likelihood.loss, outputs, targets)
     score = attempt("score", likelihood.score, outputs, targets)
     attempt("sampled_score", draw_scores, outputs)
-    attempt("fisher_root", likelihood.fisher_root, outputs)
+    root = attempt("fisher_root", likelihood.fisher_root, outputs)
+    attempt("soften", likelihood.soften, outputs, outputs.new_full((2,), 0.5))
+    change = 1e-3 * torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
+    divergence = attempt("divergence", likelihood.divergence, outputs, outputs + change, targets)
+    if not torch.allclose(divergence, 0.5 * (root * change[:, None]).sum(-1).square().sum(1).mean(-1), rtol=0.05):
+        raise InputError(
+            f"model.loss: {path}: divergence of nearby outputs is not, as a Kullback-Leibler divergence is, half the "
+            "square of what fisher_root gives for the change"
+        )
     if not torch.allclose(score, size * vmap(grad(likelihood.loss))(outputs, targets), rtol=1e-3, atol=1e-5):
         raise InputError(
             f"model.loss: {path}: score is not the gradient of loss, which is the mean over the batch of each "

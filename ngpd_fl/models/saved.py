@@ -100,7 +100,7 @@ def _check(path: Path, name: str, given: Tensor, wanted: Tensor, is_parameter: b
         raise InputError(f"model.init: {path}: parameter {name!r} has shape {actual}; the network's has {expected}")
     if given.dtype not in _TYPES and is_parameter:
         raise InputError(f"model.init: {path}: parameter {name!r} holds {given.dtype}, should be floating-point")
-    if not given.isfinite().all() and is_parameter:  # a buffer may be a mask of -inf
+    if not given.to(wanted).isfinite().all() and is_parameter:  # a buffer may be a mask of -inf
         raise InputError(f"model.init: {path}: parameter {name!r} holds values that are nan or infinite")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ngpd_fl.config import Config, InputError, build_topology
-from ngpd_fl.config.checks import SERVER_BASELINES
+from ngpd_fl.config.checks import SERVER_BASELINES, check_objects
 from ngpd_fl.core.machine import cores
 from ngpd_fl.core.workers import Workers
 from ngpd_fl.curvature import KFAC
@@ -153,6 +153,7 @@ def compose(config: Config, hosted: Sequence[int] | None = None) -> Job:
     Raises:
         InputError: parts do not fit together; one line names the problem.
     """
+    check_objects(config.data, config.model)
     compute_devices = pick_devices(config)
     device, dtype = compute_devices[0], DTYPES[config.engine.dtype]
     num_nodes = config.num_models if hosted is None else len(hosted)

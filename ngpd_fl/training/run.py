@@ -195,7 +195,7 @@ def resume(
 def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:
     """Raise ``InputError`` unless a run of more rounds would have begun as this one did."""
     training = config.training
-    if rounds <= training.rounds:
+    if type(rounds) is not int or rounds <= training.rounds:
         raise InputError(f"rounds: the run has {training.rounds} already; allowed: {training.rounds + 1} and more")
     if training.lr_schedule == "cosine":
         why = "training.lr_schedule = cosine spreads over all rounds of a run"

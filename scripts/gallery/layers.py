@@ -146,7 +146,7 @@ def _form(module: nn.Module, inputs: Tensor, block: type[FisherBlock] | None) ->
     layers = inspection.capture.layers.values()
     assert block is None or block in {layer.rule.block for layer in layers if layer.rule is not OTHER}
     if inspection.unused:
-        return "never changed"
+        return "diagonal, 0 until it is used"
     if inspection.capture.others:
         return "estimated diagonal"
     return _FORMS[block] if block else "yes"

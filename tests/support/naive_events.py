@@ -151,7 +151,8 @@ class NaiveEvents(NaiveNetwork):
         """Whether a message is made of numbers, and not much longer than the one that was sent the other way."""
         own = self.addressed(self.outbox[node], self.neighbors[node].index(other))
         return all(
-            bool(value.isfinite().all()) and float(value.norm()) <= self.faults.refuse_above * float(own[name].norm())
+            bool(value.isfinite().all())
+            and (not value.dim() or float(value.norm()) <= self.faults.refuse_above * float(own[name].norm()))
             for name, value in posted.content.items()
             if is_real(value)
         )

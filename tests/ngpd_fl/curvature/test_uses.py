@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from ngpd_fl.config.errors import InputError
 from ngpd_fl.curvature import KFAC
 from ngpd_fl.curvature.blocks import Diagonal, TokenKronecker
-from ngpd_fl.models import Categorical, Gaussian
+from ngpd_fl.models import Categorical, FlatModel, Gaussian
 from strategies import Phase
+from strategies.parts.natural_gradient import NaturalGradientOptions
 from tests.ngpd_fl.curvature.dense import (
     BOTH,
     dense_fisher,
@@ -302,18 +303,16 @@ def test_other_parameters_are_named_once_and_may_be_refused(caplog: pytest.LogCa
         make_kfac(Positions(), (2, 3), other_layers="refuse")
 
 
-def test_a_layer_that_is_not_used_never_changes() -> None:
+def test_of_a_layer_that_is_not_used_the_fisher_matrix_is_0(caplog: pytest.LogCaptureFixture) -> None:
     net = Net(lambda net, x: net.used(x), idle=nn.Linear(3, 2), used=nn.Linear(3, 2), spare=nn.Parameter(torch.ones(2)))
     kfac = make_kfac(net, (3,), weight_decay=0.5, other_layers="refuse")
-    batch = make_batch(kfac, 4, (3,))
-    state, _, gradient = kfac.gradient(
-        kfac.init(kfac.model.start()), kfac.model.start(), batch, torch.rand(4).double(), BOTH
-    )
+    assert not caplog.records
+    batch, params = make_batch(kfac, 4, (3,)), kfac.model.start()
+    state, _, gradient = kfac.gradient(kfac.init(params), params, batch, torch.rand(4).double(), BOTH)
     step, _ = kfac.solve(state, gradient, torch.tensor(0.1).double(), torch.tensor(0.2).double())
-    places = parameter_places(net)
-    for name, place in places.items():
-        assert (step[place] == 0).all() == (not name.startswith("used"))
-    assert list(state.blocks) == ["used"]
+    for name, place in parameter_places(net).items():
+        if not name.startswith("used"):  # weight decay alone
+            torch.testing.assert_close(step[place], 0.5 * params[place] / (kfac.options.delta / 0.1 + 0.2))
 
 
 @pytest.mark.parametrize("fisher", ["empirical", "exact"])
@@ -369,3 +368,31 @@ def test_everything_else_stays_in_float32(fisher: str) -> None:
         Phase(refresh_factors=True),
     )
     assert all(average.dtype == torch.float32 for block in state.blocks.values() for average in block.averages)
+
+
+def where_positive(net: Net, inputs: Tensor) -> Tensor:
+    """Add to the outputs of all examples that of a layer which sees those with a positive first number only."""
+    chosen, outputs = inputs[:, 0] > 0, net.every(inputs)
+    return outputs.index_add(0, chosen.nonzero()[:, 0], net.some(inputs[chosen])) if chosen.any() else outputs
+
+
+@pytest.mark.parametrize("signs", [(-1, -1, -1), (1, -1, 1)])
+def test_a_layer_that_sees_some_examples_learns_also_if_it_saw_none_when_tried(signs: tuple[int, ...]) -> None:
+    net = Net(where_positive, every=nn.Linear(3, 2), some=nn.Linear(3, 2)).double()
+    examples = torch.tensor(signs)[:, None] * torch.ones(3, 3, dtype=torch.float64)
+    kfac = KFAC(FlatModel(net), Categorical(), (3,), NaturalGradientOptions(name="test"), 0.0, examples)
+    assert kfac.capture.others == ["some.weight", "some.bias"]
+    batch, params, one = make_batch(kfac, 8, (3,)), kfac.model.start(), torch.ones((), dtype=torch.float64)
+    state, _, gradient = kfac.gradient(kfac.init(params), params, batch, torch.rand(8).double(), BOTH)
+    step, _ = kfac.solve(state, gradient, one, one)
+    for place in (parameter_places(net)[name] for name in kfac.capture.others):
+        assert gradient[place].abs().min() > 0 and (step[place].sign() == gradient[place].sign()).all()
+
+
+@pytest.mark.parametrize("numbers", [(-1.0, 1.0, 2.0), (-1.0, -1.0, -2.0)])
+def test_a_layer_that_saw_all_examples_only_when_tried_is_an_error(numbers: tuple[float, ...]) -> None:
+    net = Net(where_positive, every=nn.Linear(3, 2), some=nn.Linear(3, 2)).double()
+    kfac = KFAC(FlatModel(net), Categorical(), (3,), NaturalGradientOptions(name="test"), 0.0, torch.ones(3, 3))
+    params, inputs = kfac.model.start(), torch.tensor(numbers, dtype=torch.float64)[:, None].expand(3, 3)
+    with pytest.raises(InputError, match="^model: layer 'some' (returns shape|is called 0 times).*; allowed: [^\n]*$"):
+        kfac.gradient(kfac.init(params), params, (inputs, torch.zeros(3).long()), torch.rand(3).double(), BOTH)

@@ -130,3 +130,26 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
 def different() -> tuple[Any, ...]:
     train, labels, _, _ = sequences.with_mask()
     return train, labels, *sequences.with_numbers()[2:]
+
+
+class Embedded(torch.nn.Module):
+    """A network of a token, a duration and (perhaps) a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(9, 4), torch.nn.Linear(5, 2)
+
+    def forward(self, token: torch.Tensor, seconds: torch.Tensor, number: float | torch.Tensor = 0.0) -> torch.Tensor:
+        outputs: torch.Tensor = self.head(torch.cat([self.table(token)[:, 0], seconds / 1000 + number], 1))
+        return outputs
+
+
+@pytest.mark.parametrize("more", [{}, {"number": torch.randn(60, 1)}], ids=["whole numbers", "beside real ones"])
+def test_a_token_that_the_network_does_not_know_is_found_in_any_input(more: dict[str, torch.Tensor]) -> None:
+    token, seconds = torch.arange(60)[:, None] % 9, torch.arange(60)[:, None] + 900
+    short = Config(strategy="dsgd", topology={"nodes": 3}, partition="iid", training={"rounds": 1})
+    given = {"token": token, "seconds": seconds, **more}
+    assert run(short, model=Embedded(), data=(given, torch.arange(60) % 2)).summary["status"] == "finished"
+    token[41] = 9
+    with pytest.raises(InputError, match="^model: it fails on inputs of shape .*index out of range"):
+        run(short, model=Embedded(), data=(given, torch.arange(60) % 2))

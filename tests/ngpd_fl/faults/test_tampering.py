@@ -13,6 +13,7 @@ from ngpd_fl.clock import Work, make_timeline
 from ngpd_fl.config import FaultsConfig
 from ngpd_fl.engines import EngineSettings, EventEngine
 from ngpd_fl.faults import Tampering
+from strategies.ngpd import BalancedMessage
 from strategies.parts.edge_consensus import EdgeMessage
 from strategies.parts.gossip import ParamsMessage
 from tests.strategies.test_conformance import START, assert_same, options_of
@@ -81,6 +82,13 @@ def test_what_is_refused() -> None:
         EdgeMessage(torch.tensor([[[4.0], [4.0]]])), EdgeMessage(torch.tensor([[[2.0], [1.0]]]))
     )
     assert accepted.tolist() == [[True, False]]
+
+
+def test_a_number_that_weights_a_message_only_has_to_be_finite() -> None:
+    tampering, vector = Tampering(FaultsConfig(refuse_above=2.0), 0, ("dual",)), torch.ones(1, 3, 4)
+    sent = BalancedMessage(vector, torch.tensor([0.01]))
+    accepted = tampering.accepted(BalancedMessage(vector, torch.tensor([[2.0, float("nan"), 0.01]])), sent)
+    assert accepted.tolist() == [[True, False, True]]
 
 
 FAULTS = FaultsConfig(

@@ -60,6 +60,11 @@ def around(layer: nn.Module, width: int = 32) -> nn.Module:
     return nn.Sequential(nn.Identity(), layer, nn.Flatten(), nn.Linear(width, 3))
 
 
+def of_value(layer: nn.Linear, value: float) -> nn.Linear:
+    layer.weight.data[0, 0] = value
+    return layer
+
+
 def frozen() -> nn.Module:
     net = around(nn.Conv2d(2, 2, 1))
     net[1].bias.requires_grad_(False)
@@ -122,6 +127,10 @@ REFUSED = {
     "complex parameter": (
         lambda: around(nn.Linear(4, 4, dtype=torch.complex64)),
         ("'1.weight'", "complex; only real"),
+    ),
+    "parameter that is nan": (
+        lambda: around(of_value(nn.Linear(4, 4), torch.nan)),
+        ("'1.weight'", "nan or infinite"),
     ),
     "complex buffer of twice the width": (
         lambda: Run(lambda net, x: net.layer(x * net.turn.abs())).turned(torch.complex128),

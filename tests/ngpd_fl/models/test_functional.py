@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from ngpd_fl.config import ModelConfig
+from ngpd_fl.config import Config, ModelConfig
 from ngpd_fl.models import Categorical, FlatModel, Gaussian, SupervisedObjective
 from ngpd_fl.models.lenet import lenet
 from ngpd_fl.models.mlp import dense
+from ngpd_fl.training.run import run
 
 
 def conv_net() -> nn.Module:
@@ -118,3 +119,24 @@ def test_nodes_at_once_are_nodes_one_by_one(net: nn.Module) -> None:
     for node in range(3):
         expected = objective.gradient(params[node], (batch[0][node], batch[1][node]))
         torch.testing.assert_close((losses[node], gradients[node]), expected)
+
+
+class Returns(nn.Module):
+    """A layer whose outputs are of another type than its parameters, as under autocast."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layer, self.dtype = nn.Linear(6, 3), dtype
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs).to(self.dtype)
+        return outputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_outputs_of_another_type_get_that_of_the_parameters(dtype: torch.dtype) -> None:
+    model = FlatModel(Returns(dtype))
+    assert model(model.start(), torch.randn(4, 6)).dtype == torch.float32
+    data = torch.randn(60, 6), torch.arange(60) % 3
+    config = Config(training={"rounds": 2}, topology={"nodes": 3}, partition="iid", strategy="ngpd")
+    assert run(config, model=Returns(dtype), data=data).params.dtype == torch.float32

@@ -173,6 +173,21 @@ def test_certain_outputs_have_a_finite_divergence() -> None:
     assert float(Bernoulli().divergence(outputs, others, torch.zeros(1))) == pytest.approx(250)
 
 
+@pytest.mark.parametrize("likelihood", [Categorical(), Bernoulli()])
+def test_a_class_that_the_network_rules_out_adds_what_the_other_outputs_say_of_it(likelihood: Any) -> None:
+    outputs, others = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets, out = torch.zeros(4), torch.full((4, 1), -torch.inf, dtype=torch.float64)
+    expected = likelihood.divergence(outputs, others, targets)
+    found = likelihood.divergence(torch.cat([outputs, out], 1), torch.cat([others, out], 1), targets)
+    torch.testing.assert_close(found, expected)
+    # ruled out before: as the limit of ever smaller shares
+    before, after = (torch.cat([outputs, out.clamp(min=least)], 1) for least in (-torch.inf, -60))
+    later = torch.cat([others, torch.zeros_like(out)], 1)
+    found, limit = (likelihood.divergence(at, later, targets) for at in (before, after))
+    torch.testing.assert_close(found, limit)
+    assert likelihood.divergence(later, before, targets) == torch.inf
+
+
 def drawn_labels(logits: Tensor, uniform: Tensor) -> Tensor:
     """Return the labels that sampled scores p - onehot stand for."""
     probabilities = logits.softmax(0)

@@ -37,7 +37,7 @@ def own(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     name = f"loss_{folder.name.replace('-', '_')}"
-    head = "import torch\nfrom ngpd_fl.models import Categorical, Gaussian, SquaredError\n"
+    head = "import torch\nfrom ngpd_fl.models import Categorical, Gaussian, Likelihood, SquaredError\n"
     (folder / f"{name}.py").write_text(head + text)
     return ModelConfig(loss=f"{name}:make")
 
@@ -168,6 +168,20 @@ def test_a_loss_of_the_users_own(made: str, tmp_path: Path, monkeypatch: pytest.
         (
             "class make(Categorical):\n    def __init__(self, c): pass\n    def fisher_root(self, f): return f.log()",
             ("fisher_root returns shape (2, 3)", "nan"),
+        ),
+        (
+            "class make:\n    def __init__(self, c): pass\n"
+            "    draw_shape = loss = score = sampled_score = fisher_root = lambda *_: None",
+            ("returned make, which has no method soften",),
+        ),
+        (
+            "class make(Categorical):\n    def __init__(self, c): pass\n    soften = Likelihood.soften",
+            ("soften fails on outputs",),
+        ),
+        (
+            "class make(Categorical):\n    def __init__(self, c): pass\n"
+            "    def divergence(self, f, g, y): return 3 * super().divergence(f, g, y)",
+            ("divergence of nearby outputs is not",),
         ),
         (
             "class make(Categorical):\n    __init__ = lambda *_: None\n    def loss(_, f, y): return float(f[0, 0])",

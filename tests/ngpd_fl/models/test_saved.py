@@ -83,6 +83,14 @@ def test_tensors_that_are_not_the_networks(tmp_path: Path, change: object, words
     assert message.startswith(f"model.init: {path}") and words in message and "\n" not in message
 
 
+def test_a_value_that_is_infinite_in_the_networks_type_is_refused(tmp_path: Path) -> None:
+    large = torch.full((2, 2), 1e300, dtype=torch.float64)
+    path = saved(tmp_path / "net.safetensors", {"weight": large, "bias": torch.zeros(2)})
+    load_start(nn.Linear(2, 2).double(), path)
+    with pytest.raises(InputError, match="parameter 'weight' holds values that are nan or infinite"):
+        load_start(nn.Linear(2, 2), path)
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     pickled = tmp_path / "net.pt"
     torch.save(build().module.state_dict(), pickled)

@@ -413,3 +413,17 @@ def test_pictures_of_a_torch_set_are_bytes() -> None:
         loaded = load_dataset(DataConfig().holding(Pictures(mode), dataset="object:Pictures"), seed=0)
         assert loaded.train.inputs.shape[1:] == (len(pixel), 2, 3)
         torch.testing.assert_close(loaded.train.inputs[0, :, 0, 0], torch.tensor(pixel))
+
+
+def test_keys_that_need_an_object_wait_for_it(tmp_path: Path) -> None:
+    """The same configuration without the objects is refused before the run."""
+    answers = torch.stack([Y > 0, Y > 1], 1).long()
+    config = SHORT.model_copy(update={"data": DataConfig(task="multi-label")})
+    result = run(config, tmp_path / "first", model=nn.Linear(4, 2), data=(X, answers), graph=GRAPH)
+    assert any("exact_match" in key for key in result.summary["final"])
+    each = Config(strategy="dsgd", training={"rounds": 2}, model={"init_per_node": True}, data={"task": "multi-label"})
+    run(each, model=nn.Linear(4, 2), data=(X, answers), graph=GRAPH, init=tmp_path / "first")
+    with pytest.raises(InputError, match="^model.init_per_node: needs a run's folder to start from; set model.init$"):
+        run(each, model=nn.Linear(4, 2), data=(X, answers), graph=GRAPH)
+    with pytest.raises(InputError, match="^data.task: digits has its own; multi-label is for package.module:factory$"):
+        run(config)

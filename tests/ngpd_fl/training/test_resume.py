@@ -242,6 +242,9 @@ def test_what_cannot_be_resumed(runs: Path, cut: Path, tmp_path: Path) -> None:
         tmp_path / "none", f"{tmp_path / 'none'}: not a run's folder (it should hold config.toml and environment.json)"
     )
     refuse(cut, "checkpoint_every: 0 rounds; allowed: 1 and more", checkpoint_every=0)
+    rounds = RunFolder(cut).config().training.rounds
+    for given in ("9999", 9999.5, True):
+        refuse(cut, f"rounds: the run has {rounds} already; allowed: {rounds + 1} and more", rounds=given)
     (cut / "config.toml").write_text((cut / "config.toml").read_text().replace("rounds = 8", "rounds = 9"))
     refuse(cut, f"{cut}: config.toml was changed since the run began; resume goes on with what it was")
 
