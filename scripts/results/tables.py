@@ -62,13 +62,12 @@ def summary(studies: Studies) -> str:
     cells = distinct(studies)
     first, near = _counts(cells)
     sentence = f'Among all peers, the row "{ngpd_label(cells)}" is first in '
-    if first == len(cells):
-        sentence += f"all {first} cells."
-    else:
-        sentence += (
-            f"{first} of {len(cells)} cells ({_share(first, cells)}), and first or within one standard deviation of "
-            f"the first in {first + near} ({_share(first + near, cells)})."
-        )
+    sentence += (
+        f"all {first} cells" if first == len(cells) else f"{first} of {len(cells)} cells ({_share(first, cells)})"
+    )
+    if near:
+        sentence += f", and first or within one standard deviation of the first in {first + near}"
+    sentence += "."
     body = []
     for name, all_cells in studies.items():
         own = [cell for cell in all_cells if cell.has_rival]
