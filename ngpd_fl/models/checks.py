@@ -78,7 +78,8 @@ def check_model(
         if isinstance(layer, _BatchNorm):
             raise InputError(
                 f"model: layer {name!r} is a {type(layer).__name__}: its statistics depend on each node's own data and "
-                "break when these differ; use GroupNorm, or set model.batch_norm = group to have it put in its place"
+                "break when these differ; use GroupNorm, or set model.batch_norm = group, which puts it in its place "
+                "and leaves frozen layers their statistics"
             )
     return check_forward(module, examples, num_classes, positions, fields)
 

@@ -6,6 +6,7 @@ quagmire of decentralized machine learning", ICML 2020).
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 
 import torch
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ngpd_fl.config.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 MAX_GROUPS = 32
 
@@ -34,29 +37,71 @@ def group_norm(channels: int, eps: float = 1e-5, affine: bool = True, *, width: 
     return nn.GroupNorm(groups, channels, eps=eps, affine=affine)
 
 
+class FixedBatchNorm(nn.Module):
+    """A frozen BatchNorm: it normalizes by the statistics it has, and never changes them."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, layer: _BatchNorm) -> None:
+        """Take over the parameters and buffers of ``layer``, with their names."""
+        super().__init__()
+        self.eps = layer.eps
+        for name, parameter in layer.named_parameters(recurse=False):
+            self.register_parameter(name, parameter)
+        for name, buffer in layer.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the normalized inputs, ``[B, C, ...]``."""
+        return F.batch_norm(inputs, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 def replace_batch_norm(module: nn.Module) -> None:
     """Put a GroupNorm that starts at the same weight and bias in the place of every BatchNorm inside ``module``.
 
     Its groups have at least 16 channels: networks that end in maps of one pixel would else start with huge gradients.
-    Subclasses may go on with layers of their own, as timm's do with an activation; these follow the GroupNorm.
+    Subclasses may go on with layers of their own, as timm's do with an activation; these follow the GroupNorm. A frozen
+    layer with statistics keeps them instead. A warning names one that was trained before and is not frozen.
 
     Raises:
         InputError: a subclass does anything else.
     """
     replaced: dict[nn.Module, nn.Module] = {}
+    trained = None
     for name, parent in list(module.named_modules()):
         for key, child in parent._modules.items():
             if isinstance(child, _BatchNorm):
                 if child not in replaced:
-                    replaced[child] = _replacement(f"{name}.{key}" if name else key, child)
+                    whole = f"{name}.{key}" if name else key
+                    replaced[child] = _replacement(whole, child)
+                    if not _is_frozen(child) and child.num_batches_tracked:
+                        trained = trained or whole
                 setattr(parent, key, replaced[child])
+    if trained is not None:
+        logger.warning(
+            f"model: layer {trained!r} was trained with the statistics of batches, which its GroupNorm does not have: "
+            "what the network has learned may be lost; a frozen BatchNorm keeps them (requires_grad = False)"
+        )
+
+
+def _is_frozen(layer: _BatchNorm) -> bool:
+    """Return whether no parameter of a layer is trained, and it has statistics to go by."""
+    trained = any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+    return layer.affine and not trained and layer.running_mean is not None
 
 
 def _replacement(name: str, layer: _BatchNorm) -> nn.Module:
-    norm = group_norm(layer.num_features, layer.eps, layer.affine, width=_WIDE_GROUP)
-    with torch.no_grad():
-        for parameter, start in zip(norm.parameters(), layer.parameters(recurse=False), strict=True):
-            parameter.copy_(start).requires_grad_(start.requires_grad)
+    norm: nn.Module
+    if _is_frozen(layer):
+        norm = FixedBatchNorm(layer)
+    else:
+        norm = group_norm(layer.num_features, layer.eps, layer.affine, width=_WIDE_GROUP)
+        with torch.no_grad():
+            for parameter, start in zip(norm.parameters(), layer.parameters(recurse=False), strict=True):
+                parameter.copy_(start).requires_grad_(start.requires_grad)
     if type(layer) in _SPATIAL_AXES:
         return norm
     if not _goes_on_with_children(layer):

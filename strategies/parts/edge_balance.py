@@ -9,7 +9,7 @@ is the regression of the opposite gradient on the pull: the factor by which the 
 nodes' data are alike and a pull only hinders them, 1 at rest, and more where the pull is still too weak for the node's
 own labels. Every node sends its r, one number, and both ends of an edge scale its default penalty alike,
 
-    eta_ij <- eta_ij r_i r_j                                                                                     (2)
+    eta_ij = r_i r_j eta_ij^0                                                                                     (2)
 
 At rest, where r = 1, (2) is the default itself. r is sent times two factors that say what a node's steps are like. One
 is the mean trust factor: far from rest the trust region shortens the steps, and a strong pull would use up its radius.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
@@ -49,6 +51,48 @@ def test_maps_of_one_pixel_do_not_start_with_huge_gradients() -> None:
     loss = nn.functional.cross_entropy(net(torch.randn(8, 3, 32, 32)), torch.arange(8))
     gradient = torch.autograd.grad(loss, list(net.parameters()))
     assert torch.cat([part.flatten() for part in gradient]).norm() < 50
+
+
+def trained_trunk() -> nn.Sequential:
+    """A frozen trunk whose BatchNorm has seen images, with a new head."""
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    for _ in range(5):
+        trunk(3 + 2 * torch.randn(8, 1, 8, 8))
+    return nn.Sequential(*trunk.requires_grad_(False), nn.Flatten(), nn.Linear(144, 10))
+
+
+def test_a_frozen_layer_keeps_its_statistics(caplog: pytest.LogCaptureFixture) -> None:
+    net = trained_trunk()
+    images, before = torch.randn(5, 1, 8, 8), {name: value.clone() for name, value in net.state_dict().items()}
+    expected = net.eval()(images).detach()
+    replace_batch_norm(net.train())
+    torch.testing.assert_close(net(images).detach(), expected)
+    assert not caplog.records and {name: tuple(value.shape) for name, value in net.state_dict().items()} == {
+        name: tuple(value.shape) for name, value in before.items()
+    }
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
+def test_a_trunk_is_fine_tuned_by_its_own_statistics(strategy: str, tmp_path: Path) -> None:
+    net = trained_trunk()
+    training = {"rounds": 2, "local_steps": 2}
+    result = run(
+        Config(strategy=strategy, model={"batch_norm": "group"}, topology={"nodes": 3}, training=training),
+        tmp_path / "run",
+        model=net,
+    )
+    saved = load_file(tmp_path / "run" / "models.safetensors")
+    statistics = [value for name, value in saved.items() if name.endswith("1.running_mean")]
+    assert statistics and all(torch.equal(value, net[1].running_mean) for value in statistics)
+    assert result.summary["parameters"] == 1450
+
+
+def test_a_trained_layer_that_is_not_frozen_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    replace_batch_norm(trained_trunk().requires_grad_(True))
+    (record,) = caplog.records
+    assert "layer '1' was trained with the statistics of batches" in record.getMessage()
 
 
 def test_a_layer_in_two_places_stays_one() -> None:
