@@ -104,7 +104,11 @@ def _finding(entry: dict[str, Any], model: type[BaseModel], prefix: str) -> str:
     kind, given = entry["type"], entry["input"]
     if kind == "extra_forbidden":
         last, known = entry["loc"][-1], _allowed_keys(model, entry["loc"][:-1])
-        place = "" if len(entry["loc"]) > 1 or suggestion(last, known) else _place(last, model)
+        places = [] if suggestion(last, known) else _places(last, model)
+        if len(entry["loc"]) > 1:  # of another section, if no other two have it
+            others = [place for place in places if not place.startswith(f"{entry['loc'][0]}.")]
+            places = others if len(others) == 1 else []
+        place = places[0] if places else ""
         return f"{key}: unknown key; {f'did you mean {place!r}? ' * bool(place)}{choices(last, known)}"
     if kind == "missing":
         return f"{key}: {'a value is missing' if isinstance(entry['loc'][-1], int) else 'this key is required'}"
@@ -145,15 +149,16 @@ def _allowed_keys(model: type[BaseModel], section: tuple[str | int, ...]) -> lis
     return list(dict.fromkeys(key for kind in candidates for key in kind.model_fields))
 
 
-def _place(key: object, model: type[BaseModel]) -> str:
-    """Return a key in full, e.g. ``training.rounds`` for ``rounds``, if a section has it; else ``""``."""
+def _places(key: object, model: type[BaseModel]) -> list[str]:
+    """Return a key in full for each section that has it, e.g. ``training.rounds`` for ``rounds``."""
+    places = []
     for section, field in model.model_fields.items():
         classes = [kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
         for kind in classes:
-            if key in kind.model_fields:
-                return f"{section}.{key}"
             classes += kind.__subclasses__()  # the options of each strategy, of each topology
-    return ""
+        if any(key in kind.model_fields for kind in classes):
+            places.append(f"{section}.{key}")
+    return places
 
 
 def _kinds(annotation: Any) -> list[Any]:

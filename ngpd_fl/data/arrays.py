@@ -164,6 +164,10 @@ def task_of(name: str, train: Split, test: Split, is_multi_label: bool) -> tuple
         return train, test, None
     if labels.ndim == 1:
         return train, test, Classification(count_classes(name, [labels, test.labels]))
+    if labels.shape[1] == 1:
+        raise ValueError(
+            f"train_labels have shape {tuple(labels.shape)}; expected one integer per example: labels.squeeze(1)"
+        )
     if int(labels.min()) == 0 and int(labels.max()) == 1:
         logger.warning(
             "%s: labels are 0 or 1 at each of %d positions: one of 2 classes; data.task=multi-label takes them as "

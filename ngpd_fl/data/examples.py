@@ -34,7 +34,10 @@ def input_tensor(example: Any) -> Tensor:
         return example
     if getattr(example, "mode", None) in _WITHOUT_BYTES:
         example = example.convert(_WITHOUT_BYTES[example.mode])
-    pixels = torch.from_numpy(np.array(example))
+    values = np.array(example)
+    if values.dtype.kind not in "biufc":
+        raise ValueError(f"an input is a {type(example).__name__} of {values.dtype}; expected numbers or a picture")
+    pixels = torch.from_numpy(values)
     if not hasattr(example, "getbands"):
         return pixels
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)

@@ -35,26 +35,29 @@ def index_lists(config: IndicesPartition, num_nodes: int, train_index: Tensor) -
         InputError: the file cannot be read, or the lists are no partition; one line names the node.
     """
     name = str(config.file)
-    given = require_object(config.held, _KEY, name, "partition") if is_object_name(name) else _read(config.file)
+    if is_object_name(name):
+        given, where = require_object(config.held, _KEY, name, "partition"), "partition"
+    else:
+        given, where = _read(config.file), f"{_KEY}: {name}"
     if not isinstance(given, Sequence):
-        raise InputError(f"{_KEY}: {name} is a {type(given).__name__}; expected a list of indices for each node")
+        raise InputError(f"{where} is a {type(given).__name__}; expected a list of indices for each node")
     if len(given) != num_nodes:
-        raise InputError(f"{_KEY}: {name} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
-    lists = [_indices(f"{_KEY}: {name}: node {node}", values, len(train_index)) for node, values in enumerate(given)]
+        raise InputError(f"{where} has {len(given)} lists for {num_nodes} nodes (topology.nodes)")
+    lists = [_indices(f"{where}: node {node}", values, len(train_index)) for node, values in enumerate(given)]
     if (number := sum(map(len, lists))) > len(train_index):
-        raise InputError(f"{_KEY}: {name}: the lists have {number} indices; allowed: each of {len(train_index)} once")
+        raise InputError(f"{where}: the lists have {number} indices; allowed: each of {len(train_index)} once")
     nodes, indices = np.repeat(np.arange(num_nodes), [len(of_node) for of_node in lists]), np.concatenate(lists)
     order = np.argsort(indices, kind="stable")
     twice = np.flatnonzero(np.diff(indices[order]) == 0)
     if len(twice):
         first, second = nodes[order[twice[0] : twice[0] + 2]]
-        where = f"node {first} twice" if first == second else f"nodes {first} and {second}"
-        raise InputError(f"{_KEY}: {name}: index {indices[order[twice[0]]]} is on {where}; allowed: once on one node")
+        on = f"node {first} twice" if first == second else f"nodes {first} and {second}"
+        raise InputError(f"{where}: index {indices[order[twice[0]]]} is on {on}; allowed: once on one node")
     table = train_index.numpy()
     parts = [np.sort(part[part >= 0]) for part in (table[of_node] for of_node in lists)]
     if empty := [node for node, part in enumerate(parts) if not len(part)]:
         raise InputError(
-            f"{_KEY}: {name}: all examples of node {empty[0]} are held out for validation or test; give it more, or "
+            f"{where}: all examples of node {empty[0]} are held out for validation or test; give it more, or "
             "set data.validation_fraction=0"
         )
     return parts
@@ -62,6 +65,8 @@ def index_lists(config: IndicesPartition, num_nodes: int, train_index: Tensor) -
 
 def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
     """Return one node's indices; raise ``InputError`` where they are none of ``size`` examples."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{where} is masked in part; leave these out (compressed())")
     try:
         array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     except (ValueError, OverflowError, TypeError, RuntimeError) as error:  # not a value at each of so many places
@@ -72,7 +77,8 @@ def _indices(where: str, values: Any, size: int) -> NDArray[np.int64]:
         array = np.array(values, dtype=object)  # whole numbers that no type of NumPy's holds together
     elif array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
         problem = f"holds {array.dtype}" if array.ndim == 1 else f"has {array.ndim} dimensions"
-        raise InputError(f"{where} {problem}; expected a list of whole numbers")
+        hint = ": numpy.flatnonzero(mask)" * (array.dtype == bool)
+        raise InputError(f"{where} {problem}; expected a list of whole numbers{hint}")
     if not len(array):
         raise InputError(f"{where} has no example")
     low, high = int(array.min()), int(array.max())

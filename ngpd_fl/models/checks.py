@@ -126,8 +126,9 @@ def _outputs(module: nn.Module, examples: Tensor, output_shape: tuple[int, ...],
             with torch.no_grad():
                 outputs = module(*args, **kwargs)
         except (Exception, SystemExit) as error:  # a script may end the process
+            hint = "; give token ids as int64 (uint8 is divided by 255)" * ("argument #1 'indices'" in str(error))
             raise InputError(
-                f"model: it fails on {_described(examples, fields)}, {size} at once ({reason(error)})"
+                f"model: it fails on {_described(examples, fields)}, {size} at once ({reason(error)}){hint}"
             ) from error
         expected = (size, *output_shape)
         if not isinstance(outputs, Tensor):

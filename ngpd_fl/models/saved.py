@@ -114,7 +114,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return read_tensors(file).tensors
     except InputError as error:
-        raise InputError(f"model.init: {error}") from error
+        hint = "; safetensors.torch.save_file(network.state_dict(), 'm.safetensors') writes one"
+        raise InputError(f"model.init: {error}{hint * (file.suffix != '.safetensors' and file.is_file())}") from error
 
 
 def _of_model(tensors: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def run(
         KeyboardInterrupt: raised again after the records have been completed (status ``"interrupted"``).
         Exception: any exception of a callback, after the records have been completed (status ``"failed"``).
     """
+    _check_positions(config, out)
     config = with_objects(config or Config(), model=model, data=data, graph=graph, partition=partition, init=init)
     check_checkpoint_every(checkpoint_every)
     for name, is_wanted in {"checkpoint_every": checkpoint_every is not None, "event_log": event_log}.items():
@@ -190,6 +192,19 @@ def resume(
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
             return _complete(nodes, callbacks, every)
+
+
+def _check_positions(config: object, out: object) -> None:
+    """Raise ``InputError`` where an object is given in the place of the configuration or of the folder."""
+    for name, given, kinds, expected in (
+        ("config", config, Config, "a Config"),
+        ("out", out, str | PathLike, "the path of a folder"),
+    ):
+        if given is not None and not isinstance(given, kinds):
+            raise InputError(
+                f"{name}: is a {type(given).__name__}; expected {expected}; objects go by keyword: "
+                "run(config, out, model=..., data=..., graph=..., partition=...)"
+            )
 
 
 def require_longer(config: Config, rounds: int, folder: RunFolder) -> None:

@@ -22,6 +22,12 @@ from ngpd_fl.flower.run_config import FlowerConfig
         ({"stratgy": "ngpd"}, "stratgy: unknown key; did you mean 'strategy'? allowed: seed, data, "),
         ({"rounds": 3}, "rounds: unknown key; did you mean 'training.rounds'? allowed: seed, data, "),
         ({"damping": 3}, "damping: unknown key; did you mean 'strategy.damping'? allowed: seed, data, "),
+        (
+            {"training": {"batch_size": 8}},
+            "training.batch_size: unknown key; did you mean 'data.batch_size'? allowed: rounds, ",
+        ),
+        ({"data": {"name": "digits"}}, "data.name: unknown key; allowed: dataset, "),
+        ({"strategy": {"name": "dsgd", "damping": 1}}, "strategy.damping: unknown key; allowed: name, "),
         ({"alpha": 3}, "alpha: unknown key; did you mean 'partition.alpha'? allowed: seed, data, "),
         (
             {"topology": {"weights": "metropols"}},

@@ -226,6 +226,10 @@ def test_whole_floating_point_labels_are_told_to_be_targets(
             returning(f"np.zeros((3, 1, 2, 2)), np.zeros((3, 2), bool), {OK}"),
             "train_labels are 2 answers each but test_labels",
         ),
+        (
+            returning("np.zeros((10, 2)), np.arange(10)[:, None] % 2"),
+            "train_labels have shape (8, 1); expected one integer per example: labels.squeeze(1)",
+        ),
         (returning(f"np.full((3, 2), 'a'), np.arange(3), {OK}"), "train_inputs are <U1; expected numbers"),
         (returning(f"np.zeros(3), np.arange(3), {OK}"), "train_inputs have shape (3,); expected (examples, ...)"),
         (returning(f"{OK}, np.zeros((0, 1, 2, 2)), np.arange(0)"), "test_inputs have shape (0, 1, 2, 2); expected"),

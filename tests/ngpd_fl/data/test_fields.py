@@ -153,3 +153,13 @@ def test_a_token_that_the_network_does_not_know_is_found_in_any_input(more: dict
     token[41] = 9
     with pytest.raises(InputError, match="^model: it fails on inputs of shape .*index out of range"):
         run(short, model=Embedded(), data=(given, torch.arange(60) % 2))
+
+
+@pytest.mark.parametrize("is_single", [True, False])
+def test_token_ids_that_are_bytes_are_said_to_be_pixels(is_single: bool) -> None:
+    ids = torch.arange(60, dtype=torch.uint8).reshape(20, 3) % 4
+    data = (ids if is_single else {"input": ids}, torch.arange(20) % 4)
+    with pytest.raises(
+        InputError, match=r"^model: it fails on .*; give token ids as int64 \(uint8 is divided by 255\)$"
+    ):
+        run(Config(topology={"nodes": 2}, partition="iid"), model=torch.nn.Embedding(4, 4), data=data)

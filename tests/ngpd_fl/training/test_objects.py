@@ -315,15 +315,39 @@ def normalized(split: Split) -> Dataset:
         ({"graph": nx.Graph([("a", "b\n")])}, r"^topology.labels: must be printable texts \(got 'b\\n'\)$"),
         ({"init": 3}, "init: is a int; expected the path of a run's folder or of a file"),
         ({"init": "a\0b"}, r"model.init: a\\x00b: cannot be read \(embedded null byte\)"),
-        ({"partition": PARTS}, r"partition.file: object:ndarray has 3 lists for 8 nodes \(topology.nodes\)"),
-        ({"partition": [torch.arange(3, device="meta")] * 8}, "object:Tensor: node 0 is no list of whole numbers"),
-        ({"partition": [[10**30]] * 8}, f"object:list: node 0 has index {10**30}; allowed: 0 to"),
+        ({"partition": PARTS}, r"^partition has 3 lists for 8 nodes \(topology.nodes\)$"),
+        ({"partition": [torch.arange(3, device="meta")] * 8}, "^partition: node 0 is no list of whole numbers"),
+        ({"partition": [[10**30]] * 8}, f"^partition: node 0 has index {10**30}; allowed: 0 to"),
+        ({"partition": {0: [1]}}, "^partition is a dict; expected a list of indices for each node$"),
+        (
+            {"partition": [np.arange(8) % 8 == node for node in range(8)]},
+            r"^partition: node 0 holds bool; expected a list of whole numbers: numpy.flatnonzero\(mask\)$",
+        ),
+        (
+            {"partition": [np.ma.masked_equal(np.arange(8), 3)] * 8},
+            r"^partition: node 0 is masked in part; leave these out \(compressed\(\)\)$",
+        ),
     ],
 )
 def test_objects_are_checked(objects: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words) as raised:
         run(SHORT, **objects)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            (SHORT, nn.Linear(4, 3), (X, Y)),
+            "out: is a Linear; expected the path of a folder; objects go by keyword: run",
+        ),
+        ((nn.Linear(4, 3), (X, Y)), "config: is a Linear; expected a Config; objects go by keyword: run"),
+    ],
+)
+def test_objects_by_position_are_refused(given: Any, words: str) -> None:
+    with pytest.raises(InputError, match=f"^{words}"):
+        run(*given)
 
 
 class Uneven(Pairs):

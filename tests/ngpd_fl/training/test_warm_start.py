@@ -104,6 +104,10 @@ def test_nodes_with_starts_of_their_own_find_together(earlier: Path, strategy: A
     [
         ({"init": "nowhere"}, r"model.init: nowhere: cannot be read \(No such file or directory\)"),
         ({"init": "."}, r"model.init: \. holds no models.safetensors; expected the folder of a run that has ended"),
+        (
+            {"init": "m.pt"},
+            r"model.init: m.pt: cannot be read as a .safetensors file \(.*; safetensors.torch.save_file\(.* writes one",
+        ),
         ({"init_per_node": True}, "model.init_per_node: needs a run's folder to start from; set model.init"),
     ],
 )
@@ -111,6 +115,7 @@ def test_what_no_run_can_start_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.zeros(2)}, "m.pt")
     with pytest.raises(InputError, match=f"^{words}$"):
         compose(Config(**{**SHORT, "model": {"name": "softmax", **model}}))
 
