@@ -47,7 +47,7 @@ from ngpd_fl.training.run import run
 from tests.support.mutations import json_mutated, mutated, tensors_mutated, toml_mutated
 from tests.support.studies import TEXT
 
-FEW, MANY = 40, 20_000
+FEW, MANY = 40, 5_000
 SECONDS, MEMORY, CHARACTERS = 20, 4 << 30, 1600
 """What a reader may take for a small file, and how long what it says may be."""
 
