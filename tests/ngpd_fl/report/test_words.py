@@ -86,6 +86,8 @@ def test_settings() -> None:
     assert partition_words(config) == "digits, dirichlet (alpha 0.1, min_size 10)"
     assert setting_words(config).endswith("; 1 round of 8 local steps; seed 7")
     assert "ngpd" not in setting_words(config)
+    own = Config(data={"dataset": "object:Tensor"}, partition={"name": "indices", "file": "object:list"})
+    assert partition_words(own) == "own data, own lists"
     assert common_words([config, config]) == setting_words(config)
     assert common_words([config, Config()]) == "runs with different settings"
 

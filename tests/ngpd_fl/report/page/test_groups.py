@@ -53,6 +53,15 @@ def test_threads_alone_tell_groups_apart_only_where_nothing_else_does() -> None:
     assert {group.label for group in cell.groups} == {"ngpd (lr 0.05)", "ngpd (lr 0.2)"}
 
 
+def test_an_object_is_named_as_the_users_own() -> None:
+    networks = make_cells([made(model=name) for name in ("object:Net", "object:Other", "softmax")])
+    assert [cell.title.rpartition("; ")[2].partition(", ")[0] for cell in networks] == [
+        "own network Net",
+        "own network Other",
+        "model softmax",
+    ]
+
+
 def test_cells_are_named_by_what_differs() -> None:
     ring, path = ({"name": name, "nodes": 4} for name in ("ring", "path"))
     titles = [cell.title for cell in make_cells([made(topology=ring), made(topology=path)])]
