@@ -90,7 +90,7 @@ def test_the_switch_changes_what_curves_are_drawn_against(tab: Any) -> None:
 
 def test_an_axis_without_data_has_no_button_but_a_reason(tab: Any) -> None:
     assert tab.get_by_role("radio", name="energy", exact=True).count() == 0
-    assert tab.get_by_text("energy: not all runs here know").is_visible()
+    assert tab.get_by_text("energy: no run here knows").is_visible()
     assert tab.locator(":disabled").count() == 0
 
 

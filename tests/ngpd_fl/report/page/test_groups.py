@@ -11,7 +11,7 @@ from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import curves, thinned
 from ngpd_fl.report.page.groups import Group, make_cells
 from ngpd_fl.report.page.tables import group_values
-from ngpd_fl.report.page.target import cost_text, default_target
+from ngpd_fl.report.page.target import cost_text, default_target, missing_costs
 from tests.ngpd_fl.report.conftest import errors, metrics
 from tests.ngpd_fl.report.page.conftest import tiny
 
@@ -100,6 +100,19 @@ def test_a_cost_is_the_median_over_the_runs_that_reach_the_target() -> None:
     assert cost_text(Group("x", runs[:2], False, {}), rounds, 0.25) == "3.5"
     assert cost_text(Group("x", runs, False, {}), rounds, 0.25) == "4 (3 of 4)"
     assert cost_text(Group("x", runs[3:], False, {}), rounds, 0.25) == "not reached"
+
+
+def test_a_cost_that_is_not_shown_has_a_reason() -> None:
+    def missing(*clocks: float | None) -> list[str]:
+        runs = [made(seed=seed) for seed in range(len(clocks))]
+        for run, clock in zip(runs, clocks, strict=True):
+            run.outcome.metrics[:] = [metrics(1, 4, virtual_seconds=clock, joules=1.0)]
+        (cell,) = make_cells(runs)
+        return missing_costs(cell)
+
+    assert missing(1.0, 2.0) == []
+    assert missing(None, 2.0) == ["virtual time: not every run here has a virtual clock"]
+    assert missing(None, None) == ["virtual time: no run here has a virtual clock"]
 
 
 def test_thinned_keeps_both_ends() -> None:
