@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ngpd_fl.report import Outcome
 from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import curves, thinned
+from ngpd_fl.report.page.details import run_names
 from ngpd_fl.report.page.groups import Group, make_cells
 from ngpd_fl.report.page.tables import group_values
 from ngpd_fl.report.page.target import cost_text, default_target, missing_costs
@@ -51,6 +53,18 @@ def test_threads_alone_tell_groups_apart_only_where_nothing_else_does() -> None:
     assert {group.label for group in cell.groups} == {"ngpd (threads 1)", "ngpd (threads 2)"}
     (cell,) = make_cells([made(), made(engine={"threads": 2}, strategy={"name": "ngpd", "lr": 0.2})])
     assert {group.label for group in cell.groups} == {"ngpd (lr 0.05)", "ngpd (lr 0.2)"}
+
+
+def test_names_of_runs_tell_them_apart() -> None:
+    ring, path = ({"name": name, "nodes": 4} for name in ("ring", "path"))
+    runs = [made(topology=ring), made(topology=path), made(topology=path, seed=1)]
+    assert run_names(make_cells(runs)) == [
+        "ngpd, seed 0: ring of 4 nodes",
+        "ngpd, seed 0: path of 4 nodes",
+        "ngpd, seed 1",
+    ]
+    again = [replace(made(), path=Path(folder)) for folder in ("a/first", "a/second", "b/second")]
+    assert run_names(make_cells(again)) == ["ngpd, seed 0: first", "ngpd, seed 0: a/second", "ngpd, seed 0: b/second"]
 
 
 def test_an_object_is_named_as_the_users_own() -> None:
