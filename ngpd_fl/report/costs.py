@@ -19,7 +19,7 @@ class Cost(NamedTuple):
         label: label of its axis.
         text: formats an amount.
         unit: unit of its ticks, after a prefix such as k or M; empty for a plain number.
-        missing: the reason why runs may not have it.
+        needs: what a run that has it does; empty if all runs have it.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Cost(NamedTuple):
     label: str
     text: Callable[[float], str]
     unit: str = ""
-    missing: str = ""
+    needs: str = ""
 
     def of(self, metrics: Metrics) -> float | None:
         """Return the cost until an evaluation; None if not known."""
@@ -36,13 +36,12 @@ class Cost(NamedTuple):
         return spent
 
 
-_NO_CLOCK = "not all runs here have a virtual clock"
-_NO_POWER = "not all runs here know the energy of all their devices"
-
 ROUNDS = Cost("rounds", "round", "rounds", "rounds", "{:.10g}".format)
 BYTES = Cost("bytes", "bytes_sent", "bytes sent", "sent by all nodes", units.size, "B")
 SECONDS = Cost("seconds", "train_seconds", "training time", "training time (s)", units.seconds)
-VIRTUAL = Cost("virtual", "virtual_seconds", "virtual time", "virtual time (s)", units.seconds, "", _NO_CLOCK)
-ENERGY = Cost("joules", "joules", "energy", "energy of all nodes", units.energy, "J", _NO_POWER)
+VIRTUAL = Cost(
+    "virtual", "virtual_seconds", "virtual time", "virtual time (s)", units.seconds, "", "has a virtual clock"
+)
+ENERGY = Cost("joules", "joules", "energy", "energy of all nodes", units.energy, "J", "knows the energy of its devices")
 
 COSTS = (ROUNDS, BYTES, SECONDS, VIRTUAL, ENERGY)

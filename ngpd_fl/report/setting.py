@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ngpd_fl.config import Config
+from ngpd_fl.config.held_object import is_object_name
+from ngpd_fl.config.partitions import IndicesPartition
 from ngpd_fl.report.units import short_percent
 from topologies import StaticSchedule
 
@@ -29,6 +31,9 @@ _NOUNS = {
 }
 """Nouns for families whose name is not that of a kind of graph."""
 
+OWN = {"data.dataset": "own data", "model.name": "own network", "partition.file": "own lists"}
+"""Words for objects of a program, by the keys that record them."""
+
 
 def graph_words(config: Config) -> str:
     """Return a description of the graph, e.g. ``ring of 8 nodes, a random matching each round``."""
@@ -43,7 +48,10 @@ def graph_words(config: Config) -> str:
 
 def partition_words(config: Config) -> str:
     """Return a description of data and partition, e.g. ``digits, classes (classes_per_node 2)``."""
-    return f"{config.data.dataset}, {_named(config.partition.name, config.partition)}"
+    data, partition = config.data.dataset, config.partition
+    is_own = isinstance(partition, IndicesPartition) and is_object_name(str(partition.file))
+    words = OWN["partition.file"] if is_own else _named(partition.name, partition)
+    return f"{OWN['data.dataset'] if is_object_name(data) else data}, {words}"
 
 
 def setting_words(config: Config) -> str:

@@ -66,15 +66,20 @@ class Spread(NamedTuple):
     sd: float | None
 
     def text(self, measure: Measure) -> str:
-        """Return the spread as text, e.g. ``92.31 ± 0.42 %``, or a dash if there is no value."""
+        """Return the spread as text, e.g. ``92.31 ± 0.42 %``, or a dash if there is no value.
+
+        The standard deviation has the decimals of the mean.
+        """
         if self.mean is None:
             return "-"
         if not math.isfinite(self.mean):
             return measure.text(self.mean)
         # Differences between algorithms may be smaller than the digits of one run.
         form = ".2f" if measure.is_share else measure.form
-        band = "" if self.sd is None else f" ± {measure.factor * self.sd:{form}}"
-        return f"{measure.factor * self.mean:{form}}{band}{measure.unit}"
+        mean = f"{measure.factor * self.mean:{form}}".removesuffix(".")
+        same = form if "e" in mean else f".{len(mean.partition('.')[2])}f"
+        band = "" if self.sd is None else f" ± {measure.factor * self.sd:{same}}"
+        return f"{mean}{band}{measure.unit}"
 
 
 def spread(values: Iterable[float | None]) -> Spread:

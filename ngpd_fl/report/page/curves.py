@@ -14,9 +14,9 @@ from ngpd_fl.report.units import spread
 QUANTITIES = {"mean": "mean of the nodes", "worst": "worst node", "averaged_model": "averaged model"}
 """Quantities of the measure in an evaluation, with their names."""
 
-LOSS = RMSE._replace(key="train_loss", name="training loss", label="training loss", form="#.2g")
+LOSS = RMSE._replace(key="train_loss", name="training loss", label="training loss", form="#.3g")
 DISTANCE = RMSE._replace(
-    key="consensus_distance", name="consensus distance", label="RMS distance to the mean of the nodes", form="#.2g"
+    key="consensus_distance", name="consensus distance", label="RMS distance to the mean of the nodes", form="#.3g"
 )
 
 _POINTS = 200

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -66,15 +68,32 @@ def labels(run: RecordedRun) -> dict[str, Any] | None:
     return None if counts is None else {"counts": counts.tolist(), "group": run.outcome.measure.group}
 
 
+def run_names(cells: Sequence[Cell]) -> list[str]:
+    """Return names of all runs: label and seed, with the setting or else the folder where they repeat."""
+    named = [
+        (f"{group.label}, seed {run.config.seed}", cell.title, run.path)
+        for cell in cells
+        for group in cell.groups
+        for run in group.runs
+    ]
+    forms = [(name, f"{name}: {title}", f"{name}: {path.name}", f"{name}: {path}") for name, title, path in named]
+    counts = Counter(chain.from_iterable(forms))
+    return [next((text for text in texts if counts[text] == 1), texts[-1]) for texts in forms]
+
+
 def _first_seeds_first(cells: Sequence[Cell]) -> list[tuple[RecordedRun, dict[str, Any]]]:
     """Return the runs, all first seeds first, each with its place in the page."""
     places = [
-        (number, run, {"cell": cell_index, "group": group_index, "seed": run.config.seed})
+        (number, run, {"cell": cell_index, "group": group_index})
         for cell_index, cell in enumerate(cells)
         for group_index, group in enumerate(cell.groups)
         for number, run in enumerate(group.runs)
     ]
-    numbered = [(number, run, {**place, "order": order}) for order, (number, run, place) in enumerate(places)]
+    names = run_names(cells)
+    numbered = [
+        (number, run, {**place, "order": order, "name": names[order]})
+        for order, (number, run, place) in enumerate(places)
+    ]
     return [(run, place) for _, run, place in sorted(numbered, key=lambda item: item[0])]
 
 

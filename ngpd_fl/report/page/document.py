@@ -32,7 +32,7 @@ from ngpd_fl.report.page.tables import (
     seeds,
     shared_keys,
 )
-from ngpd_fl.report.page.target import default_target, known_costs
+from ngpd_fl.report.page.target import default_target, known_costs, missing_costs
 from ngpd_fl.report.page.template import asset, environment
 
 _SCRIPTS = ("tools.js", "plots.js", "results.js", "details.js")
@@ -95,7 +95,6 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
             num_groups=len(by_label),
             sections=[section for section, _ in sections],
             overview=_overview(cells) if len(cells) > 1 else None,
-            costs=COSTS,
             own_quantities=QUANTITIES,
             runs=[row for cell in cells for row in run_rows(cell)],
             shared=shared_keys([group for cell in cells for group in cell.groups]),
@@ -153,7 +152,10 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
             for group, values, spent in zip(cell.groups, figures(cell), cost_texts(cell, costs, wanted), strict=True)
         ],
         "charts": [chart for quantity in known if (chart := draw(quantity, drawn))],
-        "missing": [words for key, words in QUANTITIES.items() if key not in keys],
+        "missing": [
+            *(f"{words}: never evaluated" for key, words in QUANTITIES.items() if key not in keys),
+            *missing_costs(cell),
+        ],
     }
     data = {
         "title": cell.title,

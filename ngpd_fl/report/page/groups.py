@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ngpd_fl.config.held_object import is_object_name
 from ngpd_fl.records import Measure
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.settings import Keys, brief, flat, shared, without
-from ngpd_fl.report.setting import graph_words, partition_words
+from ngpd_fl.report.setting import OWN, graph_words, partition_words
 from ngpd_fl.report.units import Spread, spread
 
 _OF_THE_TASK = ("data.", "partition.", "topology.", "model.", "network.", "devices.", "faults.", "evaluation.split")
@@ -137,9 +138,16 @@ def difference(keys: Keys, others: Sequence[Keys]) -> list[str]:
     """Return the keys and values, such as ``lr 0.05``, that distinguish a configuration from others, at most a few."""
     own = without(keys, ["seed", *shared(others)])
     shown_keys = {key: value for key, value in own.items() if not key.startswith(_MACHINE)} or own
-    words = [f"{key.removesuffix('.name').rpartition('.')[2]} {brief(value)}" for key, value in shown_keys.items()]
+    words = [_key_words(key, value) for key, value in shown_keys.items()]
     more = [f"{len(words) - _KEYS_IN_A_LABEL} more"] * (len(words) > _KEYS_IN_A_LABEL)
     return [*words[:_KEYS_IN_A_LABEL], *more]
+
+
+def _key_words(key: str, value: object) -> str:
+    """Return a key and its value for labels, e.g. ``lr 0.05``, or ``own network Net`` for an object."""
+    if key in OWN and isinstance(value, str) and is_object_name(value):
+        return f"{OWN[key]} {value.partition(':')[2]}".rstrip()
+    return f"{key.removesuffix('.name').rpartition('.')[2]} {brief(value)}"
 
 
 def _labels(methods: Sequence[str], all_keys: Sequence[Keys]) -> list[str]:

@@ -20,6 +20,19 @@ def known_costs(cell: Cell) -> list[Cost]:
     return [cost for cost in COSTS if evaluations and all(cost.of(metrics) is not None for metrics in evaluations)]
 
 
+def missing_costs(cell: Cell) -> list[str]:
+    """Return the costs that are not known of all evaluations, each with its reason; none without an evaluation."""
+    evaluations = [metrics for run in cell.runs for metrics in run.outcome.metrics]
+    known = known_costs(cell)
+    return [
+        f"{cost.head}: "
+        + ("not every" if any(cost.of(metrics) is not None for metrics in evaluations) else "no")
+        + f" run here {cost.needs}"
+        for cost in COSTS
+        if evaluations and cost not in known
+    ]
+
+
 def first_at(outcome: Outcome, target: float) -> Metrics | None:
     """Return the first evaluation whose mean over nodes reaches ``target``; None if there is none."""
     wanted = outcome.measure.rank(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,15 +73,19 @@ def measure_figure(outcomes: Sequence[Outcome], cost: Cost, measure: Measure | N
 def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     """Draw the consensus distance, the root mean square over nodes of |w_i - mean w|, against rounds.
 
-    The common start is left out: its distance is 0 but for rounding.
+    The common start is left out: its distance is 0 but for rounding. The axis begins at the first distance.
     """
     figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
+    first, end = math.inf, axes.get_xlim()[1]
     for outcome, look in _ranked(outcomes):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
         rounds, distances = [round for round, _ in known], [distance for _, distance in known]
         axes.plot(rounds, distances, color=look.color, linewidth=2, marker=_symbol(outcome, look), markersize=3.5)
         every += distances
+        first = min([first, *rounds])
+    if first < end / 1.02:  # later evaluations follow
+        axes.set_xlim(first - 0.02 * (end - first), end)
     if every and max(every) > 20 * min(every):
         axes.set_yscale("log")
     else:

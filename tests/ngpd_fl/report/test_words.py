@@ -12,6 +12,7 @@ import pytest
 from ngpd_fl.config import Config
 from ngpd_fl.records import ACCURACY, RMSE
 from ngpd_fl.report import Outcome, units, write_comparison
+from ngpd_fl.report.page.curves import LOSS
 from ngpd_fl.report.setting import common_words, graph_words, partition_words, setting_words
 from ngpd_fl.report.table import end_words, heads, line_by_line, ranked, side_by_side
 from ngpd_fl.training.run import run
@@ -50,6 +51,11 @@ HEADS = ("", "mean acc.", "min acc.", "averaged", "best mean", "consensus", "sen
         (units.energy(12_345), "12.3 kJ"),
         (units.energy(999.7), "1.00 kJ"),
         (units.energy(4.2e9), "4.2 GJ"),
+        (units.Spread(1.9, 0.0035).text(LOSS), "1.9 ± 0.0"),
+        (units.Spread(0.024, 0.00071).text(LOSS), "0.024 ± 0.001"),
+        (units.Spread(12.0, 3.4).text(LOSS), "12 ± 3"),
+        (units.Spread(1.2e-7, 3.4e-8).text(LOSS), "1.2e-07 ± 3.4e-08"),
+        (units.Spread(0.9234, 0.0042).text(ACCURACY), "92.34 ± 0.42 %"),
         (units.distance(1.6), "1.60"),
         (units.distance(1.234e-8), "1.23e-08"),
         (units.distance(None), "not finite"),
@@ -80,6 +86,8 @@ def test_settings() -> None:
     assert partition_words(config) == "digits, dirichlet (alpha 0.1, min_size 10)"
     assert setting_words(config).endswith("; 1 round of 8 local steps; seed 7")
     assert "ngpd" not in setting_words(config)
+    own = Config(data={"dataset": "object:Tensor"}, partition={"name": "indices", "file": "object:list"})
+    assert partition_words(own) == "own data, own lists"
     assert common_words([config, config]) == setting_words(config)
     assert common_words([config, Config()]) == "runs with different settings"
 

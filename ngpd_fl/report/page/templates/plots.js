@@ -12,13 +12,14 @@ const plots = (() => {
   /* A line with the look of its runs; of several quantities of the same runs, each has its own dashes. */
   const line = ({ look, quantity, several, y, sd = [], unit, cost, ...own }) => {
     const number = (value) => (unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
+    const alike = (value, mean) => (mean.includes("e") ? number(value) : value.toFixed(mean.split(".")[1]?.length ?? 0));
     return {
       type: "scatter",
       mode: "lines+markers",
       y,
       line: { color: look.color, width: 2, dash: plotlyDash(several ? dashes[quantity] : look.dash) },
       marker: { symbol: look.symbol, size: 7, maxdisplayed: MARKERS },
-      text: y.map((value, at) => (value === null ? "" : plain(`${number(value)}${sd[at] ? ` ± ${number(sd[at])}` : ""}${unit}`))),
+      text: y.map((value, at) => (value === null ? "" : plain(`${number(value)}${sd[at] ? ` ± ${alike(sd[at], number(value))}` : ""}${unit}`))),
       hovertemplate: `%{text}, ${plain(cost.label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
       ...own,
     };

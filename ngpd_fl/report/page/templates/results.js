@@ -63,6 +63,9 @@
     );
   };
 
+  /* A figure may break before its brackets only, as in the static tables (report/page/template.py). */
+  const unbroken = (text) => text.replace(/(?<=\d) (?!\()|(?<=of) /g, "\u00a0");
+
   const showCosts = (section, cell, shown) => {
     const target = Number(shown) / cell.measure.factor;
     const valid = shown !== "" && target > 0;
@@ -71,7 +74,7 @@
     section.querySelectorAll(".results tbody tr").forEach((row, place) => {
       const texts = valid ? costTexts(cell, cell.groups[place], target) : {};
       row.querySelectorAll("[data-cost]").forEach((at) => {
-        at.textContent = texts[at.dataset.cost] ?? "-";
+        at.textContent = unbroken(texts[at.dataset.cost] ?? "-");
       });
     });
   };

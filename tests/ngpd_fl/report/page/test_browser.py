@@ -90,7 +90,7 @@ def test_the_switch_changes_what_curves_are_drawn_against(tab: Any) -> None:
 
 def test_an_axis_without_data_has_no_button_but_a_reason(tab: Any) -> None:
     assert tab.get_by_role("radio", name="energy", exact=True).count() == 0
-    assert tab.get_by_text("energy: not all runs here know").is_visible()
+    assert tab.get_by_text("energy: no run here knows").is_visible()
     assert tab.locator(":disabled").count() == 0
 
 
@@ -115,7 +115,7 @@ def test_a_target_typed_in_costs_what_the_tables_say(runs: Path, tmp_path: Path,
     expected = Page(write_page([runs], tmp_path / "report.html", target=target)).tables["setting-1"][2:]
     tab.locator(".target-value").fill(f"{100 * target:g}")
     rows = tab.locator("#setting-1 .results tbody tr").all()
-    assert [[cell.inner_text() for cell in row.locator("[data-cost]").all()] for row in rows] == [
+    assert [[" ".join(cell.inner_text().split()) for cell in row.locator("[data-cost]").all()] for row in rows] == [
         row[5:-2] for row in expected
     ]
 
@@ -209,6 +209,14 @@ def test_colors_of_nodes_fit_their_values(tab: Any) -> None:
 def test_it_fits_a_narrow_screen(tab: Any) -> None:
     tab.set_viewport_size({"width": 400, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize("width", [1200, 1280])
+def test_the_results_fit_a_small_laptop(tab: Any, width: int) -> None:
+    tab.set_viewport_size({"width": width, "height": 600})
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.setting > .scroll')].every(e => e.scrollWidth <= e.clientWidth)"
+    )
 
 
 def test_every_control_has_a_name(tab: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ngpd_fl.config import InputError
 from ngpd_fl.report.page import write_page
+from ngpd_fl.report.page.template import breakable, unbroken
 from ngpd_fl.report.units import seconds, size
 from tests.ngpd_fl.report.page.conftest import SEEDS, Page, tiny
 
@@ -37,7 +38,8 @@ def test_figures_are_those_of_the_summaries(runs: Path, tmp_path: Path) -> None:
         ]
         for key, said in zip(("train_loss", "consensus_distance"), figures[-2:], strict=True):
             values = [last[key] for last in lasts]
-            assert said == f"{fmean(values):#.2g} ± {stdev(values):#.2g}"
+            mean = f"{fmean(values):#.2g}"
+            assert said == f"{mean} ± {stdev(values):.{len(mean.partition('.')[2])}f}"
     means = [fmean(final["mean_accuracy"] for final in summaries(runs, row[0])) for row in rows]
     assert means == sorted(means, reverse=True)
 
@@ -167,9 +169,19 @@ def test_bad_files(runs: Path, tmp_path: Path, name: str, message: str) -> None:
         write_page([runs], tmp_path / name)
 
 
-def test_a_long_key_may_break_after_its_section(runs: Path, tmp_path: Path) -> None:
+def test_a_long_name_may_break_between_its_parts(runs: Path, tmp_path: Path) -> None:
     text = write_page([runs], tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<code>strategy.<wbr>penalty_scale</code>" in text
+    assert "<code>strategy.<wbr>penalty_<wbr>scale</code>" in text
+    assert f"<code>{str(runs / 'dsgd-1').replace('/', '/<wbr>').replace('_', '_<wbr>')}</code>" in text
+    assert breakable("<a/b>") == "&lt;a/<wbr>b&gt;" and breakable("lr 0.01") == "lr 0.01"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("480.8 kB (1 of 2)", "480.8~kB (1~of~2)"), ("7 (1 of 2)", "7 (1~of~2)"), ("not reached", "not reached")],
+)
+def test_a_figure_does_not_break_before_its_unit(text: str, shown: str) -> None:
+    assert unbroken(text).replace("\N{NO-BREAK SPACE}", "~") == shown
 
 
 def test_versions_and_commands_are_told(runs: Path, tmp_path: Path) -> None:

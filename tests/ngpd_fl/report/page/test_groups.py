@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from ngpd_fl.report import Outcome
 from ngpd_fl.report.costs import COSTS
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import curves, thinned
+from ngpd_fl.report.page.details import run_names
 from ngpd_fl.report.page.groups import Group, make_cells
 from ngpd_fl.report.page.tables import group_values
-from ngpd_fl.report.page.target import cost_text, default_target
+from ngpd_fl.report.page.target import cost_text, default_target, missing_costs
 from tests.ngpd_fl.report.conftest import errors, metrics
 from tests.ngpd_fl.report.page.conftest import tiny
 
@@ -53,6 +55,27 @@ def test_threads_alone_tell_groups_apart_only_where_nothing_else_does() -> None:
     assert {group.label for group in cell.groups} == {"ngpd (lr 0.05)", "ngpd (lr 0.2)"}
 
 
+def test_names_of_runs_tell_them_apart() -> None:
+    ring, path = ({"name": name, "nodes": 4} for name in ("ring", "path"))
+    runs = [made(topology=ring), made(topology=path), made(topology=path, seed=1)]
+    assert run_names(make_cells(runs)) == [
+        "ngpd, seed 0: ring of 4 nodes",
+        "ngpd, seed 0: path of 4 nodes",
+        "ngpd, seed 1",
+    ]
+    again = [replace(made(), path=Path(folder)) for folder in ("a/first", "a/second", "b/second")]
+    assert run_names(make_cells(again)) == ["ngpd, seed 0: first", "ngpd, seed 0: a/second", "ngpd, seed 0: b/second"]
+
+
+def test_an_object_is_named_as_the_users_own() -> None:
+    networks = make_cells([made(model=name) for name in ("object:Net", "object:Other", "softmax")])
+    assert [cell.title.rpartition("; ")[2].partition(", ")[0] for cell in networks] == [
+        "own network Net",
+        "own network Other",
+        "model softmax",
+    ]
+
+
 def test_cells_are_named_by_what_differs() -> None:
     ring, path = ({"name": name, "nodes": 4} for name in ("ring", "path"))
     titles = [cell.title for cell in make_cells([made(topology=ring), made(topology=path)])]
@@ -91,6 +114,19 @@ def test_a_cost_is_the_median_over_the_runs_that_reach_the_target() -> None:
     assert cost_text(Group("x", runs[:2], False, {}), rounds, 0.25) == "3.5"
     assert cost_text(Group("x", runs, False, {}), rounds, 0.25) == "4 (3 of 4)"
     assert cost_text(Group("x", runs[3:], False, {}), rounds, 0.25) == "not reached"
+
+
+def test_a_cost_that_is_not_shown_has_a_reason() -> None:
+    def missing(*clocks: float | None) -> list[str]:
+        runs = [made(seed=seed) for seed in range(len(clocks))]
+        for run, clock in zip(runs, clocks, strict=True):
+            run.outcome.metrics[:] = [metrics(1, 4, virtual_seconds=clock, joules=1.0)]
+        (cell,) = make_cells(runs)
+        return missing_costs(cell)
+
+    assert missing(1.0, 2.0) == []
+    assert missing(None, 2.0) == ["virtual time: not every run here has a virtual clock"]
+    assert missing(None, None) == ["virtual time: no run here has a virtual clock"]
 
 
 def test_thinned_keeps_both_ends() -> None:

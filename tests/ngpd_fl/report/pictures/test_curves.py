@@ -105,6 +105,7 @@ def test_consensus_leaves_out_the_start_and_what_is_not_finite(make_outcome: Mak
     (line,) = axes.lines
     np.testing.assert_allclose(line.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(line.get_ydata(), [0.1, 0.2, 0.3, 0.4])
+    assert 0.9 < axes.get_xlim()[0] < 1 and axes.get_xlim()[1] == pytest.approx(5.1)
     assert axes.get_yscale() == "linear"
 
 
