@@ -38,7 +38,7 @@ def test_figures_are_those_of_the_summaries(runs: Path, tmp_path: Path) -> None:
         ]
         for key, said in zip(("train_loss", "consensus_distance"), figures[-2:], strict=True):
             values = [last[key] for last in lasts]
-            mean = f"{fmean(values):#.2g}"
+            mean = f"{fmean(values):#.3g}"
             assert said == f"{mean} ± {stdev(values):.{len(mean.partition('.')[2])}f}"
     means = [fmean(final["mean_accuracy"] for final in summaries(runs, row[0])) for row in rows]
     assert means == sorted(means, reverse=True)
