@@ -19,7 +19,10 @@ _RIVALS = 4
 
 
 def figure(studies: Studies) -> Figure:
-    """Return a panel for the first cell of each study that has evaluations between the start and the end."""
+    """Return a panel for the first cell of each study that has evaluations between the start and the end.
+
+    The start, at which all are alike, is left out.
+    """
     firsts = [next((cell for cell in cells if len(cell.ngpd.curve) > 2), None) for cells in studies.values()]
     shown = [cell for cell in firsts if cell is not None and cell.has_rival]
     with drawing():
@@ -36,7 +39,9 @@ def figure(studies: Studies) -> Figure:
 def _draw(axes: Axes, cell: Cell) -> None:
     rivals = [result for result in cell.compared if result is not cell.ngpd and result.curve][:_RIVALS]
     for result in sorted([cell.ngpd, *rivals], key=lambda result: result.rank, reverse=True):
-        rounds, means, deviations = zip(*((point.round, point.mean, point.sd) for point in result.curve), strict=True)
+        rounds, means, deviations = zip(
+            *((point.round, point.mean, point.sd) for point in result.curve if point.round), strict=True
+        )
         is_ours = result is cell.ngpd
         color, width = method_color(result.method), 2.4 if is_ours else 1.4
         axes.errorbar(rounds, means, deviations, color=color, lw=width, elinewidth=0.8, label=result.label,
