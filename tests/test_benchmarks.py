@@ -79,6 +79,7 @@ def test_a_page_is_about_as_many_runs_as_there_are_seeds(tmp_path: Path) -> None
     assert number == report.SEEDS and f"{number} runs of 1 configuration" in text
 
 
+@pytest.mark.slow
 def test_frames_are_counted_while_a_run_comes(tmp_path: Path) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if shutil.which("chromium") is None:

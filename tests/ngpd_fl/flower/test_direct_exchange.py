@@ -41,6 +41,7 @@ def config(**sections: Any) -> Config:
     return Config(**values | sections)
 
 
+@pytest.mark.slow
 def test_a_direct_run_is_the_relayed_one(tmp_path: Path) -> None:
     settings = config()
     direct = FakeRun(settings, data_plane="direct", nodes_per_client=3).go()

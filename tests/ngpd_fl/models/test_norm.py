@@ -74,7 +74,7 @@ def test_a_frozen_layer_keeps_its_statistics(caplog: pytest.LogCaptureFixture) -
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("strategy", ["ngpd", "dsgd"])
+@pytest.mark.parametrize("strategy", ["ngpd", pytest.param("dsgd", marks=pytest.mark.slow)])
 def test_a_trunk_is_fine_tuned_by_its_own_statistics(strategy: str, tmp_path: Path) -> None:
     net = trained_trunk()
     training = {"rounds": 2, "local_steps": 2}

@@ -85,6 +85,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["begun", "['finished', 'finished']", "2 of 2 runs done"]
 
 
+@pytest.mark.slow
 def test_the_command_as_a_module_finds_libraries_first(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "run.toml").write_text(BASE.replace('"softmax"', '"own:make"'))

@@ -204,6 +204,7 @@ def test_a_sweep_can_be_watched(quick: Command, here: Path) -> None:
 RUN = "run --strategy dsgd --rounds 1500 --nodes 4 --local-steps 1 --out out --watch".split()
 
 
+@pytest.mark.slow
 def test_beside_a_run_the_page_ends_with_it(tmp_path: Path) -> None:
     """A browser sees the end of the run, then the end of the server; no process stays."""
     command = [sys.executable, "-m", "ngpd_fl", *RUN]
