@@ -114,4 +114,4 @@ def test_the_words_say_where_ngpd_is_first_and_where_it_is_not(cells: Any) -> No
     words = "first in 1 of 2 cells (50 %), and first or within one standard deviation of the first in 2.\n"
     assert words in tables.summary({"study": [leads, close]})
     behind = tables.behind({"study": [leads, trails]})
-    assert "easy" not in behind and "| `study`, hard | 95.0 ± 0.5 | **97.0 ± 0.5** (DSGD) | 2.0 |" in behind
+    assert "easy" not in behind and "| study, hard | 95.0 ± 0.5 | **97.0 ± 0.5** (DSGD) | 2.0 |" in behind

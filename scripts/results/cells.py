@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -114,6 +114,11 @@ class Cell:
     setting: str
     results: Sequence[Result]
 
+    @property
+    def title(self) -> str:
+        """The study and the cell, e.g. ``one-label, ring``; the study alone if that is its only cell."""
+        return self.study if self.name == "all" else f"{self.study}, {self.name}"
+
     def result(self, label: str) -> Result | None:
         """Return the result of a strategy, or None if it was not run here."""
         return next((result for result in self.results if result.label == label), None)
@@ -190,14 +195,7 @@ def _read(study: str) -> list[Cell]:
     for cell in plan.cells:
         own = [row for row in rows if row["cell"] == cell.name]
         if any(row["best"] == "true" for row in own):
-            results = [
-                replace(
-                    _result(row, runs, methods[row["strategy"]]),
-                    label=_label(row["strategy"], methods),
-                    curve=[_point(point) for point in points if _is_of(point, row)],
-                )
-                for row in own
-            ]
+            results = [_result(row, runs, points, methods) for row in own]
             cells.append(_with(Cell(study, cell.name, setting(plan, cell), results), ()))
     return cells
 
@@ -230,7 +228,7 @@ def _point(row: Row) -> Point:
     )
 
 
-def _result(row: Row, runs: Sequence[Row], method: str) -> Result:
+def _result(row: Row, runs: Sequence[Row], points: Sequence[Row], methods: Mapping[str, str]) -> Result:
     own = [run for run in runs if _is_of(run, row)]
     seconds = [float(run["train_seconds"]) for run in own if run["phase"] == "final" and run["status"] == "finished"]
     mean, sd, worst = (
@@ -238,14 +236,15 @@ def _result(row: Row, runs: Sequence[Row], method: str) -> Result:
         for name in ("mean_accuracy_mean", "mean_accuracy_sd", "min_accuracy_mean")
     )
     return Result(
-        label=row["strategy"],
-        method=method,
+        label=_label(row["strategy"], methods),
+        method=methods[row["strategy"]],
         is_peer=row["role"] == "peer",
         mean=mean,
         sd=sd,
         worst=worst,
         lost=int(row["diverged"]) + int(row["failed"]),
         seconds=median(seconds) if seconds else None,
+        curve=[_point(point) for point in points if _is_of(point, row)],
     )
 
 

@@ -60,8 +60,7 @@ def pace(studies: Studies) -> str:
         if len(cell.ngpd.curve) > 2 and cell.rival.curve:
             goal = cell.rival.curve[-1]
             reached = next((point for point in cell.ngpd.curve if point.mean >= goal.mean), None)
-            name = f"`{cell.study}`" + ("" if cell.name == "all" else f", {cell.name}")
-            body.append([name, f"{cell.rival.label}, {goal.mean:.1f} %", *_costs(reached, goal)])
+            body.append([cell.title, f"{cell.rival.label}, {goal.mean:.1f} %", *_costs(reached, goal)])
     if not body:
         return "No results yet."
     head = ["cell", "best other peer, at its end", "NGPD has that by round", "seconds", "joules"]

@@ -24,8 +24,7 @@ def figure(studies: Studies) -> Figure:
             label: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
             axes.annotate(cell.rival.label, end, color=FAINT, **label)
         axes.axvline(0, color=FAINT, lw=1)
-        names = [cell.study if cell.name == "all" else f"{cell.study}, {cell.name}" for cell in cells]
-        axes.set_yticks(range(len(cells)), names)
+        axes.set_yticks(range(len(cells)), [cell.title for cell in cells])
         axes.margins(x=0.1, y=0.03)
         axes.set_xlabel("points of test accuracy above the best other peer, whose name stands to the right")
         axes.grid(axis="x", color=LIGHT)

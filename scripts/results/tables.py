@@ -88,7 +88,7 @@ def behind(studies: Studies) -> str:
         return "In these studies NGPD is first in every cell."
     body = [
         [
-            f"`{cell.study}`, {cell.name}",
+            cell.title,
             _text(cell, cell.ngpd),
             f"{_text(cell, cell.rival)} ({cell.rival.label})",
             f"{-cell.lead:.1f}",
