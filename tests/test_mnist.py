@@ -34,14 +34,15 @@ def on_double_ring(strategy: object) -> Result:
 
 
 def test_ngpd_reaches_the_known_accuracy() -> None:
-    """A first implementation reached 97.4 % with these settings and a smaller network; a point less is an error."""
-    final = on_double_ring({"name": "ngpd", "edge_penalty": 0.1}).metrics[-1]
-    assert final.mean_accuracy >= 0.974 - 0.01
-    assert final.averaged_model_accuracy >= 0.974 - 0.01
+    """The defaults reached 98.6 %, nodes and averaged model alike; a point less is an error."""
+    final = on_double_ring({"name": "ngpd"}).metrics[-1]
+    assert final.mean_accuracy >= 0.986 - 0.01
+    assert final.averaged_model_accuracy >= 0.986 - 0.01
 
 
 def test_without_mixing_the_nodes_lag_behind_their_average() -> None:
-    """The paper's form, mixing = 0: 94.6 % mean local accuracy and 97.3 % of the averaged model were known."""
-    final = on_double_ring({"name": "ngpd", "edge_penalty": 0.1, "mixing": 0.0}).metrics[-1]
-    assert final.mean_accuracy >= 0.946 - 0.01
+    """The paper's form, mixing = 0, reached 96.0 % as the mean of the nodes and 98.7 % of the averaged model."""
+    final = on_double_ring({"name": "ngpd", "mixing": 0.0}).metrics[-1]
+    assert final.mean_accuracy >= 0.960 - 0.01
+    assert final.averaged_model_accuracy >= 0.987 - 0.01
     assert final.averaged_model_accuracy > final.mean_accuracy

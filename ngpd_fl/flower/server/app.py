@@ -32,8 +32,8 @@ from topologies import Topology
 app = ServerApp()
 
 
-_RECORDS_SECONDS = 5.0
-"""Seconds that Flower's process waits for the records when it is asked to end."""
+_RECORDS_SECONDS = 20.0
+"""Seconds that Flower's process waits for the records when it is asked to end: less than ``launcher`` gives it."""
 
 
 @app.main()
