@@ -149,7 +149,7 @@ def family(folder: Path) -> dict[int, str]:
         if int(each.name) == os.getpid():
             continue
         try:
-            words = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            words = (each / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if str(folder) in words or f"FLWR_HOME={folder}".encode() in (each / "environ").read_bytes():
                 found[int(each.name)] = words
         except OSError:
