@@ -73,6 +73,8 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     line = "ngpd-fl: error: a file cannot be written (File too large); what was recorded is kept\n"
     assert (said.returncode, said.stderr) == (1, line)
     assert shell("NGPD study one.toml --out out --quiet", tmp_path).returncode == 0
+    said = shell(f"ulimit -f 8; NGPD {RUN} --quiet --out run", tmp_path)  # its models are larger
+    assert said.returncode == 1 and "dsgd failed after its last round: SafetensorError" in said.stderr
 
 
 def start(folder: Path, *before: str) -> subprocess.Popen[str]:
