@@ -11,8 +11,10 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ngpd_fl.config.errors import printable
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderResult
     from rich.table import Table
 
 
@@ -21,10 +23,33 @@ _WIDTH = 80
 
 
 def results() -> Console:
-    """Return stdout as a rich console, as wide as the terminal; a file or a pipe has COLUMNS, or 80."""
+    """Return stdout as a rich console, as wide as the terminal; a file or a pipe has COLUMNS, or 80.
+
+    Words of records, which may be a stranger's, reach the terminal without control sequences.
+    """
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False, width=shutil.get_terminal_size().columns)
+    console = Console(file=sys.stdout, highlight=False, width=shutil.get_terminal_size().columns)
+    console.push_render_hook(_Printable())  # type: ignore[arg-type]  # rich's base class would have to be imported
+    return console
+
+
+class _Printable:
+    """Hook of a console that shows what cannot be printed as escapes; styles are put in after it."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Shown(renderable) for renderable in renderables]
+
+
+class _Shown:
+    """Something to print, of which only what can be printed is shown."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._content, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 def new_table() -> Table:
@@ -93,8 +118,9 @@ def print_foot(text: str) -> None:
 
 def print_step(*words: str) -> None:
     """Print a line on stderr about a step that has ended; where it is longer than 80 columns, it goes on indented."""
-    lines = [words[0]]
-    for word in words[1:]:
+    first, *others = map(printable, words)
+    lines = [first]
+    for word in others:
         if len(line := f"{lines[-1]}  {word}") <= _WIDTH:
             lines[-1] = line
         else:
@@ -105,7 +131,7 @@ def print_step(*words: str) -> None:
 def warn(text: str) -> None:
     """Print a warning as one line on stderr; an empty one is none."""
     if text:
-        print(f"ngpd-fl: warning: {text}", file=sys.stderr, flush=True)
+        print(f"ngpd-fl: warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:

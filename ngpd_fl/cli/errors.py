@@ -11,6 +11,8 @@ import traceback
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C; SIGTERM and SIGHUP are the same."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 DEBUG = "NGPD_FL_DEBUG"
 """The environment variable that brings tracebacks back."""
 
@@ -46,6 +48,9 @@ def complain(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         _say(shortened(f"{error.filename}: {error.strerror}"))
         return BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _FULL:
+        _say(f"a file cannot be written ({error.strerror}); what was recorded is kept")
+        return FAILED
     # The parser's own findings, e.g. an unknown flag. Their class belongs to click, or to typer where that brings its
     # own click along, so they are known by what they can do.
     if hasattr(error, "format_message"):

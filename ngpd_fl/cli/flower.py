@@ -57,7 +57,7 @@ def train_with_flower(settings: Config, out: Path | None, watch: bool, quiet: bo
             with watched(folder, watch, quiet):
                 train(settings, folder, quiet, runner=runner)
         finally:  # also of a run that did not come to its end
-            if not quiet and any(folder.iterdir()):
+            if not quiet and folder.is_dir() and any(folder.iterdir()):
                 print_run(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ def print_evaluations(directory: Path) -> None:
         InputError: it is not the folder of a run, or a record is damaged.
     """
     from ngpd_fl.config import InputError
+    from ngpd_fl.config.errors import printable
     from ngpd_fl.records import RunFolder
     from ngpd_fl.records.growing_file import GrowingFile
 
@@ -39,7 +41,7 @@ def print_evaluations(directory: Path) -> None:
         is_going = folder.is_going  # before the records are read: nothing comes after them
         lines, is_anew = _new_lines(file)
         for evaluation in _evaluations(folder, lines[-_FIRST:] if is_first or is_anew else lines):
-            print(_line(config, evaluation), flush=True)
+            print(printable(_line(config, evaluation)), flush=True)
         is_first = is_first and not lines
         if not is_going:
             return
@@ -56,7 +58,9 @@ def _new_lines(file: GrowingFile) -> tuple[list[bytes], bool]:
         piece = file.read()
         if file.problem:
             raise InputError(file.problem)
-        lines, is_anew = piece.lines if piece.is_anew else lines + piece.lines, is_anew or piece.is_anew
+        if piece.is_anew:
+            lines, is_anew = [], True
+        lines += piece.lines
         if not piece.is_behind:
             return lines, is_anew
 
@@ -82,7 +86,9 @@ def _line(config: Config, metrics: Metrics) -> str:
     rounds = config.training.rounds
     head = f"{short(config.method)}  round {metrics.round:{len(str(rounds))}}/{rounds}  "
     words = metrics_words(metrics)
-    if metrics.round:
+    if metrics.round and metrics.train_seconds:
         words["speed"] = f"{units.rate(metrics.node_steps / metrics.train_seconds)} node-steps/s"
-        words["left"] = f"{clock(metrics.train_seconds / metrics.round * (rounds - metrics.round))} left"
+        left = metrics.train_seconds / metrics.round * (rounds - metrics.round)
+        if math.isfinite(left):  # else the record is not what it was
+            words["left"] = f"{clock(left)} left"
     return head + fitted(words, WIDTH - len(head))

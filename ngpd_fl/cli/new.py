@@ -29,14 +29,16 @@ def new(
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.records import require_new, write_text
+    from ngpd_fl.records.files import written_whole
 
     require_new(folder, "NAME", "folder")
     stored = files("ngpd_fl.cli") / "project"
     texts = {name: (stored / _STORED_AS.get(name, name)).read_text("utf-8") for name in FILES}
     try:
-        folder.mkdir()
-        for name, text in texts.items():
-            write_text(folder / name, text)
+        with written_whole(folder) as partial:
+            partial.mkdir()
+            for name, text in texts.items():
+                write_text(partial / name, text)
     except OSError as error:
         raise InputError(f"NAME: {folder} cannot be made ({error.strerror})") from error
     width = max(map(len, FILES))

@@ -65,7 +65,7 @@ def _lossy(before: TextIO | None, number: int, errors: list[OSError]) -> Iterato
     stream = io.TextIOWrapper(
         io.BufferedWriter(file),
         encoding=getattr(before, "encoding", "utf-8"),
-        errors=getattr(before, "errors", "backslashreplace"),
+        errors="surrogateescape" if getattr(before, "errors", "") == "surrogateescape" else "backslashreplace",
         line_buffering=number == 2 or file.isatty(),
     )
     try:

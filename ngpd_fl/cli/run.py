@@ -37,5 +37,5 @@ def run(
                     event_log=event_log,
                 )
         finally:  # also of a run that did not come to its end
-            if not quiet and any(folder.iterdir()):
+            if not quiet and folder.is_dir() and any(folder.iterdir()):
                 print_run(folder)

@@ -151,7 +151,7 @@ def _seconds(text: str) -> float:
     """Return a duration in seconds; raise ``InputError`` if the text is not a duration."""
     from ngpd_fl.config import InputError
 
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", text, re.ASCII)
     if not text or parts is None:
         raise InputError(f"--for {text}: should be a time such as 55m, 90s or 1h30m")
     hours, minutes, seconds = (int(part or 0) for part in parts.groups())

@@ -72,7 +72,8 @@ def train(
         hint = ", `ngpd-fl resume DIR` goes on" * (folder / "checkpoints").is_dir()
         raise Ended(words + _kept(folder, hint + ", `ngpd-fl show DIR --plots` draws them"), INTERRUPTED) from error
     except Exception as error:
-        raise Ended(f"{name} failed in round {done + 1}: {cause(error)}{_kept(folder)}", FAILED) from error
+        place = f"in round {done + 1}" if done < config.training.rounds else "after its last round"
+        raise Ended(f"{name} failed {place}: {cause(error)}{_kept(folder)}", FAILED) from error
     if not quiet and (target := result.summary["target"]):
         end = f"reached in round {target['round']}" if target["reached"] else f"not reached in {done} rounds"
         print(f"{name}  mean {short_percent(target['mean_accuracy'])} {end}", file=sys.stderr)

@@ -31,10 +31,16 @@ def shortened(text: str) -> str:
     Characters that cannot be printed, such as control sequences of a terminal, are written as escapes.
     """
     words = (_cut(word, _LONGEST_WORD) for word in text.split())
-    line = " ".join(words)
-    if not line.isprintable():
-        line = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
-    return _cut(line, _LONGEST)
+    return _cut(printable(" ".join(words)), _LONGEST)
+
+
+def printable(text: str) -> str:
+    """Return text with escapes in the place of what cannot be printed, such as control sequences of a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t\xa0" else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def cause(error: Exception) -> str:

@@ -122,9 +122,9 @@ def remove_partial(folder: Path, *, is_ours: bool = False) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
+    """Write a text file. Bytes of a path that are not UTF-8 are written as escapes."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_tensors(

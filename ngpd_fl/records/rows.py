@@ -21,16 +21,18 @@ def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> None:
     """Write ``NAME.csv`` and ``NAME.parquet``, the same columns and values in both."""
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
-    with written_whole(folder / f"{name}.csv") as partial:
-        pyarrow.csv.write_csv(table, partial)
-    with written_whole(folder / f"{name}.parquet") as partial:
-        pyarrow.parquet.write_table(table, partial)
+    # Into open files: the library has no paths that are not UTF-8.
+    with written_whole(folder / f"{name}.csv") as partial, partial.open("wb") as file:
+        pyarrow.csv.write_csv(table, file)
+    with written_whole(folder / f"{name}.parquet") as partial, partial.open("wb") as file:
+        pyarrow.parquet.write_table(table, file)
 
 
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a ``.parquet`` file; raise ``InputError`` if it is damaged."""
     try:
-        rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
+        with path.open("rb") as file:
+            rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: damaged ({error})") from error
     return rows

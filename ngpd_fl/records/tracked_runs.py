@@ -25,7 +25,7 @@ class TrackedRun(Shape):
     """
 
     project: str
-    run: str
+    run: Annotated[str, Field(pattern="^[^/]*[^/.][^/]*$")]  # some trackers name files by it
     round: Annotated[int, Field(ge=-1, lt=2**63)]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ngpd_fl.config import (
 )
 from ngpd_fl.engines import check_topology
 from ngpd_fl.records import Measure, figure_measure
+from ngpd_fl.study.cell import Keys, StudyCell, make_cells, require_name
 from ngpd_fl.study.file import FinalSection, PaperSection, StrategySection, StudySection, TuningSection, section
 from ngpd_fl.sweep.plan import final_figure
 from ngpd_fl.sweep.space import Dimension, dotted, first_possible, parse_space
@@ -34,29 +35,8 @@ STUDY_FILE = "study.toml"
 _RESERVED = ("seed", "evaluation.split")
 """Keys that the study sets in every run."""
 
-Keys = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class StudyCell:
-    """One combination of the axes' values, in which strategies are compared.
-
-    Attributes:
-        values: names of the axes' values, by axis.
-        layers: keys of the values, in the order of the axes.
-    """
-
-    values: Mapping[str, str]
-    layers: Sequence[Keys]
-
-    @property
-    def name(self) -> str:
-        """The cell's name, e.g. ``ring/iid``; ``all`` if there are no axes."""
-        return "/".join(self.values.values()) or "all"
-
-    def matches(self, words: Iterable[str]) -> bool:
-        """Return whether all words are names of the cell's values."""
-        return set(words) <= {*self.values.values(), *["all"] * (not self.values)}
+_MOST_RUNS, _MOST_TRIALS = 100_000, 1_000
+"""Most runs of a study, and most trials of a strategy in a cell."""
 
 
 @dataclass(frozen=True)
@@ -148,14 +128,19 @@ class StudyPlan:
         tuning = tuning.model_copy(update={"overrides": _keys(tuning.overrides, "tuning.overrides")})
         final = final.model_copy(update={"overrides": _keys(final.overrides, "final.overrides")})
         _check_seeds(tuning, final)
-        cells = _cells(file.axes)
-        strategies = [_strategy(label, given, file.base, tuning) for label, given in file.strategies.items()]
-        if not strategies:
+        axes = {
+            axis: {value: _keys(keys, f"axes.{axis}.{value}") for value, keys in values.items()}
+            for axis, values in file.axes.items()
+        }
+        cells = make_cells(axes)
+        if not file.strategies:
             raise InputError("strategies: none given; give at least one section [strategies.LABEL]")
+        strategies = [_strategy(label, given, file.base, tuning) for label, given in file.strategies.items()]
         paper = [section(PaperSection, given, f"paper.{index}") for index, given in enumerate(file.paper)]
         text = read_text(path, "study file ")
         plan = cls(text, file.title, file.notes, file.base, tuning, final, "", cells, strategies, paper)
         plan._check_names()
+        plan._check_size()
         return plan
 
     @property
@@ -213,8 +198,9 @@ class StudyPlan:
         values = {value for cell in self.cells for value in cell.values.values()} or {"all"}
         labels = [strategy.label for strategy in self.strategies]
         for label in labels:
-            if label in values or "/" in label:
-                raise InputError(f"strategies.{label}: must have no slash, and must not be a value of an axis")
+            require_name(label, f"strategies.{label}")
+            if label in values:
+                raise InputError(f"strategies.{label}: must not be a value of an axis")
         named: list[tuple[str, Sequence[str]]] = []
         for strategy in self.strategies:
             where = f"strategies.{strategy.label}"
@@ -237,6 +223,14 @@ class StudyPlan:
             if not any(strategy.runs_in(cell) for cell in self.cells):
                 raise InputError(f"strategies.{strategy.label}: only and skip leave no cell")
 
+    def _check_size(self) -> None:
+        """Raise ``InputError`` if there are more runs than a study can keep account of."""
+        number = sum(self.tuning.budget(len(strategy.space)) + len(self.final.seeds) for _, strategy in self.pairs())
+        if number > _MOST_RUNS:
+            raise InputError(
+                f"the study would have {number} runs; allowed: at most {_MOST_RUNS}; give fewer cells, trials or seeds"
+            )
+
     def _with_objective(self, path: Path, trust_code: bool) -> StudyPlan:
         """Return the plan with its objective, after checking that every run is possible."""
         examples: dict[tuple[str, str], Config] = {}
@@ -252,16 +246,22 @@ class StudyPlan:
         }  # also checks that the data are there
         if len(measures) > 1:
             raise InputError("axes: some data sets have classes, others real-valued targets; a study needs one kind")
-        _check_targets(self.final.targets, next(iter(measures)))
-        objective = final_figure(self.tuning.objective, measures.pop(), "tuning.objective")
+        measure = measures.pop()
+        _check_figures("final.targets", self.final.targets, measure)
+        for index, paper in enumerate(self.paper):
+            _check_figures(f"paper.{index}.value", [paper.value], measure)
+        objective = final_figure(self.tuning.objective, measure, "tuning.objective")
         return replace(self, objective=objective)
 
 
-def _check_targets(targets: Sequence[float], measure: Measure) -> None:
-    for target in targets:
-        if target <= 0 or (measure.higher_is_better and target > 1):
+def _check_figures(where: str, figures: Sequence[float], measure: Measure) -> None:
+    """Raise ``InputError`` unless figures are possible, and differ where tables name columns by them."""
+    for figure in figures:
+        if figure <= 0 or (measure.higher_is_better and figure > 1):
             allowed = "above 0, at most 1, e.g. 0.9" if measure.higher_is_better else "above 0"
-            raise InputError(f"final.targets: {target:g} cannot be reached as {measure.name}; allowed: {allowed}")
+            raise InputError(f"{where}: {figure:g} cannot be reached as {measure.name}; allowed: {allowed}")
+    if twice := [text for text, count in Counter(f"{figure:g}" for figure in figures).items() if count > 1]:
+        raise InputError(f"{where}: {twice[0]} is given twice, to six digits")
 
 
 def _possible(plan: StudyPlan, cell: StudyCell, strategy: StudyStrategy, values: Keys) -> Config:
@@ -270,26 +270,6 @@ def _possible(plan: StudyPlan, cell: StudyCell, strategy: StudyStrategy, values:
     config = plan.report(cell, strategy, values, plan.final.seeds[0])
     check_topology(config.strategy, build_topology(config))
     return config
-
-
-def _cells(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[StudyCell]:
-    seen: set[str] = set()
-    layers: dict[str, dict[str, Keys]] = {}
-    for axis, values in axes.items():
-        if not values:
-            raise InputError(f"axes.{axis}: has no values; give at least one")
-        for value in values:
-            if value in seen or not value or "/" in value:
-                raise InputError(f"axes.{axis}.{value}: must have no slash and occur once among all axes")
-            seen.add(value)
-        layers[axis] = {value: _keys(keys, f"axes.{axis}.{value}") for value, keys in values.items()}
-    return [
-        StudyCell(
-            dict(zip(layers, names, strict=True)),
-            [layers[axis][name] for axis, name in zip(layers, names, strict=True)],
-        )
-        for names in product(*layers.values())
-    ]
 
 
 def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSection) -> StudyStrategy:
@@ -310,7 +290,11 @@ def _strategy(label: str, given: Mapping[str, Any], base: Keys, tuning: TuningSe
         for key, value in values.items():
             if not space[key].holds(value):
                 raise InputError(f"{where}.start.{index}.{key}: {value!r} is not in the range or list of search")
-    if len(start) > (trials := tuning.budget(len(space))):
+    if (trials := tuning.budget(len(space))) > _MOST_TRIALS:
+        raise InputError(
+            f"tuning.trials: {where} would have {trials} trials in a cell; allowed: at most {_MOST_TRIALS}"
+        )
+    if len(start) > trials:
         raise InputError(f"{where}.start: {len(start)} points, but [tuning] gives {trials} trials")
     cells = [(_words(cell), _keys(keys, f"{where}.cells.{cell}")) for cell, keys in strategy.cells.items()]
     only, skip = ([_words(cell) for cell in cells] for cells in (strategy.only, strategy.skip))
@@ -333,9 +317,9 @@ def _check_base(base: Keys) -> None:
 
 
 def _check_seeds(tuning: TuningSection, final: FinalSection) -> None:
+    if twice := [seed for seed, count in Counter(final.seeds).items() if count > 1]:
+        raise InputError(f"final.seeds: {twice[0]} is given twice")
     for seed in final.seeds:
-        if final.seeds.count(seed) > 1:
-            raise InputError(f"final.seeds: {seed} is given twice")
         if seed == tuning.seed:
             raise InputError(f"final.seeds: {seed} is the trials' seed (tuning.seed); choose others")
 

@@ -10,7 +10,8 @@ from typing import Any
 from ngpd_fl.records.rows import Row
 from ngpd_fl.report import units
 from ngpd_fl.report.units import spread
-from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
+from ngpd_fl.study.cell import StudyCell
+from ngpd_fl.study.plan import StudyPlan, StudyStrategy
 from ngpd_fl.study.schedule import FINAL, TUNING, PlannedRun, Schedule
 from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED
 

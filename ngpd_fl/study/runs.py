@@ -15,7 +15,7 @@ import tomli_w
 from ngpd_fl.config import Config, InputError, conforming, read_json_lines
 from ngpd_fl.config.renamed import ADDED, with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
-from ngpd_fl.records.files import lock
+from ngpd_fl.records.files import StillGoing, lock
 from ngpd_fl.records.shapes import Amount, Shape
 from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED, RunEnd, is_over
 
@@ -127,7 +127,7 @@ class RunStore:
         Removes a line of the journal that a killed process left incomplete, and waits for that process's runs to end.
 
         Raises:
-            InputError: one of these runs does not end in time.
+            InputError: one of these runs does not end in time, or its folder is not a study's own.
         """
         self._failed.clear()
         with self._journal.open("r+b") as file:
@@ -138,10 +138,12 @@ class RunStore:
                 try:
                     lock(path).close()
                     break
-                except InputError:
+                except StillGoing:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.1)
+                except OSError as error:
+                    raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
     def _take(self, line: dict[str, Any]) -> None:
         self._failed.pop(line["run"], None)

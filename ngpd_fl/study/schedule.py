@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from ngpd_fl.config import Config, InputError
-from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
+from ngpd_fl.study.cell import StudyCell
+from ngpd_fl.study.plan import StudyPlan, StudyStrategy
 from ngpd_fl.study.runs import CompletedRun, RunStore
 from ngpd_fl.study.tuning import Tuning
 from ngpd_fl.sweep.space import first_possible
@@ -122,7 +123,14 @@ class Schedule:
                 run = PlannedRun(cell, strategy, phase, number, values, record=CompletedRun(FAILED, str(error), {}, []))
             self._known[name] = run
         run = self._known[name]
-        return replace(run, record=self.store.record(run.key)) if run.key else run
+        return replace(run, record=self._record(run.key)) if run.key else run
+
+    def _record(self, key: str) -> CompletedRun | None:
+        record = self.store.record(key)
+        if record is not None and any(metrics.measure.key != self.plan.measure.key for metrics in record.metrics):
+            folder = self.store.folder / key
+            raise InputError(f"{folder}: its evaluations have no {self.plan.measure.name}, so it is of another study")
+        return record
 
     def _config(
         self, cell: StudyCell, strategy: StudyStrategy, phase: str, number: int, values: Mapping[str, Any]

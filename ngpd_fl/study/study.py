@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records import require_empty
-from ngpd_fl.records.files import lock, remove_partial, write_text
+from ngpd_fl.records.files import alone_in, lock, refuse_link, remove_partial, write_text
 from ngpd_fl.records.rows import Row, write_rows
 from ngpd_fl.study.curves import curves
 from ngpd_fl.study.plan import STUDY_FILE, StudyPlan
@@ -80,13 +80,13 @@ def run_study(
         raise InputError(f"jobs: {jobs} runs at a time; allowed: 1 and more")
     plan.selected(only)
     until = None if seconds is None else time.monotonic() + seconds
-    with executor or ProcessExecutor() as connected, _locked(folder):
+    with executor or ProcessExecutor() as connected, _locked(plan, folder):
         connected.prepare(folder, jobs)
+        store = RunStore(folder)
+        store.take_over()
         for path in (folder, folder / RUNS):
             remove_partial(path, is_ours=True)
         write_text(folder / STUDY_FILE, plan.text)
-        store = RunStore(folder)
-        store.take_over()
         whole, schedule = Schedule(plan, store), Schedule(plan, store, only)
         begun: dict[str, PlannedRun] = {}
 
@@ -139,15 +139,19 @@ def _progress(schedule: Schedule) -> StudyProgress:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(plan: StudyPlan, folder: Path) -> Iterator[None]:
     """Create the study's folder and lock it, or raise ``InputError`` if it holds something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / STUDY_FILE).is_file():
-            require_empty(folder)
+        with alone_in(folder):
+            if not (folder / STUDY_FILE).is_file():
+                require_empty(folder)
+                write_text(folder / STUDY_FILE, plan.text)  # the first file: with it, the same command goes on
+        refuse_link(folder / RUNS)
         (folder / RUNS).mkdir(exist_ok=True)
         (folder / JOURNAL).touch()
+        held = lock(folder / JOURNAL, "study")
     except OSError as error:
         raise InputError(f"out: {folder} cannot be written ({error.strerror})") from error
-    with lock(folder / JOURNAL, "study"):
+    with held:
         yield

@@ -227,6 +227,8 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 def _check_value(key: str, value: Any, where: str) -> None:
     """Raise ``InputError`` if the key can never have this value, whatever the others are."""
+    if isinstance(value, float) and not math.isfinite(value):  # their sections refuse it, not their types
+        raise InputError(f"{where}: input should be a finite number (got {value!r})")
     reason = ""
     for field in all_fields()[key]:
         adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())

@@ -13,7 +13,7 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.core.machine import limit_cores
 from ngpd_fl.core.signals import terminated_like_interrupted
 from ngpd_fl.records import RunFolder
-from ngpd_fl.records.files import StillGoing
+from ngpd_fl.records.files import StillGoing, refuse_link
 from ngpd_fl.training.run import resume, run
 
 FINISHED, DIVERGED, FAILED, INTERRUPTED, KILLED = "finished", "diverged", "failed", "interrupted", "killed"
@@ -109,6 +109,7 @@ def _run(task: RunTask) -> str:
     """Run or resume a task to its end, and return the warnings of resuming it."""
     warnings: list[str] = []
     folder, config = task.folder, Config.of(task.base, task.values)
+    refuse_link(folder)
     if not RunFolder.holds_run(folder):
         shutil.rmtree(folder, ignore_errors=True)  # killed before its first record
         run(config, folder, checkpoint_every=task.checkpoint_every)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,7 @@ class WatchedRun:
 
 def key_of(path: Path) -> str:
     """Return the name of a folder in addresses."""
-    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
 
 
 def _point(metrics: Metrics) -> list[Number]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from ngpd_fl.study.plan import StudyCell, StudyPlan, StudyStrategy
+from ngpd_fl.study.cell import StudyCell
+from ngpd_fl.study.plan import StudyPlan, StudyStrategy
 
 STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
 RESULTS = STUDIES / "results"

@@ -65,6 +65,7 @@ def write_page(
     require_folder_of(out)
     content = page_content(read_runs(paths))
     for cell in content.cells:
+        _require_one_measure(cell)
         if target is not None and (target <= 0 or (cell.measure.is_share and target > 1)):
             raise InputError(f"target: {target:g} should be above 0 and, as an accuracy, at most 1, e.g. 0.9")
     names = ", ".join(path.resolve().name for path in paths)
@@ -74,6 +75,14 @@ def write_page(
     except OSError as error:
         raise InputError(f"out: {out} cannot be written ({error.strerror})") from error
     return out
+
+
+def _require_one_measure(cell: Cell) -> None:
+    """Raise ``InputError`` if some runs of a cell have accuracies and others errors: a record is not what it was."""
+    for run in cell.runs:
+        if run.outcome.metrics and run.outcome.measure.key != cell.measure.key:
+            name, other = run.outcome.measure.name, cell.measure.name
+            raise InputError(f"{run.path}: has evaluations by {name}, other runs of {cell.title!r} by {other}")
 
 
 def _render(content: PageContent, title: str, target: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -99,7 +100,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure to a file; raise ``InputError`` if that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:
+        with written_whole(path) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ ")  # names of folders may have letters that no font has
             figure.savefig(partial, dpi=150, facecolor="white", **_without_date(path))
     except OSError as error:
         raise InputError(f"out: {path} cannot be written ({error.strerror})") from error

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -56,6 +57,7 @@ class ProcessExecutor(Executor):
         """Share the cores."""
         imported = [name for name in _SLOW_IMPORTS if name in sys.modules]
         self._context.set_forkserver_preload(["ngpd_fl.core.fork_server", __name__, *imported])
+        _start_server()
         self._num_cores = cores() // jobs
 
     def submit(self, task: RunTask) -> None:
@@ -78,6 +80,16 @@ class ProcessExecutor(Executor):
         """Terminate all processes."""
         for worker in self._workers.values():
             worker.process.terminate()
+
+
+def _start_server() -> None:
+    """Start the server from which processes are forked; Ctrl-C does not reach it before it ignores it."""
+    resource_tracker.ensure_running()  # not later, as this unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

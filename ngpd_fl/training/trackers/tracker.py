@@ -6,6 +6,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from os.path import abspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,7 +91,7 @@ class Tracker(Callback, ABC):
         """
         self._run, self._folder = "", folder
         noted = tracked_runs(folder).get(self.name) if folder else None
-        title = folder.name if folder else config.method
+        title = Path(abspath(folder)).name if folder else config.method
         try:
             self._run = self.open(noted.run if noted else None, title, flat(config))
         except InputError:

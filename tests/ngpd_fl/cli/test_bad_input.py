@@ -89,6 +89,8 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("topology --out graph.txt", "out: graph.txt is no picture; its name may end in .png, .pdf, .svg"),
         ("partition --nodes 2000", "topology.nodes: 2000 nodes but only 1298 training examples"),
         ("partition --out split", "out: split is no picture"),
+        (f"study nowhere.toml --out out --for {9 * '9'}9h", "--for 9999999999h: should be a time such as 55m"),
+        (f"study nowhere.toml --out out --for {400 * '9'}s", "should be a time such as 55m, 90s or 1h30m"),
         ("show", "Missing argument 'DIR'"),
         ("show nowhere", "nowhere: cannot be read (No such file or directory)"),
         ("show .", ".: neither a run's folder (with config.toml and environment.json) nor one of runs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -92,6 +93,16 @@ def test_a_damaged_evaluation_is_named(quick: Command, here: Path, line: str, pr
     (here / "out" / "metrics.jsonl").write_text("\n".join([*lines[:12], line, *lines[12:], ""]))
     code, _, error = quick("show", "out", "--follow")
     assert code == 2 and problem in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 14), (1e308, 10**12)])
+def test_times_that_cannot_be_are_no_harm(quick: Command, here: Path, seconds: float, rounds: int) -> None:
+    assert quick(*SHORT).code == 0
+    for name in ("metrics.jsonl", "config.toml"):
+        text = (here / "out" / name).read_text().replace("rounds = 14", f"rounds = {rounds}")
+        (here / "out" / name).write_text(re.sub(r'"train_seconds":[^,]*', f'"train_seconds":{seconds}', text))
+    said = quick("show", "out", "--follow")
+    assert (said.code, said.err) == (0, "") and " left" not in said.out.splitlines()[0]
 
 
 def test_a_run_that_was_killed_has_ended(quick: Command, here: Path) -> None:

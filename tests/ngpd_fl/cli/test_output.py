@@ -15,6 +15,13 @@ from ngpd_fl.records import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = "run --strategy dsgd --rounds 3 --nodes 4 --local-steps 1 --out out"
+ONE = """
+title = "One run"
+base = {model = "softmax", topology.nodes = 3, training = {rounds = 1, local_steps = 1}}
+tuning = {trials = 1}
+final = {seeds = [1]}
+strategies.dsgd.fixed = {strategy.name = "dsgd"}
+"""
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a shell and signals")
@@ -49,6 +56,25 @@ def test_that_output_could_not_be_written_is_said(tmp_path: Path) -> None:
     said = shell("NGPD keys > /dev/full", tmp_path)
     error = "ngpd-fl: error: what was printed could not be written (No space left on device)\n"
     assert (said.returncode, said.stderr) == (1, error)
+
+
+def test_letters_that_the_output_cannot_hold_are_escapes(tmp_path: Path) -> None:
+    said = shell(f"NGPD {RUN} --quiet && PYTHONIOENCODING=ascii NGPD show out", tmp_path)
+    assert (said.returncode, said.stderr) == (0, "") and said.stdout.isascii()
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """A limit of one KiB for a file ends in one line, and nothing incomplete is left."""
+    said = shell("ulimit -f 1; NGPD new mine", tmp_path)
+    assert (said.returncode, said.stderr) == (2, "ngpd-fl: error: NAME: mine cannot be made (File too large)\n")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "one.toml").write_text(ONE)
+    said = shell("ulimit -f 1; NGPD study one.toml --out out", tmp_path)
+    line = "ngpd-fl: error: a file cannot be written (File too large); what was recorded is kept\n"
+    assert (said.returncode, said.stderr) == (1, line)
+    assert shell("NGPD study one.toml --out out --quiet", tmp_path).returncode == 0
+    said = shell(f"ulimit -f 8; NGPD {RUN} --quiet --out run", tmp_path)  # its models are larger
+    assert said.returncode == 1 and "dsgd failed after its last round: SafetensorError" in said.stderr
 
 
 def start(folder: Path, *before: str) -> subprocess.Popen[str]:

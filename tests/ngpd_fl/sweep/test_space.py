@@ -37,6 +37,7 @@ def plan(folder: Path, text: str) -> SweepPlan:
         ("[sweep.keys]\n'strategy.lr' = [0.1]\nstrategy.lr = [0.2]\n", "strategy.lr: is given twice"),
         ("[sweep.keys]\nstrategy.lr = [0.1, 0.1]\n", "0.1 is given twice"),
         ("[sweep.keys]\nstrategy.lr = [0.1, -1]\n", "strategy.lr: input should be greater than 0 (got -1)"),
+        ("[sweep.keys]\nstrategy.lr = [0.1, inf]\n", "strategy.lr: input should be a finite number (got inf)"),
         ("[sweep.keys]\nstrategy = ['ngpd', 'nngpd']\n", "strategy.name: 'nngpd'"),
         ("[sweep.keys]\nstrategy.lr = {low = 0.1, high = 1}\n", "a grid has no ranges"),
         ("[sweep]\ntrials = 2\n[sweep.keys]\nstrategy.lr = [0.1]\n", "a grid has 1 trials, one for each combination"),

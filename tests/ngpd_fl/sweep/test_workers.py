@@ -146,3 +146,38 @@ def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
 def test_a_run_asks_for_the_gpus_that_its_device_names(device: str, expected: int) -> None:
     task = RunTask("trial", Path("trial"), {}, {"engine.device": device}, "mean_accuracy")
     assert task.num_gpus == expected
+
+
+def test_ctrl_c_does_not_reach_the_server_of_processes(tmp_path: Path) -> None:
+    """A terminal sends it to all processes; the server would show where it was, while it imports."""
+    code = (
+        "import signal, time\nfrom multiprocessing import forkserver\n"
+        "from ngpd_fl.sweep.executors.processes import _start_server\n"
+        "forkserver.set_forkserver_preload(['slow'])\n_start_server()\n"
+        "print(forkserver._forkserver._forkserver_pid, flush=True)\ntime.sleep(60)"
+    )
+    (tmp_path / "slow.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(60)")
+    main = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert main.stdout is not None
+        server = int(main.stdout.readline())
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        os.kill(server, signal.SIGINT)
+        time.sleep(0.5)
+        assert os.kill(server, 0) is None  # it goes on
+    finally:
+        os.kill(server, signal.SIGKILL)
+        main.kill()
+        assert b"Traceback" not in main.communicate()[1]
+
+
+def test_the_server_of_processes_ignores_signals_of_a_terminal() -> None:
+    code = (
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nimport ngpd_fl.core.fork_server\n"
+        "assert signal.getsignal(signal.SIGINT) == signal.getsignal(signal.SIGHUP) == signal.SIG_IGN\n"
+        "assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])"
+    )
+    subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=True)

@@ -332,3 +332,22 @@ def test_a_damaged_note_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out" / "trackers.json").write_text('{"runs": {"wandb": {"project": 3}}}')
     with pytest.raises(InputError, match="trackers.json: damaged"):
         resume(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../../mine", "a/b", "..", ""])
+def test_a_note_names_no_path(name: str, tmp_path: Path) -> None:
+    interrupt(CONFIG, tmp_path / "out", 5)
+    note = {"project": "rings", "run": name, "round": 1}
+    (tmp_path / "out" / "trackers.json").write_text(json.dumps({"runs": {"mlflow": note}}))
+    with pytest.raises(InputError, match="trackers.json: damaged .*runs.mlflow.run"):
+        resume(tmp_path / "out")
+
+
+def test_the_command_says_why_a_tracker_cannot_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Not only with ``--quiet``: the folder of the run that did not begin is not there any more."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://")
+    assert main(["run", "--track", "mlflow", "--strategy", "dsgd", "--out", "out"]) == 2
+    assert "track: mlflow cannot begin a run (" in capsys.readouterr().err

@@ -93,3 +93,22 @@ def test_damaged_tables(study: Path, name: str, text: str, message: str) -> None
     with pytest.raises(InputError, match=message):
         write_page([study], study / "report.html")
     assert not (study / "report.html").exists()
+
+
+def test_runs_of_a_cell_have_one_measure(study: Path) -> None:
+    path = study / "runs" / "ngpd-2" / "metrics.jsonl"
+    lines = []
+    for line in path.read_text().splitlines():
+        of_nodes = {key: values for key, values in json.loads(line).items() if "accuracy" not in key}
+        of_nodes |= {f"{name}_rmse": 0.1 for name in ("mean", "min", "max", "mean_own", "averaged_model")}
+        nodes = [0.1] * len(json.loads(line)["accuracy"])
+        of_nodes |= {"rmse": nodes, "own_rmse": nodes, "bin_rmse": [0.1], "averaged_model_bin_rmse": [0.1]}
+        lines.append(json.dumps(of_nodes | {"mean_r2": 0.1, "averaged_model_r2": 0.1, "r2": nodes}))
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"ngpd-2: has evaluations by RMSE, other runs of 'ring/iid' by accuracy"):
+        write_page([study], study / "report.html")
+
+
+def test_a_folder_whose_name_is_not_utf_8(study: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(study / "runs", tmp_path / "n\udcff")
+    assert "n\\udcff" in write_page([folder], tmp_path / "report.html").read_text(encoding="utf-8")
