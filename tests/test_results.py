@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from ngpd_fl.study import StudyPlan
-
 ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "benchmarks" / "studies"
 
@@ -46,21 +44,12 @@ def test_pages_and_pictures_are_those_of_the_files(scripts: None, tmp_path: Path
 
 def test_every_study_has_its_table_on_the_page() -> None:
     page = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
-    folders = {path.parent.name for path in STUDIES.glob("results/*/results.csv")} - {"defaults"}
+    folders = {path.parent.name for path in STUDIES.glob("results/*/results.csv")}
     assert folders <= set(re.findall(r"^<!-- results: ([\w-]+) -->$", page, re.MULTILINE))
 
 
-def test_every_setting_of_the_defaults_is_one_of_another_study(cells: Any) -> None:
-    names = {"defaults", *(path.parent.name for path in STUDIES.glob("results/*/results.csv"))}
-    plans = {name: StudyPlan.parse(STUDIES / f"{name}.toml", STUDIES) for name in names}
-    settings = {name: {cells.setting(plan, cell) for cell in plan.cells} for name, plan in plans.items()}
-    own = settings.pop("defaults")
-    assert len(own) == len(plans["defaults"].cells)
-    assert own <= set.union(*settings.values())
-
-
-def test_ranks_without_the_defaults_are_those_of_the_studies(cells: Any) -> None:
-    """With NGPD as tuned before in place of its defaults, best and near are as the study's own table marks them."""
+def test_ranks_are_those_of_the_studies(cells: Any) -> None:
+    """With every NGPD ranked, best and near are as the study's own table marks them."""
     checked = 0
     for study, own in cells.read_studies().items():
         if not own:
@@ -68,17 +57,16 @@ def test_ranks_without_the_defaults_are_those_of_the_studies(cells: Any) -> None
         with (STUDIES / "results" / study / "results.csv").open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["role"] == "peer"]
         for cell in own:
-            if cell.result(cells.EARLIER) is None:
-                continue
-            ranked = replace(cell, results=[result for result in cell.results if result.label != cells.UNTUNED])
+            ranked = replace(cell, results=[replace(result, method=result.label) for result in cell.results])
             marks = [
                 (row["strategy"], row["best"] == "true", row["near"] == "true")
                 for row in rows
                 if row["cell"] == cell.name
             ]
+            names = {cells.UNTUNED: "NGPD, defaults", "NGPD, tuned": "NGPD"}
             found = [
                 (
-                    result.label.replace(cells.EARLIER, "NGPD"),
+                    names.get(result.label, result.label),
                     result is ranked.best,
                     result is not ranked.best and ranked.is_near(result),
                 )

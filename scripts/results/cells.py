@@ -1,15 +1,11 @@
-"""Cells of the studies: test accuracy of each strategy, NGPD with its defaults among them.
-
-The study ``defaults`` ran NGPD with its defaults in the settings of the other studies. Its cells are put beside theirs
-by their configurations: same data, partition, network, graph, rounds and seeds.
-"""
+"""Cells of the studies: test accuracy of each strategy, NGPD with its defaults among them."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -21,12 +17,8 @@ STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
 RESULTS = STUDIES / "results"
 
 UNTUNED = "NGPD, defaults (untuned)"
-EARLIER = "NGPD, tuned before"
-"""NGPD in studies that searched its settings before its present defaults were found."""
-
-_NGPD, _OWN_DEFAULTS = "NGPD", "NGPD, defaults"
-_DEFAULTS = "defaults"
-"""Name of the study of NGPD with its defaults in the settings of studies that lack them."""
+_LABELS = {"NGPD, defaults": UNTUNED, "NGPD": "NGPD, tuned"}
+"""A strategy's name in the studies -> its name on the page, where they differ."""
 
 _ASIDE = {"strategy", "evaluation", "devices", "engine"}
 """Sections that may differ between equal settings: devices set the virtual clock alone."""
@@ -41,6 +33,7 @@ class Point(NamedTuple):
         round: rounds done.
         mean: mean accuracy over nodes and seeds, in percent.
         sd: standard deviation over seeds, 0 of one seed.
+        bytes_sent: median bytes that all nodes have sent.
         seconds: median training time.
         joules: median energy of all nodes on the virtual clock; None without it.
     """
@@ -48,6 +41,7 @@ class Point(NamedTuple):
     round: int
     mean: float
     sd: float
+    bytes_sent: float
     seconds: float
     joules: float | None
 
@@ -126,8 +120,8 @@ class Cell:
 
     @property
     def ngpd(self) -> Result:
-        """NGPD with its defaults, or as tuned before where they were not run."""
-        return next(result for label in (UNTUNED, EARLIER) for result in self.results if result.label == label)
+        """NGPD with its defaults."""
+        return next(result for result in self.results if result.label == UNTUNED)
 
     @property
     def compared(self) -> list[Result]:
@@ -167,22 +161,7 @@ class Cell:
 
 def read_studies() -> dict[str, list[Cell]]:
     """Return the cells whose runs are all over, of each study file."""
-    defaults = {cell.setting: cell.results for cell in _read(_DEFAULTS)}
-    studies = {}
-    for name in sorted(path.stem for path in STUDIES.glob("*.toml")):
-        if name != _DEFAULTS:
-            studies[name] = [_with(cell, defaults.get(cell.setting, ())) for cell in _read(name)]
-    return studies
-
-
-def _with(cell: Cell, results: Sequence[Result]) -> Cell:
-    """Return a cell, its results by rank, with those of NGPD with its defaults where it has none."""
-    more = (
-        []
-        if any(result.label == UNTUNED for result in cell.results)
-        else [replace(result, label=UNTUNED) for result in results]
-    )
-    return replace(cell, results=sorted([*cell.results, *more], key=lambda result: result.rank, reverse=True))
+    return {name: _read(name) for name in sorted(path.stem for path in STUDIES.glob("*.toml"))}
 
 
 def _read(study: str) -> list[Cell]:
@@ -197,22 +176,14 @@ def _read(study: str) -> list[Cell]:
         own = [row for row in rows if row["cell"] == cell.name]
         if any(row["best"] == "true" for row in own):
             results = [_result(row, runs, points, methods) for row in own]
-            cells.append(_with(Cell(study, cell.name, setting(plan, cell), results), ()))
+            results.sort(key=lambda result: result.rank, reverse=True)
+            cells.append(Cell(study, cell.name, _setting(plan, cell), results))
     return cells
 
 
 def _method(strategy: StudyStrategy) -> str:
     name, baseline = strategy.fixed["strategy.name"], strategy.fixed.get("training.baseline")
     return f"{baseline} ({name})" if baseline else str(name)
-
-
-def _label(strategy: str, strategies: Collection[str]) -> str:
-    """Return a strategy's name on the page."""
-    if strategy == _OWN_DEFAULTS:
-        return UNTUNED
-    if strategy == _NGPD:
-        return "NGPD, tuned" if _OWN_DEFAULTS in strategies else EARLIER
-    return strategy
 
 
 def _is_of(row: Row, other: Row) -> bool:
@@ -224,6 +195,7 @@ def _point(row: Row) -> Point:
         round=int(row["round"]),
         mean=100 * float(row["mean_accuracy_mean"]),
         sd=100 * float(row["mean_accuracy_sd"] or 0),
+        bytes_sent=float(row["bytes_sent"]),
         seconds=float(row["train_seconds"]),
         joules=float(row["joules"]) if row["joules"] else None,
     )
@@ -237,7 +209,7 @@ def _result(row: Row, runs: Sequence[Row], points: Sequence[Row], methods: Mappi
         for name in ("mean_accuracy_mean", "mean_accuracy_sd", "min_accuracy_mean")
     )
     return Result(
-        label=_label(row["strategy"], methods),
+        label=_LABELS.get(row["strategy"], row["strategy"]),
         method=methods[row["strategy"]],
         is_peer=row["role"] == "peer",
         mean=mean,
@@ -249,7 +221,7 @@ def _result(row: Row, runs: Sequence[Row], points: Sequence[Row], methods: Mappi
     )
 
 
-def setting(plan: StudyPlan, cell: StudyCell) -> str:
+def _setting(plan: StudyPlan, cell: StudyCell) -> str:
     """Return the configuration of NGPD in a cell without its strategy, and the seeds."""
     strategy = next(strategy for strategy in plan.strategies if strategy.fixed["strategy.name"] == "ngpd")
     config = plan.report(cell, strategy, {}, plan.final.seeds[0])

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from gallery.markdown import table
 from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.pictures.style import LIGHT, drawing, dress, new_figure
+from ngpd_fl.report.units import size
 from results.cells import Cell, Point
 from results.tables import Studies, distinct
 
@@ -63,14 +64,18 @@ def pace(studies: Studies) -> str:
             body.append([cell.title, f"{cell.rival.label}, {goal.mean:.1f} %", *_costs(reached, goal)])
     if not body:
         return "No results yet."
-    head = ["cell", "best other peer, at its end", "NGPD has that by round", "seconds", "joules"]
+    head = ["cell", "best other peer, at its end", "NGPD has that by round", "bytes", "seconds", "joules"]
     return table(head, body, numbers=True)
 
 
 def _costs(reached: Point | None, goal: Point) -> list[str]:
-    """Return NGPD's round, seconds and joules, each followed by those of the other peer's whole run."""
+    """Return NGPD's round, bytes, seconds and joules, each followed by those of the other peer's whole run."""
     if reached is None:
-        return [f"never of {goal.round}", "", ""]
-    joules = "" if reached.joules is None or goal.joules is None else f"{reached.joules:.0f} of {goal.joules:.0f}"
+        return [f"never of {goal.round}", "", "", ""]
     share = 100 * reached.round / goal.round
-    return [f"{reached.round} of {goal.round} ({share:.0f} %)", f"{reached.seconds:.0f} of {goal.seconds:.0f}", joules]
+    return [
+        f"{reached.round} of {goal.round} ({share:.0f} %)",
+        f"{size(reached.bytes_sent)} of {size(goal.bytes_sent)}",
+        f"{reached.seconds:.0f} of {goal.seconds:.0f}",
+        "" if reached.joules is None or goal.joules is None else f"{reached.joules:.0f} of {goal.joules:.0f}",
+    ]

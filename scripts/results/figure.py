@@ -15,10 +15,8 @@ from matplotlib.figure import Figure
 
 from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.pictures.style import LIGHT, drawing, dress, new_figure
-from results.cells import EARLIER, UNTUNED, Cell
+from results.cells import UNTUNED, Cell
 from results.tables import Studies
-
-_NGPD = {UNTUNED: "NGPD, untuned", EARLIER: "NGPD"}
 
 _APART, _RAISED = 5.0, 3.0
 """Least distance of two names beside the lines, and how far a name may be above its line, in percent of accuracy."""
@@ -58,7 +56,7 @@ def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
     for label, results in lines.items():
         known = [result for result in results if result]
         means, deviations = zip(*((result.mean, result.sd) for result in known), strict=True)
-        is_ours = label in _NGPD
+        is_ours = label == UNTUNED
         style: dict[str, Any] = {"lw": 2.4 if is_ours else 1.4, "zorder": 3 if is_ours else 2, "marker": "o", "ms": 4}
         axes.errorbar(range(len(cells)), means, deviations, color=method_color(known[0].method), capsize=2, **style)
         ends[label] = (means[-1], method_color(known[0].method))
@@ -76,4 +74,4 @@ def _draw_loss(axes: Axes, cells: Sequence[Cell]) -> None:
 
 
 def _name(label: str) -> str:
-    return _NGPD.get(label, label)
+    return "NGPD, untuned" if label == UNTUNED else label

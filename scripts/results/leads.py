@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, drawing, dress, new_figure
-from results.tables import Studies, distinct, ngpd_label
+from results.cells import UNTUNED
+from results.tables import Studies, distinct
 
 
 def figure(studies: Studies) -> Figure:
@@ -30,7 +31,7 @@ def figure(studies: Studies) -> Figure:
         axes.grid(axis="x", color=LIGHT)
         dress(
             axes,
-            f"{ngpd_label(cells)}, against the best tuned peer",
+            f"{UNTUNED}, against the best tuned peer",
             "each cell of the studies, mean over seeds, in the color of the better of the two",
         )
     return drawn

@@ -7,7 +7,7 @@ from itertools import chain
 from statistics import fmean
 
 from gallery.markdown import table
-from results.cells import Cell, Result
+from results.cells import UNTUNED, Cell, Result
 
 Studies = Mapping[str, Sequence[Cell]]
 
@@ -43,13 +43,7 @@ def study_table(cells: Sequence[Cell]) -> str:
         in_cells = list(zip(cells, results[label], strict=True))
         own = [result for _, result in in_cells if result is not None]
         seconds = [result.seconds for result in own if result.seconds is not None]
-        name = (
-            f"**{label}**"
-            if any(cell.ngpd.label == label for cell in cells)
-            else label
-            if own[0].is_peer
-            else f"*{label}*"
-        )
+        name = f"**{label}**" if label == UNTUNED else label if own[0].is_peer else f"*{label}*"
         time = f"{fmean(seconds):.0f}" if seconds else ""
         texts = [_text(cell, result) + result.worst_text if result else "" for cell, result in in_cells]
         body.append([name, *texts, time])
@@ -61,7 +55,7 @@ def summary(studies: Studies) -> str:
     """Return in how many cells NGPD is first, or near the first, in one sentence and by study."""
     cells = distinct(studies)
     first, near = _counts(cells)
-    sentence = f'Among all peers, the row "{ngpd_label(cells)}" is first in '
+    sentence = f'Among all peers, the row "{UNTUNED}" is first in '
     sentence += (
         f"all {first} cells" if first == len(cells) else f"{first} of {len(cells)} cells ({_share(first, cells)})"
     )
@@ -95,7 +89,7 @@ def behind(studies: Studies) -> str:
         ]
         for cell in cells
     ]
-    return table(["cell", ngpd_label(cells), "best other peer, tuned", "points"], body, numbers=True)
+    return table(["cell", UNTUNED, "best other peer, tuned", "points"], body, numbers=True)
 
 
 def readme(studies: Studies) -> str:
@@ -107,14 +101,9 @@ def readme(studies: Studies) -> str:
         dsgd = cell.result("DSGD")
         rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
         body.append([words, _text(cell, cell.ngpd), rival, _text(cell, dsgd) if dsgd else ""])
-    head = ["MNIST, small perceptrons, test accuracy in %", ngpd_label(cells), "best other peer, tuned", "DSGD, tuned"]
+    head = ["MNIST, small perceptrons, test accuracy in %", UNTUNED, "best other peer, tuned", "DSGD, tuned"]
     sentence = summary(studies).partition("\n")[0]
     return f"{table(head, body, numbers=True)}\n\n{sentence}"
-
-
-def ngpd_label(cells: Sequence[Cell]) -> str:
-    """Return the name of the NGPD that is ranked in the cells: with its defaults, as tuned before, or both."""
-    return " / ".join(dict.fromkeys(cell.ngpd.label for cell in cells))
 
 
 def _text(cell: Cell, result: Result) -> str:
