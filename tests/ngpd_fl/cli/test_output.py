@@ -63,6 +63,7 @@ def test_letters_that_the_output_cannot_hold_are_escapes(tmp_path: Path) -> None
     assert (said.returncode, said.stderr) == (0, "") and said.stdout.isascii()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """A limit of one KiB for a file ends in one line, and nothing incomplete is left."""
     said = shell("ulimit -f 1; NGPD new mine", tmp_path)

@@ -97,6 +97,7 @@ def test_the_command_as_a_module_finds_libraries_first(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_the_largest_seeds(sampler: str, tmp_path: Path) -> None:
     search = f'[sweep]\nsampler = "{sampler}"\ntrials = 3\nseed = {2**32 - 1}\n'
