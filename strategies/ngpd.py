@@ -52,7 +52,6 @@ from strategies.parts.edge_consensus import (
     EdgeConsensusExchange,
     EdgeConsensusOptions,
     EdgeDuals,
-    EdgeMessage,
     default_edge_penalty,
     edge_force,
     start_edges,
@@ -119,7 +118,7 @@ class NGPD(EdgeConsensusExchange):
         """Refresh the curvature as the options say."""
         return self.options.phase(step)
 
-    def init(self, params: Tensor, view: View) -> NGPDState:
+    def init(self, params: Tensor, view: View) -> State:
         """Start at ``params`` with duals that exert no force and no curvature yet."""
         return NGPDState(
             params,
@@ -131,49 +130,62 @@ class NGPD(EdgeConsensusExchange):
             start_balance(view) if self.options.balances_edges else (),
         )
 
-    def local_step(self, state: NGPDState, view: View, step: Step, phase: Phase) -> tuple[NGPDState, StepInfo]:
+    def smoothing(self, state: State) -> Tensor:
+        """Return the share of uniform labels ``[]`` in the node's Fisher matrix."""
+        return self.options.smoothing(state.drift)
+
+    def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
+        """Return what takes g's place in (1) and (2), ``[P]``, and the state that has seen g: g itself."""
+        return state, gradient
+
+    def local_step(self, state: State, view: View, step: Step, phase: Phase) -> tuple[State, StepInfo]:
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
-        smoothing = self.options.smoothing(state.drift)
         curvature, loss, gradient = self.curvature.gradient(
-            state.curvature, params, step.batch, step.draws, phase, smoothing
+            state.curvature, params, step.batch, step.draws, phase, self.smoothing(state)
         )
+        state, descent = self.descent(state, gradient)
         region = measured(state.region, self.curvature, params, step.batch)
         share, balance = state.damping_share, state.balance
         pull, total = edge_force(state.edges, params, scaled_penalties(view, balance) if balance else view)
         if balance:
-            balance = after_pull(balance, pull, gradient)
+            balance = after_pull(balance, pull, descent)
         if self.options.edge_metric == "euclidean":
-            force = pull.add_(gradient)
+            force = pull.add_(descent)
             change, quadratic, share = damped_solve(self.options, self.curvature, curvature, force, step, share, total)
         else:
             lr = self.options.lr * step.lr_scale
-            natural, _ = self.curvature.solve(curvature, gradient, torch.ones_like(lr), torch.zeros_like(lr))
+            natural, _ = self.curvature.solve(curvature, descent, torch.ones_like(lr), torch.zeros_like(lr))
             change = (natural + pull) / (1 / lr + total)
             quadratic = self.curvature.quadratic(curvature, change)
         region, shrink = shortened(region, change, quadratic, self.options.trust_radius)
         if balance:
             balance = after_trust(balance, shrink)
-        params = torch.addcmul(params, -shrink, change)
-        drift = after_step(state.drift, loss)
-        return NGPDState(params, state.edges, curvature, drift, share, region, balance), StepInfo(loss, shrink)
+        return state._replace(
+            params=torch.addcmul(params, -shrink, change),
+            curvature=curvature,
+            drift=after_step(state.drift, loss),
+            damping_share=share,
+            region=region,
+            balance=balance,
+        ), StepInfo(loss, shrink)
 
-    def outgoing(self, state: NGPDState, view: View, round_view: RoundView) -> EdgeMessage | BalancedMessage:
+    def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
         """Send y_i|j, and r_i where the nodes adapt eta."""
         message = super().outgoing(state, view, round_view)
         return BalancedMessage(message.dual, ratio(state.balance, state.damping_share)) if state.balance else message
 
     def incoming(
         self,
-        state: NGPDState,
+        state: State,
         view: View,
         round_view: RoundView,
         inbox: Message,
         outbox: Message,
         headers: Headers,
-    ) -> NGPDState:
+    ) -> State:
         """Move the duals, mix, agree on eta, and end the round."""
-        moved: NGPDState = super().incoming(state, view, round_view, inbox, outbox, headers)
+        moved: State = super().incoming(state, view, round_view, inbox, outbox, headers)
         if state.balance:
             moved = moved._replace(balance=after_ratios(state.balance, inbox.ratio, outbox.ratio, headers))
         return moved._replace(drift=after_exchange(state.drift))

@@ -31,6 +31,7 @@ from strategies.kfac_gossip import KFACGossip, KFACGossipOptions
 from strategies.lt_admm import LTADMM, LTADMMOptions
 from strategies.momentum_tracking import MomentumTracking, MomentumTrackingOptions
 from strategies.ngpd import NGPD, NGPDOptions
+from strategies.ngpd_tracking import NGPDTracking, NGPDTrackingOptions
 from strategies.qg_dsgdm import QGDSGDm, QGDSGDmOptions
 from strategies.registry import STRATEGIES, make_strategy, parse_strategy
 from strategies.relay_sgd import RelaySGD, RelaySGDOptions
@@ -73,6 +74,8 @@ __all__ = [
     "MomentumTracking",
     "MomentumTrackingOptions",
     "NGPDOptions",
+    "NGPDTracking",
+    "NGPDTrackingOptions",
     "Objective",
     "Phase",
     "QGDSGDm",

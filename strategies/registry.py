@@ -33,6 +33,7 @@ def _load(path: str) -> Any:
 
 _FILES: dict[str, Any] = {
     "ngpd": ("ngpd:NGPDOptions", "ngpd:NGPD"),
+    "ngpd-tracking": ("ngpd_tracking:NGPDTrackingOptions", "ngpd_tracking:NGPDTracking"),
     "ecl": ("ecl:ECLOptions", "ecl:ECL"),
     "dsgd": ("dsgd:DSGDOptions", "dsgd:DSGD"),
     "kfac-gossip": ("kfac_gossip:KFACGossipOptions", "kfac_gossip:KFACGossip"),

@@ -273,7 +273,7 @@ def test_the_gallery_holds_every_algorithm_and_where_it_rests(site: Path) -> Non
     # As tests/strategies say of each: test_rest_points, test_baselines, test_push, and those named after an algorithm.
     assert {"dsgd", "kfac-gossip", "qg-dsgdm", "ad-psgd", "sgp", "gut"} <= biased
     exact = {"ngpd", "ecl", "d2", "exact-diffusion", "gradient-tracking", "momentum-tracking", "relay-sgd"}
-    exact |= {"gtadam", "lt-admm", "dinno"}
+    exact |= {"gtadam", "lt-admm", "dinno", "ngpd-tracking"}
     assert {name for name, point in rests.items() if point.startswith("the exact minimizer")} >= exact
     assert {name for name, point in rests.items() if point.startswith("no point")} == {"demuon", "suda-muon"}
 
