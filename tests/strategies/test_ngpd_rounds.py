@@ -1,4 +1,4 @@
-"""Rounds of NGPD and K-FAC gossip, number by number: automatic damping and smoothing, and the fisher metric."""
+"""Rounds of NGPD, with and without tracking, and of K-FAC gossip, number by number; and the fisher metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ngpd_fl.engines import SynchronousEngine
-from strategies import KFACGossipOptions, NGPDOptions, make_strategy
+from strategies import KFACGossipOptions, NGPDOptions, NGPDTrackingOptions, make_strategy
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import ExactCurvature, make_quadratic, quadratic_engine, run_rounds
 from topologies import parse_topology
@@ -28,10 +28,12 @@ class SmoothedCurvature(ExactCurvature):
 
 
 class Node:
-    """A node by the definitions: its drift, its damping, its balance."""
+    """A node by the definitions: its drift, its damping, its balance, its correction."""
 
-    def __init__(self, hessian: Tensor, target: Tensor) -> None:
-        self.hessian, self.target = hessian, target
+    def __init__(self, hessian: Tensor, target: Tensor, tracks: bool) -> None:
+        self.hessian, self.target, self.tracks = hessian, target, tracks
+        self.correction = self.total = torch.zeros_like(target)
+        self.later = 1.0
         self.w = torch.zeros_like(target)
         self.first = self.last = self.opposed = self.energy = math.nan
         self.ratio = self.trust = 0.5
@@ -50,18 +52,20 @@ class Node:
             if self.estimate > 0:
                 fresh = 0.5 * float(self.step @ self.hessian @ self.step) / self.estimate
                 self.gamma = self.gamma**0.9 * fresh**0.1 if self.gamma else fresh
-            fisher = (1 + drift**2) * self.hessian
+            fisher = (1 + (self.later if self.tracks else drift**2)) * self.hessian
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
-            opposed, energy = float(-pull @ gradient), float(pull @ pull)
+            self.total = self.total + gradient
+            descent = gradient + self.trust ** (2 * self.later) * self.correction
+            opposed, energy = float(-pull @ descent), float(pull @ pull)
             self.opposed = opposed if math.isnan(self.energy) else 0.98 * self.opposed + 0.02 * opposed
             self.energy = energy if math.isnan(self.energy) else 0.98 * self.energy + 0.02 * energy
             if self.energy == 0:
                 self.energy = math.nan
             eye = torch.eye(len(self.w), dtype=self.w.dtype)
             matrix = (fisher + delta * eye) / LR + sum(eta for eta, _, _ in edges) * eye
-            change = torch.linalg.solve(matrix, gradient + pull)
+            change = torch.linalg.solve(matrix, descent + pull)
             energy = float(change @ fisher @ change)
             factor = min(1.0, math.sqrt(2 * RADIUS / ((self.gamma or 1e4) * energy)))
             self.trust = 0.98 * self.trust + 0.02 * factor
@@ -73,27 +77,37 @@ class Node:
         self.ratio = min(max(needed, 1 / 3), 2.0) * self.trust * math.sqrt(self.share)
 
 
+OPTIONS: dict[str, Any] = {"ngpd": NGPDOptions, "ngpd-tracking": NGPDTrackingOptions, "kfac-gossip": KFACGossipOptions}
+
+
 @pytest.mark.parametrize("engine", [SynchronousEngine, NaiveNetwork])
-@pytest.mark.parametrize("name", ["ngpd", "kfac-gossip"])
+@pytest.mark.parametrize("name", OPTIONS)
 def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
     problem = make_quadratic(10, nodes=3, dim=4)
     shared: dict[str, Any] = {"lr": LR, "trust_radius": RADIUS, "factor_every": 1, "basis_every": 1}
-    options = NGPDOptions(theta=0.5, mixing=0.0, **shared) if name == "ngpd" else KFACGossipOptions(**shared)
+    has_edges = name != "kfac-gossip"
+    options = OPTIONS[name](**({"theta": 0.5, "mixing": 0.0} if has_edges else {}), **shared)
     graph = parse_topology({"name": "path", "nodes": 3}).build(seed=0)
     strategy = make_strategy(options, SmoothedCurvature(options.delta, 4))
     network = quadratic_engine(problem, options, graph, STEPS, engine=engine, strategy=strategy)
-    nodes = [Node(hessian, target) for hessian, target in zip(problem.hessians, problem.targets, strict=True)]
+    tracks = name == "ngpd-tracking"
+    nodes = [Node(hessian, target, tracks) for hessian, target in zip(problem.hessians, problem.targets, strict=True)]
     pairs = [(0, 1), (1, 0), (1, 2), (2, 1)]
     sign = {(i, j): 1.0 if i < j else -1.0 for i, j in pairs}
     z = {pair: torch.zeros(4, dtype=torch.float64) for pair in pairs}
-    default = 3.0 * 0.02 / (LR * math.sqrt(2)) if name == "ngpd" else 0.0
+    default = 3.0 * 0.02 / (LR * math.sqrt(2)) if has_edges else 0.0
     eta = dict.fromkeys(pairs, default / 4)
     weight = float(graph.weights(0).edge[0, 0])
     for number in range(8):
         for i, node in enumerate(nodes):
             node.local_steps([(eta[pair], sign[pair], z[pair]) for pair in pairs if pair[0] == i], number)
         y = {(i, j): z[i, j] - 2 * sign[i, j] * nodes[i].w for i, j in pairs}
-        if name == "ngpd":
+        if tracks:
+            d = [node.total / STEPS + node.correction for node in nodes]
+            for i, node in enumerate(nodes):
+                node.correction = node.correction + sum(weight * (d[j] - d[i]) for k, j in pairs if k == i)
+                node.total, node.later = torch.zeros_like(node.total), 1 - 1 / STEPS
+        if has_edges:
             z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in pairs}
             eta = {(i, j): default * nodes[i].ratio * nodes[j].ratio for i, j in pairs}
         else:
@@ -102,8 +116,9 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
                 node.w = w[i] + sum((weight * (w[j] - w[i]) for k, j in pairs if k == i), torch.zeros_like(w[i]))
         torch.testing.assert_close(run_rounds(network, 1), torch.stack([node.w for node in nodes]))
     assert all(node.last < node.first for node in nodes)  # there is a drift
-    assert len({round(node.share, 6) for node in nodes}) > 1
+    assert tracks or len({round(node.share, 6) for node in nodes}) > 1
     assert all(0.5 < node.gamma < 0.99 for node in nodes)  # smoothing makes F too large
+    assert not tracks or all(node.correction.norm() > 0.1 and node.trust < 0.9 for node in nodes)
 
 
 def test_input_factors_alone_have_the_whole_damping() -> None:

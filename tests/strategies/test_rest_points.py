@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from strategies import (
@@ -17,6 +18,7 @@ from strategies import (
     GUTOptions,
     KFACGossipOptions,
     NGPDOptions,
+    NGPDTrackingOptions,
     QGDSGDmOptions,
     View,
 )
@@ -200,6 +202,32 @@ def test_the_rest_point_is_wrong_without_the_rule_and_exact_with_it(
     assert min(errors) > 0.05
     if wrong is PenaltyOfOwnDegree:  # it does come to rest, at a wrong point
         assert abs(errors[1] - errors[0]) < 1e-6
+
+
+# Tracking: exact as NGPD, and sooner.
+
+
+@pytest.mark.parametrize(("local_steps", "rounds"), [(1, 800), (3, 300)])
+@pytest.mark.parametrize("topology", [RING, STAR, TWO_MATCHINGS])
+def test_ngpd_with_tracking_is_exact_and_sooner(topology: dict[str, Any], local_steps: int, rounds: int) -> None:
+    problem, graph = make(topology)
+    shared: dict[str, Any] = {"lr": 0.3, "damping": 0.2, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
+
+    def engine(options: NGPDOptions) -> Any:
+        return quadratic_engine(problem, options, graph, local_steps)
+
+    assert problem.relative_error(run_rounds(engine(NGPDTrackingOptions(**shared)), rounds)) < 1e-9
+    early = [
+        problem.relative_error(run_rounds(engine(options(**shared)), 200))
+        for options in (NGPDTrackingOptions, NGPDOptions)
+    ]
+    assert early[0] < 0.7 * early[1]
+
+
+@pytest.mark.parametrize("options", [{"edge_penalty": 0.5}, {"edge_metric": "fisher"}])
+def test_tracking_needs_an_eta_that_adapts(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="adapts eta; allowed: edge_penalty unset, edge_metric euclidean"):
+        NGPDTrackingOptions(**options)
 
 
 # NGPD without curvature is ECL.
