@@ -5,16 +5,15 @@ curvature F: slowly where the loss is stiff. Gradient tracking (Liu, Lin, Kolosk
 tracking with local steps", Optimization Methods and Software, 2024; see ``tracking``) learns it as fast as the graph
 mixes, in all directions alike, for a second vector in each message. Here both act: the force in (1) of ``ngpd`` is
 
-    g_i + s_i^(2a) c_i + sum_j eta_ij (w_i - a_ij z_i|j),        a = 1 - 1/K                                     (1)
+    g_i + s_i^2 c_i + sum_j eta_ij (w_i - a_ij z_i|j)                                                            (1)
 
-with c_i the correction of ``tracking``, s_i the running mean of the node's trust factors, and a the share of a round's
-K steps that come after its first. The correction is the same in all of them, so that it adds up where each single step
-is bounded: hence the weight. At rest no step is shortened and s_i = 1; the c_i sum to 0, as the duals' forces do, and
-so do the gradients.
+with c_i the correction of ``tracking`` and s_i the running mean of the node's trust factors: the correction is the same
+in step after step, so that it adds up where each single step is bounded. At rest no step is shortened and s_i = 1; the
+c_i sum to 0, as the duals' forces do, and so do the gradients.
 
 Steps along the gradients of others need a curvature of others. A node's own is flat where only their data vary, and
-such steps, until the next exchange averages them, are far too long. So the share a of the labels that F_i is made of
-is uniform, and of each input factor A ``[d, d]`` the solve uses
+such steps, until the next exchange averages them, are far too long. So the share a = 1 - 1/K of the labels that F_i is
+made of is uniform, and of each input factor A ``[d, d]`` the solve uses
 
     A + 0.3 a tr(A) / d I                                                                                        (2)
 
@@ -69,7 +68,7 @@ class TrackedMessage(NamedTuple):
 
 
 class NGPDTrackingState(NamedTuple):
-    """The state of ``ngpd``, the tracker, and the share a ``[]`` of the last round."""
+    """The state of ``ngpd``, the tracker, and the share a of the last round ``[]``."""
 
     params: Tensor
     edges: EdgeDuals
@@ -79,7 +78,7 @@ class NGPDTrackingState(NamedTuple):
     region: TrustRegion | tuple[()]
     balance: EdgeBalance | tuple[()]
     tracker: Tracker
-    later: Tensor
+    share: Tensor
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,17 @@ class NGPDTracking(NGPD):
     def init(self, params: Tensor, view: View) -> State:
         """Start as ``ngpd`` does, without a correction."""
         started = super().init(params, view)._asdict()
-        return NGPDTrackingState(**started, tracker=start_tracker(params), later=params.new_ones(()))
+        return NGPDTrackingState(**started, tracker=start_tracker(params), share=params.new_ones(()))
 
     def smoothing(self, state: State) -> Tensor:
         """Return the share of uniform labels ``[]``: ``fisher_smoothing``, or a."""
-        share = self.options.fisher_smoothing
-        return state.later if share == "auto" else torch.full_like(state.later, share)
+        given = self.options.fisher_smoothing
+        return state.share if given == "auto" else torch.full_like(state.share, given)
 
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
-        """Return g + s^(2a) c ``[P]``, and let the tracker see g."""
-        weight = state.balance.trust ** (2 * state.later)
-        direction = torch.addcmul(gradient, weight, state.tracker.correction)
+        """Return g + s^2 c ``[P]``, and let the tracker see g."""
+        trust = state.balance.trust
+        direction = torch.addcmul(gradient, trust * trust, state.tracker.correction)
         return state._replace(tracker=tracked(state.tracker, gradient)), direction
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
@@ -121,5 +120,5 @@ class NGPDTracking(NGPD):
         """Do what ``ngpd`` does, and correct c."""
         moved: State = super().incoming(state, view, round_view, inbox, outbox, headers)
         change = flow(outbox.direction, inbox.direction, round_view.weight_in, headers.received, self.options.clip)
-        later = 1 - 1 / state.tracker.steps.clamp(min=1)
-        return moved._replace(tracker=corrected(state.tracker, change), later=later)
+        share = 1 - 1 / state.tracker.steps.clamp(min=1)
+        return moved._replace(tracker=corrected(state.tracker, change), share=share)

@@ -33,7 +33,7 @@ class Node:
     def __init__(self, hessian: Tensor, target: Tensor, tracks: bool) -> None:
         self.hessian, self.target, self.tracks = hessian, target, tracks
         self.correction = self.total = torch.zeros_like(target)
-        self.later = 1.0
+        self.smoothing = 1.0
         self.w = torch.zeros_like(target)
         self.first = self.last = self.opposed = self.energy = math.nan
         self.ratio = self.trust = 0.5
@@ -52,12 +52,12 @@ class Node:
             if self.estimate > 0:
                 fresh = 0.5 * float(self.step @ self.hessian @ self.step) / self.estimate
                 self.gamma = self.gamma**0.9 * fresh**0.1 if self.gamma else fresh
-            fisher = (1 + (self.later if self.tracks else drift**2)) * self.hessian
+            fisher = (1 + (self.smoothing if self.tracks else drift**2)) * self.hessian
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
             self.total = self.total + gradient
-            descent = gradient + self.trust ** (2 * self.later) * self.correction
+            descent = gradient + self.trust**2 * self.correction
             opposed, energy = float(-pull @ descent), float(pull @ pull)
             self.opposed = opposed if math.isnan(self.energy) else 0.98 * self.opposed + 0.02 * opposed
             self.energy = energy if math.isnan(self.energy) else 0.98 * self.energy + 0.02 * energy
@@ -106,7 +106,7 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
             d = [node.total / STEPS + node.correction for node in nodes]
             for i, node in enumerate(nodes):
                 node.correction = node.correction + sum(weight * (d[j] - d[i]) for k, j in pairs if k == i)
-                node.total, node.later = torch.zeros_like(node.total), 1 - 1 / STEPS
+                node.total, node.smoothing = torch.zeros_like(node.total), 1 - 1 / STEPS
         if has_edges:
             z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in pairs}
             eta = {(i, j): default * nodes[i].ratio * nodes[j].ratio for i, j in pairs}
