@@ -32,6 +32,7 @@ _ALGORITHMS = {
     "c-ecl": "#407000",
     "dinno": "#007070",
     "ad-psgd": "#B078F8",
+    "ngpd-tracking": "#A020D0",
 }
 _BASELINES = {"fedavg": "#6E7781", "fedpm": "#8C8277", "all-reduce": "#7A8B7F", "single-node": "#85808F"}
 

@@ -28,9 +28,9 @@
     const known = values(each).filter((value) => value !== null);
     if (!known.length) return [0, 1];
     const [low, high] = [Math.min(...known), Math.max(...known)];
-    const middle = (low + high) / 2;
-    const half = Math.max((high - low) / 2, measureOf(each).unit ? 2.5 : 0.025 * Math.abs(middle));
-    return [middle - half, middle + half];
+    const least = measureOf(each).unit ? 5 : 0.025 * Math.abs(low + high);
+    const more = Math.max(0, least - (high - low)) / 2; // added to the ends: a middle +- a half may round a node out
+    return [low - more, high + more];
   };
 
   /* Name of a node: its label or its number. */
