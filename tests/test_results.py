@@ -63,7 +63,7 @@ def test_ranks_are_those_of_the_studies(cells: Any) -> None:
                 for row in rows
                 if row["cell"] == cell.name
             ]
-            names = {cells.UNTUNED: "NGPD, defaults", "NGPD, tuned": "NGPD"}
+            names = {cells.UNTUNED: "NGPD, defaults", cells.TRACKING: "NGPD, tracking", "NGPD, tuned": "NGPD"}
             found = [
                 (
                     names.get(result.label, result.label),
@@ -102,4 +102,11 @@ def test_the_words_say_where_ngpd_is_first_and_where_it_is_not(cells: Any) -> No
     words = "first in 1 of 2 cells (50 %), and first or within one standard deviation of the first in 2.\n"
     assert words in tables.summary({"study": [leads, close]})
     behind = tables.behind({"study": [leads, trails]})
-    assert "easy" not in behind and "| study, hard | 95.0 ± 0.5 | **97.0 ± 0.5** (DSGD) | 2.0 |" in behind
+    assert "easy" not in behind and "| study, hard | 95.0 ± 0.5 | **97.0 ± 0.5** (DSGD) | 2.0 |  |" in behind
+    tracked = replace(ngpd, label=cells.TRACKING, method="ngpd-tracking", mean=98.0)
+    both = replace(trails, results=[tracked, rivals[1], ngpd])
+    assert both.best is rivals[1]  # one NGPD is ranked
+    words = tables.summary({"study": [both, leads]})
+    assert "first in 1 of 2 cells (50 %).\n" in words
+    assert f'With "{cells.TRACKING}" in its place, for twice the bytes, NGPD is first in all 1 cells.\n' in words
+    assert "**97.0 ± 0.5** (DSGD) | 2.0 | 98.0 ± 0.5 |" in tables.behind({"study": [both]})

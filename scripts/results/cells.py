@@ -16,8 +16,8 @@ from ngpd_fl.study.plan import StudyPlan, StudyStrategy
 STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
 RESULTS = STUDIES / "results"
 
-UNTUNED = "NGPD, defaults (untuned)"
-_LABELS = {"NGPD, defaults": UNTUNED, "NGPD": "NGPD, tuned"}
+UNTUNED, TRACKING = "NGPD, defaults (untuned)", "NGPD, tracking (untuned)"
+_LABELS = {"NGPD, defaults": UNTUNED, "NGPD, tracking": TRACKING, "NGPD": "NGPD, tuned"}
 """A strategy's name in the studies -> its name on the page, where they differ."""
 
 _ASIDE = {"strategy", "evaluation", "devices", "engine"}
@@ -102,12 +102,14 @@ class Cell:
         name: the cell's name in the study.
         setting: its configuration, as text.
         results: results of all strategies, the best first.
+        ours: label of the NGPD that is ranked.
     """
 
     study: str
     name: str
     setting: str
     results: Sequence[Result]
+    ours: str = UNTUNED
 
     @property
     def title(self) -> str:
@@ -120,14 +122,14 @@ class Cell:
 
     @property
     def ngpd(self) -> Result:
-        """NGPD with its defaults."""
-        return next(result for result in self.results if result.label == UNTUNED)
+        """The NGPD that is ranked: with its defaults."""
+        return next(result for result in self.results if result.label == self.ours)
 
     @property
     def compared(self) -> list[Result]:
         """The peers that are ranked, one NGPD among them, the best first."""
-        ours = self.ngpd
-        return [result for result in self.results if result.is_peer and (result is ours or result.method != "ngpd")]
+        ours, family = self.ngpd, {"ngpd", "ngpd-tracking"}
+        return [result for result in self.results if result.is_peer and (result is ours or result.method not in family)]
 
     @property
     def best(self) -> Result:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from statistics import fmean
 
 from gallery.markdown import table
-from results.cells import UNTUNED, Cell, Result
+from results.cells import TRACKING, UNTUNED, Cell, Result
 
 Studies = Mapping[str, Sequence[Cell]]
 
@@ -52,16 +53,12 @@ def study_table(cells: Sequence[Cell]) -> str:
 
 
 def summary(studies: Studies) -> str:
-    """Return in how many cells NGPD is first, or near the first, in one sentence and by study."""
+    """Return in how many cells NGPD is first, or near it: a sentence, one with tracking, and a table by study."""
     cells = distinct(studies)
-    first, near = _counts(cells)
-    sentence = f'Among all peers, the row "{UNTUNED}" is first in '
-    sentence += (
-        f"all {first} cells" if first == len(cells) else f"{first} of {len(cells)} cells ({_share(first, cells)})"
-    )
-    if near:
-        sentence += f", and first or within one standard deviation of the first in {first + near}"
-    sentence += "."
+    sentence = f'Among all peers, the row "{UNTUNED}" is {_standing(cells)}.'
+    tracked = [replace(cell, ours=TRACKING) for cell in cells if cell.result(TRACKING)]
+    if tracked:
+        sentence += f'\n\nWith "{TRACKING}" in its place, for twice the bytes, NGPD is {_standing(tracked)}.'
     body = []
     for name, all_cells in studies.items():
         own = [cell for cell in all_cells if cell.has_rival]
@@ -80,16 +77,12 @@ def behind(studies: Studies) -> str:
     cells = sorted((cell for cell in distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
     if not cells:
         return "In these studies NGPD is first in every cell."
-    body = [
-        [
-            cell.title,
-            _text(cell, cell.ngpd),
-            f"{_text(cell, cell.rival)} ({cell.rival.label})",
-            f"{-cell.lead:.1f}",
-        ]
-        for cell in cells
-    ]
-    return table(["cell", UNTUNED, "best other peer, tuned", "points"], body, numbers=True)
+    body = []
+    for cell in cells:
+        tracked = cell.result(TRACKING)
+        rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
+        body.append([cell.title, _text(cell, cell.ngpd), rival, f"{-cell.lead:.1f}", tracked.text if tracked else ""])
+    return table(["cell", UNTUNED, "best other peer, tuned", "points", TRACKING], body, numbers=True)
 
 
 def readme(studies: Studies) -> str:
@@ -114,9 +107,17 @@ def _text(cell: Cell, result: Result) -> str:
 
 
 def _counts(cells: Sequence[Cell]) -> tuple[int, int]:
-    """Return in how many cells NGPD with its defaults is first, and in how many others near the first."""
+    """Return in how many cells NGPD is first, and in how many others near the first."""
     others = [cell for cell in cells if cell.best is not cell.ngpd]
     return len(cells) - len(others), sum(cell.is_near(cell.ngpd) for cell in others)
+
+
+def _standing(cells: Sequence[Cell]) -> str:
+    """Return where NGPD stands in these cells, as ``first in 3 of 4 cells (75 %)``."""
+    first, near = _counts(cells)
+    words = f"first in all {first} cells" if first == len(cells) else ""
+    words = words or f"first in {first} of {len(cells)} cells ({_share(first, cells)})"
+    return words + (f", and first or within one standard deviation of the first in {first + near}" if near else "")
 
 
 def _share(count: int, cells: Sequence[Cell]) -> str:

@@ -62,7 +62,9 @@ def test_luminance_of_known_colors() -> None:
 def test_every_algorithm_has_a_color_of_its_own() -> None:
     colors = [method_color(method) for method in METHODS]
     assert len(set(colors)) == len(METHODS)
-    apart = [np.linalg.norm(oklab(a, np.eye(3)) - oklab(b, np.eye(3))) for a, b in combinations(colors[: len(STRATEGIES)], 2)]
+    apart = [
+        np.linalg.norm(oklab(a, np.eye(3)) - oklab(b, np.eye(3))) for a, b in combinations(colors[: len(STRATEGIES)], 2)
+    ]
     assert min(apart) > 0.09
 
 
