@@ -147,3 +147,13 @@ def test_rounds_in_the_fisher_metric() -> None:
             w[i] = w[i] - (natural + eta * (w[i] - signs[i] * z[i])) / (1 / LR + eta)
         z = [z[1 - i] - 2 * signs[1 - i] * w[1 - i] for i in range(2)]
         torch.testing.assert_close(run_rounds(network, 1), torch.stack(w))
+
+
+@pytest.mark.parametrize(("given", "found"), [("auto", 0.75), (0.3, 0.3)])
+def test_the_share_of_uniform_labels_with_tracking(given: Any, found: float) -> None:
+    options = NGPDTrackingOptions(lr=LR, fisher_smoothing=given)
+    problem = make_quadratic(10, nodes=2, dim=4)
+    graph = parse_topology({"name": "path", "nodes": 2}).build(seed=0)
+    network = quadratic_engine(problem, options, graph, 4, NaiveNetwork)
+    run_rounds(network, 1)
+    assert network.strategy.smoothing(network.states[0]).item() == pytest.approx(found)
