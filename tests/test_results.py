@@ -108,5 +108,6 @@ def test_the_words_say_where_ngpd_is_first_and_where_it_is_not(cells: Any) -> No
     assert both.best is rivals[1]  # one NGPD is ranked
     words = tables.summary({"study": [both, leads]})
     assert "first in 1 of 2 cells (50 %).\n" in words
-    assert f'With "{cells.TRACKING}" in its place, for twice the bytes, NGPD is first in all 1 cells.\n' in words
+    assert f'With "{cells.TRACKING}" in its place, for twice the bytes, NGPD is first in all 1 cells; ' in words
+    assert "; in the same cells it is first in 0 without tracking.\n" in words
     assert "**97.0 ± 0.5** (DSGD) | 2.0 | 98.0 ± 0.5 |" in tables.behind({"study": [both]})

@@ -56,9 +56,11 @@ def summary(studies: Studies) -> str:
     """Return in how many cells NGPD is first, or near it: a sentence, one with tracking, and a table by study."""
     cells = distinct(studies)
     sentence = f'Among all peers, the row "{UNTUNED}" is {_standing(cells)}.'
-    tracked = [replace(cell, ours=TRACKING) for cell in cells if cell.result(TRACKING)]
-    if tracked:
-        sentence += f'\n\nWith "{TRACKING}" in its place, for twice the bytes, NGPD is {_standing(tracked)}.'
+    plain = [cell for cell in cells if cell.result(TRACKING)]
+    if plain:
+        tracked = _standing([replace(cell, ours=TRACKING) for cell in plain])
+        sentence += f'\n\nWith "{TRACKING}" in its place, for twice the bytes, NGPD is {tracked}; in the same cells '
+        sentence += f"it is first in {_counts(plain)[0]} without tracking."
     body = []
     for name, all_cells in studies.items():
         own = [cell for cell in all_cells if cell.has_rival]
