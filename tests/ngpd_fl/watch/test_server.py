@@ -197,6 +197,10 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         port = first.socket.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port} cannot be used"):
             PageAddress.listen(port=port)
+        monkeypatch.setattr("ngpd_fl.watch.address.PORT", port)
+        monkeypatch.setattr("ngpd_fl.watch.address._TRIED", 1)
+        with pytest.raises(InputError, match=f"the live page: ports {port} to {port} of 127.0.0.1 are all in use"):
+            PageAddress.listen()
     for host in ("no such host", "999.1.1.1"):
         with pytest.raises(InputError, match="--host"):
             PageAddress.listen(host)
