@@ -60,9 +60,8 @@ class PageAddress:
                 if port is None and error.errno == errno.EADDRINUSE:
                     continue
                 raise InputError(f"--host, --port: {host}:{number} cannot be used ({error.strerror})") from error
-        raise InputError(
-            f"the live page: ports {ports[0]} to {ports[-1]} of {host} are all in use; `ngpd-fl watch --port` takes another"
-        )
+        taken = f"ports {ports[0]} to {ports[-1]} of {host} are all in use"
+        raise InputError(f"the live page: {taken}; `ngpd-fl watch --port` takes another")
 
     def __str__(self) -> str:
         """Return the address for a browser."""

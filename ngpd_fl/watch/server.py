@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -303,6 +304,11 @@ class _Server(uvicorn.Server):
     """A server that ends the streams before it waits for the end of connections."""
 
     page: LivePage
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End soon, at the first signal as at a second one: that would break off with a traceback."""
+        super().handle_exit(sig, frame)
+        self.force_exit = False
 
     async def shutdown(self, sockets: Any = None) -> None:
         """End the streams, then everything."""

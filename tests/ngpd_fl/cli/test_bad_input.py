@@ -74,7 +74,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare --strategies ngpd,x", "strategy.name: 'x' is not known"),
         ("compare --strategies ngpd,", "--strategies ngpd,: a name is empty; allowed: ngpd"),
         ("compare --strategies ngpd,ngpd", "--strategies ngpd,ngpd: a name stands twice"),
-        ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ecl, dsgd, kfac-gossip"),
+        ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ngpd-tracking, ecl"),
         (
             "compare --strategies ngpd --set ecl.lr=1",
             "--set ecl.lr: should be one of ngpd, a dot and a key, e.g. ngpd.lr",

@@ -214,6 +214,17 @@ def test_the_command_says_what_is_wrong(quick: Command, here: Path) -> None:
     assert quick("watch", "x" * 256) == (2, "", f"ngpd-fl: error: {'x' * 256}: cannot be read (File name too long)\n")
 
 
+def test_a_second_ctrl_c_changes_nothing(recorded: Path) -> None:
+    command = [sys.executable, "-m", "ngpd_fl", "watch", str(recorded), "--port", str(free_port())]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}, **pipes) as process:
+        assert Served(process.stdout.readline().split()[0], process).get("/").status == 200  # type: ignore[union-attr]
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
+
+
 def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path) -> None:
     shutil.copytree(recorded, tmp_path / "runs" / "one")
     command = [sys.executable, "-m", "ngpd_fl", "watch", "--port", str(free_port())]
