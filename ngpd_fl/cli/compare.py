@@ -111,6 +111,8 @@ def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
         name, _, inner = key.partition(".")
         if name not in names or not inner:
             raise InputError(f"--set {key}: should be one of {', '.join(names)}, a dot and a key, e.g. {names[0]}.lr")
+        if inner == "name":
+            raise InputError(f"--set {key}: --strategies names the algorithms")
         # How an algorithm trains may differ as well, e.g. one that exchanges after every step; nothing else may.
         own[name][inner if inner.startswith("training.") else f"strategy.{inner}"] = shared.pop(key)
     return {name: Config.load(given.file, shared | own[name]) for name in names}

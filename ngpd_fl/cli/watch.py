@@ -39,8 +39,11 @@ def watch(
 
     paths = directories or [_newest()]
     for path in paths:
-        if not path.is_dir():
-            raise InputError(f"{path}: {'is not a folder' if path.exists() else 'there is no such folder'}")
+        try:
+            if not path.is_dir():
+                raise InputError(f"{path}: {'is not a folder' if path.exists() else 'there is no such folder'}")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     address = PageAddress.listen(host, port)
     print(f"{address}  (Ctrl-C ends it)", flush=True)
     serve(paths, address)

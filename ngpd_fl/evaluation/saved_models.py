@@ -205,7 +205,7 @@ def _restore(
     )
     known = model.state_dict(model.start())
     for name, saved in models.items():
-        _require_fit(model, name, saved, problem)
+        require_fit(model, name, saved, problem)
         if unknown := saved.keys() - known.keys():
             raise InputError(f"{path}: is not of this run; its network has no parameter {min(unknown)!r}")
         if odd := {saved[parameter].dtype for parameter in parameter_names(model.module)} - {dtype}:
@@ -219,7 +219,7 @@ def _restore(
     return model, params
 
 
-def _require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem: str) -> None:
+def require_fit(model: FlatModel, name: str, saved: dict[str, Tensor], problem: str) -> None:
     """Raise ``InputError`` if the tensors saved under ``name`` do not fit the network.
 
     Buffers and second names of a tensor may be missing: earlier versions did not save them.
@@ -265,7 +265,7 @@ def add_average(
     params = model.start().new_full((num_nodes, model.num_params), torch.nan)
     for node in range(num_nodes):
         if saved := models.get(f"node{node}"):
-            _require_fit(model, f"node{node}", saved, f"{folder.path / 'models.safetensors'}: is not of this run")
+            require_fit(model, f"node{node}", saved, f"{folder.path / 'models.safetensors'}: is not of this run")
             params[node] = model.params_of(saved)
     if bool(params.isfinite().all()):
         record = evaluate_all(params).record()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from torch import Tensor
 
-from ngpd_fl.config import InputError, require_trust
-from ngpd_fl.evaluation.saved_models import add_average
+from ngpd_fl.config import InputError, conforming, one_line, require_trust
+from ngpd_fl.evaluation.saved_models import add_average, require_fit
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
 from ngpd_fl.records import METRICS, OF_ONE_RUN, Metrics, RunFolder, RunRecorder
+from ngpd_fl.records.shapes import Summary
 from ngpd_fl.training import compose
 
 
@@ -57,6 +60,8 @@ class PeerFolder(PeerRecords):
         has_ended = (path / "summary.json").exists()
         metrics = {metrics.round: metrics for metrics in folder.metrics()}
         summary, models = (folder.summary(), folder.models()) if has_ended else ({}, {})
+        if others := models.keys() - {f"node{node}" for node in nodes}:
+            raise InputError(f"{path / 'models.safetensors'}: the peer does not host {min(others)!r}")
         return cls(nodes, metrics, summary, folder=folder, models=models)
 
 
@@ -92,25 +97,34 @@ def gather(
             raise InputError(f"{parts[0].folder.path}: label_counts.json is of another run than those of the others")
         for part, of_part in zip(parts, counts, strict=True):
             joined[part.nodes] = of_part[part.nodes]  # type: ignore[index]
-    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
-    if joined is not None:
-        folder.add_counts(joined)
-    recorder = RunRecorder(config, _first(parts, "parameters"), _first(parts, "unused_classes") or [], folder)
+    recorder = RunRecorder(config, _first(parts, "parameters"), _first(parts, "unused_classes") or [])
     recorder.evaluated_on = _first(parts, "evaluated_on") or "common"
     for round in sorted({round for part in parts for round in part.metrics}):
         merge_round(parts, round, recorder)
     recorder.status = _status(parts)
     merge_totals(parts, recorder)
     models = {name: model for part in parts for name, model in part.models.items()}
-    summary = recorder.summary() | {"peers": [part.summary.get("peer", {"nodes": part.nodes}) for part in parts]}
-    folder.finish(summary, models)
-    if len(models) < config.topology.nodes:
-        return summary
+    summary = recorder.summary() | {"peers": [_peer(part) | {"nodes": part.nodes} for part in parts]}
     try:
-        job = compose(trusted)
-    except InputError:  # the data are at the nodes
-        return summary
-    return add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
+        conforming(summary, Summary)
+    except ValueError as error:
+        raise InputError(f"the peers' records do not fit together ({error})") from error
+    job = None
+    if len(models) == config.topology.nodes:
+        with suppress(InputError):  # the data are at the nodes
+            job = compose(trusted)
+    if job is not None:
+        for part in parts:
+            for name, model in part.models.items():
+                require_fit(job.model, name, model, f"{part.folder.path / 'models.safetensors'}: is not of this run")
+    # Nothing before this line writes: what cannot be merged leaves no folder.
+    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
+    if joined is not None:
+        folder.add_counts(joined)
+    for metrics in recorder.metrics:
+        folder.add(metrics)
+    folder.finish(summary, models)
+    return summary if job is None else add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
 
 
 def _check_together(parts: Sequence[PeerFolder]) -> None:
@@ -150,7 +164,7 @@ def _status(parts: Sequence[PeerFolder]) -> str:
     """
     statuses, skipped, nodes = set(), 0, 0
     for part in parts:
-        summary, of_part = part.summary, part.summary.get("peer", {}).get("rounds_skipped", 0)
+        summary, of_part = part.summary, _peer(part).get("rounds_skipped", 0)
         planned = summary.get("rounds_planned", 0)
         skipped, nodes = skipped + of_part * len(part.nodes), nodes + len(part.nodes)
         is_at_end = summary.get("rounds") == planned and is_mostly_skipped(of_part, planned)
@@ -158,6 +172,11 @@ def _status(parts: Sequence[PeerFolder]) -> str:
     if is_mostly_skipped(skipped / nodes, parts[0].folder.config().training.rounds):
         statuses.add("failed")
     return next(status for status in ("diverged", "failed", "interrupted", "finished") if status in statuses)
+
+
+def _peer(part: PeerFolder) -> dict[str, Any]:
+    """Return what a peer's summary says about itself; nothing if it has not ended."""
+    return part.summary.get("peer") or {}
 
 
 def _first(parts: Sequence[PeerFolder], key: str) -> Any:
@@ -218,7 +237,11 @@ def _merged(peers: Sequence[PeerRecords], round: int, num_nodes: int) -> Metrics
             values[name] = (min if name.startswith("min_") else max)(known, default=math.nan)
         elif described.is_required():
             raise AssertionError(name)
-    return METRICS[measure](**values)
+    try:
+        return METRICS[measure](**values)
+    except ValidationError as error:
+        message = f"the peers' evaluations in round {round} do not fit together"
+        raise InputError(f"{message} ({one_line(error, METRICS[measure])})") from error
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float:

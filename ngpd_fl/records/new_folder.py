@@ -35,7 +35,7 @@ def new_folder(out: Path | None, name: str) -> Iterator[Path]:
                 _make(out, made)
                 require_empty(out)
         except OSError as error:
-            raise InputError(f"out: {out or RUNS} cannot be made ({error.strerror})") from error
+            raise InputError(f"out: {out or RUNS / plain(name)} cannot be made ({error.strerror})") from error
         yield out
     finally:
         for folder in reversed(made):

@@ -38,7 +38,8 @@ class ClockUsage(Shape):
 class PeerRecord(Shape):
     """A peer in a summary, with the nodes that it hosts."""
 
-    nodes: list[Count]
+    nodes: list[Count] = Field(min_length=1)
+    rounds_skipped: Count = 0
 
 
 class PeerStart(PeerRecord):
@@ -62,6 +63,7 @@ class Summary(Shape):
     status: Literal["finished", "diverged", "failed", "interrupted"]
     nodes: Count = 0
     rounds: Count = 0
+    rounds_planned: Count = 0
     node_steps: Count = 0
     bytes_sent: Count = 0
     train_seconds: Amount = 0.0
@@ -72,6 +74,7 @@ class Summary(Shape):
     skew: dict[str, float | None] | None = None
     final: dict[str, float | None] | None = None
     target: Target | None = None
+    decomposition_retries: dict[str, dict[str, Count]] = {}
     clock: ClockUsage | None = None
     peer: PeerRecord | None = None
     peers: list[PeerRecord] = []

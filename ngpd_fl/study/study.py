@@ -112,8 +112,18 @@ def run_study(
 
 
 def study_progress(plan: StudyPlan, out: Path | str) -> StudyProgress:
-    """Return the progress of the study in folder ``out``, which need not exist; nothing is changed."""
-    return _progress(Schedule(plan, RunStore(Path(out))))
+    """Return the progress of the study in folder ``out``, which need not exist; nothing is changed.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be read.
+    """
+    folder = Path(out)
+    try:
+        if _is_there(folder):
+            _require_study(folder)
+    except OSError as error:
+        raise InputError(f"out: {folder} cannot be read ({error.strerror})") from error
+    return _progress(Schedule(plan, RunStore(folder)))
 
 
 def _write(schedule: Schedule, folder: Path) -> StudyProgress:
@@ -138,14 +148,32 @@ def _progress(schedule: Schedule) -> StudyProgress:
     return StudyProgress(runs, results(schedule, runs), sum(run.record is not None for run in runs), len(runs), seconds)
 
 
+def _is_there(folder: Path) -> bool:
+    """Return whether there is anything at a path, a link that leads nowhere included; raise ``OSError`` if unknown."""
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _require_study(folder: Path) -> bool:
+    """Return whether a folder holds a study, or else nothing; raise ``InputError`` if it holds something else."""
+    if not (folder / STUDY_FILE).is_file():
+        require_empty(folder)
+        return False
+    if (folder / RUNS).exists() and not (folder / RUNS).is_dir():
+        raise InputError(f"{folder / RUNS}: is not a folder")
+    return True
+
+
 @contextmanager
 def _locked(plan: StudyPlan, folder: Path) -> Iterator[None]:
     """Create the study's folder and lock it, or raise ``InputError`` if it holds something else."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with alone_in(folder):
-            if not (folder / STUDY_FILE).is_file():
-                require_empty(folder)
+            if not _require_study(folder):
                 write_text(folder / STUDY_FILE, plan.text)  # the first file: with it, the same command goes on
         refuse_link(folder / RUNS)
         (folder / RUNS).mkdir(exist_ok=True)

@@ -57,10 +57,11 @@ class PageAddress:
                     raise
                 return cls(listening, host, token)
             except OSError as error:
-                if error.errno == errno.EADDRINUSE and number != ports[-1]:
+                if port is None and error.errno == errno.EADDRINUSE:
                     continue
                 raise InputError(f"--host, --port: {host}:{number} cannot be used ({error.strerror})") from error
-        raise AssertionError("the last port was returned or refused")
+        taken = f"ports {ports[0]} to {ports[-1]} of {host} are all in use"
+        raise InputError(f"the live page: {taken}; `ngpd-fl watch --port` takes another")
 
     def __str__(self) -> str:
         """Return the address for a browser."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.records import RunFolder
 from ngpd_fl.report.looks import looks
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.run import WatchedRun, key_of
@@ -94,10 +93,10 @@ class WatchedFolders:
         runs: dict[str, WatchedRun] = {}
         studies: dict[str, WatchedStudy] = {}
         for root, title in self._names.items():
-            for path in _holders(root):
+            for path, is_run in _holders(root):
                 within = path.relative_to(root).as_posix()
                 name = title if path == root else f"{title}/{within}" if len(self._names) > 1 else within
-                if RunFolder.holds_run(path) or (path / "config.toml").exists():
+                if is_run:
                     run = WatchedRun(path, name)
                     runs[run.key] = self.runs.get(run.key, run)
                 else:
@@ -184,7 +183,7 @@ def last_written(parent: Path) -> Path | None:
     """Return the folder in a folder that holds the run or the study that was written last; None if there is none."""
     ages = {}
     for path in parent.iterdir() if parent.is_dir() else ():
-        if path.is_dir() and (there := [WatchedRun(holder, "").age for holder in _holders(path)]):
+        if path.is_dir() and (there := [WatchedRun(holder, "").age for holder, _ in _holders(path)]):
             ages[path] = min(there)
     return min(ages, key=lambda path: ages[path], default=None)
 
@@ -214,8 +213,8 @@ def _words(value: Any) -> str:
     return "; ".join(map(_words, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _holders(root: Path) -> Iterator[Path]:
-    """Yield the folders of runs and studies in a folder; links in it are not followed."""
+def _holders(root: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders of runs and studies in a folder, and whether each is a run's; links are not followed."""
     seen = 0
     for folder, inner, files in os.walk(root):
         seen += 1
@@ -223,9 +222,9 @@ def _holders(root: Path) -> Iterator[Path]:
         depth = len(path.relative_to(root).parts)
         if "config.toml" in files:
             inner.clear()
-            yield path
+            yield path, True
         elif STUDY in files:
-            yield path
+            yield path, False
         if depth >= _DEPTH or seen > _ENTRIES:
             inner.clear()
         inner[:] = sorted(name for name in inner if not name.startswith("."))

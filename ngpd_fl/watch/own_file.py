@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def own_file(path: Path) -> Path:
     Raises:
         InputError: it is a link, which may lead out of a stranger's folder, or a pipe, whose reading might never end.
     """
-    if path.is_symlink():
+    if os.path.islink(path):  # not of pathlib: that fails in a folder that may not be searched
         raise InputError(f"{path}: is a link, which is not followed")
     require_file(path)
     return path

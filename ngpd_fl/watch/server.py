@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -38,8 +39,8 @@ _SILENCE = 15.0
 _STREAMS, _CONNECTIONS = 24, 100
 """Most streams and most connections at a time."""
 
-_FIRST = 5.0
-"""Seconds for the first request of a connection."""
+_REQUEST = 5.0
+"""Seconds for a whole request."""
 
 _SLOW = 30.0
 """Seconds for a browser to take what was sent to it."""
@@ -264,11 +265,29 @@ class _Protocol(H11Protocol):
     """HTTP of a connection that ends if no whole request comes soon, or nobody reads: idle ones keep nobody out."""
 
     _too_slow: asyncio.TimerHandle
+    _is_waiting = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self.loop.call_later(_FIRST, lambda: self.cycle is None and transport.close())
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a request: its pieces end the wait of uvicorn, and do not prolong this one."""
+        super().data_received(data)
+        self._wait()
+
+    def _wait(self) -> None:
+        if not self._is_waiting and (self.cycle is None or self.cycle.response_complete):
+            self._is_waiting = True
+            self.loop.call_later(_REQUEST, self._end_wait, self.cycle)
+
+    def _end_wait(self, before: object) -> None:
+        self._is_waiting = False
+        if self.cycle is before:
+            self.transport.close()
+        else:  # a request came, and a piece of the next one may have
+            self._wait()
 
     def pause_writing(self) -> None:
         """Wait for the browser, but not for ever."""
@@ -285,6 +304,11 @@ class _Server(uvicorn.Server):
     """A server that ends the streams before it waits for the end of connections."""
 
     page: LivePage
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End soon, at the first signal as at a second one: that would break off with a traceback."""
+        super().handle_exit(sig, frame)
+        self.force_exit = False
 
     async def shutdown(self, sockets: Any = None) -> None:
         """End the streams, then everything."""

@@ -52,7 +52,7 @@ class WatchedStudy:
         rows: list[dict[str, Any]] = []
         try:
             title = str(_toml(self.path / STUDY).get("title", title))[:_LONG]
-            rows = _rows(self.path / RESULTS) if (self.path / RESULTS).exists() else []
+            rows = _rows(self.path / RESULTS) if signatures[1] is not None else []
         except InputError as error:
             problem = str(error).replace(str(self.path), self.name)
         self._state = {"key": self.key, "name": self.name, "title": title, "rows": rows, "problem": problem}

@@ -74,7 +74,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare --strategies ngpd,x", "strategy.name: 'x' is not known"),
         ("compare --strategies ngpd,", "--strategies ngpd,: a name is empty; allowed: ngpd"),
         ("compare --strategies ngpd,ngpd", "--strategies ngpd,ngpd: a name stands twice"),
-        ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ecl, dsgd, kfac-gossip"),
+        ("compare --strategies ngpd,,", "--strategies ngpd,,: a name is empty; allowed: ngpd, ngpd-tracking, ecl"),
         (
             "compare --strategies ngpd --set ecl.lr=1",
             "--set ecl.lr: should be one of ngpd, a dot and a key, e.g. ngpd.lr",
@@ -82,6 +82,8 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare --strategies ngpd --set ngpd=1", "--set ngpd: should be one of ngpd"),
         ("compare --strategies ngpd --set ngpd.seed=1", "strategy.seed: unknown key"),
         ("compare --strategies ngpd --set strategy=ecl", "--set strategy: --strategies names the algorithms"),
+        ("compare --strategies ngpd --set ngpd.name=ecl", "--set ngpd.name: --strategies names the algorithms"),
+        (f"compare --strategies ngpd --name {'a' * 256}", f"out: runs/{'a' * 256} cannot be made (File name too long)"),
         ("compare --strategies ngpd --name a/b", "--name a/b: should be a plain name"),
         ("compare --strategies ngpd --name a --out b", "--name: --out says already where the records go"),
         ("compare --strategies dsgd,ngpd --set ngpd.lr=-1", "strategy.lr: input should be greater than 0 (got -1)"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ngpd_fl import run
 from ngpd_fl.config import InputError
 from ngpd_fl.peer.merge import gather
-from ngpd_fl.records import RunFolder
+from ngpd_fl.records import RunFolder, write_tensors
+from ngpd_fl.records.files import read_tensors
 from tests.ngpd_fl.peer.test_engine import config
 from tests.support.peers import Crowd
 
@@ -78,6 +82,70 @@ def test_what_does_not_belong_together_is_refused(names: list[str], words: str, 
     (tmp_path / "counted" / "label_counts.json").write_text("[[1, 2], [3, 4]]")
     with pytest.raises(InputError, match=words):
         gather([tmp_path / name for name in names], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of two peers; do not write into them."""
+    folder = tmp_path_factory.mktemp("two")
+    Crowd(config(topology={"name": "path", "nodes": 2}, training={"rounds": 1, "local_steps": 1}), folder).run()
+    return folder
+
+
+def summary(**values: Any) -> Callable[[Path], None]:
+    """Return a change of a peer's summary."""
+
+    def change(folder: Path) -> None:
+        path = folder / "summary.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | values | {"peer": content["peer"] | values.get("peer", {})}))
+
+    return change
+
+
+def many_steps(folder: Path) -> None:
+    path = folder / "metrics.jsonl"
+    lines = [json.loads(line) | {"node_steps": 2**63 - 1} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def no_nodes(folder: Path) -> None:
+    (folder / "peer.json").write_text('{"nodes": [], "starts": 1, "incarnation": 1}')
+
+
+def model_of_another(folder: Path) -> None:
+    models = read_tensors(folder / "models.safetensors").tensors
+    write_tensors(folder / "models.safetensors", models | {name.replace("1", "0", 1): models[name] for name in models})
+
+
+def another_network(folder: Path) -> None:
+    models = read_tensors(folder / "models.safetensors").tensors
+    write_tensors(folder / "models.safetensors", {name: torch.zeros(3) for name in models})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (summary(peer={"rounds_skipped": "a"}), "peer1/summary.json: damaged .peer.rounds_skipped"),
+        (summary(peer={"nodes": []}), "peer1/summary.json: damaged .peer.nodes"),
+        (summary(rounds_planned=None), "peer1/summary.json: damaged .rounds_planned"),
+        (summary(decomposition_retries="a"), "peer1/summary.json: damaged .decomposition_retries"),
+        (summary(decomposition_retries={"factor": {}}), "decomposition_retries: damaged .no width"),
+        (summary(node_steps=2**63 - 1), "records do not fit together .node_steps"),
+        (many_steps, "evaluations in round 1 do not fit together .node_steps"),
+        (no_nodes, "peer1/peer.json: damaged .nodes"),
+        (model_of_another, "peer1/models.safetensors: the peer does not host 'node0'"),
+        (another_network, "peer1/models.safetensors: is not of this run: parameter node1/"),
+    ],
+)
+def test_damaged_records_are_named_and_leave_no_folder(
+    change: Callable[[Path], None], words: str, two: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(two, tmp_path, dirs_exist_ok=True)
+    change(tmp_path / "peer1")
+    with pytest.raises(InputError, match=words):
+        gather([tmp_path / "peer0", tmp_path / "peer1"], tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
 

@@ -89,6 +89,47 @@ def test_what_a_study_cannot_go_on_in(change: Callable[[Path], None], error: str
     assert time.monotonic() - began < 20 and (tmp_path / "elsewhere" / ".tmpabcdef").exists()
 
 
+def file(folder: Path) -> None:
+    folder.write_text("")
+
+
+def in_a_file(folder: Path) -> None:
+    folder.parent.rmdir()
+    folder.parent.write_text("")
+
+
+def nowhere(folder: Path) -> None:
+    folder.symlink_to("nowhere")
+
+
+def of_something_else(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "notes").touch()
+
+
+def runs_in_a_file(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "study.toml").touch()
+    (folder / "runs").touch()
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (file, r"out: .*out cannot be read \(Not a directory\)"),
+        (in_a_file, r"out: .*out cannot be read \(Not a directory\)"),
+        (nowhere, r"out: .*out cannot be read \(No such file or directory\)"),
+        (of_something_else, "out: .*out is not empty"),
+        (runs_in_a_file, "out/runs: is not a folder"),
+    ],
+)
+def test_the_progress_in_what_is_no_folder_of_a_study(make: Callable[[Path], None], error: str, tmp_path: Path) -> None:
+    (tmp_path / "parent").mkdir()
+    make(tmp_path / "parent" / "out")
+    with pytest.raises(InputError, match=error):
+        study_progress(read(tmp_path, ONE), tmp_path / "parent" / "out")
+
+
 def test_a_run_is_not_done_in_the_folder_that_a_link_leads_to(own: Path, tmp_path: Path) -> None:
     [run] = (own / "runs").iterdir()
     shutil.rmtree(run)

@@ -147,6 +147,33 @@ def test_what_is_damaged_or_leads_elsewhere_is_said(own: Path, change: Change, s
     json.dumps(run.points, allow_nan=False)
 
 
+@pytest.mark.parametrize("name", ["config.toml", "study.toml"])
+def test_a_folder_in_which_nothing_can_be_opened_hides_no_other(name: str, recorded: Path, tmp_path: Path) -> None:
+    """Its own path is just not too long for the system, so that its files are listed, but have no path."""
+    folder = tmp_path
+    while (room := os.pathconf("/", "PC_PATH_MAX") - 6 - len(str(folder))) > 0:
+        folder /= "x" * min(room - 1, 200)
+    folder.mkdir(parents=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+    folders = WatchedFolders([folder, recorded])
+    folders.poll()
+    odd, *_ = [run for run in (*folders.runs.values(), *folders.studies.values()) if run.path == folder]
+    problems = odd.problems if isinstance(odd, WatchedRun) else [odd.state()["problem"]]
+    assert any("File name too long" in problem for problem in problems), problems
+    assert [run.last.round for run in folders.runs.values() if run.last] == [4]
+
+
+def test_a_run_with_a_link_to_nothing_is_a_run(own: Path) -> None:
+    (own / "config.toml").unlink()
+    (own / "config.toml").symlink_to("nowhere")
+    folders = WatchedFolders([own])
+    folders.poll()
+    [run] = folders.runs.values()
+    assert not folders.studies and any("config.toml: is a link" in problem for problem in run.problems)
+
+
 def test_a_folder_may_be_removed_replaced_and_cut(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

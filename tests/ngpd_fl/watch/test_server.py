@@ -163,6 +163,33 @@ def test_who_does_not_read_is_cut_off(recorded: Path, monkeypatch: pytest.Monkey
     serving.join(20)
 
 
+@pytest.mark.parametrize(
+    ("request_", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n", b"x"),
+    ],
+)
+def test_a_request_in_pieces_keeps_nobody_out(
+    request_: bytes, piece: bytes, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a first request nor the next one, or its body, that never ends holds a connection."""
+    monkeypatch.setattr("ngpd_fl.watch.server._REQUEST", 1.0)
+    address, is_over = PageAddress.listen(port=0), threading.Event()
+    serving = threading.Thread(target=serve, args=([recorded], address, is_over.wait))
+    serving.start()
+    try:
+        with socket.create_connection(address.socket.getsockname(), timeout=10) as client:
+            client.sendall(request_)
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 ")
+            client.sendall(piece)
+            while client.recv(1 << 16):
+                pass
+    finally:
+        is_over.set()
+        serving.join(20)
+
+
 def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = PageAddress.listen(), PageAddress.listen()
     with first.socket, second.socket:
@@ -170,6 +197,10 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         port = first.socket.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port} cannot be used"):
             PageAddress.listen(port=port)
+        monkeypatch.setattr("ngpd_fl.watch.address.PORT", port)
+        monkeypatch.setattr("ngpd_fl.watch.address._TRIED", 1)
+        with pytest.raises(InputError, match=f"the live page: ports {port} to {port} of 127.0.0.1 are all in use"):
+            PageAddress.listen()
     for host in ("no such host", "999.1.1.1"):
         with pytest.raises(InputError, match="--host"):
             PageAddress.listen(host)
@@ -180,6 +211,18 @@ def test_the_command_says_what_is_wrong(quick: Command, here: Path) -> None:
     assert quick("watch", "nowhere") == (2, "", "ngpd-fl: error: nowhere: there is no such folder\n")
     (here / "file").touch()
     assert quick("watch", "file") == (2, "", "ngpd-fl: error: file: is not a folder\n")
+    assert quick("watch", "x" * 256) == (2, "", f"ngpd-fl: error: {'x' * 256}: cannot be read (File name too long)\n")
+
+
+def test_a_second_ctrl_c_changes_nothing(recorded: Path) -> None:
+    command = [sys.executable, "-m", "ngpd_fl", "watch", str(recorded), "--port", str(free_port())]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}, **pipes) as process:
+        assert Served(process.stdout.readline().split()[0], process).get("/").status == 200  # type: ignore[union-attr]
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "") and process.returncode == 0
 
 
 def test_without_a_folder_the_last_run_is_watched(recorded: Path, tmp_path: Path) -> None:
