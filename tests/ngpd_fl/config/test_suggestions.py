@@ -33,7 +33,10 @@ from ngpd_fl.flower.run_config import FlowerConfig
             {"topology": {"weights": "metropols"}},
             "topology.weights: input should be 'metropolis', 'max-degree' or 'uniform' (got 'metropols'; did you mean ",
         ),
-        ({"strategy": "ngdp"}, "strategy.name: 'ngdp' is not known; did you mean 'ngpd'? allowed: ngpd, ecl, "),
+        (
+            {"strategy": "ngdp"},
+            "strategy.name: 'ngdp' is not known; did you mean 'ngpd'? allowed: ngpd, ngpd-tracking, ecl, ",
+        ),
         ({"strategy": {"name": "NGPD"}}, "strategy.name: 'NGPD' is not known; did you mean 'ngpd'? allowed: "),
         ({"strategy": {"name": "dsgd", "momentun": 1}}, "strategy.momentun: unknown key; did you mean 'momentum'? "),
         ({"topology": "rign"}, "topology.name: 'rign' is not known; did you mean 'ring'? allowed: ring, "),

@@ -87,7 +87,7 @@ def test_words_on_flowers_command_line() -> None:
         ({"training.rounds": 0}, "training.rounds: input should be greater than or equal to 1 (got 0)"),
         (
             {"strategy.name": "sgd"},
-            "strategy.name: 'sgd' is not known; did you mean 'dsgd'? allowed: ngpd, ecl, dsgd, kfac-gossip",
+            "strategy.name: 'sgd' is not known; did you mean 'dsgd'? allowed: ngpd, ngpd-tracking, ecl, dsgd",
         ),
         ({"nodes-per-client": 0}, "nodes-per-client: input should be greater than or equal to 1 (got 0)"),
         ({"round-timeout": "soon"}, "round-timeout: input should be a valid number"),
