@@ -60,6 +60,7 @@ class PeerFolder(PeerRecords):
         has_ended = (path / "summary.json").exists()
         metrics = {metrics.round: metrics for metrics in folder.metrics()}
         summary, models = (folder.summary(), folder.models()) if has_ended else ({}, {})
+        models.pop("average", None)  # of one run alone; that of all peers is made of their models
         if others := models.keys() - {f"node{node}" for node in nodes}:
             raise InputError(f"{path / 'models.safetensors'}: the peer does not host {min(others)!r}")
         return cls(nodes, metrics, summary, folder=folder, models=models)

@@ -36,7 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"compress": RANDOM, "theta": 0.5, "mixing": 0.5, "message_dtype": "float16"},
         {"compress": "quantize", "theta": 0.5},
     ],
-    "ngpd-tracking": [{}, {"clip": 1.0, "fisher_smoothing": 0.3}, {"mixing": 0.0, "message_dtype": "float16"}],
+    "ngpd-tracking": [{}, {"clip": 1.0, "fisher_smoothing": 0.3, "message_dtype": "float16"}],
     "ecl": [*EDGE_VARIANTS, {"message_dtype": "bfloat16"}, {"compress": "top-k", "theta": 0.5}],
     "dsgd": [
         {"momentum": 0.0},

@@ -86,7 +86,7 @@ def test_flags_and_assignments_set_keys() -> None:
 COMPLETED = {
     "ngpd-fl to": ["topology"],
     "ngpd-fl run --strat": ["--strategy"],
-    "ngpd-fl run --strategy ng": ["ngpd"],
+    "ngpd-fl run --strategy ng": ["ngpd", "ngpd-tracking"],
     "ngpd-fl run --strategy ": list(STRATEGIES),
     "ngpd-fl topology --topology ": list(TOPOLOGIES),
     "ngpd-fl run --dataset ": list(DATASETS),
