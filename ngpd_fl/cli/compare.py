@@ -124,7 +124,7 @@ def _folder_name(name: str | None, out: Path | None) -> str | None:
 
     if name is not None and out is not None:
         raise InputError("--name: --out says already where the records go")
-    if name is not None and (not name or Path(name).name != name):
+    if name is not None and (not name or Path(name).name != name or not name.isprintable()):
         raise InputError(f"--name {name}: should be a plain name; --out takes any folder")
     return name
 

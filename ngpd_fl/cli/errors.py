@@ -12,6 +12,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes. A run that diverged has failed; 130 is what shells give after Ctrl-C; SIGTERM and SIGHUP are the same."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_THE_PATH = (errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM)
 
 DEBUG = "NGPD_FL_DEBUG"
 """The environment variable that brings tracebacks back."""
@@ -45,7 +46,7 @@ def complain(error: Exception) -> int:
     if isinstance(error, InputError):
         _say(str(error))
         return BAD_INPUT
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+    if isinstance(error, OSError) and error.filename and error.errno in _OF_THE_PATH:
         _say(shortened(f"{error.filename}: {error.strerror}"))
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _FULL:

@@ -176,12 +176,10 @@ def gather(
     """
     from ngpd_fl.cli.show import print_run
     from ngpd_fl.peer.merge import gather
-    from ngpd_fl.records.new_folder import new_folder
 
-    with new_folder(out, "gathered") as folder:
-        own = {} if data_dir is None else {"data.data_dir": data_dir}
-        summary = gather(folders, folder, own, trust_code=trust_code)
-        draw(folder, quiet, trust_code=trust_code)
+    own = {} if data_dir is None else {"data.data_dir": data_dir}
+    summary = gather(folders, out, own, trust_code=trust_code)
+    draw(out, quiet, trust_code=trust_code)
     there = {node for peer in summary["peers"] for node in peer["nodes"]}
     if missing := sorted(set(range(summary["nodes"])) - there):
         print(f"no records of the nodes {', '.join(map(str, missing))}: left out", file=sys.stderr)

@@ -17,6 +17,8 @@ from ngpd_fl.config import InputError, conforming, one_line, require_trust
 from ngpd_fl.evaluation.saved_models import add_average, require_fit
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
 from ngpd_fl.records import METRICS, OF_ONE_RUN, Metrics, RunFolder, RunRecorder
+from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.new_folder import new_folder
 from ngpd_fl.records.shapes import Summary
 from ngpd_fl.training import compose
 
@@ -118,14 +120,16 @@ def gather(
         for part in parts:
             for name, model in part.models.items():
                 require_fit(job.model, name, model, f"{part.folder.path / 'models.safetensors'}: is not of this run")
-    # Nothing before this line writes: what cannot be merged leaves no folder.
-    folder = RunFolder.create(out, config, {key: value for key, value in environment.items() if key not in OF_ONE_RUN})
-    if joined is not None:
-        folder.add_counts(joined)
-    for metrics in recorder.metrics:
-        folder.add(metrics)
-    folder.finish(summary, models)
-    return summary if job is None else add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
+    # Nothing before this line writes, and what cannot be written, or is interrupted, leaves no folder either.
+    of_all = {key: value for key, value in environment.items() if key not in OF_ONE_RUN}
+    with new_folder(out, "gathered") as empty, written_whole(empty) as partial:
+        folder = RunFolder.create(partial, config, of_all)
+        if joined is not None:
+            folder.add_counts(joined)
+        for metrics in recorder.metrics:
+            folder.add(metrics)
+        folder.finish(summary, models)
+        return summary if job is None else add_average(folder, job.model, job.topology.num_nodes, job.evaluate)[1]
 
 
 def _check_together(parts: Sequence[PeerFolder]) -> None:

@@ -85,6 +85,7 @@ def test_configurations(bad: Bad, cli: Callable[..., Any], here: Path) -> None:
         ("compare --strategies ngpd --set ngpd.name=ecl", "--set ngpd.name: --strategies names the algorithms"),
         (f"compare --strategies ngpd --name {'a' * 256}", f"out: runs/{'a' * 256} cannot be made (File name too long)"),
         ("compare --strategies ngpd --name a/b", "--name a/b: should be a plain name"),
+        ("compare --strategies ngpd --name a\x1b[31mb", "--name a\\x1b[31mb: should be a plain name"),
         ("compare --strategies ngpd --name a --out b", "--name: --out says already where the records go"),
         ("compare --strategies dsgd,ngpd --set ngpd.lr=-1", "strategy.lr: input should be greater than 0 (got -1)"),
         ("topology --topology torus --set topology.rows=3", "topology.rows: must divide nodes = 8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ngpd_fl.cli.errors import complain
 from ngpd_fl.records import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,6 +66,12 @@ def test_letters_that_the_output_cannot_hold_are_escapes(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG])
+def test_a_path_that_cannot_be_used_is_named(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complain(OSError(number, "what is wrong", "study/runs/a")) == 2
+    assert capsys.readouterr().err == "ngpd-fl: error: study/runs/a: what is wrong\n"
+
+
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """A limit of one KiB for a file ends in one line, and nothing incomplete is left."""
     said = shell("ulimit -f 1; NGPD new mine", tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -154,6 +155,20 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     Crowd(here, tmp_path).run()
     with pytest.raises(InputError, match="not empty"):
         gather([tmp_path / "peer0", tmp_path / "peer1"], tmp_path / "peer0")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_merge_that_ends_early_leaves_no_folder(
+    error: BaseException, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(self: RunFolder, *_: object) -> None:
+        assert self.metrics()
+        raise error
+
+    monkeypatch.setattr(RunFolder, "finish", finish)
+    with pytest.raises(type(error)):
+        gather([two / "peer0", two / "peer1"], tmp_path / "made" / "all")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
