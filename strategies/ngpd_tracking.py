@@ -1,24 +1,22 @@
 """NGPD with gradient tracking: a node steps along the mean of all nodes' gradients, which it learns from neighbors.
 
 The duals of ``ngpd`` learn what sets a node's gradient apart at a rate of c delta / F a round in a direction of
-curvature F: slowly where the loss is stiff. Gradient tracking (Liu, Lin, Koloskova, Stich, "Decentralized gradient
-tracking with local steps", Optimization Methods and Software, 2024; see ``tracking``) learns it as fast as the graph
-mixes, in all directions alike, for a second vector in each message. Here both act: the force in (1) of ``ngpd`` is
+curvature F: slowly where the loss is stiff. Tracking learns it in all directions alike, for a second vector in each
+message. Here both act: the force in (1) of ``ngpd`` is
 
     g_i + s_i^2 c_i + sum_j eta_ij (w_i - a_ij z_i|j)                                                            (1)
 
-with c_i the correction of ``tracking`` and s_i the running mean of the node's trust factors: the correction is the same
-in step after step, so that it adds up where each single step is bounded. At rest no step is shortened and s_i = 1; the
-c_i sum to 0, as the duals' forces do, and so do the gradients.
+with c_i the correction of ``edge_tracking`` (Carnevale et al., "ADMM-tracking gradient for distributed optimization
+over asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70 (8), 2025) and s_i the running
+mean of the node's trust factors: the correction is the same in step after step, so that it adds up where each single
+step is bounded. At rest no step is shortened and s_i = 1; the c_i sum to 0, as the duals' forces do, and so do the
+gradients. Both are duals on edges: a lost message leaves them as they are.
 
 Steps along the gradients of others need a curvature of others. A node's own is flat where only their data vary, and
-such steps, until the next exchange averages them, are far too long. So the share a = 1 - 1/K of the labels that F_i is
-made of is uniform, and of each input factor A ``[d, d]`` the solve uses
+such steps, until the next exchange averages them, are far too long. So the share 1 - 1/K of the labels that F_i is made
+of is uniform.
 
-    A + 0.3 a tr(A) / d I                                                                                        (2)
-
-The combination, the weight and (2) are our own; see ``docs/explanation/search-for-settings.md``. Each lost message
-displaces the mean of the nodes, as in all tracking.
+The combination, the weight and the share are our own; see ``docs/explanation/search-for-settings.md``.
 """
 
 from __future__ import annotations
@@ -33,9 +31,8 @@ from strategies.lazy_torch import Tensor, torch
 from strategies.ngpd import NGPD, NGPDOptions
 from strategies.parts.client_drift import ClientDrift
 from strategies.parts.edge_balance import EdgeBalance
-from strategies.parts.edge_consensus import EdgeDuals
-from strategies.parts.gossip import flow
-from strategies.parts.tracking import Tracker, corrected, mean_direction, start_tracker, tracked
+from strategies.parts.edge_consensus import EdgeDuals, default_edge_penalty
+from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, seen, start_edge_tracker
 from strategies.parts.trust_region import TrustRegion
 
 
@@ -45,12 +42,10 @@ class NGPDTrackingOptions(NGPDOptions):
     name: Literal["ngpd-tracking"] = "ngpd-tracking"  # type: ignore[assignment]
     fisher_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="share of uniform labels among those that the Fisher matrix is made of, and of the identity in its "
-        "input factors; auto: 1 - 1/K",
+        description="share of uniform labels among those that the Fisher matrix is made of; auto: 1 - 1/K",
     )
 
-    spec: ClassVar[Spec] = Spec(per_edge=("dual",))
-    input_smoothing: ClassVar[float] = 0.3
+    spec: ClassVar[Spec] = Spec(per_edge=("dual", "gradient"))
 
     @model_validator(mode="after")
     def _balanced(self) -> Self:
@@ -60,15 +55,15 @@ class NGPDTrackingOptions(NGPDOptions):
 
 
 class TrackedMessage(NamedTuple):
-    """y_i|j for every neighbor, ``[D, P]``; r_i ``[]`` and the mean direction z_i ``[P]``, the same for all."""
+    """The messages of ``edge_consensus`` and of ``edge_tracking``, ``[D, P]`` each, and r_i ``[]``."""
 
     dual: Tensor
     ratio: Tensor
-    direction: Tensor
+    gradient: Tensor
 
 
 class NGPDTrackingState(NamedTuple):
-    """The state of ``ngpd``, the tracker, and the share a of the last round ``[]``."""
+    """The state of ``ngpd``, the tracker, and the share of uniform labels ``[]``."""
 
     params: Tensor
     edges: EdgeDuals
@@ -77,8 +72,8 @@ class NGPDTrackingState(NamedTuple):
     damping_share: Tensor
     region: TrustRegion | tuple[()]
     balance: EdgeBalance | tuple[()]
-    tracker: Tracker
-    share: Tensor
+    tracker: EdgeTracker
+    uniform: Tensor
 
 
 @dataclass(frozen=True)
@@ -90,23 +85,23 @@ class NGPDTracking(NGPD):
     def init(self, params: Tensor, view: View) -> State:
         """Start as ``ngpd`` does, without a correction."""
         started = super().init(params, view)._asdict()
-        return NGPDTrackingState(**started, tracker=start_tracker(params), share=params.new_ones(()))
+        return NGPDTrackingState(**started, tracker=start_edge_tracker(params, view), uniform=params.new_ones(()))
 
     def smoothing(self, state: State) -> Tensor:
-        """Return the share of uniform labels ``[]``: ``fisher_smoothing``, or a."""
+        """Return the share of uniform labels ``[]``: ``fisher_smoothing``, or 1 - 1/K."""
         given = self.options.fisher_smoothing
-        return state.share if given == "auto" else torch.full_like(state.share, given)
+        return state.uniform if given == "auto" else torch.full_like(state.uniform, given)
 
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
         """Return g + s^2 c ``[P]``, and let the tracker see g."""
         trust = state.balance.trust
         direction = torch.addcmul(gradient, trust * trust, state.tracker.correction)
-        return state._replace(tracker=tracked(state.tracker, gradient)), direction
+        return state._replace(tracker=seen(state.tracker, gradient)), direction
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
-        """Send y_i|j, r_i and z_i."""
+        """Send y_i|j of the parameters and of the gradients, and r_i."""
         message = super().outgoing(state, view, round_view)
-        return TrackedMessage(message.dual, message.ratio, mean_direction(state.tracker))
+        return TrackedMessage(message.dual, message.ratio, edge_message(state.tracker, view, self._weights(view)))
 
     def incoming(
         self,
@@ -119,6 +114,13 @@ class NGPDTracking(NGPD):
     ) -> State:
         """Do what ``ngpd`` does, and correct c."""
         moved: State = super().incoming(state, view, round_view, inbox, outbox, headers)
-        change = flow(outbox.direction, inbox.direction, round_view.weight_in, headers.received, self.options.clip)
-        share = 1 - 1 / state.tracker.steps.clamp(min=1)
-        return moved._replace(tracker=corrected(state.tracker, change), share=share)
+        tracker: EdgeTracker = state.tracker
+        theta, clip = self.options.theta, self.options.clip
+        return moved._replace(
+            tracker=after_messages(tracker, view, self._weights(view), inbox.gradient, headers, theta, clip),
+            uniform=torch.where(tracker.steps > 0, 1 - 1 / tracker.steps, state.uniform),
+        )
+
+    def _weights(self, view: View) -> Tensor:
+        """Return 1 / sqrt(E_i E_j) ``[D]``, of which the default eta is a multiple."""
+        return view.edge_penalty / default_edge_penalty(self.options, self.options.delta, 1, 1)

@@ -86,10 +86,6 @@ class Kronecker(NamedTuple):
             outputs=self.outputs.follow(self.output_factor, partial(on_retry, "output")),
         )
 
-    def smoothed(self, share: Tensor) -> Kronecker:
-        """Let the solve use A + share tr(A) / d I, for ``share []``, in the place of A."""
-        return self._replace(inputs=self.inputs.raised(share))
-
     def largest(self) -> Tensor:
         """Return the largest eigenvalue that the solve uses, ``[]``."""
         return (self.inputs.values[..., -1] * self.outputs.values[..., -1]).amax()
@@ -166,10 +162,6 @@ class TokenKronecker(NamedTuple):
         outputs = self.outputs.follow(self.output_factor, partial(on_retry, "output"))
         return self._replace(values=self.frequencies, outputs=outputs)
 
-    def smoothed(self, share: Tensor) -> TokenKronecker:
-        """Let the solve use A + share tr(A) / V I, for ``share []``, in the place of A."""
-        return self._replace(values=self.values + share * self.values.mean())
-
     def largest(self) -> Tensor:
         """Return the largest eigenvalue that the solve uses, ``[]``."""
         return self.values.amax() * self.outputs.values[-1]
@@ -229,10 +221,6 @@ class Diagonal(NamedTuple):
     def decompose(self, on_retry: OnRetry = lambda factor, how: None) -> Diagonal:
         """Let the solve use the present running average."""
         return self._replace(values=self.running)
-
-    def smoothed(self, share: Tensor) -> Diagonal:
-        """Return the block as it is: a diagonal has no input factor."""
-        return self
 
     def largest(self) -> Tensor:
         """Return the largest element that the solve uses, ``[]``."""

@@ -113,19 +113,17 @@ class KFAC:
 
         ``smoothing`` ``[]`` defaults to that of the options, 0 for auto.
         """
-        if smoothing is None:
-            share = self.options.fisher_smoothing
-            smoothing = params.new_full((), 0.0 if share == "auto" else share)
         if phase.refresh_factors:
+            if smoothing is None:
+                share = self.options.fisher_smoothing
+                smoothing = params.new_full((), 0.0 if share == "auto" else share)
             state, loss, gradient = self._refresh(state, params, batch, draws, smoothing)
         else:
             loss, gradient = self.objective.gradient(params, batch)
         if phase.refresh_basis:
-            blocks = {name: block.decompose(partial(self._retried, name)) for name, block in state.blocks.items()}
-            if self.options.input_smoothing:
-                added = self.options.input_smoothing * smoothing
-                blocks = {name: block.smoothed(added) for name, block in blocks.items()}
-            state = state._replace(blocks=blocks)
+            state = state._replace(
+                blocks={name: block.decompose(partial(self._retried, name)) for name, block in state.blocks.items()}
+            )
         return state, loss, gradient
 
     def solve(self, state: KFACState, force: Tensor, lr: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

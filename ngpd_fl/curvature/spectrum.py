@@ -55,13 +55,6 @@ class Spectrum(NamedTuple):
         """Whether eigenvectors are left out."""
         return self.basis.shape[-1] < self.basis.shape[-2]
 
-    def raised(self, share: Tensor) -> Spectrum:
-        """Return that of A' + share tr(A') / d I, for ``share []``."""
-        d, r = self.basis.shape[-2:]
-        mean = (self.values.sum(-1) + (d - r) * self.rest) / d
-        rest = self.rest + share * mean if self.truncated else self.rest
-        return Spectrum(self.basis, self.values + (share * mean)[..., None], rest)
-
     def follow(self, factor: Tensor, on_retry: Callable[[str], None] = lambda how: None) -> Spectrum:
         """Return that of a positive semi-definite ``factor [*stack, d, d]``; see ``eigen.eigh`` for ``on_retry``.
 

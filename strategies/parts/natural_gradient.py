@@ -75,8 +75,6 @@ class NaturalGradientOptions(StrategyOptions):
     )
 
     second_order: ClassVar[bool] = True
-    input_smoothing: ClassVar[float] = 0.0
-    """Weight of the identity in the input factors, as a multiple of their mean eigenvalue, where smoothing is whole."""
 
     @property
     def delta(self) -> float:

@@ -61,11 +61,6 @@ def tracked(tracker: Tracker, direction: Tensor) -> Tracker:
     return Tracker(tracker.correction, tracker.total + direction, tracker.steps + 1)
 
 
-def mean_direction(tracker: Tracker) -> Tensor:
-    """Return z ``[P]``, the mean of d + c over the round's steps."""
-    return tracker.total / tracker.steps.clamp(min=1) + tracker.correction
-
-
 def corrected(tracker: Tracker, moved: Tensor) -> Tracker:
     """Return the tracker of the next round, after (2), whose sum of W_ij (z_j - z_i) is ``moved [P]``."""
     return start_tracker(moved)._replace(correction=tracker.correction + moved)
@@ -76,7 +71,8 @@ class TrackingExchange(StrategyDefaults):
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> TrackingMessage:
         """Send w and z to every neighbor."""
-        return TrackingMessage(state.params, mean_direction(state.tracker))
+        tracker: Tracker = state.tracker
+        return TrackingMessage(state.params, tracker.total / tracker.steps.clamp(min=1) + tracker.correction)
 
     def incoming(
         self: _Owner,

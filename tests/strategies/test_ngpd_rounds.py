@@ -32,7 +32,7 @@ class Node:
 
     def __init__(self, hessian: Tensor, target: Tensor, tracks: bool) -> None:
         self.hessian, self.target, self.tracks = hessian, target, tracks
-        self.correction = self.total = torch.zeros_like(target)
+        self.correction = self.total = self.mean = torch.zeros_like(target)
         self.smoothing = 1.0
         self.w = torch.zeros_like(target)
         self.first = self.last = self.opposed = self.energy = math.nan
@@ -95,6 +95,13 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
     pairs = [(0, 1), (1, 0), (1, 2), (2, 1)]
     sign = {(i, j): 1.0 if i < j else -1.0 for i, j in pairs}
     z = {pair: torch.zeros(4, dtype=torch.float64) for pair in pairs}
+    u = dict(z)
+
+    def average(nodes: list[Node], i: int, u: dict[tuple[int, int], Tensor]) -> Tensor:
+        weight = 2 / math.sqrt(2)
+        own = [pair for pair in pairs if pair[0] == i]
+        return (nodes[i].mean + weight * sum(sign[pair] * u[pair] for pair in own)) / (1 + weight * len(own))
+
     default = 3.0 * 0.02 / (LR * math.sqrt(2)) if has_edges else 0.0
     eta = dict.fromkeys(pairs, default / 4)
     weight = float(graph.weights(0).edge[0, 0])
@@ -103,9 +110,13 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
             node.local_steps([(eta[pair], sign[pair], z[pair]) for pair in pairs if pair[0] == i], number)
         y = {(i, j): z[i, j] - 2 * sign[i, j] * nodes[i].w for i, j in pairs}
         if tracks:
-            d = [node.total / STEPS + node.correction for node in nodes]
+            for node in nodes:
+                node.mean = 0.7 * node.mean + 0.3 * node.total / STEPS
+            averages = [average(nodes, i, u) for i in range(3)]
+            sent = {(i, j): u[i, j] - 2 * sign[i, j] * averages[i] for i, j in pairs}
+            u = {(i, j): 0.5 * u[i, j] + 0.5 * sent[j, i] for i, j in pairs}
             for i, node in enumerate(nodes):
-                node.correction = node.correction + sum(weight * (d[j] - d[i]) for k, j in pairs if k == i)
+                node.correction = average(nodes, i, u) - node.mean
                 node.total, node.smoothing = torch.zeros_like(node.total), 1 - 1 / STEPS
         if has_edges:
             z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in pairs}

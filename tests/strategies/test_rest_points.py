@@ -15,6 +15,7 @@ from strategies import (
     ADPSGDOptions,
     DSGDOptions,
     ECLOptions,
+    GradientTrackingOptions,
     GUTOptions,
     KFACGossipOptions,
     NGPDOptions,
@@ -35,6 +36,7 @@ from tests.support.quadratic import (
 TWO_MATCHINGS = {"name": "sequence", "nodes": 4, "graphs": [[[0, 1], [2, 3]], [[1, 2], [0, 3]]]}
 RING = {"name": "ring", "nodes": 4}
 STAR = {"name": "star", "nodes": 5}
+UNBOUNDED: dict[str, Any] = {"lr": 0.3, "damping": 0.2, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
 
 make = partial(quadratic_on, condition=10, dim=6)
 
@@ -211,13 +213,28 @@ def test_the_rest_point_is_wrong_without_the_rule_and_exact_with_it(
 @pytest.mark.parametrize("topology", [RING, STAR, TWO_MATCHINGS])
 def test_ngpd_with_tracking_is_exact_and_sooner(topology: dict[str, Any], local_steps: int, rounds: int) -> None:
     problem, graph = make(topology)
-    shared: dict[str, Any] = {"lr": 0.3, "damping": 0.2, "trust_radius": 0, "factor_every": 1, "basis_every": 1}
     tracking, ngpd = (
-        quadratic_engine(problem, options(**shared), graph, local_steps)
+        quadratic_engine(problem, options(**UNBOUNDED), graph, local_steps)
         for options in (NGPDTrackingOptions, NGPDOptions)
     )
     assert problem.relative_error(run_rounds(tracking, rounds)) < 0.8 * problem.relative_error(run_rounds(ngpd, rounds))
     assert problem.relative_error(run_rounds(tracking, rounds)) < 2e-9
+
+
+@pytest.mark.parametrize("topology", [RING, STAR])
+def test_lost_messages_do_not_displace_ngpd_with_tracking(topology: dict[str, Any]) -> None:
+    problem, graph = make(topology)
+    tracking, ngpd, gradient_tracking = (
+        quadratic_engine(problem, options, graph, 3, message_loss=0.3, seed=3)
+        for options in (
+            NGPDTrackingOptions(**UNBOUNDED),
+            NGPDOptions(**UNBOUNDED),
+            GradientTrackingOptions(lr=0.05),
+        )
+    )
+    error = problem.relative_error(run_rounds(tracking, 400))
+    assert error < 0.5 * problem.relative_error(run_rounds(ngpd, 400)) and error < 1e-6
+    assert problem.relative_error(run_rounds(gradient_tracking, 400)) > 0.01
 
 
 @pytest.mark.parametrize("options", [{"edge_penalty": 0.5}, {"edge_metric": "fisher"}])

@@ -11,10 +11,8 @@ from torch.func import vmap
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ngpd_fl.curvature import KFAC, KFACState
-from ngpd_fl.curvature.blocks import TokenKronecker
-from ngpd_fl.models import Categorical, FlatModel, Gaussian, SupervisedObjective
+from ngpd_fl.models import Categorical, Gaussian, SupervisedObjective
 from strategies import Phase
-from strategies.parts.natural_gradient import NaturalGradientOptions
 from tests.ngpd_fl.curvature.dense import BOTH, kfac_matrix, make_batch, make_kfac, refreshed
 from tests.support.float64 import scalar
 
@@ -67,44 +65,6 @@ def test_solve_is_that_of_the_dense_block_diagonal_matrix(fisher: str, lr: float
     step, quadratic = kfac.solve(state, force, scalar(lr), scalar(shift))
     torch.testing.assert_close(step, expected, rtol=1e-8, atol=1e-12)
     torch.testing.assert_close(quadratic, expected @ dense @ expected, rtol=1e-8, atol=0)
-
-
-class Smoothed(NaturalGradientOptions):
-    """Options whose input factors are smoothed as well."""
-
-    input_smoothing = 0.3
-
-
-@pytest.mark.parametrize("table", [False, True], ids=["image", "tokens"])
-def test_input_factors_are_smoothed_by_the_share_that_a_node_gives(table: bool) -> None:
-    net = nn.Sequential(nn.Embedding(6, 3), nn.Flatten(), nn.Linear(12, 3)) if table else nn.Linear(8, 3)
-    inputs = torch.randint(6, (5, 4), generator=torch.Generator().manual_seed(0)) if table else normal(40).view(5, 8)
-    options = {"name": "test", "fisher": "exact", "damping": 0.1}
-    kfac = KFAC(
-        FlatModel(net.double()), Categorical(), inputs.shape[1:], NaturalGradientOptions(**options), 0.0, inputs
-    )
-    batch, start, share = (inputs, torch.tensor([0, 2, 1, 1, 0])), kfac.model.start(), scalar(0.5)
-    plain = kfac.gradient(kfac.init(start), start, batch, normal(5), BOTH, share)[0]
-    kfac.options = Smoothed(**options)
-    smoothed = kfac.gradient(kfac.init(start), start, batch, normal(5), BOTH, share)[0]
-    dense = []
-    for block in plain.blocks.values():
-        inner = torch.diag(block.frequencies) if isinstance(block, TokenKronecker) else block.input_factor
-        inner = inner + 0.3 * 0.5 * inner.trace() / len(inner) * torch.eye(len(inner), dtype=inner.dtype)
-        dense.append((inner, block.output_factor))
-    force = normal(kfac.model.num_params)
-    step, _ = kfac.solve(smoothed, force, scalar(0.2), scalar(0.7))
-    pieces = iter(force.split([parameter.numel() for parameter in net.parameters()]))
-    expected = []
-    for inner, outer in dense:  # a table lies in memory with a row for each token, another weight beside its bias
-        is_table = table and len(inner) == 6
-        weight = next(pieces).view(6, 3).T if is_table else next(pieces).view(3, -1)
-        matrix = weight if is_table else torch.cat([weight, next(pieces)[:, None]], dim=1)
-        eye = torch.eye(matrix.numel(), dtype=matrix.dtype)
-        system = (torch.kron(outer, inner) + 0.1 * eye) / 0.2 + 0.7 * eye
-        solved = torch.linalg.solve(system, matrix.flatten()).view(matrix.shape)
-        expected += [solved.T.flatten()] if is_table else [solved[:, :-1].flatten(), solved[:, -1]]
-    torch.testing.assert_close(step, torch.cat(expected), rtol=1e-9, atol=1e-12)
 
 
 def test_quadratic_is_that_of_the_dense_matrix() -> None:

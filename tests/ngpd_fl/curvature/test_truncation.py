@@ -148,18 +148,3 @@ def test_a_quadratic_is_never_negative() -> None:
     inputs = Spectrum(torch.ones(1, 1, 1), torch.ones(1, 1), torch.zeros(1))
     flat = [kronecker_quadratic(inputs, outputs, [vector[None, :, None]]) for vector in basis.t()]
     assert min(flat) >= 0 and max(flat) < 1e-5
-
-
-@pytest.mark.parametrize("rank", [0, 3])
-@pytest.mark.parametrize("stack", [(), (2,)], ids=["one", "groups"])
-def test_smoothed_inputs_are_raised_by_their_mean_eigenvalue(rank: int, stack: tuple[int, ...]) -> None:
-    factors = [torch.stack([factor(9, seed) for seed in range(2)]), torch.stack([factor(4, seed) for seed in range(2)])]
-    given = Kronecker.empty((4, 9, *(stack or (1,))), rank, LIKE)
-    given = given.with_averages(tuple(each if stack else each[0] for each in factors)).decompose()
-    smoothed = given.smoothed(torch.tensor(0.4, dtype=torch.float64))
-    assert smoothed.outputs is given.outputs
-    for part in range(2) if stack else [...]:
-        before, after = (Spectrum(*(array[part] for array in each.inputs)) for each in (given, smoothed))
-        added = 0.4 * stands_for(before).trace() / 9 * torch.eye(9, dtype=torch.float64)
-        torch.testing.assert_close(stands_for(after), stands_for(before) + added, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(smoothed.decompose(), given.decompose(), rtol=0, atol=0)  # nothing adds up
