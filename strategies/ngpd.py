@@ -130,10 +130,6 @@ class NGPD(EdgeConsensusExchange):
             start_balance(view) if self.options.balances_edges else (),
         )
 
-    def smoothing(self, state: State) -> Tensor:
-        """Return the share of uniform labels ``[]`` in the node's Fisher matrix."""
-        return self.options.smoothing(state.drift)
-
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
         """Return what takes g's place in (1) and (2), ``[P]``, and the state that has seen g: g itself."""
         return state, gradient
@@ -142,7 +138,7 @@ class NGPD(EdgeConsensusExchange):
         """Do the step (1), or (2) in the fisher metric, inside the trust region."""
         params = state.params
         curvature, loss, gradient = self.curvature.gradient(
-            state.curvature, params, step.batch, step.draws, phase, self.smoothing(state)
+            state.curvature, params, step.batch, step.draws, phase, self.options.smoothing(state.drift)
         )
         state, descent = self.descent(state, gradient)
         region = measured(state.region, self.curvature, params, step.batch)

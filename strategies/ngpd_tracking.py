@@ -13,8 +13,8 @@ step is bounded. At rest no step is shortened and s_i = 1; the c_i sum to 0, as 
 gradients. Both are duals on edges: a lost message leaves them as they are.
 
 Steps along the gradients of others need a curvature of others. A node's own is flat where only their data vary, and
-such steps, until the next exchange averages them, are far too long. So the share 1 - 1/K of the labels that F_i is made
-of is uniform.
+such steps, until the next exchange averages them, are far too long. So more of the labels that F_i is made of are
+uniform than in ``ngpd``: a share of min(1, 2 drift)^2.
 
 The combination, the weight and the share are our own; see ``docs/explanation/search-for-settings.md``.
 """
@@ -42,10 +42,12 @@ class NGPDTrackingOptions(NGPDOptions):
     name: Literal["ngpd-tracking"] = "ngpd-tracking"  # type: ignore[assignment]
     fisher_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
-        description="share of uniform labels among those that the Fisher matrix is made of; auto: 1 - 1/K",
+        description="share of uniform labels among those that the Fisher matrix is made of; auto: the square of twice "
+        "each node's client drift, at most 1",
     )
 
     spec: ClassVar[Spec] = Spec(per_edge=("dual", "gradient"))
+    drift_scale: ClassVar[float] = 2.0
 
     @model_validator(mode="after")
     def _balanced(self) -> Self:
@@ -63,7 +65,7 @@ class TrackedMessage(NamedTuple):
 
 
 class NGPDTrackingState(NamedTuple):
-    """The state of ``ngpd``, the tracker, and the share of uniform labels ``[]``."""
+    """The state of ``ngpd``, and the tracker."""
 
     params: Tensor
     edges: EdgeDuals
@@ -73,7 +75,6 @@ class NGPDTrackingState(NamedTuple):
     region: TrustRegion | tuple[()]
     balance: EdgeBalance | tuple[()]
     tracker: EdgeTracker
-    uniform: Tensor
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,7 @@ class NGPDTracking(NGPD):
 
     def init(self, params: Tensor, view: View) -> State:
         """Start as ``ngpd`` does, without a correction."""
-        started = super().init(params, view)._asdict()
-        return NGPDTrackingState(**started, tracker=start_edge_tracker(params, view), uniform=params.new_ones(()))
-
-    def smoothing(self, state: State) -> Tensor:
-        """Return the share of uniform labels ``[]``: ``fisher_smoothing``, or 1 - 1/K."""
-        given = self.options.fisher_smoothing
-        return state.uniform if given == "auto" else torch.full_like(state.uniform, given)
+        return NGPDTrackingState(**super().init(params, view)._asdict(), tracker=start_edge_tracker(params, view))
 
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
         """Return g + s^2 c ``[P]``, and let the tracker see g."""
@@ -114,12 +109,9 @@ class NGPDTracking(NGPD):
     ) -> State:
         """Do what ``ngpd`` does, and correct c."""
         moved: State = super().incoming(state, view, round_view, inbox, outbox, headers)
-        tracker: EdgeTracker = state.tracker
-        theta, clip = self.options.theta, self.options.clip
-        return moved._replace(
-            tracker=after_messages(tracker, view, self._weights(view), inbox.gradient, headers, theta, clip),
-            uniform=torch.where(tracker.steps > 0, 1 - 1 / tracker.steps, state.uniform),
-        )
+        weights, theta, clip = self._weights(view), self.options.theta, self.options.clip
+        tracker = after_messages(state.tracker, view, weights, inbox.gradient, headers, theta, clip)
+        return moved._replace(tracker=tracker)
 
     def _weights(self, view: View) -> Tensor:
         """Return 1 / sqrt(E_i E_j) ``[D]``, of which the default eta is a multiple."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from strategies import NGPDOptions
+from strategies import NGPDOptions, NGPDTrackingOptions
 from strategies.parts.client_drift import after_exchange, after_step, amount, start_drift
 
 
@@ -42,5 +42,7 @@ def test_it_is_never_negative_nor_undefined(rounds: list[list[float]]) -> None:
 def test_the_share_of_uniform_labels_is_its_square_unless_it_is_given() -> None:
     drift = after_exchange(after_step(after_step(start_drift(torch.zeros(2)), torch.tensor(2.0)), torch.tensor(0.5)))
     assert NGPDOptions().smoothing(drift).item() == pytest.approx(0.75**2)
+    assert NGPDTrackingOptions().smoothing(drift).item() == 1
+    assert NGPDTrackingOptions().smoothing(drift._replace(last=0.8 * drift.first)).item() == pytest.approx(0.4**2)
     assert NGPDOptions(fisher_smoothing=0.3).smoothing(drift).item() == pytest.approx(0.3)
     assert NGPDOptions(fisher_smoothing=0.0).smoothing(drift).item() == 0.0

@@ -33,7 +33,6 @@ class Node:
     def __init__(self, hessian: Tensor, target: Tensor, tracks: bool) -> None:
         self.hessian, self.target, self.tracks = hessian, target, tracks
         self.correction = self.total = self.mean = torch.zeros_like(target)
-        self.smoothing = 1.0
         self.w = torch.zeros_like(target)
         self.first = self.last = self.opposed = self.energy = math.nan
         self.ratio = self.trust = 0.5
@@ -52,7 +51,7 @@ class Node:
             if self.estimate > 0:
                 fresh = 0.5 * float(self.step @ self.hessian @ self.step) / self.estimate
                 self.gamma = self.gamma**0.9 * fresh**0.1 if self.gamma else fresh
-            fisher = (1 + (self.smoothing if self.tracks else drift**2)) * self.hessian
+            fisher = (1 + min(1.0, (2 if self.tracks else 1) * drift) ** 2) * self.hessian
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
@@ -117,7 +116,7 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
             u = {(i, j): 0.5 * u[i, j] + 0.5 * sent[j, i] for i, j in pairs}
             for i, node in enumerate(nodes):
                 node.correction = average(nodes, i, u) - node.mean
-                node.total, node.smoothing = torch.zeros_like(node.total), 1 - 1 / STEPS
+                node.total = torch.zeros_like(node.total)
         if has_edges:
             z = {(i, j): 0.5 * z[i, j] + 0.5 * y[j, i] for i, j in pairs}
             eta = {(i, j): default * nodes[i].ratio * nodes[j].ratio for i, j in pairs}
@@ -158,13 +157,3 @@ def test_rounds_in_the_fisher_metric() -> None:
             w[i] = w[i] - (natural + eta * (w[i] - signs[i] * z[i])) / (1 / LR + eta)
         z = [z[1 - i] - 2 * signs[1 - i] * w[1 - i] for i in range(2)]
         torch.testing.assert_close(run_rounds(network, 1), torch.stack(w))
-
-
-@pytest.mark.parametrize(("given", "found"), [("auto", 0.75), (0.3, 0.3)])
-def test_the_share_of_uniform_labels_with_tracking(given: Any, found: float) -> None:
-    options = NGPDTrackingOptions(lr=LR, fisher_smoothing=given)
-    problem = make_quadratic(10, nodes=2, dim=4)
-    graph = parse_topology({"name": "path", "nodes": 2}).build(seed=0)
-    network = quadratic_engine(problem, options, graph, 4, NaiveNetwork)
-    run_rounds(network, 1)
-    assert network.strategy.smoothing(network.states[0]).item() == pytest.approx(found)
