@@ -19,14 +19,15 @@ sum_i g_i = 0, *because* eta is the same at both ends.
 
     w <- w - (1/mu + sum_j eta_ij)^-1 [ (F_i + delta I)^-1 g + sum_j eta_ij (w - a_ij z_i|j) ]                   (2)
 
-for ablations only: the nodes then rest where sum_i F_i^-1 g_i = 0, which is biased when their data differ.
+for ablations only: the nodes then rest where sum_i (F_i + delta I)^-1 g_i = 0, which is biased when their data differ.
 
 The default eta follows the scale of the proximal term, which is delta / mu in the directions that F leaves flat:
 
     eta_ij = c delta / (mu sqrt(E_i E_j))                                                                        (3)
 
 so that the edges together weigh c times as much as that term, for any degree and any K. ``edge_balance`` adapts it to
-what the nodes' data and steps ask of the edges; with ``compress``, and in the fisher metric, it stays as it is.
+what the nodes' data and steps ask of the edges; with an explicit ``edge_penalty``, with ``compress`` and in the fisher
+metric it is constant.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class NGPD(EdgeConsensusExchange):
         )
 
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
-        """Return what takes g's place in (1) and (2), ``[P]``, and the state that has seen g: g itself."""
+        """Return the state, and the direction ``[P]`` that takes g's place in (1) and (2): here g itself."""
         return state, gradient
 
     def local_step(self, state: State, view: View, step: Step, phase: Phase) -> tuple[State, StepInfo]:

@@ -1,6 +1,6 @@
 """NGPD with gradient tracking: a node steps along the mean of all nodes' gradients, which it learns from neighbors.
 
-The duals of ``ngpd`` learn what sets a node's gradient apart at a rate of c delta / F a round in a direction of
+The duals of ``ngpd`` learn what sets a node's gradient apart at a rate of c delta K / F a round in a direction of
 curvature F: slowly where the loss is stiff. Tracking learns it in all directions alike, for a second vector in each
 message. Here both act: the force in (1) of ``ngpd`` is
 
@@ -10,7 +10,7 @@ with c_i the correction of ``edge_tracking`` (Carnevale et al., "ADMM-tracking g
 over asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70 (8), 2025) and s_i the running
 mean of the node's trust factors: the correction is the same in step after step, so that it adds up where each single
 step is bounded. At rest no step is shortened and s_i = 1; the c_i sum to 0, as the duals' forces do, and so do the
-gradients. Both are duals on edges: a lost message leaves them as they are.
+gradients. The correction and the pull both come from duals on the edges, which a lost message leaves as they are.
 
 Steps along the gradients of others need a curvature of others. A node's own is flat where only their data vary, and
 such steps, until the next exchange averages them, are far too long. So more of the labels that F_i is made of are
@@ -88,13 +88,13 @@ class NGPDTracking(NGPD):
         return NGPDTrackingState(**super().init(params, view)._asdict(), tracker=start_edge_tracker(params, view))
 
     def descent(self, state: State, gradient: Tensor) -> tuple[State, Tensor]:
-        """Return g + s^2 c ``[P]``, and let the tracker see g."""
+        """Return the state with g added to the tracker, and the direction g + s^2 c ``[P]``."""
         trust = state.balance.trust
         direction = torch.addcmul(gradient, trust * trust, state.tracker.correction)
         return state._replace(tracker=seen(state.tracker, gradient)), direction
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
-        """Send y_i|j of the parameters and of the gradients, and r_i."""
+        """Send the messages of the duals of the parameters and of the mean gradient, and r_i."""
         message = super().outgoing(state, view, round_view)
         return TrackedMessage(message.dual, message.ratio, edge_message(state.tracker, view, self._weights(view)))
 

@@ -49,7 +49,7 @@ def after_exchange(drift: ClientDrift) -> ClientDrift:
 
 
 def amount(drift: ClientDrift) -> Tensor:
-    """Return (1), ``[]``; 0 before the first exchange."""
+    """Return the client drift (1), ``[]``; 0 before the first exchange."""
     known = (drift.rounds > 0) & (drift.first > 0)
     return torch.where(known, 1 - drift.last / torch.where(known, drift.first, 1), 0).clamp(0, 1)
 

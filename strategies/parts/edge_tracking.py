@@ -1,8 +1,8 @@
 """Edge tracking: how each node learns the mean of all nodes' gradients, by duals on the edges.
 
-Gradient tracking (``tracking``) passes changes on, as fast as averaging mixes; one that is lost is missing ever after.
-Carnevale, Bastianello, Notarstefano, Carli, "ADMM-tracking gradient for distributed optimization over asynchronous and
-unreliable networks", IEEE Transactions on Automatic Control 70 (8), 2025, solve average consensus in its place,
+Gradient tracking by averaging (``tracking``) passes changes on, as fast as the graph mixes; one that is lost is missing
+ever after. Carnevale, Bastianello, Notarstefano, Carli, "ADMM-tracking gradient for distributed optimization over
+asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70 (8), 2025, solve average consensus,
 
     min sum_i 1/2 |z_i - d_i|^2    where    a_ij z_i + a_ji z_j = 0 on every edge,
 

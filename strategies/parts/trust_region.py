@@ -8,7 +8,7 @@ local step from w_t, with s the step before, it takes
 
     D = mean over examples x of KL( p(. | x; w_t - s) || p(. | x; w_t) )                                         (1)
 
-on its new minibatch, and keeps the geometric running mean of what the estimate has to be multiplied by,
+on a quarter of its new minibatch, and keeps the geometric running mean of what the estimate has to be multiplied by,
 
     gamma <- gamma^0.9 ( D / (1/2 s^T F s) )^0.1                                                                 (2)
 
