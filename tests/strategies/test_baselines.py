@@ -217,8 +217,7 @@ def test_d2_needs_weights_with_eigenvalues_above_minus_a_third() -> None:
 @pytest.mark.parametrize("message_dtype", [None, "bfloat16"])
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize(
-    "name",
-    ["exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam", "demuon", "suda-muon", "ngpd-tracking"],
+    "name", ["exact-diffusion", "gradient-tracking", "momentum-tracking", "gtadam", "demuon", "suda-muon"]
 )
 def test_corrections_sum_to_zero_however_messages_are_rounded_or_clipped(
     name: str, clip: Any, message_dtype: Any

@@ -59,8 +59,7 @@ RING = {"name": "ring", "nodes": 16}
 MATCHINGS = {"name": "sequence", "nodes": 4, "graphs": [[[0, 1], [2, 3]], [[1, 2], [0, 3]]]}
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.3])
-@pytest.mark.parametrize(("theta", "clip"), [(1.0, None), (0.5, None), (1.0, 0.5)])
+@pytest.mark.parametrize(("theta", "clip", "loss"), [(1.0, None, 0.0), (0.5, None, 0.3), (1.0, 0.5, 0.3)])
 @pytest.mark.parametrize(
     "topology",
     [{"name": "ring", "nodes": 16}, {"name": "star", "nodes": 5}, {"name": "complete", "nodes": 6}, MATCHINGS],
