@@ -14,7 +14,11 @@ gradients. The correction and the pull both come from duals on the edges, which 
 
 Steps along the gradients of others need a curvature of others. A node's own is flat where only their data vary, and
 such steps, until the next exchange averages them, are far too long. So more of the labels that F_i is made of are
-uniform than in ``ngpd``: a share of min(1, 2 drift)^2.
+uniform than in ``ngpd``: in round t a share of
+
+    max(0.9^t, min(1, 2 drift)^2)                                                                                (2)
+
+for a node does not know how skewed its data are before it knows its drift.
 
 The combination, the weight and the share are our own; see ``docs/explanation/search-for-settings.md``.
 """
@@ -29,11 +33,14 @@ from pydantic import Field, model_validator
 from strategies.contract import Headers, Message, RoundView, Spec, State, View
 from strategies.lazy_torch import Tensor, torch
 from strategies.ngpd import NGPD, NGPDOptions
-from strategies.parts.client_drift import ClientDrift
+from strategies.parts.client_drift import ClientDrift, amount
 from strategies.parts.edge_balance import EdgeBalance
 from strategies.parts.edge_consensus import EdgeDuals, default_edge_penalty
 from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, seen, start_edge_tracker
 from strategies.parts.trust_region import TrustRegion
+
+_START = 0.9
+"""What is left after a round of the share of uniform labels that a node starts with."""
 
 
 class NGPDTrackingOptions(NGPDOptions):
@@ -43,17 +50,22 @@ class NGPDTrackingOptions(NGPDOptions):
     fisher_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         "auto",
         description="share of uniform labels among those that the Fisher matrix is made of; auto: the square of twice "
-        "each node's client drift, at most 1",
+        "each node's client drift, at most 1, and all at the start",
     )
 
     spec: ClassVar[Spec] = Spec(per_edge=("dual", "gradient"))
-    drift_scale: ClassVar[float] = 2.0
 
     @model_validator(mode="after")
     def _balanced(self) -> Self:
         if not self.balances_edges:
             raise ValueError(f"{self.name} adapts eta; allowed: edge_penalty unset, edge_metric euclidean")
         return self
+
+    def smoothing(self, drift: ClientDrift) -> Tensor:
+        """Return the share of uniform labels ``[]`` at a node: ``fisher_smoothing``, or (2)."""
+        if self.fisher_smoothing != "auto":
+            return super().smoothing(drift)
+        return torch.maximum(_START**drift.rounds, (2 * amount(drift)).clamp(max=1) ** 2)
 
 
 class TrackedMessage(NamedTuple):

@@ -75,8 +75,6 @@ class NaturalGradientOptions(StrategyOptions):
     )
 
     second_order: ClassVar[bool] = True
-    drift_scale: ClassVar[float] = 1.0
-    """The scale of the client drift in the share of uniform labels that is automatic."""
 
     @property
     def delta(self) -> float:
@@ -93,13 +91,13 @@ class NaturalGradientOptions(StrategyOptions):
         return Phase(refresh_factors=step % self.factor_every == 0, refresh_basis=step % self.basis_every == 0)
 
     def smoothing(self, drift: ClientDrift) -> Tensor:
-        """Return the share of uniform labels ``[]`` at a node: ``fisher_smoothing``, or min(1, scale * drift)^2.
+        """Return the share of uniform labels ``[]`` at a node: ``fisher_smoothing``, or drift^2.
 
         A node that has gone far to its own data is sure of them. Its own Fisher matrix then vanishes, and steps would
         change the other outputs freely; see ``docs/explanation/search-for-settings.md`` for the square.
         """
         if self.fisher_smoothing == "auto":
-            return (self.drift_scale * amount(drift)).clamp(max=1) ** 2
+            return amount(drift) ** 2
         return torch.full_like(drift.rounds, self.fisher_smoothing)
 
 

@@ -42,7 +42,15 @@ def test_it_is_never_negative_nor_undefined(rounds: list[list[float]]) -> None:
 def test_the_share_of_uniform_labels_is_its_square_unless_it_is_given() -> None:
     drift = after_exchange(after_step(after_step(start_drift(torch.zeros(2)), torch.tensor(2.0)), torch.tensor(0.5)))
     assert NGPDOptions().smoothing(drift).item() == pytest.approx(0.75**2)
-    assert NGPDTrackingOptions().smoothing(drift).item() == 1
-    assert NGPDTrackingOptions().smoothing(drift._replace(last=0.8 * drift.first)).item() == pytest.approx(0.4**2)
+    assert NGPDTrackingOptions(fisher_smoothing=0.3).smoothing(drift).item() == pytest.approx(0.3)
     assert NGPDOptions(fisher_smoothing=0.3).smoothing(drift).item() == pytest.approx(0.3)
     assert NGPDOptions(fisher_smoothing=0.0).smoothing(drift).item() == 0.0
+
+
+def test_with_tracking_it_is_more_and_all_at_the_start() -> None:
+    start = start_drift(torch.zeros(2))
+    options, first = NGPDTrackingOptions(), torch.tensor(2.0)
+    assert options.smoothing(start).item() == 1
+    for rounds, last, share in ((1, 0.9, 1.0), (1, 1.6, 0.9), (20, 1.6, 0.4**2), (20, 2.0, 0.9**20)):
+        drift = start._replace(first=first, last=torch.tensor(last), rounds=torch.tensor(float(rounds)))
+        assert options.smoothing(drift).item() == pytest.approx(share)

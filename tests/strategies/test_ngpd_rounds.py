@@ -51,7 +51,8 @@ class Node:
             if self.estimate > 0:
                 fresh = 0.5 * float(self.step @ self.hessian @ self.step) / self.estimate
                 self.gamma = self.gamma**0.9 * fresh**0.1 if self.gamma else fresh
-            fisher = (1 + min(1.0, (2 if self.tracks else 1) * drift) ** 2) * self.hessian
+            uniform = max(0.9**rounds, min(1.0, 2 * drift) ** 2) if self.tracks else drift**2
+            fisher = (1 + uniform) * self.hessian
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
