@@ -39,8 +39,8 @@ from strategies.parts.edge_consensus import EdgeDuals, default_edge_penalty
 from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, seen, start_edge_tracker
 from strategies.parts.trust_region import TrustRegion
 
-_START = 0.9
-"""What is left after a round of the share of uniform labels that a node starts with."""
+_DECAY = 0.9
+"""Decay of the share of uniform labels from 1 at the start, for a round."""
 
 
 class NGPDTrackingOptions(NGPDOptions):
@@ -65,7 +65,7 @@ class NGPDTrackingOptions(NGPDOptions):
         """Return the share of uniform labels ``[]`` at a node: ``fisher_smoothing``, or (2)."""
         if self.fisher_smoothing != "auto":
             return super().smoothing(drift)
-        return torch.maximum(_START**drift.rounds, (2 * amount(drift)).clamp(max=1) ** 2)
+        return torch.maximum(_DECAY**drift.rounds, (2 * amount(drift)).clamp(max=1) ** 2)
 
 
 class TrackedMessage(NamedTuple):

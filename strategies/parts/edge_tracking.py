@@ -17,8 +17,8 @@ by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edge
 At rest all z_i are the mean of the d_i, so that the corrections c_i sum to 0. A lost message leaves u as it is.
 
 The running mean and the weight h are our own. Without the mean, c_i swings where a node's gradient changes much within
-a round. With this h, (2) is faster than averaging on sparse graphs, and dampens noise: z has a third of that of d; see
-``docs/explanation/search-for-settings.md``.
+a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, z has a third of the variance.
+See ``docs/explanation/search-for-settings.md``.
 """
 
 from __future__ import annotations
