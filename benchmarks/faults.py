@@ -66,8 +66,8 @@ BYZANTINE_CELLS: list[ByzantineCell] = [
 def write_devices(folder: Path) -> Path:
     """Write the device classes, one for each staleness and churn, and return the file."""
     lines = []
-    for (churn, spells), (staleness, latency) in product(CHURN.items(), LATENCIES.items()):
-        keys = {"step_seconds": 1 / STEPS, "latency_s": latency / 2, **spells}
+    for (churn, periods), (staleness, latency) in product(CHURN.items(), LATENCIES.items()):
+        keys = {"step_seconds": 1 / STEPS, "latency_s": latency / 2, **periods}
         lines += [f'["{staleness}, {churn}"]', *(f"{key} = {value}" for key, value in keys.items())]
         lines += ['source = "assumed: a round takes one second"', ""]
     folder.mkdir(parents=True, exist_ok=True)

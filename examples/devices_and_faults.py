@@ -78,13 +78,13 @@ draw({"neighbor-synchronous": waiting, "asynchronous": eager})
 # The timeline shows the difference: one Raspberry Pi makes its neighbors wait, and they theirs.
 
 # %%
-from ngpd_fl.report.courses import logged_courses
+from ngpd_fl.report.node_timelines import logged_timelines
 from ngpd_fl.report.pictures.timeline import timeline_figure
 
 
 def timeline(result, folder):
     graph = result.config.topology.build(result.config.seed)
-    return timeline_figure(result.config, logged_courses(folder / "events.jsonl", graph))
+    return timeline_figure(result.config, logged_timelines(folder / "events.jsonl", graph))
 
 
 timeline(waiting, records / "waiting")

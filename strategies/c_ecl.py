@@ -1,4 +1,4 @@
-"""C-ECL: edge-consensus learning of which random entries travel.
+"""C-ECL: edge-consensus learning that sends random entries of each message.
 
 Takezawa, Niwa, Yamada, "Communication compression for decentralized learning with operator splitting methods", IEEE
 TSIPN 9, 2023, arXiv:2205.03779. The step is that of ``ecl``, the exchange that of ``shared_mask``:

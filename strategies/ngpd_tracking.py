@@ -36,7 +36,7 @@ from strategies.ngpd import NGPD, NGPDOptions
 from strategies.parts.client_drift import ClientDrift, amount
 from strategies.parts.edge_balance import EdgeBalance
 from strategies.parts.edge_consensus import EdgeDuals, default_edge_penalty
-from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, seen, start_edge_tracker
+from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, start_edge_tracker, with_gradient
 from strategies.parts.trust_region import TrustRegion
 
 _DECAY = 0.9
@@ -53,7 +53,7 @@ class NGPDTrackingOptions(NGPDOptions):
         "each node's client drift, at most 1, and all at the start",
     )
 
-    spec: ClassVar[Spec] = Spec(per_edge=("dual", "gradient"))
+    spec: ClassVar[Spec] = Spec(per_edge=("dual", "gradient_dual"))
 
     @model_validator(mode="after")
     def _balanced(self) -> Self:
@@ -73,7 +73,7 @@ class TrackedMessage(NamedTuple):
 
     dual: Tensor
     ratio: Tensor
-    gradient: Tensor
+    gradient_dual: Tensor
 
 
 class NGPDTrackingState(NamedTuple):
@@ -103,7 +103,7 @@ class NGPDTracking(NGPD):
         """Return the state with g added to the tracker, and the direction g + s^2 c ``[P]``."""
         trust = state.balance.trust
         direction = torch.addcmul(gradient, trust * trust, state.tracker.correction)
-        return state._replace(tracker=seen(state.tracker, gradient)), direction
+        return state._replace(tracker=with_gradient(state.tracker, gradient)), direction
 
     def outgoing(self, state: State, view: View, round_view: RoundView) -> Message:
         """Send the messages of the duals of the parameters and of the mean gradient, and r_i."""
@@ -122,7 +122,7 @@ class NGPDTracking(NGPD):
         """Do what ``ngpd`` does, and correct c."""
         moved: State = super().incoming(state, view, round_view, inbox, outbox, headers)
         weights, theta, clip = self._weights(view), self.options.theta, self.options.clip
-        tracker = after_messages(state.tracker, view, weights, inbox.gradient, headers, theta, clip)
+        tracker = after_messages(state.tracker, view, weights, inbox.gradient_dual, headers, theta, clip)
         return moved._replace(tracker=tracker)
 
     def _weights(self, view: View) -> Tensor:

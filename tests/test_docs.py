@@ -22,7 +22,7 @@ import pytest
 import typer
 
 from ngpd_fl.cli.app import app, main
-from ngpd_fl.cli.flags import Given
+from ngpd_fl.cli.flags import ConfigFlags
 from ngpd_fl.config import Config
 from ngpd_fl.data.description import Description
 from ngpd_fl.devices.table import read_table
@@ -139,8 +139,8 @@ def settings_of(given: dict[str, Any]) -> list[Config]:
     if given.get("strategies"):
         from ngpd_fl.cli.compare import _configs
 
-        return list(_configs(given["strategies"], Given.of(given | {"config": None})).values())
-    return [Given.of(given | {"config": None}).load()] if "assignments" in given else []
+        return list(_configs(given["strategies"], ConfigFlags.of(given | {"config": None})).values())
+    return [ConfigFlags.of(given | {"config": None}).load()] if "assignments" in given else []
 
 
 @pytest.mark.parametrize("words", OURS)

@@ -19,7 +19,7 @@ Out = Annotated[
 
 
 @flags.with_config_flags("data", "strategy.name", "model.name", "training.local_steps", "engine")
-def calibrate(given: flags.Given, out: Out) -> None:
+def calibrate(given: flags.ConfigFlags, out: Out) -> None:
     """Measure this machine's time for a local step and write it as a device class; takes the flags of run.
 
     It takes up to half a minute. Links and power cannot be measured: put them into the file by hand.

@@ -46,7 +46,7 @@ Name = Annotated[
 
 @flags.with_config_flags(without=("strategy.name", "flower"))
 def compare(
-    given: flags.Given,
+    given: flags.ConfigFlags,
     strategies: Strategies,
     out: Out = None,
     name: Name = None,
@@ -62,7 +62,7 @@ def compare(
 
 
 def compare_strategies(
-    given: flags.Given,
+    given: flags.ConfigFlags,
     strategies: str,
     out: Path | None,
     name: str | None,
@@ -89,7 +89,7 @@ def compare_strategies(
             raise Ended(f"{', '.join(unfinished)} did not finish; records are kept in {folder}", FAILED)
 
 
-def _configs(strategies: str, given: flags.Given) -> dict[str, Config]:
+def _configs(strategies: str, given: flags.ConfigFlags) -> dict[str, Config]:
     """Return each algorithm's configuration by its name, in the given order."""
     from ngpd_fl.config import Config, InputError, suggestion
     from strategies import STRATEGIES

@@ -14,5 +14,5 @@ def demo(watch: flags.Watch = False) -> None:
     The same as: ngpd-fl compare --strategies ngpd,dsgd --dataset digits --topology ring --nodes 8 --rounds 30 --seed 0
     --set dsgd.lr=0.1 --name demo
     """
-    given = flags.Given(_KEYS, ["dsgd.lr=0.1"], None, {})
+    given = flags.ConfigFlags(_KEYS, ["dsgd.lr=0.1"], None, {})
     compare_strategies(given, "ngpd,dsgd", None, "demo", watch=watch)

@@ -97,7 +97,7 @@ def supernode(
 @deploy.command()
 @flags.with_config_flags(without=("flower.state_dir",))
 def run(
-    given: flags.Given,
+    given: flags.ConfigFlags,
     folder: SuperLinkDir,
     port: Port = PORT,
     peers: Annotated[

@@ -23,7 +23,7 @@ _ALMOST = 0.8
 
 
 @flags.with_config_flags()
-def estimate(given: flags.Given) -> None:
+def estimate(given: flags.ConfigFlags) -> None:
     """Estimate the memory, messages and time of a run before it starts; takes the flags of run.
 
     It takes some seconds, since rounds of a part of the network are timed. Nothing is written.

@@ -189,7 +189,7 @@ def tracker_names(track: str | None) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Given:
+class ConfigFlags:
     """The flags of the configuration on a command line.
 
     Attributes:
@@ -207,7 +207,7 @@ class Given:
     quiet: bool = False
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Given:
+    def of(cls, parameters: Mapping[str, Any]) -> ConfigFlags:
         """Return the flags among a command's parameters."""
         given = {key: value for name, key in _KEYS.items() if (value := parameters.get(name)) is not None}
         flower = {key.removeprefix("flower."): given.pop(key) for key in [*given] if key.startswith("flower.")}
@@ -241,7 +241,7 @@ def with_config_flags(*only: str, without: Sequence[str] = ("flower",)) -> Calla
         without: keys and sections to leave out.
 
     Returns:
-        A decorator of ``command(given: Given, ...)``, whose other parameters stay as they are.
+        A decorator of ``command(given: ConfigFlags, ...)``, whose other parameters stay as they are.
     """
     annotations: dict[str, Any] = {}
     for key, flag, field in fields_with_flags():
@@ -255,7 +255,7 @@ def with_config_flags(*only: str, without: Sequence[str] = ("flower",)) -> Calla
 
         @wraps(command)
         def configured(**parameters: Any) -> None:
-            command(Given.of(parameters), **{parameter.name: parameters[parameter.name] for parameter in own})
+            command(ConfigFlags.of(parameters), **{parameter.name: parameters[parameter.name] for parameter in own})
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         made = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in annotations.items()]

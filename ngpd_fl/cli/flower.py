@@ -30,7 +30,9 @@ def options() -> None:
 
 @flower.command()
 @flags.with_config_flags(without=())
-def run(given: flags.Given, out: flags.Out = None, watch: flags.Watch = False, quiet: flags.Quiet = False) -> None:
+def run(
+    given: flags.ConfigFlags, out: flags.Out = None, watch: flags.Watch = False, quiet: flags.Quiet = False
+) -> None:
     """Train a network of nodes in Flower's simulation on this machine and record it, as `ngpd-fl run` does.
 
     A SuperLink of its own is started for the run and stopped after it.

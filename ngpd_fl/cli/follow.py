@@ -38,12 +38,12 @@ def print_evaluations(directory: Path) -> None:
     folder = RunFolder.open(directory)
     config, file, is_first = folder.config(), GrowingFile(directory / "metrics.jsonl"), True
     while True:
-        is_going = folder.is_going  # before the records are read: nothing comes after them
+        is_running = folder.is_running  # before the records are read: nothing comes after them
         lines, is_anew = _new_lines(file)
         for evaluation in _evaluations(folder, lines[-_FIRST:] if is_first or is_anew else lines):
             print(printable(_line(config, evaluation)), flush=True)
         is_first = is_first and not lines
-        if not is_going:
+        if not is_running:
             return
         time.sleep(_PAUSE)
 

@@ -29,13 +29,13 @@ def new(
     """
     from ngpd_fl.config import InputError
     from ngpd_fl.records import require_new, write_text
-    from ngpd_fl.records.files import written_whole
+    from ngpd_fl.records.files import atomic_write
 
     require_new(folder, "NAME", "folder")
     stored = files("ngpd_fl.cli") / "project"
     texts = {name: (stored / _STORED_AS.get(name, name)).read_text("utf-8") for name in FILES}
     try:
-        with written_whole(folder) as partial:
+        with atomic_write(folder) as partial:
             partial.mkdir()
             for name, text in texts.items():
                 write_text(partial / name, text)

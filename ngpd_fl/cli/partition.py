@@ -30,7 +30,7 @@ Export = Annotated[
 
 
 @flags.with_config_flags("data.dataset", "data.data_dir", "partition", "topology", "seed")
-def partition(given: flags.Given, export: Export = None, out: flags.Picture = None) -> None:
+def partition(given: flags.ConfigFlags, export: Export = None, out: flags.Picture = None) -> None:
     """Draw how many images of each class each node holds, and print counts and measures of their skew.
 
     With --export, write each node's images into a folder of its own, to be copied to devices.

@@ -10,7 +10,7 @@ from ngpd_fl.cli.watch import watched
 
 @flags.with_config_flags()
 def run(
-    given: flags.Given,
+    given: flags.ConfigFlags,
     out: flags.Out = None,
     track: flags.Track = None,
     checkpoint_every: flags.CheckpointEvery = None,

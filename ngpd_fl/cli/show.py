@@ -78,6 +78,6 @@ def _foot(folder: Path) -> str:
     runs = [folder] if RunFolder.holds_run(folder) else sorted(folder.iterdir())
     event_files = any((run / "tensorboard").is_dir() for run in (folder, *runs))
     words = f"records in {folder}" + f"; `tensorboard --logdir {folder}` shows their curves" * event_files
-    ways = [RunFolder(run).way_on for run in runs if RunFolder.holds_run(run)]
+    ways = [RunFolder(run).how_to_continue for run in runs if RunFolder.holds_run(run)]
     pictures = f"\npictures in {folder / 'plots'}; `ngpd-fl report {folder}` writes a web page about it"
     return "; ".join([words, *filter(None, ways)]) + pictures * (folder / "plots").is_dir()

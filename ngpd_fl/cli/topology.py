@@ -18,7 +18,7 @@ _ROUNDS = 100
 
 
 @flags.with_config_flags("topology", "seed")
-def topology(given: flags.Given, out: flags.Picture = None) -> None:
+def topology(given: flags.ConfigFlags, out: flags.Picture = None) -> None:
     """Draw a graph and print its measures."""
     settings = given.load()
 

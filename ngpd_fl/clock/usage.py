@@ -73,7 +73,7 @@ class Usage:
                 self.away[event.node] += event.time - self._left.pop(event.node, 0.0)
 
     def away_so_far(self) -> list[float]:
-        """Return the seconds that each node was away, including the present spell of nodes that are away."""
+        """Return the seconds that each node was away, including the present absence of nodes that are away."""
         return [away + self.seconds - self._left.get(node, self.seconds) for node, away in enumerate(self.away)]
 
     @property

@@ -11,14 +11,14 @@ from ngpd_fl.config.sections import Section
 Node = Annotated[int, Field(ge=0)]
 
 
-class Spell(Section):
+class Period(Section):
     """A period of time: from ``at_s`` until just before ``until_s``."""
 
     at_s: float = Field(0.0, ge=0, description="when it begins")
     until_s: float | None = Field(None, description="when it is over; unset: never")
 
     @model_validator(mode="after")
-    def _runs_forward(self) -> Spell:
+    def _runs_forward(self) -> Period:
         if self.until_s is not None and self.until_s <= self.at_s:
             raise ValueError(f"until_s: must be more than at_s = {self.at_s} (got {self.until_s})")
         return self
@@ -28,20 +28,20 @@ class Spell(Section):
         return self.at_s <= time and (self.until_s is None or time < self.until_s)
 
 
-class Leave(Spell):
+class Leave(Period):
     """A node is away in the period. If that begins at time 0, the node joins at ``until_s``."""
 
     node: Node = Field(description="number or label of the node")
 
 
-class Slow(Spell):
+class Slow(Period):
     """A node is slowed down: local steps that begin in the period take longer."""
 
     node: Node = Field(description="number or label of the node")
     factor: float = Field(gt=0, description="on the time that they take")
 
 
-class Cut(Spell):
+class Cut(Period):
     """Edges are cut: messages that are sent over them in the period are lost."""
 
     edges: tuple[tuple[Node, Node], ...] = Field((), description="these edges, both ways")
@@ -59,14 +59,14 @@ class Cut(Spell):
         return self
 
 
-class Corrupt(Spell):
+class Corrupt(Period):
     """A node sends corrupt messages, which receivers can recognize."""
 
     node: Node = Field(description="number or label of the node")
     kind: Literal["nan", "shape", "huge"] = Field(description="not a number, arrays of another shape, or huge numbers")
 
 
-class Byzantine(Spell):
+class Byzantine(Period):
     """A node is Byzantine: it sends well-formed messages that are false."""
 
     node: Node = Field(description="number or label of the node")
@@ -102,7 +102,7 @@ class FaultsConfig(Section):
     )
     leave: tuple[Leave, ...] = Field(
         (),
-        description="nodes that are away, and when, e.g. [{node = 3, at_s = 2, until_s = 5}]; spells that overlap join",
+        description="nodes that are away, and when, e.g. [{node = 3, at_s = 2, until_s = 5}]; overlapping periods join",
     )
     slow: tuple[Slow, ...] = Field(
         (), description="nodes that compute slowly, and when, e.g. [{node = 3, at_s = 2, factor = 4}]; factors multiply"
@@ -118,7 +118,7 @@ class FaultsConfig(Section):
     byzantine: tuple[Byzantine, ...] = Field(
         (),
         description='Byzantine nodes, and when, e.g. [{node = 3, kind = "sign-flip", scale = 1}]; of several '
-        "spells of a node the first counts",
+        "periods of a node the first counts",
     )
     refuse_above: float = Field(
         100.0,
@@ -135,5 +135,7 @@ class FaultsConfig(Section):
 
     def nodes(self) -> dict[str, set[int]]:
         """Return the nodes that each schedule names."""
-        named = {key: {spell.node for spell in getattr(self, key)} for key in ("leave", "slow", "corrupt", "byzantine")}
+        named = {
+            key: {period.node for period in getattr(self, key)} for key in ("leave", "slow", "corrupt", "byzantine")
+        }
         return {**named, "cut": {node for cut in self.cut for ends in (*cut.edges, *cut.groups) for node in ends}}

@@ -17,7 +17,7 @@ from ngpd_fl.data.load import learned, read_raw
 from ngpd_fl.data.partition import deal
 from ngpd_fl.data.task import MultiLabelClassification, Regression, Task, TokenClassification
 from ngpd_fl.data.validation import hold_out
-from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.files import atomic_write
 
 
 def export_nodes(config: Config, path: Path) -> int:
@@ -51,7 +51,7 @@ def export_nodes(config: Config, path: Path) -> int:
         if path.exists() and any(path.iterdir()):
             raise InputError(f"export: {path} is not empty; nothing is overwritten, name another folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as aside:
+        with atomic_write(path) as aside:
             aside.mkdir()
             described = _describe(raw, task).model_dump(exclude_none=True)
             (aside / FILE).write_text(tomli_w.dumps(described), encoding="utf-8")

@@ -9,7 +9,7 @@ from ngpd_fl.devices.cost import (
     uplink_seconds,
 )
 from ngpd_fl.devices.device import Device, DeviceClass
-from ngpd_fl.devices.draws import draw_devices, jitter_seconds, offline_spells
+from ngpd_fl.devices.draws import draw_devices, jitter_seconds, offline_periods
 from ngpd_fl.devices.network import DeviceConditions, DeviceCosts
 from ngpd_fl.devices.table import SHIPPED, class_toml, read_table
 
@@ -25,7 +25,7 @@ __all__ = [
     "jitter_seconds",
     "joules",
     "link_seconds",
-    "offline_spells",
+    "offline_periods",
     "read_table",
     "relative_cost",
     "transfer_seconds",

@@ -75,7 +75,7 @@ def jitter_seconds(sender: Device, receiver: Device, seed: int, edge: int, messa
     return mean and float(generator(seed, Purpose.JITTER, edge, message).exponential(mean))
 
 
-def offline_spells(device: Device, node: int, seed: int) -> Iterator[tuple[float, float]]:
+def offline_periods(device: Device, node: int, seed: int) -> Iterator[tuple[float, float]]:
     """Yield the offline periods (begin, end) of a node, endlessly; none if it is always online.
 
     A node starts online. Online and offline periods alternate; their lengths are exponential with the device's means.

@@ -9,7 +9,7 @@ from ngpd_fl.config import Config
 from ngpd_fl.core.directed_edges import receivers, senders
 from ngpd_fl.devices.cost import compute_seconds, joules, relative_cost, transfer_seconds, uplink_seconds
 from ngpd_fl.devices.device import Device
-from ngpd_fl.devices.draws import jitter_seconds, offline_spells
+from ngpd_fl.devices.draws import jitter_seconds, offline_periods
 from topologies import Topology
 
 
@@ -73,6 +73,6 @@ class DeviceConditions(Loss):
 
     def presences(self, node: int) -> Iterator[Presence]:
         """Yield the starts and ends of the node's offline periods."""
-        for begin, end in offline_spells(self._devices[node], node, self._seed):
+        for begin, end in offline_periods(self._devices[node], node, self._seed):
             yield Presence(begin, False)
             yield Presence(end, True)

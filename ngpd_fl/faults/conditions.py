@@ -34,7 +34,7 @@ class FaultyConditions:
     def presences(self, node: int) -> Iterator[Presence]:
         """Yield the changes of a node's presence: it is away while the schedule or the base conditions say so."""
         scheduled = sorted((leave.at_s, leave.until_s or inf) for leave in self._config.leave if leave.node == node)
-        for begin, end in _union(merge(_spells(self._base.presences(node)), scheduled)):
+        for begin, end in _union(merge(_periods(self._base.presences(node)), scheduled)):
             yield Presence(begin, False)
             if end < inf:
                 yield Presence(end, True)
@@ -85,17 +85,17 @@ def _is_cut(cut: Cut, low: int, high: int) -> bool:
     return group.get(low) != group.get(high)
 
 
-def _spells(presences: Iterator[Presence]) -> Iterator[tuple[float, float]]:
+def _periods(presences: Iterator[Presence]) -> Iterator[tuple[float, float]]:
     """Yield the absences (begin, end) of a node; the end is ``inf`` if it does not return."""
     for leaving in presences:
         returning = next(presences, None)
         yield leaving.time, inf if returning is None else returning.time
 
 
-def _union(spells: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+def _union(periods: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
     """Merge intervals, sorted by their begin, that overlap or touch."""
     first, last = -inf, -inf
-    for begin, end in spells:
+    for begin, end in periods:
         if begin > last:
             if last > -inf:
                 yield first, last

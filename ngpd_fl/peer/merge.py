@@ -17,7 +17,7 @@ from ngpd_fl.config import InputError, conforming, one_line, require_trust
 from ngpd_fl.evaluation.saved_models import add_average, require_fit
 from ngpd_fl.peer.run import is_mostly_skipped, read_self, run_id
 from ngpd_fl.records import METRICS, OF_ONE_RUN, Metrics, RunFolder, RunRecorder
-from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.files import atomic_write
 from ngpd_fl.records.new_folder import new_folder
 from ngpd_fl.records.shapes import Summary
 from ngpd_fl.training import compose
@@ -122,7 +122,7 @@ def gather(
                 require_fit(job.model, name, model, f"{part.folder.path / 'models.safetensors'}: is not of this run")
     # Nothing before this line writes, and what cannot be written, or is interrupted, leaves no folder either.
     of_all = {key: value for key, value in environment.items() if key not in OF_ONE_RUN}
-    with new_folder(out, "gathered") as empty, written_whole(empty) as partial:
+    with new_folder(out, "gathered") as empty, atomic_write(empty) as partial:
         folder = RunFolder.create(partial, config, of_all)
         if joined is not None:
             folder.add_counts(joined)

@@ -28,7 +28,7 @@ _OLD = re.compile(rf"\.tmp\w{{6}}|.+{re.escape(_PARTIAL)}\d+")
 """Names of files that killed writers of earlier versions left: temporary files of safetensors, and of this project."""
 
 
-class StillGoing(InputError):
+class StillRunning(InputError):
     """Another process is writing the content of a folder."""
 
 
@@ -47,7 +47,7 @@ def require_folder_of(path: Path, key: str = "out", kind: str = "file") -> None:
 
 
 @contextmanager
-def written_whole(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a path to write a file or a folder to. In the end it replaces ``path``; after an error it is removed.
 
     The yielded path lies in a temporary folder beside ``path``, together with the temporary files that libraries make
@@ -123,7 +123,7 @@ def remove_partial(folder: Path, *, is_ours: bool = False) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file. Bytes of a path that are not UTF-8 are written as escapes."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -131,7 +131,7 @@ def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None, *, sync: bool = True
 ) -> None:
     """Write tensors by name as a ``.safetensors`` file, on any device and in any memory layout."""
-    with written_whole(path, sync=sync) as partial:
+    with atomic_write(path, sync=sync) as partial:
         save_tensors(tensors, partial, metadata)
 
 
@@ -169,7 +169,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
         kind: name of the content of its folder, for the error.
 
     Raises:
-        StillGoing: a running process has it locked.
+        StillRunning: a running process has it locked.
         InputError: it is a link.
     """
     refuse_link(path)
@@ -179,7 +179,7 @@ def lock(path: Path, kind: str = "run") -> IO[bytes]:
             _lock_soon(file)
         except BlockingIOError as error:
             file.close()
-            raise StillGoing(
+            raise StillRunning(
                 f"{path.parent}: the {kind} is still going; it can be resumed once it was cut short"
             ) from error
     return file

@@ -18,7 +18,7 @@ from ngpd_fl.records.checkpoints import Checkpoint, Checkpoints
 from ngpd_fl.records.display import UNFINISHED, Display, DisplayedRun
 from ngpd_fl.records.environment import differences
 from ngpd_fl.records.files import (
-    StillGoing,
+    StillRunning,
     alone_in,
     is_locked,
     lock,
@@ -110,7 +110,7 @@ class RunFolder(Display):
                 folder.checkpoints.plan(checkpoint_every)
             if event_log:
                 folder._events.touch()
-            folder.stay()
+            folder.make_absolute()
         except OSError as error:
             raise InputError(f"out: {path} cannot be written ({error.strerror})") from error
         return folder
@@ -164,7 +164,7 @@ class RunFolder(Display):
         """Whether the run has ended at its target accuracy."""
         return (self.path / "summary.json").exists() and bool((self.summary()["target"] or {}).get("reached"))
 
-    def stay(self) -> None:
+    def make_absolute(self) -> None:
         """Make the path absolute, so that it stays valid if the working folder changes."""
         self.path = self.path.absolute()
         self.checkpoints = Checkpoints(self.path)
@@ -176,18 +176,18 @@ class RunFolder(Display):
         return (path / "config.toml").is_file() and (path / "environment.json").is_file()
 
     @property
-    def is_going(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the run has not ended: it has no result, and a process may be writing."""
         return not (self.path / "summary.json").exists() and is_locked(self.path / "config.toml")
 
     @property
-    def way_on(self) -> str:
+    def how_to_continue(self) -> str:
         """Hint for resuming the run, e.g. ``"`ngpd-fl resume DIR` goes on"``; empty if it is over or cannot resume."""
         try:
             lock(self.path / "config.toml").close()
             self._check_cut_short()
         except InputError as error:
-            return "it is still going" if isinstance(error, StillGoing) else ""
+            return "it is still going" if isinstance(error, StillRunning) else ""
         except OSError:  # nothing can be written there
             return ""
         is_peer = (self.path / "peer.json").exists()
@@ -335,7 +335,7 @@ def require_empty(path: Path) -> None:
     """Raise ``InputError`` if a folder for new records is not empty."""
     if not any(path.iterdir()):
         return
-    way_on = RunFolder(path).way_on if RunFolder.holds_run(path) else ""
+    way_on = RunFolder(path).how_to_continue if RunFolder.holds_run(path) else ""
     if (path / "sweep.toml").is_file():
         way_on = f"`ngpd-fl sweep {path / 'sweep.toml'} --out {path} --resume` goes on"
     hint = f"{way_on}, or name" if way_on else "name"

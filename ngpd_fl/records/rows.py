@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.files import written_whole
+from ngpd_fl.records.files import atomic_write
 
 Row = dict[str, Any]
 
@@ -22,9 +22,9 @@ def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: _column([row.get(name) for row in rows]) for name in names})
     # Into open files: the library has no paths that are not UTF-8.
-    with written_whole(folder / f"{name}.csv") as partial, partial.open("wb") as file:
+    with atomic_write(folder / f"{name}.csv") as partial, partial.open("wb") as file:
         pyarrow.csv.write_csv(table, file)
-    with written_whole(folder / f"{name}.parquet") as partial, partial.open("wb") as file:
+    with atomic_write(folder / f"{name}.parquet") as partial, partial.open("wb") as file:
         pyarrow.parquet.write_table(table, file)
 
 

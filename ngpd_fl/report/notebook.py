@@ -9,7 +9,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records.display import DisplayedRun
 from ngpd_fl.report.colors import method_color
 from ngpd_fl.report.costs import ROUNDS
-from ngpd_fl.report.looks import Look
+from ngpd_fl.report.line_styles import LineStyle
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import RecordedRun
@@ -32,8 +32,8 @@ def html(run: DisplayedRun) -> str:
     group = Group(outcome.config.method, [RecordedRun(Path(run.name), outcome, {})], False, {})
     curve = curves(group, (ROUNDS,))
     color = method_color(outcome.config.method)
-    looks = {key: Look(color, *_LINES[key]) for key in QUANTITIES if key in curve["lines"]}
-    lines = [(look, {"spent": curve["spent"], "lines": {"all": curve["lines"][key]}}) for key, look in looks.items()]
+    styles = {key: LineStyle(color, *_LINES[key]) for key in QUANTITIES if key in curve["lines"]}
+    lines = [(style, {"spent": curve["spent"], "lines": {"all": curve["lines"][key]}}) for key, style in styles.items()]
     return (
         environment()
         .get_template("notebook.html")
@@ -43,7 +43,7 @@ def html(run: DisplayedRun) -> str:
             setting=setting_words(outcome.config),
             figures=line_by_line(outcome),
             chart=draw(Quantity("all", outcome.measure.label, outcome.measure), lines),
-            legend=[(QUANTITIES[key], look) for key, look in looks.items()],
+            legend=[(QUANTITIES[key], style) for key, style in styles.items()],
             size=(WIDTH, HEIGHT),
         )
     )

@@ -15,7 +15,7 @@ import tomli_w
 from ngpd_fl.config import Config, InputError, conforming, read_json_lines
 from ngpd_fl.config.renamed import ADDED, with_names_of_0_1
 from ngpd_fl.records import Metrics, RunFolder
-from ngpd_fl.records.files import StillGoing, lock
+from ngpd_fl.records.files import StillRunning, lock
 from ngpd_fl.records.shapes import Amount, Shape
 from ngpd_fl.sweep.tasks import DIVERGED, FAILED, FINISHED, RunEnd, is_over
 
@@ -138,7 +138,7 @@ class RunStore:
                 try:
                     lock(path).close()
                     break
-                except StillGoing:
+                except StillRunning:
                     if time.monotonic() > until:
                         raise
                     time.sleep(0.1)

@@ -13,7 +13,7 @@ from ngpd_fl.config import Config, InputError
 from ngpd_fl.core.machine import limit_cores
 from ngpd_fl.core.signals import terminated_like_interrupted
 from ngpd_fl.records import RunFolder
-from ngpd_fl.records.files import StillGoing, refuse_link
+from ngpd_fl.records.files import StillRunning, refuse_link
 from ngpd_fl.training.run import resume, run
 
 FINISHED, DIVERGED, FAILED, INTERRUPTED, KILLED = "finished", "diverged", "failed", "interrupted", "killed"
@@ -96,7 +96,7 @@ def perform(task: RunTask, num_cores: int) -> RunEnd:
             end = _recorded_end(task, _run(task))
     except KeyboardInterrupt:
         end = RunEnd(INTERRUPTED, "it was interrupted")
-    except StillGoing as error:
+    except StillRunning as error:
         end = RunEnd(KILLED, str(error))
     except InputError as error:
         end = RunEnd(FAILED, str(error))

@@ -188,7 +188,7 @@ def resume(
             if rounds is not None:
                 folder.extend(rounds)
             nodes.recorder.metrics = folder.rewind(checkpoint, environment)
-            folder.stay()
+            folder.make_absolute()
             if checkpoint_every is not None:
                 folder.checkpoints.plan(checkpoint_every)
             return _complete(nodes, callbacks, every)

@@ -1,4 +1,4 @@
-"""The event log of a run while it grows: figures of each edge, faults, and the latest spells of the nodes."""
+"""The event log of a run while it grows: figures of each edge, faults, and the latest intervals of the nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ngpd_fl.clock.events import from_json
 from ngpd_fl.config import parse_json
 from ngpd_fl.config.text_files import decoded
 from ngpd_fl.records.growing_file import GrowingFile
-from ngpd_fl.report.courses import KINDS, chosen, read_courses
+from ngpd_fl.report.node_timelines import KINDS, chosen, read_timelines
 from ngpd_fl.watch.numbers import short, shorts
 from topologies import Topology
 
@@ -156,7 +156,7 @@ class EventLog:
         return dict(sorted(self._counts.items()))
 
     def timeline(self) -> dict[str, Any] | None:
-        """Return the latest spells of the nodes by activity: row, begin, length, and for a wait the node waited for.
+        """Return the latest intervals of the nodes by activity: row, begin, length, and for a wait the node waited for.
 
         Times are in seconds. None before anything has happened.
         """
@@ -164,18 +164,18 @@ class EventLog:
             return None
         first = self._events[0].time
         before = [notice for notice in self._away.values() if notice.time < first]
-        courses = read_courses([*before, *self._events], self._num_nodes)
-        if len(self._shown) != len(chosen(courses)):
-            self._shown = sorted(chosen(courses))
-        busiest = max(courses, key=lambda course: len(course.ends)).ends
+        timelines = read_timelines([*before, *self._events], self._num_nodes)
+        if len(self._shown) != len(chosen(timelines)):
+            self._shown = sorted(chosen(timelines))
+        busiest = max(timelines, key=lambda timeline: len(timeline.ends)).ends
         begin, end = (busiest[-_ROUNDS] if len(busiest) > _ROUNDS else first), self.seconds
-        spells = {
+        intervals = {
             kind: [
                 [row, short(start), short(length), self._waited_for.get((node, round(start + length, _DECIMALS)))]
                 if kind == "waits"
                 else [row, short(start), short(length)]
                 for row, node in enumerate(self._shown)
-                for start, length in courses[node].spells[kind]
+                for start, length in timelines[node].intervals[kind]
                 if start + length > begin and length > _TRIVIAL
             ]
             for kind in KINDS
@@ -185,5 +185,5 @@ class EventLog:
             "begin": short(begin),
             "end": short(end),
             "kinds": KINDS,
-            "spells": {kind: rows for kind, rows in spells.items() if rows},
+            "intervals": {kind: rows for kind, rows in intervals.items() if rows},
         }

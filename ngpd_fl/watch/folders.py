@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ngpd_fl.report.looks import looks
+from ngpd_fl.report.line_styles import line_styles
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.run import WatchedRun, key_of
 from ngpd_fl.watch.study import STUDY, WatchedStudy
@@ -75,7 +75,7 @@ class WatchedFolders:
 
     def chosen_run(self, key: str) -> str:
         """Return the key of the run that is meant: an empty one means the first that goes on, or else the first."""
-        going = [run.key for run in self.runs.values() if run.is_going]
+        going = [run.key for run in self.runs.values() if run.is_running]
         return key or next(iter([*going, *self.runs]), "")
 
     def _log(self, run: WatchedRun) -> EventLog | None:
@@ -116,11 +116,14 @@ class WatchedFolders:
         self.runs = {key: run for key, run in runs.items() if key in shown}
         self.studies, self.left_out = studies, len(runs) - len(self.runs)
 
-    def looks(self) -> dict[str, dict[str, str]]:
-        """Return the looks of the runs' lines, by key: those that a report about these runs gives them."""
+    def line_styles(self) -> dict[str, dict[str, str]]:
+        """Return the styles of the runs' lines, by key: those that a report about these runs gives them."""
         labels = {f"{run.name} {key}": key for key, run in self.runs.items()}
         methods = {label: config.method if (config := self.runs[key].config) else "" for label, key in labels.items()}
-        return {labels[label]: {**look._asdict(), "outline": look.outline} for label, look in looks(methods).items()}
+        return {
+            labels[label]: {**style._asdict(), "outline": style.outline}
+            for label, style in line_styles(methods).items()
+        }
 
     def versions(self) -> tuple[Any, ...]:
         """Return what differs after any change."""

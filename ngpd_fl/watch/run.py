@@ -154,7 +154,7 @@ class WatchedRun:
             return str(self.summary["status"])
         try:
             own_file(self.path / "config.toml")
-            if RunFolder(self.path).is_going:
+            if RunFolder(self.path).is_running:
                 return "running"
         except (InputError, OSError):
             return "unfinished"
@@ -172,7 +172,7 @@ class WatchedRun:
         return time.time() - max(times)
 
     @property
-    def is_going(self) -> bool:
+    def is_running(self) -> bool:
         """Whether the run has not ended, as far as can be seen."""
         return self._status == "running"
 
@@ -195,7 +195,7 @@ class WatchedRun:
         planned = 0 if config is None else config.training.rounds
         final = self.summary.get("final") or {}
         left = None
-        if last is not None and last.round and self.is_going:
+        if last is not None and last.round and self.is_running:
             left = short(last.train_seconds / last.round * max(planned - last.round, 0))
         return {
             "key": self.key,

@@ -25,9 +25,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ngpd_fl.config.errors import cause
 from ngpd_fl.report.costs import COSTS
+from ngpd_fl.watch.access import AccessMiddleware
 from ngpd_fl.watch.address import PageAddress
 from ngpd_fl.watch.folders import WatchedFolders
-from ngpd_fl.watch.guard import Guard
 from ngpd_fl.watch.run import POINT
 
 _PAUSE, _SHARE = 1.0, 0.02
@@ -201,7 +201,7 @@ class _Reader:
         folders = self._folders
         self._told = folders.versions()
         message: dict[str, Any] = {"title": folders.title, "columns": POINT, "left_out": folders.left_out}
-        message["order"], message["looks"] = [*folders.runs], folders.looks()
+        message["order"], message["line_styles"] = [*folders.runs], folders.line_styles()
         message["costs"] = {cost.key: {"label": cost.label, "unit": cost.unit} for cost in COSTS}
         message["runs"] = [self._run(key) for key, run in folders.runs.items() if self._is_new(key, run.version)]
         changed = [key for key, study in folders.studies.items() if self._studies.get(key) != study.version]
@@ -243,7 +243,7 @@ def make_app(folders: WatchedFolders, address: PageAddress) -> tuple[Starlette, 
 
     routes = [Route("/stream", page.stream), Route("/graph", page.graph)]
     routes += [Route(f"/{path}", _asset(*place)) for path, place in _ASSETS.items()]
-    return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(Guard, address=address)]), page
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[Middleware(AccessMiddleware, address=address)]), page
 
 
 def _asset(package: str, name: str, kind: str) -> Callable[[Request], Any]:

@@ -127,18 +127,18 @@ class Cell:
 
     @property
     def compared(self) -> list[Result]:
-        """The peers that are ranked, one NGPD among them, the best first."""
+        """The decentralized algorithms that are ranked, one NGPD among them, the best first."""
         ours, family = self.ngpd, {"ngpd", "ngpd-tracking"}
         return [result for result in self.results if result.is_peer and (result is ours or result.method not in family)]
 
     @property
     def best(self) -> Result:
-        """The first of the peers."""
+        """The first of them."""
         return self.compared[0]
 
     @property
     def has_rival(self) -> bool:
-        """Whether another peer was run."""
+        """Whether another decentralized algorithm was run."""
         return len(self.compared) > 1
 
     @property
@@ -167,7 +167,7 @@ def read_studies() -> dict[str, list[Cell]]:
 
 
 def _read(study: str) -> list[Cell]:
-    """Return a study's cells whose runs are all over: those in which the study has marked the best peer."""
+    """Return a study's cells whose runs are all over: those in which the study has marked the best algorithm."""
     if not (RESULTS / study / "results.csv").is_file():
         return []
     plan = StudyPlan.parse(STUDIES / f"{study}.toml", data_dir=STUDIES)  # the data are not read

@@ -1,4 +1,4 @@
-"""Curves of the studies: a picture of accuracy by round, and when NGPD has what the best other peer ends with."""
+"""Curves of the studies: a picture of accuracy by round, and when NGPD has what the best other algorithm ends with."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _draw(axes: Axes, cell: Cell) -> None:
 
 
 def pace(studies: Studies) -> str:
-    """Return a table: at which evaluation NGPD first has the final accuracy of the best other peer, and the costs."""
+    """Return a table: at which evaluation NGPD first has the final accuracy of the best other, and the costs."""
     body = []
     for cell in distinct(studies):
         if len(cell.ngpd.curve) > 2 and cell.rival.curve:
@@ -64,12 +64,12 @@ def pace(studies: Studies) -> str:
             body.append([cell.title, f"{cell.rival.label}, {goal.mean:.1f} %", *_costs(reached, goal)])
     if not body:
         return "No results yet."
-    head = ["cell", "best other peer, at its end", "NGPD has that by round", "bytes", "seconds", "joules"]
+    head = ["cell", "best other algorithm, at its end", "NGPD has that by round", "bytes", "seconds", "joules"]
     return table(head, body, numbers=True)
 
 
 def _costs(reached: Point | None, goal: Point) -> list[str]:
-    """Return NGPD's round, bytes, seconds and joules, each followed by those of the other peer's whole run."""
+    """Return NGPD's round, bytes, seconds and joules, each followed by those of the other algorithm's whole run."""
     if reached is None:
         return [f"never of {goal.round}", "", "", ""]
     share = 100 * reached.round / goal.round

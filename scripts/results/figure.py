@@ -1,4 +1,4 @@
-"""The README's figure: NGPD beside the other peers.
+"""The README's figure: NGPD beside the other algorithms.
 
 Left: test accuracy where each node has 2 of 10 classes. Right: what is left of it when messages are lost. Both show
 means over seeds; error bars are standard deviations.

@@ -1,4 +1,4 @@
-"""The figure of all cells: how far NGPD is above or below the best other peer, which is tuned."""
+"""The figure of all cells: how far NGPD is above or below the best other algorithm, which is tuned."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def figure(studies: Studies) -> Figure:
         axes.axvline(0, color=FAINT, lw=1)
         axes.set_yticks(range(len(cells)), [cell.title for cell in cells])
         axes.margins(x=0.1, y=0.03)
-        axes.set_xlabel("points of test accuracy above the best other peer, whose name stands to the right")
+        axes.set_xlabel("points of test accuracy above the best other algorithm, whose name stands to the right")
         axes.grid(axis="x", color=LIGHT)
         dress(
             axes,
-            f"{UNTUNED}, against the best tuned peer",
+            f"{UNTUNED}, against the best tuned algorithm",
             "each cell of the studies, mean over seeds, in the color of the better of the two",
         )
     return drawn

@@ -55,7 +55,7 @@ def study_table(cells: Sequence[Cell]) -> str:
 def summary(studies: Studies) -> str:
     """Return in how many cells NGPD is first, or near it: a sentence, one with tracking, and a table by study."""
     cells = distinct(studies)
-    sentence = f'Among all peers, the row "{UNTUNED}" is {_standing(cells)}.'
+    sentence = f'Among decentralized algorithms, the row "{UNTUNED}" is {_standing(cells)}.'
     plain = [cell for cell in cells if cell.result(TRACKING)]
     if plain:
         tracked = _standing([replace(cell, ours=TRACKING) for cell in plain])
@@ -70,12 +70,12 @@ def summary(studies: Studies) -> str:
         ends = dict.fromkeys(f"{lead:+.1f}" for lead in (min(leads), max(leads)))
         first, near = _counts(own)
         body.append([f"`{name}`", str(len(own)), str(first), str(near), " to ".join(ends).replace("-", "−")])
-    head = ["study", "cells", "NGPD first", "within one sd of the first", "points above the best other peer"]
+    head = ["study", "cells", "NGPD first", "within one sd of the first", "points above the best other algorithm"]
     return f"{sentence}\n\n{table(head, body, numbers=True)}"
 
 
 def behind(studies: Studies) -> str:
-    """Return the cells in which another peer is above NGPD, the largest difference first."""
+    """Return the cells in which another algorithm is above NGPD, the largest difference first."""
     cells = sorted((cell for cell in distinct(studies) if cell.lead < 0), key=lambda cell: cell.lead)
     if not cells:
         return "In these studies NGPD is first in every cell."
@@ -84,7 +84,7 @@ def behind(studies: Studies) -> str:
         tracked = cell.result(TRACKING)
         rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
         body.append([cell.title, _text(cell, cell.ngpd), rival, f"{-cell.lead:.1f}", tracked.text if tracked else ""])
-    return table(["cell", UNTUNED, "best other peer, tuned", "points", TRACKING], body, numbers=True)
+    return table(["cell", UNTUNED, "best other algorithm, tuned", "points", TRACKING], body, numbers=True)
 
 
 def readme(studies: Studies) -> str:
@@ -96,7 +96,7 @@ def readme(studies: Studies) -> str:
         dsgd = cell.result("DSGD")
         rival = f"{_text(cell, cell.rival)} ({cell.rival.label})"
         body.append([words, _text(cell, cell.ngpd), rival, _text(cell, dsgd) if dsgd else ""])
-    head = ["MNIST, small perceptrons, test accuracy in %", UNTUNED, "best other peer, tuned", "DSGD, tuned"]
+    head = ["MNIST, small perceptrons, test accuracy in %", UNTUNED, "best other algorithm, tuned", "DSGD, tuned"]
     sentence = summary(studies).partition("\n")[0]
     return f"{table(head, body, numbers=True)}\n\n{sentence}"
 

@@ -1,4 +1,4 @@
-"""Edge consensus of which some entries travel: those that a key picks, the same for both ends.
+"""Edge consensus that sends some entries of each message: those that a key picks, the same at both ends.
 
 C-ECL: Takezawa, Niwa, Yamada, "Communication compression for decentralized learning with operator splitting methods",
 IEEE TSIPN 9, 2023, arXiv:2205.03779. With a mask o that both ends know, the exchange of ``edge_consensus`` becomes
@@ -6,10 +6,10 @@ IEEE TSIPN 9, 2023, arXiv:2205.03779. With a mask o that both ends know, the exc
     z_i|j <- z_i|j + theta mask_ij o (y_j|i - z_i|j)                                                             (1)
 
 A mask is linear: that of the difference is the difference of what i has and what came, so that no copies have to be
-kept, and a lost message does no harm. An entry that has not traveled is as if the edge were not active in this round,
+kept, and a lost message does no harm. An entry that was not sent is as if the edge were not active in this round,
 for this entry; the force goes on over all edges. Hence (1) has the exact fixed point of the whole exchange.
 
-The entries are picked by the sender's round, which travels with the message, and by the edge. In one round both
+The entries are picked by the sender's round, which is sent with the message, and by the edge. In one round both
 directions of an edge carry the same ones, so that the two ends move together.
 """
 

@@ -4,20 +4,20 @@ Gradient tracking by averaging (``tracking``) passes changes on, as fast as the 
 ever after. Carnevale, Bastianello, Notarstefano, Carli, "ADMM-tracking gradient for distributed optimization over
 asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70 (8), 2025, solve average consensus,
 
-    min sum_i 1/2 |z_i - d_i|^2    where    a_ij z_i + a_ji z_j = 0 on every edge,
+    min sum_i 1/2 |x_i - d_i|^2    where    a_ij x_i + a_ji x_j = 0 on every edge,
 
 by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edges, and once a round
 
     d_i <- 0.7 d_i + 0.3 g_i,    with g_i the mean gradient of the round's steps
-    z_i  = (d_i + sum_j h_ij a_ij u_i|j) / (1 + sum_j h_ij),    h_ij = 2 / sqrt(E_i E_j)                         (1)
-    send   y_i|j = u_i|j - 2 a_ij z_i
-    receive y_j|i,   u_i|j <- (1 - theta) u_i|j + theta y_j|i                                                    (2)
-    c_i  = z_i - d_i,    with z_i by (1) from the new u
+    x_i  = (d_i + sum_j h_ij a_ij u_i|j) / (1 + sum_j h_ij),    h_ij = 2 / sqrt(E_i E_j)                         (1)
+    send   v_i|j = u_i|j - 2 a_ij x_i
+    receive v_j|i,   u_i|j <- (1 - theta) u_i|j + theta v_j|i                                                    (2)
+    c_i  = x_i - d_i,    with x_i by (1) from the new u
 
-At rest all z_i are the mean of the d_i, so that the corrections c_i sum to 0. A lost message leaves u as it is.
+At rest all x_i are the mean of the d_i, so that the corrections c_i sum to 0. A lost message leaves u as it is.
 
 The running mean and the weight h are our own. Without the mean, c_i swings where a node's gradient changes much within
-a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, z has a third of the variance.
+a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, x has a third of the variance.
 See ``docs/explanation/search-for-settings.md``.
 """
 
@@ -53,13 +53,13 @@ def start_edge_tracker(params: Tensor, view: View) -> EdgeTracker:
     return EdgeTracker(view.sign[:, None] * zero, zero, zero, zero, params.new_zeros(()))
 
 
-def seen(tracker: EdgeTracker, gradient: Tensor) -> EdgeTracker:
-    """Return the tracker that has seen a step's gradient ``[P]``."""
+def with_gradient(tracker: EdgeTracker, gradient: Tensor) -> EdgeTracker:
+    """Return the tracker with a step's gradient added ``[P]``."""
     return tracker._replace(total=tracker.total + gradient, steps=tracker.steps + 1)
 
 
 def edge_message(tracker: EdgeTracker, view: View, weights: Tensor) -> Tensor:
-    """Return y_i|j ``[D, P]``, given 1 / sqrt(E_i E_j) as ``weights [D]``."""
+    """Return v_i|j ``[D, P]``, given 1 / sqrt(E_i E_j) as ``weights [D]``."""
     average = _average(tracker, _mean(tracker), view, weights)
     return tracker.dual - 2 * view.sign[:, None] * average
 
@@ -79,7 +79,7 @@ def after_messages(
         tracker: the tracker at the end of this round's steps.
         view: the node's edges.
         weights: 1 / sqrt(E_i E_j), ``[D]``.
-        messages: y_j|i, ``[D, P]``; finite where none was received.
+        messages: v_j|i, ``[D, P]``; finite where none was received.
         headers: which messages were received.
         theta: relaxation of (2).
         clip: bound on what a message changes; None for none.
@@ -98,6 +98,6 @@ def _mean(tracker: EdgeTracker) -> Tensor:
 
 
 def _average(tracker: EdgeTracker, mean: Tensor, view: View, weights: Tensor) -> Tensor:
-    """Return z_i ``[P]`` by (1)."""
+    """Return x_i ``[P]`` by (1)."""
     weights = _WEIGHT * weights
     return (mean + weighted_sum(weights * view.sign, tracker.dual)) / (1 + weights.sum())

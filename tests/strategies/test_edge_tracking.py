@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from strategies import Headers, NGPDOptions
-from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, seen, start_edge_tracker
+from strategies.parts.edge_tracking import EdgeTracker, after_messages, edge_message, start_edge_tracker, with_gradient
 from tests.support.naive import NaiveNetwork
 from tests.support.quadratic import quadratic_engine, quadratic_on
 
@@ -38,7 +38,8 @@ class Consensus:
             if (self.topology.period or 1) > 1:
                 mixing = self.topology.weights(number).matrix().toarray()
                 active = {edge for edge in active if mixing[tuple(edge)]}
-            self.trackers = [seen(tracker, vector) for tracker, vector in zip(self.trackers, vectors, strict=True)]
+            pairs = zip(self.trackers, vectors, strict=True)
+            self.trackers = [with_gradient(tracker, vector) for tracker, vector in pairs]
             sent = [edge_message(self.trackers[node], self.views[node], weights[node]) for node in self.neighbors]
             after = []
             for node, others in self.neighbors.items():

@@ -30,7 +30,7 @@ from ngpd_fl.peer.run import run_peer
 from ngpd_fl.peer.timeouts import TIMEOUTS, NodeTimeouts
 from ngpd_fl.peer.transport import Credentials, HttpTransport, Insecure, Routes
 from ngpd_fl.records import Progress, RunFolder, write_text
-from ngpd_fl.records.files import is_locked, written_whole
+from ngpd_fl.records.files import atomic_write, is_locked
 from ngpd_fl.training.callbacks import ProgressReport
 
 _ENDING = 20.0
@@ -214,7 +214,7 @@ def _run(files: _Files, order: Order) -> None:
         if time.monotonic() >= last + _TELL or progress.round == progress.rounds:
             last = time.monotonic()
             values = {name: getattr(progress, name) for name in ("round", "node_steps", "train_seconds")}
-            with written_whole(files.progress, sync=False) as partial:
+            with atomic_write(files.progress, sync=False) as partial:
                 partial.write_text(json.dumps(values))
 
     with stopping() as end_requested:

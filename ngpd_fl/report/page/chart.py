@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ngpd_fl.report.looks import Look
+from ngpd_fl.report.line_styles import LineStyle
 from ngpd_fl.report.page.curves import Quantity, Values, thinned
 
 WIDTH, HEIGHT = 340, 230
@@ -22,13 +22,13 @@ class Line(NamedTuple):
     """Line of a group in a chart, in its coordinates.
 
     Attributes:
-        look: its color, dashes and symbol.
+        style: its color, dashes and symbol.
         strokes: its pieces between missing values, each as ``x,y x,y ...``.
         band: outline of its band; empty without one.
         markers: positions of its markers.
     """
 
-    look: Look
+    style: LineStyle
     strokes: list[str]
     band: str
     markers: list[tuple[float, float]]
@@ -54,10 +54,10 @@ class Chart(NamedTuple):
     y_label: str
 
 
-def draw(quantity: Quantity, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Chart | None:
+def draw(quantity: Quantity, drawn: Sequence[tuple[LineStyle, dict[str, Any]]]) -> Chart | None:
     """Return the chart of a quantity from the groups' ``curves``; None if no group has the quantity."""
     key, title, measure = quantity
-    have = [(look, curve["spent"]["rounds"], curve["lines"][key]) for look, curve in drawn if key in curve["lines"]]
+    have = [(style, curve["spent"]["rounds"], curve["lines"][key]) for style, curve in drawn if key in curve["lines"]]
     values = [measure.factor * value for _, _, line in have for value in line["mean"] if value is not None]
     if not values:
         return None
@@ -72,14 +72,14 @@ def draw(quantity: Quantity, drawn: Sequence[tuple[Look, dict[str, Any]]]) -> Ch
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share, 1)
 
     lines = []
-    for look, rounds, line in have:
+    for style, rounds, line in have:
         places = thinned(range(len(rounds)), _POINTS)
         mean, sd = ([values[place] for place in places] if values else [] for values in (line["mean"], line["sd"]))
         points = [
             (x(rounds[place]), None if value is None else y(value)) for place, value in zip(places, mean, strict=True)
         ]
         known = [(across, up) for across, up in points if up is not None]
-        lines.append(Line(look, _strokes(points), _band([x(rounds[p]) for p in places], mean, sd, y), _some(known)))
+        lines.append(Line(style, _strokes(points), _band([x(rounds[p]) for p in places], mean, sd, y), _some(known)))
     return Chart(
         title,
         lines,

@@ -85,7 +85,7 @@ def curves(group: Group, costs: Sequence[Cost]) -> dict[str, Any]:
     return {"spent": spent, "lines": {quantity: line._asdict() for quantity, line in known.items()}}
 
 
-def course(run_metrics: Sequence[Metrics], costs: Sequence[Cost]) -> dict[str, Any]:
+def run_curve(run_metrics: Sequence[Metrics], costs: Sequence[Cost]) -> dict[str, Any]:
     """Return one run's mean over nodes and costs, from which the page computes the costs of a target."""
     shown = thinned(run_metrics)
     spent = {cost.key: [short(cost.of(metrics), _COST_DIGITS) for metrics in shown] for cost in costs}

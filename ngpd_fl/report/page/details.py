@@ -12,8 +12,8 @@ import numpy as np
 
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import Metrics
-from ngpd_fl.report.courses import KINDS, chosen, excerpt, logged_courses
 from ngpd_fl.report.layout import edge_lines, node_positions, node_radius, smallest_distance
+from ngpd_fl.report.node_timelines import KINDS, chosen, excerpt, logged_timelines
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.curves import short, thinned
 from ngpd_fl.report.page.groups import Cell
@@ -121,17 +121,17 @@ def _values(run: RecordedRun) -> dict[str, Any]:
 
 
 def _timeline(run: RecordedRun, topology: Topology) -> dict[str, Any] | None:
-    """Return the nodes' spells of each activity, ``[row, begin, length]`` in seconds; None without an event log."""
+    """Return the nodes' intervals of each activity, ``[row, begin, length]`` in seconds; None without an event log."""
     if not run.folder.has_events:
         return None
-    courses = logged_courses(run.path / "events.jsonl", topology)
-    end, part = excerpt(courses)
-    nodes = chosen(courses)
-    spells = {
+    timelines = logged_timelines(run.path / "events.jsonl", topology)
+    end, part = excerpt(timelines)
+    nodes = chosen(timelines)
+    intervals = {
         kind: [
             [row, short(begin), short(min(length, end - begin))]
             for row, node in enumerate(nodes)
-            for begin, length in courses[node].spells[kind]
+            for begin, length in timelines[node].intervals[kind]
             if begin < end and length
         ]
         for kind in KINDS
@@ -140,7 +140,7 @@ def _timeline(run: RecordedRun, topology: Topology) -> dict[str, Any] | None:
         "nodes": nodes,
         "part": part,
         "end": short(end),
-        "spells": {kind: times for kind, times in spells.items() if times},
+        "intervals": {kind: times for kind, times in intervals.items() if times},
     }
 
 

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from ngpd_fl.config import InputError
 from ngpd_fl.records import require_folder_of, write_text
 from ngpd_fl.report.costs import COSTS
-from ngpd_fl.report.courses import KINDS
-from ngpd_fl.report.looks import Look, looks
+from ngpd_fl.report.line_styles import LineStyle, line_styles
+from ngpd_fl.report.node_timelines import KINDS
 from ngpd_fl.report.page.chart import HEIGHT, WIDTH, draw
 from ngpd_fl.report.page.collection import read_runs
-from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES, course, curves, quantities_of
+from ngpd_fl.report.page.curves import END_QUANTITIES, QUANTITIES, curves, quantities_of, run_curve
 from ngpd_fl.report.page.details import details
 from ngpd_fl.report.page.groups import Cell
 from ngpd_fl.report.page.study import PageContent, page_content
@@ -89,7 +89,7 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
     from plotly.offline import get_plotlyjs
 
     cells = content.cells
-    by_label = looks({group.label: group.strategy for cell in cells for group in cell.groups})
+    by_label = line_styles({group.label: group.strategy for cell in cells for group in cell.groups})
     runs = list(dict.fromkeys(run for cell in cells for run in cell.runs))
     sections = [_section(cell, by_label, target) for cell in cells]
     run_details = details(cells)
@@ -127,7 +127,7 @@ def _render(content: PageContent, title: str, target: float | None) -> str:
     )
 
 
-def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _section(cell: Cell, by_label: dict[str, LineStyle], target: float | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a cell's data for the template, and for the script."""
     costs, measure = known_costs(cell), cell.measure
     drawn = [(by_label[group.label], curves(group, costs)) for group in cell.groups]
@@ -148,7 +148,7 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
         "rows": [
             {
                 "label": group.label,
-                "look": by_label[group.label],
+                "style": by_label[group.label],
                 "is_baseline": group.is_baseline,
                 "seeds": seeds(group),
                 "number": len(group.runs),
@@ -181,11 +181,11 @@ def _section(cell: Cell, by_label: dict[str, Look], target: float | None) -> tup
             {
                 "label": group.label,
                 "ends": group.ends,
-                "look": look._asdict(),
+                "style": style._asdict(),
                 "curves": lines_of_group,
-                "runs": [course(run.outcome.metrics, costs) for run in group.runs],
+                "runs": [run_curve(run.outcome.metrics, costs) for run in group.runs],
             }
-            for group, (look, lines_of_group) in zip(cell.groups, drawn, strict=True)
+            for group, (style, lines_of_group) in zip(cell.groups, drawn, strict=True)
         ],
     }
     return section, data

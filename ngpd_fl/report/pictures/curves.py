@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ngpd_fl.records import Measure
 from ngpd_fl.report.costs import ROUNDS, Cost
-from ngpd_fl.report.looks import Look, looks
+from ngpd_fl.report.line_styles import LineStyle, line_styles
 from ngpd_fl.report.outcome import Outcome
 from ngpd_fl.report.pictures.style import FAINT, LIGHT, dress, new_figure
 from ngpd_fl.report.setting import common_words
@@ -48,8 +48,8 @@ def measure_figure(outcomes: Sequence[Outcome], cost: Cost, measure: Measure | N
     measure = measure or outcomes[0].measure
     figure, axes = _axes(outcomes, f"{measure.name} against {cost.head}", cost)
     with_bands = len(outcomes) <= _BANDS
-    for outcome, look in _ranked(outcomes):
-        color, symbol = look.color, _symbol(outcome, look)
+    for outcome, style in _ranked(outcomes):
+        color, symbol = style.color, _symbol(outcome, style)
         spent = [cost.of(metrics) or 0.0 for metrics in outcome.metrics]
         values = np.array([metrics.values(measure) for metrics in outcome.metrics])
         mean, worst, best, averaged = measure.factor * values.T
@@ -78,10 +78,10 @@ def consensus_figure(outcomes: Sequence[Outcome]) -> Figure:
     figure, axes = _axes(outcomes, "distance to consensus", ROUNDS)
     every: list[float] = []
     first, end = math.inf, axes.get_xlim()[1]
-    for outcome, look in _ranked(outcomes):
+    for outcome, style in _ranked(outcomes):
         known = [(m.round, m.consensus_distance) for m in outcome.metrics if m.round and m.consensus_distance]
         rounds, distances = [round for round, _ in known], [distance for _, distance in known]
-        axes.plot(rounds, distances, color=look.color, linewidth=2, marker=_symbol(outcome, look), markersize=3.5)
+        axes.plot(rounds, distances, color=style.color, linewidth=2, marker=_symbol(outcome, style), markersize=3.5)
         every += distances
         first = min([first, *rounds])
     if first < end / 1.02:  # later evaluations follow
@@ -113,22 +113,22 @@ def _axes(outcomes: Sequence[Outcome], title: str, cost: Cost) -> tuple[Figure, 
     return figure, axes
 
 
-def _ranked(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Look]]:
-    """Return the runs with their looks, the best first."""
-    by_name = looks({outcome.name: outcome.config.method for outcome in outcomes})
+def _ranked(outcomes: Sequence[Outcome]) -> list[tuple[Outcome, LineStyle]]:
+    """Return the runs with their line styles, the best first."""
+    by_name = line_styles({outcome.name: outcome.config.method for outcome in outcomes})
     return [(outcome, by_name[outcome.name]) for outcome in ranked(outcomes)]
 
 
-def _symbol(outcome: Outcome, look: Look) -> str:
-    return _SYMBOLS[look.symbol] if len(outcome.metrics) <= _FEW else ""
+def _symbol(outcome: Outcome, style: LineStyle) -> str:
+    return _SYMBOLS[style.symbol] if len(outcome.metrics) <= _FEW else ""
 
 
 def _legend(axes: Axes, outcomes: Sequence[Outcome], kinds: Sequence[Line2D | Patch]) -> None:
     """Add legends: the runs' colors beside the axes, the kinds of line below them."""
     if len(outcomes) > 1:
         runs = [
-            Line2D([], [], color=look.color, linewidth=3, marker=_symbol(outcome, look), label=_name(outcome))
-            for outcome, look in _ranked(outcomes)
+            Line2D([], [], color=style.color, linewidth=3, marker=_symbol(outcome, style), label=_name(outcome))
+            for outcome, style in _ranked(outcomes)
         ]
         axes.figure.legend(handles=runs, loc="outside right upper", frameon=False, fontsize=10.5)
     if kinds:

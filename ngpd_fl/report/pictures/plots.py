@@ -11,7 +11,7 @@ from ngpd_fl.config import build_topology, require_trust
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.files import refuse_link
 from ngpd_fl.report.costs import BYTES, ENERGY, ROUNDS, SECONDS, VIRTUAL
-from ngpd_fl.report.courses import logged_courses
+from ngpd_fl.report.node_timelines import logged_timelines
 from ngpd_fl.report.outcome import Outcome, read_outcomes
 from ngpd_fl.report.pictures.curves import consensus_figure, measure_figure
 from ngpd_fl.report.pictures.graph import graph_figure
@@ -74,7 +74,7 @@ def _run_figures(outcome: Outcome, folder: Path, trust_code: bool) -> Iterator[t
     if outcome.clock and any(age != "0" for age in outcome.clock["staleness"]):
         yield "staleness", staleness_figure(outcome.config, outcome.clock["staleness"])
     if (log := folder / "events.jsonl").exists():
-        yield "timeline", timeline_figure(outcome.config, logged_courses(log, topology))
+        yield "timeline", timeline_figure(outcome.config, logged_timelines(log, topology))
     counts = RunFolder(folder).label_counts()
     is_whole = counts is not None and len(counts) == outcome.config.topology.nodes
     if counts is None or not is_whole or outcome.last is None:  # before an evaluation the measure is not known

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ngpd_fl.config import InputError
-from ngpd_fl.records.files import require_new, written_whole
+from ngpd_fl.records.files import atomic_write, require_new
 from ngpd_fl.records.new_folder import RUNS, plain
 
 INK, FAINT, LIGHT = "#222222", "#767676", "#e6e6e6"
@@ -100,7 +100,7 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure to a file; raise ``InputError`` if that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial, warnings.catch_warnings():
+        with atomic_write(path) as partial, warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Glyph \d+ ")  # names of folders may have letters that no font has
             figure.savefig(partial, dpi=150, facecolor="white", **_without_date(path))
     except OSError as error:

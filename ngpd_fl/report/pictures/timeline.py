@@ -9,22 +9,24 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ngpd_fl.config import Config
-from ngpd_fl.report.courses import KINDS, Course, chosen, excerpt
+from ngpd_fl.report.node_timelines import KINDS, NodeTimeline, chosen, excerpt
 from ngpd_fl.report.pictures.style import LIGHT, dress, new_figure, short_name
 from ngpd_fl.report.setting import setting_words
 
 
-def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
+def timeline_figure(config: Config, timelines: Sequence[NodeTimeline]) -> Figure:
     """Draw the nodes' first rounds as bars over virtual time, the first node on top."""
-    shown = chosen(courses)
-    end, part = excerpt(courses)
+    shown = chosen(timelines)
+    end, part = excerpt(timelines)
     figure = new_figure(8.6, 1.7 + 0.26 * max(len(shown), 4))
     axes = figure.add_subplot()
     dress(axes, f"{config.method}: timeline of the nodes{part}", setting_words(config))
     for row, node in enumerate(shown):
         for kind, color in KINDS.items():
-            spells = [(begin, min(length, end - begin)) for begin, length in courses[node].spells[kind] if begin < end]
-            axes.broken_barh(spells, (row - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.5)
+            intervals = [
+                (begin, min(length, end - begin)) for begin, length in timelines[node].intervals[kind] if begin < end
+            ]
+            axes.broken_barh(intervals, (row - 0.36, 0.72), facecolors=color, edgecolors="white", linewidth=0.5)
     names = config.topology.node_names
     axes.set_yticks(range(len(shown)), [short_name(names[node]) for node in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -33,8 +35,10 @@ def timeline_figure(config: Config, courses: Sequence[Course]) -> Figure:
     axes.grid(axis="x", color=LIGHT)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("virtual time (s)")
-    axes.set_ylabel("node" if len(shown) == len(courses) else f"{len(shown)} of {len(courses)} nodes, slowest first")
-    there = [kind for kind in KINDS if any(length for course in courses for _, length in course.spells[kind])]
+    axes.set_ylabel(
+        "node" if len(shown) == len(timelines) else f"{len(shown)} of {len(timelines)} nodes, slowest first"
+    )
+    there = [kind for kind in KINDS if any(length for timeline in timelines for _, length in timeline.intervals[kind])]
     handles = [Patch(color=KINDS[kind], label=kind) for kind in there]
     if handles:
         figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=9.5)

@@ -35,18 +35,18 @@
     return [known(cost), ...quantities.map((name) => known(name).map(value(name)))];
   };
 
-  /* The line of a run: its look, its name, and its values as text. */
+  /* The line of a run: its style, its name, and its values as text. */
   const line = (run, quantity, several) => {
-    const look = { ...state.looks[run.key], ...(several ? { dash: dashes[quantity] } : {}) };
+    const style = { ...state.line_styles[run.key], ...(several ? { dash: dashes[quantity] } : {}) };
     const unit = (quantity in QUANTITIES && run.measure?.unit) || "";
     const name = several ? `${live.title(run)}, ${QUANTITIES[quantity]}` : live.title(run);
     return {
-      look,
+      style,
       name,
-      label: element("span", [live.swatch(look), name]),
-      stroke: look.color,
+      label: element("span", [live.swatch(style), name]),
+      stroke: style.color,
       width: 2,
-      dash: look.dash.split(" ").map(Number),
+      dash: style.dash.split(" ").map(Number),
       points: { show: false },
       value: (_, value) => (value === null ? "-" : unit ? value.toFixed(2) + unit : String(Number(value.toPrecision(4)))),
     };
@@ -54,15 +54,15 @@
 
   /* Markers on some points of a line. */
   const mark = ({ ctx, bbox, data, series, valToPos }, place) => {
-    const { look } = series[place];
-    const outline = new Path2D(look.outline);
+    const { style } = series[place];
+    const outline = new Path2D(style.outline);
     const known = [...data[0].keys()].filter((at) => typeof data[place][at] === "number");
     const step = Math.ceil(known.length / MARKERS);
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left - 5, bbox.top - 5, bbox.width + 10, bbox.height + 10);
     ctx.clip();
-    ctx.fillStyle = look.color;
+    ctx.fillStyle = style.color;
     for (const at of known.filter((_, place) => place % step === 0)) {
       ctx.setTransform(uPlot.pxRatio, 0, 0, uPlot.pxRatio, valToPos(data[0][at], "x", true), valToPos(data[place][at], "y", true));
       ctx.fill(outline);
@@ -81,7 +81,7 @@
     const lines = runs.flatMap((run) => quantities.map((quantity) => line(run, quantity, several)));
     const tables = runs.map((run) => table(run, cost, quantities));
     const data = runs.length ? uPlot.join(tables, tables.map((columns) => columns.map(() => 1))) : [[]]; // 1: a null is a gap
-    const kind = JSON.stringify([cost, label, lines.map(({ name, look }) => [name, look])]);
+    const kind = JSON.stringify([cost, label, lines.map(({ name, style }) => [name, style])]);
     const isMany = lines.length > LEGEND;
     plot.classList.toggle("many", isMany);
     charts.show(plot, kind, data, () => ({

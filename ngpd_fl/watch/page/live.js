@@ -4,7 +4,7 @@
 const live = (() => {
   const AGAIN = 2000; // ms from a lost connection to the next try
   const runs = new Map(); // key -> what the server says of the run, and all its points so far
-  const state = { title: "", runs, order: [], looks: {}, costs: {}, columns: [], studies: [], detail: null, leftOut: 0 };
+  const state = { title: "", runs, order: [], line_styles: {}, costs: {}, columns: [], studies: [], detail: null, leftOut: 0 };
   const listeners = { runs: [], studies: [], detail: [], theme: [] };
   const connection = document.getElementById("connection");
   let source = null;
@@ -26,7 +26,7 @@ const live = (() => {
       return;
     }
     state.title = message.title;
-    for (const name of ["order", "looks", "costs", "columns"]) state[name] = message[name];
+    for (const name of ["order", "line_styles", "costs", "columns"]) state[name] = message[name];
     state.leftOut = message.left_out;
     for (const head of message.runs) {
       const points = runs.get(head.key)?.points ?? [];

@@ -62,7 +62,7 @@
     return `, about ${duration(run.left - gone)} left`;
   };
 
-  /* A short piece of a line with this look. */
+  /* A short piece of a line with this style. */
   live.swatch = ({ color, dash, outline }) => {
     const line = shape("path", { d: "M0 6H34", stroke: color, "stroke-width": 2, "stroke-dasharray": dash || "none" });
     const marker = shape("path", { d: outline, transform: "translate(17 6)", fill: color });
@@ -72,10 +72,10 @@
   let common = ""; // the setting of all runs, if it is the same and there are several
 
   const fill = (run, parts) => {
-    const look = state.looks[run.key];
-    if (parts.line.dataset.look !== Object.values(look).join()) {
-      parts.line.dataset.look = Object.values(look).join();
-      parts.line.replaceChildren(live.swatch(look));
+    const style = state.line_styles[run.key];
+    if (parts.line.dataset.style !== Object.values(style).join()) {
+      parts.line.dataset.style = Object.values(style).join();
+      parts.line.replaceChildren(live.swatch(style));
     }
     put(parts.name, live.title(run));
     put(parts.words, (common ? "" : run.words) + (run.nodes ? `${common ? "" : "; "}this peer hosts ${run.nodes.length} of the nodes` : ""));

@@ -5,7 +5,7 @@
   const { state, on, element, inFrame } = live;
   const { color, activityColor } = page;
   const { name } = graphView;
-  const [part, plot, legend, spellText, waitsText] = ["timeline-part", "timeline", "kinds", "spell", "waits"].map((id) => document.getElementById(id));
+  const [part, plot, legend, intervalText, waitsText] = ["timeline-part", "timeline", "kinds", "interval", "waits"].map((id) => document.getElementById(id));
   const MARKS = { "computes in vain": "M0 6L6 0", waits: "M2.5 3h1", "is away": "M0 0L6 6M0 6L6 0" }; // on a tile of 6 x 6
   const BAR = 0.72; // height of a bar as a share of its row
   let shown = null;
@@ -25,9 +25,9 @@
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    for (const [kind, spells] of Object.entries(shown.spells)) {
+    for (const [kind, intervals] of Object.entries(shown.intervals)) {
       ctx.fillStyle = pattern(ctx, kind);
-      for (const [row, begin, length] of spells) {
+      for (const [row, begin, length] of intervals) {
         const [left, right] = [begin, begin + length].map((time) => valToPos(time, "x", true));
         ctx.fillRect(left, bbox.top + (row + (1 - BAR) / 2) * height, Math.max(right - left, 0.5), BAR * height);
       }
@@ -40,14 +40,14 @@
   /* Say what the node at the pointer does. */
   const describe = ({ cursor: { left, top }, posToVal, over }) => {
     const [time, at] = [posToVal(left, "x"), Math.floor((top / over.clientHeight) * shown.nodes.length)];
-    const words = Object.entries(shown.spells).flatMap(([kind, spells]) => spells
+    const words = Object.entries(shown.intervals).flatMap(([kind, intervals]) => intervals
       .filter(([row, begin, length]) => row === at && begin <= time && time <= begin + length)
       .map(([, begin, length, whom]) => `${kind}${Number.isInteger(whom) ? ` for node ${name(whom)}` : ""}, ${number(length, 4)} s from ${number(begin, 4)} s`));
-    spellText.textContent = left >= 0 && words.length ? `Node ${name(shown.nodes[at])} ${words[0]}.` : "Point at a bar to read it.";
+    intervalText.textContent = left >= 0 && words.length ? `Node ${name(shown.nodes[at])} ${words[0]}.` : "Point at a bar to read it.";
   };
 
   const drawLegend = () => {
-    legend.replaceChildren(...Object.keys(shown.spells).map((kind) => {
+    legend.replaceChildren(...Object.keys(shown.intervals).map((kind) => {
       const swatch = Object.assign(document.createElement("canvas"), { width: 24, height: 12 });
       const context = swatch.getContext("2d");
       context.fillStyle = pattern(context, kind);
@@ -58,7 +58,7 @@
 
   const sayLongest = () => {
     const waits = new Map();
-    for (const [place, , length, whom] of shown.spells.waits ?? []) {
+    for (const [place, , length, whom] of shown.intervals.waits ?? []) {
       if (whom === null) continue;
       const pair = `${name(shown.nodes[place])} for ${name(whom)}`;
       waits.set(pair, (waits.get(pair) ?? 0) + length);

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from ngpd_fl.cli.app import app
-from ngpd_fl.cli.flags import Given, fields_with_flags
+from ngpd_fl.cli.flags import ConfigFlags, fields_with_flags
 from ngpd_fl.config import Config, all_fields
 from ngpd_fl.config.sections import DATASETS, MODELS
 from strategies import STRATEGIES
@@ -75,7 +75,7 @@ def test_no_command_repeats_a_flag() -> None:
 
 
 def test_flags_and_assignments_set_keys() -> None:
-    given = Given.of(
+    given = ConfigFlags.of(
         {"nodes": 4, "lr": None, "data_plane": "direct", "assignments": ["strategy.lr=0.5"], "config": None}
     )
     assert given.overrides() == {"topology.nodes": 4, "strategy.lr": 0.5}

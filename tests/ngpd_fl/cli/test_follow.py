@@ -76,7 +76,7 @@ def test_each_evaluation_is_read_once(
         read.append(values["round"])
         return metrics_of(values)
 
-    monkeypatch.setattr(RunFolder, "is_going", property(goes_on))
+    monkeypatch.setattr(RunFolder, "is_running", property(goes_on))
     monkeypatch.setattr(follow.time, "sleep", append)
     monkeypatch.setattr(metrics, "metrics_of", count)
     capsys.readouterr()

@@ -212,7 +212,7 @@ def test_an_error_outside_of_training_is_one_line(quick: Callable[..., Any], mon
     def stumble(*_: Any) -> None:
         raise ZeroDivisionError("of\nall things")
 
-    monkeypatch.setattr("ngpd_fl.cli.flags.Given.load", stumble)
+    monkeypatch.setattr("ngpd_fl.cli.flags.ConfigFlags.load", stumble)
     said = quick("run")
     assert said == (1, "", "ngpd-fl: error: ZeroDivisionError: of all things (NGPD_FL_DEBUG=1 shows where)\n")
 

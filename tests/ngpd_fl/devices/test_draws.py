@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from ngpd_fl.config import Config, DevicesConfig, InputError
-from ngpd_fl.devices import Device, draw_devices, jitter_seconds, offline_spells
+from ngpd_fl.devices import Device, draw_devices, jitter_seconds, offline_periods
 from tests.ngpd_fl.devices.example import device
 
 
@@ -115,14 +115,14 @@ def test_jitter_is_exponential_and_keyed() -> None:
 
 
 def test_absences_have_the_devices_means() -> None:
-    """Ten minutes on, one off: shares of time follow, and spells are in order and keyed by the node."""
+    """Ten minutes on, one off: shares of time follow, and periods are in order and keyed by the node."""
     phone = device(online_s=600.0, offline_s=60.0)
-    spells = list(islice(offline_spells(phone, 2, 5), 500))
-    assert spells == list(islice(offline_spells(phone, 2, 5), 500)) != list(islice(offline_spells(phone, 3, 5), 500))
-    assert spells[0][0] > 0
-    offline = [end - begin for begin, end in spells]
-    online = [after[0] - before[1] for before, after in pairwise(spells)]
+    periods = list(islice(offline_periods(phone, 2, 5), 500))
+    assert periods == list(islice(offline_periods(phone, 2, 5), 500)) != list(islice(offline_periods(phone, 3, 5), 500))
+    assert periods[0][0] > 0
+    offline = [end - begin for begin, end in periods]
+    online = [after[0] - before[1] for before, after in pairwise(periods)]
     assert min(*offline, *online) >= 0
     assert stats.kstest(offline, "expon", args=(0, 60)).pvalue > 0.01
     assert stats.kstest(online, "expon", args=(0, 600)).pvalue > 0.01
-    assert list(offline_spells(device(), 2, 5)) == []
+    assert list(offline_periods(device(), 2, 5)) == []

@@ -39,9 +39,9 @@ def test_jitter_is_drawn_for_each_message_and_edge() -> None:
 def test_presence_is_that_of_the_device_and_differs_between_nodes() -> None:
     conditions = DeviceConditions([device(), *[device(online_s=10, offline_s=5)] * 2], PATH, 0.0, seed=0)
     assert list(conditions.presences(0)) == []
-    spells = [list(islice(conditions.presences(node), 20)) for node in (1, 2)]
-    assert spells[0] != spells[1]
-    for one in spells:
-        assert [spell.present for spell in one] == [False, True] * 10
-        assert [spell.time for spell in one] == sorted(spell.time for spell in one)
-    assert spells[0] == list(islice(conditions.presences(1), 20))  # asked twice
+    periods = [list(islice(conditions.presences(node), 20)) for node in (1, 2)]
+    assert periods[0] != periods[1]
+    for one in periods:
+        assert [period.present for period in one] == [False, True] * 10
+        assert [period.time for period in one] == sorted(period.time for period in one)
+    assert periods[0] == list(islice(conditions.presences(1), 20))  # asked twice

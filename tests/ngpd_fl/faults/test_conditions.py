@@ -141,7 +141,7 @@ def test_who_has_left_is_away_until_now() -> None:
 
 times = st.floats(0, 12, width=16)
 nodes = st.integers(0, 4)  # one too many
-spells = st.fixed_dictionaries({"node": nodes, "at_s": times}, optional={"until_s": times})
+periods = st.fixed_dictionaries({"node": nodes, "at_s": times}, optional={"until_s": times})
 shares = st.sampled_from([0.0, 0.0, 0.1, 0.5, 1.0, 1.2])
 CONFIGS = st.fixed_dictionaries(
     {},
@@ -151,7 +151,7 @@ CONFIGS = st.fixed_dictionaries(
         "delay_probability": shares,
         "duplicate_probability": shares,
         "delay_s": st.sampled_from([0.0, 0.3, 5.0]),
-        "leave": st.lists(spells, max_size=3),
+        "leave": st.lists(periods, max_size=3),
         "slow": st.lists(st.fixed_dictionaries({"node": nodes, "factor": st.sampled_from([0.5, 8.0])}), max_size=2),
         "cut": st.lists(
             st.fixed_dictionaries(

@@ -36,16 +36,16 @@ def sent(params: torch.Tensor, *times: float, round: int = 0, **faults: Any) -> 
 
 def test_what_is_sent() -> None:
     params = torch.tensor([[1.0, -2.0], [3.0, 4.0]], dtype=torch.float64)
-    spell = {"node": 1, "at_s": 2.0, "until_s": 3.0}
-    flipped = sent(params, 2.0, 2.0, byzantine=[{**spell, "kind": "sign-flip", "scale": 0.5}])
+    period = {"node": 1, "at_s": 2.0, "until_s": 3.0}
+    flipped = sent(params, 2.0, 2.0, byzantine=[{**period, "kind": "sign-flip", "scale": 0.5}])
     assert flipped.tolist() == [[1.0, -2.0], [-1.5, -2.0]]
     assert params.tolist() == [[1.0, -2.0], [3.0, 4.0]]
     for time in (1.99, 3.0):
-        assert sent(params, 2.0, time, corrupt=[{**spell, "kind": "huge"}]).equal(params)
+        assert sent(params, 2.0, time, corrupt=[{**period, "kind": "huge"}]).equal(params)
     for kind in ("nan", "shape"):
-        found = sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": kind}])
+        found = sent(params, 2.0, 2.5, corrupt=[{**period, "kind": kind}])
         assert found[0].equal(params[0]) and found[1].isnan().all()
-    assert sent(params, 2.0, 2.5, corrupt=[{**spell, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
+    assert sent(params, 2.0, 2.5, corrupt=[{**period, "kind": "huge"}])[1].tolist() == [1e30, 1e30]
 
 
 def test_gaussian_lies_are_drawn_by_node_and_round_the_same_for_all_neighbors() -> None:

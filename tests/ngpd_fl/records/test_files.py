@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ngpd_fl.config import InputError
 from ngpd_fl.records.checkpoints import Checkpoints
-from ngpd_fl.records.files import lock, remove_partial, write_tensors, write_text, written_whole
+from ngpd_fl.records.files import atomic_write, lock, remove_partial, write_tensors, write_text
 
 FORK = multiprocessing.get_context("fork")
 
@@ -23,11 +23,11 @@ FORK = multiprocessing.get_context("fork")
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), written_whole(path) as partial:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as partial:
         partial.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "before"
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("after")
         assert path.read_text() == "before"
     assert path.read_text() == "after"
@@ -36,12 +36,12 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "folder"
-    with pytest.raises(OSError, match="full"), written_whole(path) as partial:
+    with pytest.raises(OSError, match="full"), atomic_write(path) as partial:
         partial.mkdir()
         (partial / "half").touch()
         raise OSError("full")
     assert not list(tmp_path.iterdir())
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         (partial / "inner").mkdir(parents=True)
         (partial / "inner" / "file").write_text("whole")
     assert (path / "inner" / "file").read_text() == "whole"
@@ -68,7 +68,7 @@ def _write_many(path: Path) -> None:
 
 def _write_beside(path: Path) -> None:
     """Leave what a library does that makes a temporary file of its own, a moment before it is renamed."""
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file({"half": torch.zeros(3)}, partial.with_name(".tmpAb3_xY"))
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -90,7 +90,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(write: object, tmp_path:
 
 def test_what_a_living_writer_has_begun_stays(tmp_path: Path) -> None:
     path = tmp_path / "models.safetensors"
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         save_file({"whole": torch.ones(3)}, partial)
         remover = FORK.Process(target=remove_partial, args=(tmp_path,))
         remover.start()

@@ -34,7 +34,7 @@ from ngpd_fl.peer.run import read_self, write_self
 from ngpd_fl.peer.transport import Credentials, Peers
 from ngpd_fl.records import ACCURACY, DamagedCheckpoint, RunFolder, differences
 from ngpd_fl.report import read_run
-from ngpd_fl.report.courses import all_events, read_courses
+from ngpd_fl.report.node_timelines import all_events, read_timelines
 from ngpd_fl.report.page.collection import RecordedRun
 from ngpd_fl.report.page.study import page_content
 from ngpd_fl.report.page.tables import environments, lines
@@ -123,7 +123,7 @@ def tabled(name: str) -> Callable[[Path], Any]:
 
 def told(folder: Path) -> None:
     """Events, and what is drawn of them."""
-    read_courses(all_events(Replay(folder / "events.jsonl", 4, 4)), 4)
+    read_timelines(all_events(Replay(folder / "events.jsonl", 4, 4)), 4)
 
 
 def swept(folder: Path) -> None:

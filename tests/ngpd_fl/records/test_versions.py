@@ -55,8 +55,8 @@ def test_the_values_are_under_their_new_names() -> None:
     config = RunFolder(OLD / "faults").config()
     assert config.topology.model_dump()["neighbors"] == 2
     assert config.training.mode == "neighbor-synchronous" and config.training.timeout_seconds == 0.5
-    assert [spell.node for spell in config.faults.byzantine] == [1]
-    assert [spell.node for spell in config.faults.corrupt] == [2]
+    assert [period.node for period in config.faults.byzantine] == [1]
+    assert [period.node for period in config.faults.corrupt] == [2]
     assert config.strategy.message_dtype == "float16"
     assert RunFolder(OLD / "compressed").config().strategy.compress == Quantize(bits=4)
     assert RunFolder(OLD / "baseline").config().training.baseline == "fedavg"

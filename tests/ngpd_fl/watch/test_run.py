@@ -15,7 +15,7 @@ from ngpd_fl.clock import Drop, Read, Replay, Work
 from ngpd_fl.config import build_topology
 from ngpd_fl.records import RunFolder
 from ngpd_fl.records.files import lock
-from ngpd_fl.report.courses import all_events, read_courses
+from ngpd_fl.report.node_timelines import all_events, read_timelines
 from ngpd_fl.watch import run as run_module
 from ngpd_fl.watch.event_log import EventLog
 from ngpd_fl.watch.folders import WatchedFolders, last_written
@@ -64,7 +64,7 @@ def test_what_is_there_of_a_run_is_shown(own: Path) -> None:
     shutil.copy(whole / "environment.json", own)
     (own / "metrics.jsonl").write_text("".join(lines[:3]) + lines[3][:50])
     run.poll()
-    assert (column(run, "rounds"), run.problems, run.is_going) == ([0, 1, 2], [], True)
+    assert (column(run, "rounds"), run.problems, run.is_running) == ([0, 1, 2], [], True)
     version = run.version
     run.poll()
     assert run.version == version
@@ -83,14 +83,14 @@ def test_a_run_goes_on_while_it_is_locked_or_has_just_written(own: Path, monkeyp
     (own / "metrics.jsonl").touch()
     run = WatchedRun(own, "run")
     run.poll()
-    assert run.is_going
+    assert run.is_running
     assert run.head()["left"] == 0
     monkeypatch.setattr(run_module, "_FRESH", 0.0)
     run.poll()
     assert run.head()["status"] == "unfinished"
     with lock(own / "config.toml"):
         run.poll()
-        assert run.is_going
+        assert run.is_running
 
 
 def edited(name: str, change: Callable[[dict[str, Any]], object]) -> Change:
@@ -242,14 +242,17 @@ def test_figures_of_the_edges_are_those_of_the_events(recorded: Path) -> None:
     assert sum(waited) > 0 and figures["waited"] == pytest.approx(waited, rel=1e-3)
     assert figures["messages"] == messages
     assert "lost" not in figures and not any(isinstance(event, Drop) for event in events)
-    courses = read_courses(events, topology.num_nodes)
+    timelines = read_timelines(events, topology.num_nodes)
     shown = log.timeline()
     assert shown is not None and shown["nodes"] == [0, 1, 2, 3]
     waits = [
-        (node, length) for node, course in enumerate(courses) for _, length in course.spells["waits"] if length > 1e-9
+        (node, length)
+        for node, timeline in enumerate(timelines)
+        for _, length in timeline.intervals["waits"]
+        if length > 1e-9
     ]
-    assert [(row, pytest.approx(length, rel=1e-4)) for row, _, length, _ in shown["spells"]["waits"]] == waits
-    assert all(whom is not None and whom != row for row, _, _, whom in shown["spells"]["waits"])
+    assert [(row, pytest.approx(length, rel=1e-4)) for row, _, length, _ in shown["intervals"]["waits"]] == waits
+    assert all(whom is not None and whom != row for row, _, _, whom in shown["intervals"]["waits"])
 
 
 def test_an_event_log_that_grows_gives_the_same_as_the_whole(own: Path) -> None:

@@ -9,16 +9,16 @@ const plots = (() => {
 
   const plotlyDash = (dash) => (dash ? dash.split(" ").map((length) => `${length}px`).join(",") : "solid");
 
-  /* A line with the look of its runs; of several quantities of the same runs, each has its own dashes. */
-  const line = ({ look, quantity, several, y, sd = [], unit, cost, ...own }) => {
+  /* A line with the style of its runs; of several quantities of the same runs, each has its own dashes. */
+  const line = ({ style, quantity, several, y, sd = [], unit, cost, ...own }) => {
     const number = (value) => (unit ? value.toFixed(2) : String(Number(value.toPrecision(4))));
     const alike = (value, mean) => (mean.includes("e") ? number(value) : value.toFixed(mean.split(".")[1]?.length ?? 0));
     return {
       type: "scatter",
       mode: "lines+markers",
       y,
-      line: { color: look.color, width: 2, dash: plotlyDash(several ? dashes[quantity] : look.dash) },
-      marker: { symbol: look.symbol, size: 7, maxdisplayed: MARKERS },
+      line: { color: style.color, width: 2, dash: plotlyDash(several ? dashes[quantity] : style.dash) },
+      marker: { symbol: style.symbol, size: 7, maxdisplayed: MARKERS },
       text: y.map((value, at) => (value === null ? "" : plain(`${number(value)}${sd[at] ? ` ± ${alike(sd[at], number(value))}` : ""}${unit}`))),
       hovertemplate: `%{text}, ${plain(cost.label)} %{x:.4~s}<extra>%{fullData.name}</extra>`,
       ...own,
@@ -33,9 +33,9 @@ const plots = (() => {
   };
 
   /* Draw who computes, waits and is away. */
-  const timeline = (plot, { nodes, spells, end }, kinds, name) => {
+  const timeline = (plot, { nodes, intervals, end }, kinds, name) => {
     const label = (place) => `node ${plain(name(nodes[place]))}`;
-    const bars = Object.entries(spells).map(([kind, each]) => ({
+    const bars = Object.entries(intervals).map(([kind, each]) => ({
       type: "bar",
       orientation: "h",
       name: kind,

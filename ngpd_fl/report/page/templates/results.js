@@ -21,14 +21,14 @@
       if (line.sd.length) {
         const edge = (sign) => y.map((value, at) => (value === null ? null : value + sign * factor * (line.sd[at] ?? 0)));
         const hidden = { ...shared, type: "scatter", mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
-        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.look.color.slice(at, at + 2), 16));
+        const [red, green, blue] = [1, 3, 5].map((at) => parseInt(group.style.color.slice(at, at + 2), 16));
         lines.push({ ...hidden, y: edge(-1) });
         lines.push({ ...hidden, y: edge(1), fill: "tonexty", fillcolor: `rgba(${red},${green},${blue},0.15)` });
       }
       const several = quantities.length > 1;
       const name = several ? `${named(group)}: ${quantityWords}` : named(group);
       const sd = line.sd.map((value) => factor * value);
-      lines.push(plots.line({ ...shared, look: group.look, quantity, several, y, sd, unit, cost: data.costs[cost], name }));
+      lines.push(plots.line({ ...shared, style: group.style, quantity, several, y, sd, unit, cost: data.costs[cost], name }));
     });
     return lines;
   };

@@ -6,7 +6,7 @@ import pytest
 
 from ngpd_fl.clock import Event, Notice, Read, Work
 from ngpd_fl.config import Config
-from ngpd_fl.report.courses import Course, chosen, read_courses
+from ngpd_fl.report.node_timelines import NodeTimeline, chosen, read_timelines
 from ngpd_fl.report.pictures.staleness import staleness_figure
 from ngpd_fl.report.pictures.timeline import timeline_figure
 
@@ -23,14 +23,14 @@ EVENTS: list[Event] = [
 
 
 def test_spells_of_nodes() -> None:
-    first, second = read_courses(EVENTS, 2)
-    assert first.spells == {
+    first, second = read_timelines(EVENTS, 2)
+    assert first.intervals == {
         "computes": [(0, 2)],
         "waits": [(2, 1)],
         "computes in vain": [(3, 1.5)],
         "is away": [(4.5, 3.5)],
     }
-    assert second.spells == {
+    assert second.intervals == {
         "computes": [(0, 3), (6, 1)],
         "waits": [(3, 1), (7, 1)],
         "computes in vain": [],
@@ -39,33 +39,33 @@ def test_spells_of_nodes() -> None:
     assert (first.ends, second.ends) == ([3.0], [8.0])
 
 
-def courses(seconds: list[float], rounds: int) -> list[Course]:
+def timelines(seconds: list[float], rounds: int) -> list[NodeTimeline]:
     """Nodes that only compute."""
     found = []
     for each in seconds:
-        course = Course(ends=[each * (k + 1) for k in range(rounds)])
-        course.spells["computes"] = [(each * k, each) for k in range(rounds)]
-        found.append(course)
+        timeline = NodeTimeline(ends=[each * (k + 1) for k in range(rounds)])
+        timeline.intervals["computes"] = [(each * k, each) for k in range(rounds)]
+        found.append(timeline)
     return found
 
 
 def test_of_many_nodes_the_slowest_and_the_fastest_are_among_the_drawn() -> None:
-    nodes = chosen(courses([float(1 + (7 * node) % 100) for node in range(100)], 3))
+    nodes = chosen(timelines([float(1 + (7 * node) % 100) for node in range(100)], 3))
     assert len(nodes) == len(set(nodes)) == 24
     seconds = [1 + (7 * node) % 100 for node in nodes]
     assert seconds == sorted(seconds, reverse=True)
     assert (seconds[:8], seconds[-8:]) == (list(range(100, 92, -1)), list(range(8, 0, -1)))
-    assert chosen(courses([2.0, 1.0], 3)) == [0, 1]
+    assert chosen(timelines([2.0, 1.0], 3)) == [0, 1]
 
 
 @pytest.mark.parametrize(("rounds", "end"), [(10, 20.0), (50, 30.0)])
 def test_a_long_run_is_drawn_as_far_as_it_can_be_read(rounds: int, end: float) -> None:
-    (axes,) = timeline_figure(Config(), courses([2.0, 1.0], rounds)).axes
+    (axes,) = timeline_figure(Config(), timelines([2.0, 1.0], rounds)).axes
     assert axes.get_xlim() == (0, end)
 
 
 def test_a_log_without_events() -> None:
-    assert timeline_figure(Config(), read_courses([], 3)).axes[0].get_xlabel() == "virtual time (s)"
+    assert timeline_figure(Config(), read_timelines([], 3)).axes[0].get_xlabel() == "virtual time (s)"
 
 
 @pytest.mark.parametrize(("ages", "heights"), [({"0": 3, "2": 1}, [0.75, 0, 0.25]), ({"1": 1, "79": 3}, [0.25, 0.75])])

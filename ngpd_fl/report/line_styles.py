@@ -1,4 +1,4 @@
-"""Looks of lines in charts: the color of the algorithm, with dashes and markers that repeat the distinction."""
+"""Styles of lines in charts: the color of the algorithm, with dashes and markers that repeat the distinction."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SYMBOLS = {
 """Outlines of markers around the origin, as paths in SVG, by their names in plotly."""
 
 
-class Look(NamedTuple):
-    """Look of a line.
+class LineStyle(NamedTuple):
+    """Style of a line.
 
     Attributes:
         color: color in CSS.
@@ -39,8 +39,8 @@ class Look(NamedTuple):
         return _SYMBOLS[self.symbol]
 
 
-def looks(methods: Mapping[str, str]) -> dict[str, Look]:
-    """Return the looks of lines by their labels, from the algorithms that the labels stand for.
+def line_styles(methods: Mapping[str, str]) -> dict[str, LineStyle]:
+    """Return the styles of lines by their labels, from the algorithms that the labels stand for.
 
     An algorithm has its color and, on the first of its lines, its dashes and markers. If all lines are of one
     algorithm, its color would say nothing: they have different colors.
@@ -53,5 +53,5 @@ def looks(methods: Mapping[str, str]) -> dict[str, Look]:
         number = place if is_alone else method_number(method) + variant
         color = PALETTE[place % len(PALETTE)] if is_alone else method_color(method)
         more = number + number // len(PALETTE) * is_alone
-        chosen[label] = Look(color, _DASHES[more % len(_DASHES)], [*_SYMBOLS][more % len(_SYMBOLS)])
+        chosen[label] = LineStyle(color, _DASHES[more % len(_DASHES)], [*_SYMBOLS][more % len(_SYMBOLS)])
     return {label: chosen[label] for label in methods}

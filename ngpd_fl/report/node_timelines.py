@@ -1,4 +1,4 @@
-"""Courses of the nodes from a run's event log: when each computes, waits and is away."""
+"""Timelines of the nodes from a run's event log: when each computes, waits and is away."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _ROUNDS = 30
 KINDS = {"computes": PALETTE[0], "computes in vain": "#a6cee3", "waits": "#dcdcdc", "is away": "#E69F00"}
 """Activities of a node with their colors."""
 
-Spell = tuple[float, float]
+Interval = tuple[float, float]
 """(begin, length) in seconds."""
 
 
 @dataclass
-class Course:
+class NodeTimeline:
     """Activities of one node over time.
 
     Attributes:
-        spells: the spells of each activity.
+        intervals: the intervals of each activity.
         ends: times at which its rounds ended.
     """
 
-    spells: dict[str, list[Spell]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    intervals: dict[str, list[Interval]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     ends: list[float] = field(default_factory=list)
 
 
@@ -44,62 +44,62 @@ def all_events(events: Replay) -> Iterator[Event]:
         yield from events.advance()
 
 
-def logged_courses(log: Path, topology: Topology) -> list[Course]:
+def logged_timelines(log: Path, topology: Topology) -> list[NodeTimeline]:
     """Return the activities of each node of a graph from a run's event log."""
-    return read_courses(all_events(Replay(log, topology.num_nodes, len(topology.edges))), topology.num_nodes)
+    return read_timelines(all_events(Replay(log, topology.num_nodes, len(topology.edges))), topology.num_nodes)
 
 
-def read_courses(events: Iterable[Event], num_nodes: int) -> list[Course]:
+def read_timelines(events: Iterable[Event], num_nodes: int) -> list[NodeTimeline]:
     """Return the activities of each node; one that is incomplete at the last event is left out, unless it is away.
 
     A node that leaves has computed in vain if it was computing, else it has waited since it sent.
     """
-    courses, left, now = [Course() for _ in range(num_nodes)], dict[int, float](), 0.0
+    timelines, left, now = [NodeTimeline() for _ in range(num_nodes)], dict[int, float](), 0.0
     sent: dict[int, float] = {}  # times at which waiting nodes sent
     for event in events:
         now = event.time
         if isinstance(event, Work):
-            courses[event.node].spells["computes"].append((event.began, event.time - event.began))
+            timelines[event.node].intervals["computes"].append((event.began, event.time - event.began))
             sent[event.node] = event.time
         elif isinstance(event, Read):
             begin = sent.pop(event.node, event.time)  # in a foreign log it may not have sent
-            courses[event.node].spells["waits"].append((begin, event.time - begin))
-            courses[event.node].ends.append(event.time)
+            timelines[event.node].intervals["waits"].append((begin, event.time - begin))
+            timelines[event.node].ends.append(event.time)
         elif isinstance(event, Notice) and event.what == "leaves":
             if event.began is not None:
-                courses[event.node].spells["computes in vain"].append((event.began, event.time - event.began))
+                timelines[event.node].intervals["computes in vain"].append((event.began, event.time - event.began))
             elif event.node in sent:
                 begin = sent.pop(event.node)
-                courses[event.node].spells["waits"].append((begin, event.time - begin))
+                timelines[event.node].intervals["waits"].append((begin, event.time - begin))
             left[event.node] = event.time
         elif isinstance(event, Notice) and event.what == "returns":
             begin = left.pop(event.node, 0.0)
-            courses[event.node].spells["is away"].append((begin, event.time - begin))
+            timelines[event.node].intervals["is away"].append((begin, event.time - begin))
     for node, begin in left.items():
-        courses[node].spells["is away"].append((begin, now - begin))
-    return courses
+        timelines[node].intervals["is away"].append((begin, now - begin))
+    return timelines
 
 
-def excerpt(courses: Sequence[Course]) -> tuple[float, str]:
+def excerpt(timelines: Sequence[NodeTimeline]) -> tuple[float, str]:
     """Return the end of the drawn part in seconds, and its description if it is not the whole."""
-    busiest = max(len(course.ends) for course in courses)
+    busiest = max(len(timeline.ends) for timeline in timelines)
     if busiest > _ROUNDS:
-        end = min(course.ends[_ROUNDS - 1] for course in courses if len(course.ends) >= _ROUNDS)
+        end = min(timeline.ends[_ROUNDS - 1] for timeline in timelines if len(timeline.ends) >= _ROUNDS)
         return end, f", the fastest one's first {_ROUNDS} rounds"
-    return max((course.ends[-1] for course in courses if course.ends), default=1.0), ""
+    return max((timeline.ends[-1] for timeline in timelines if timeline.ends), default=1.0), ""
 
 
-def chosen(courses: Sequence[Course]) -> list[int]:
+def chosen(timelines: Sequence[NodeTimeline]) -> list[int]:
     """Return the nodes to draw: all, or equal thirds of the slowest, the fastest and those in between."""
-    if len(courses) <= _NODES:
-        return list(range(len(courses)))
-    by_speed = sorted(range(len(courses)), key=lambda node: _seconds_a_round(courses[node]), reverse=True)
+    if len(timelines) <= _NODES:
+        return list(range(len(timelines)))
+    by_speed = sorted(range(len(timelines)), key=lambda node: _seconds_a_round(timelines[node]), reverse=True)
     third = _NODES // 3
-    between = np.linspace(third, len(courses) - third - 1, third).round().astype(int).tolist()
-    return [by_speed[rank] for rank in (*range(third), *between, *range(len(courses) - third, len(courses)))]
+    between = np.linspace(third, len(timelines) - third - 1, third).round().astype(int).tolist()
+    return [by_speed[rank] for rank in (*range(third), *between, *range(len(timelines) - third, len(timelines)))]
 
 
-def _seconds_a_round(course: Course) -> float:
+def _seconds_a_round(timeline: NodeTimeline) -> float:
     """Return a node's mean computing time per round; infinite if it never computed."""
-    lengths = [length for _, length in course.spells["computes"]]
+    lengths = [length for _, length in timeline.intervals["computes"]]
     return sum(lengths) / len(lengths) if lengths else float("inf")

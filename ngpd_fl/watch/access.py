@@ -25,7 +25,7 @@ _HEADERS = {
 }
 
 
-class Guard:
+class AccessMiddleware:
     """Answers only requests to read that name this server and its token, if any, and that no other page sent."""
 
     def __init__(self, app: ASGIApp, address: PageAddress) -> None:
