@@ -8,7 +8,7 @@ asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70
 
 by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edges, and once a round
 
-    d_i <- 0.7 d_i + 0.3 g_i,    with g_i the mean gradient of the round's steps
+    d_i <- 0.8 d_i + 0.2 g_i,    with g_i the mean gradient of the round's steps
     x_i  = (d_i + sum_j h_ij a_ij u_i|j) / (1 + sum_j h_ij),    h_ij = 2 / sqrt(E_i E_j)                         (1)
     send   v_i|j = u_i|j - 2 a_ij x_i
     receive v_j|i,   u_i|j <- (1 - theta) u_i|j + theta v_j|i                                                    (2)
@@ -16,8 +16,11 @@ by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edge
 
 At rest all x_i are the mean of the d_i, so that the corrections c_i sum to 0. A lost message leaves u as it is.
 
-The running mean and the weight h are our own. Without the mean, c_i swings where a node's gradient changes much within
-a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, x has a third of the variance.
+A step's gradient counts with twice the usual length at most, the geometric mean of those before. Else one step of a
+node that has gone astray, whose gradient may be a hundred times as long, would lead all nodes astray for some rounds.
+
+That, the running mean and the weight h are our own, and whatever d_i is, the c_i sum to 0 at rest. Without the running
+mean, c_i swings where a node's gradient changes much within a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, x has a third of the variance.
 See ``docs/explanation/search-for-settings.md``.
 """
 
@@ -30,32 +33,45 @@ from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import weighted_sum
 from strategies.parts.mirror import moved
 
-_NEW = 0.3
+_NEW = 0.2
 """Weight of a round's mean gradient in d."""
 
 _WEIGHT = 2.0
 """Sum of h over the edges of a node whose neighbors have as many edges."""
 
+_LONGEST, _DECAY = 2.0, 0.99
+"""Most that a gradient counts, in usual lengths; weight of the past in the usual length, for a local step."""
+
 
 class EdgeTracker(NamedTuple):
-    """u_i|j ``[D, P]``, d_i and c_i ``[P]``, this round's sum of gradients ``[P]`` and their number, float ``[]``."""
+    """u_i|j ``[D, P]``; d_i, c_i and this round's sum of gradients ``[P]``; their number and usual length, ``[]``."""
 
     dual: Tensor
     mean: Tensor
     correction: Tensor
     total: Tensor
     steps: Tensor
+    length: Tensor
 
 
 def start_edge_tracker(params: Tensor, view: View) -> EdgeTracker:
     """Return a tracker of zeros."""
-    zero = torch.zeros_like(params)
-    return EdgeTracker(view.sign[:, None] * zero, zero, zero, zero, params.new_zeros(()))
+    zero, none = torch.zeros_like(params), params.new_zeros(())
+    return EdgeTracker(view.sign[:, None] * zero, zero, zero, zero, none, none)
 
 
 def with_gradient(tracker: EdgeTracker, gradient: Tensor) -> EdgeTracker:
     """Return the tracker with a step's gradient added ``[P]``."""
-    return tracker._replace(total=tracker.total + gradient, steps=tracker.steps + 1)
+    length = torch.linalg.vector_norm(gradient)
+    is_known = length.isfinite() & (length > 0)
+    length = torch.where(is_known, length, 1)
+    usual = torch.where((tracker.length > 0) | ~is_known, tracker.length, length)
+    share = torch.where(is_known, _LONGEST * usual / length, 1).clamp(max=1)
+    return tracker._replace(
+        total=torch.addcmul(tracker.total, share, gradient),
+        steps=tracker.steps + 1,
+        length=torch.where(is_known, usual**_DECAY * length ** (1 - _DECAY), usual),
+    )
 
 
 def edge_message(tracker: EdgeTracker, view: View, weights: Tensor) -> Tensor:
@@ -88,7 +104,7 @@ def after_messages(
     mean = _mean(tracker)
     correction = _average(tracker._replace(dual=dual), mean, view, weights) - mean
     zero = torch.zeros_like(mean)
-    return EdgeTracker(dual, mean, correction, zero, torch.zeros_like(tracker.steps))
+    return EdgeTracker(dual, mean, correction, zero, torch.zeros_like(tracker.steps), tracker.length)
 
 
 def _mean(tracker: EdgeTracker) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,16 @@ def test_a_round_without_a_step_leaves_the_mean() -> None:
     headers = Headers(torch.tensor([False]), nothing, nothing, torch.tensor([False]))
     after = after_messages(before, consensus.views[0], weights, messages, headers, 1.0, None)
     torch.testing.assert_close((after.mean, after.dual), (before.mean, before.dual), rtol=0, atol=0)
+
+
+def test_a_gradient_counts_with_twice_the_usual_length_at_most() -> None:
+    """The usual length is a geometric mean, computed here by its logarithm; zeros and infinities leave it."""
+    tracker = start_edge_tracker(torch.zeros(2, dtype=torch.float64), Consensus({"name": "path", "nodes": 2}).views[0])
+    usual, total = 5.0, torch.zeros(2, dtype=torch.float64)
+    for length in (5.0, 3.0, 400.0, 0.0, 7.0, 1.0):
+        gradient = length * torch.tensor([0.6, 0.8], dtype=torch.float64)
+        tracker = with_gradient(tracker, gradient)
+        total += min(length, 2 * usual) * torch.tensor([0.6, 0.8], dtype=torch.float64)
+        usual = usual if length == 0 else math.exp(0.99 * math.log(usual) + 0.01 * math.log(length))
+        torch.testing.assert_close((tracker.total, float(tracker.length)), (total, usual))
+    assert with_gradient(tracker, gradient / 0).length == tracker.length

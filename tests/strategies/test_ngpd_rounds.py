@@ -37,6 +37,7 @@ class Node:
         self.first = self.last = self.opposed = self.energy = math.nan
         self.ratio = self.trust = 0.5
         self.share = 1.0
+        self.length = 0.0
         self.gamma = self.estimate = 0.0
         self.step = torch.zeros_like(target)
 
@@ -56,7 +57,10 @@ class Node:
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
-            self.total = self.total + gradient
+            length = float(gradient.norm())
+            self.length = self.length or length
+            self.total = self.total + gradient * min(1.0, 2 * self.length / length)
+            self.length = self.length**0.99 * length**0.01
             descent = gradient + self.trust**2 * self.correction
             opposed, energy = float(-pull @ descent), float(pull @ pull)
             self.opposed = opposed if math.isnan(self.energy) else 0.98 * self.opposed + 0.02 * opposed
@@ -111,7 +115,7 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
         y = {(i, j): z[i, j] - 2 * sign[i, j] * nodes[i].w for i, j in pairs}
         if tracks:
             for node in nodes:
-                node.mean = 0.7 * node.mean + 0.3 * node.total / STEPS
+                node.mean = 0.8 * node.mean + 0.2 * node.total / STEPS
             averages = [average(nodes, i, u) for i in range(3)]
             sent = {(i, j): u[i, j] - 2 * sign[i, j] * averages[i] for i, j in pairs}
             u = {(i, j): 0.5 * u[i, j] + 0.5 * sent[j, i] for i, j in pairs}

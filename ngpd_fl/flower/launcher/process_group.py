@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-_END_SECONDS = 30.0
+_END_SECONDS = 60.0
 """Time between SIGTERM and SIGKILL, in which a run completes its records, also on a busy machine."""
 
 _PR_SET_CHILD_SUBREAPER = 36
