@@ -19,8 +19,9 @@ At rest all x_i are the mean of the d_i, so that the corrections c_i sum to 0. A
 A step's gradient counts with twice the usual length at most, the geometric mean of those before. Else one step of a
 node that has gone astray, whose gradient may be a hundred times as long, would lead all nodes astray for some rounds.
 
-That, the running mean and the weight h are our own, and whatever d_i is, the c_i sum to 0 at rest. Without the running
-mean, c_i swings where a node's gradient changes much within a round. With this h, (2) is faster than averaging on sparse graphs; of white noise in d, x has a third of the variance.
+That, the running mean and the weight h are our own; whatever the d_i are, the c_i sum to 0 at rest. Without the running
+mean, c_i swings where a node's gradient changes much within a round. With this h, (2) is faster than averaging on
+sparse graphs; of white noise in d, x has a third of the variance.
 See ``docs/explanation/search-for-settings.md``.
 """
 

@@ -60,6 +60,7 @@ def test_that_output_could_not_be_written_is_said(tmp_path: Path) -> None:
     assert (said.returncode, said.stderr) == (1, error)
 
 
+@pytest.mark.slow
 def test_letters_that_the_output_cannot_hold_are_escapes(tmp_path: Path) -> None:
     said = shell(f"NGPD {RUN} --quiet && PYTHONIOENCODING=ascii NGPD show out", tmp_path)
     assert (said.returncode, said.stderr) == (0, "") and said.stdout.isascii()
@@ -72,6 +73,7 @@ def test_a_path_that_cannot_be_used_is_named(number: int, capsys: pytest.Capture
     assert capsys.readouterr().err == "ngpd-fl: error: study/runs/a: what is wrong\n"
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """A limit of one KiB for a file ends in one line, and nothing incomplete is left."""
     said = shell("ulimit -f 1; NGPD new mine", tmp_path)
