@@ -8,7 +8,7 @@ asynchronous and unreliable networks", IEEE Transactions on Automatic Control 70
 
 by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edges, and once a round
 
-    d_i <- 0.8 d_i + 0.2 g_i,    with g_i the mean gradient of the round's steps
+    d_i <- 0.7 d_i + 0.3 g_i,    with g_i the mean gradient of the round's steps
     x_i  = (d_i + sum_j h_ij a_ij u_i|j) / (1 + sum_j h_ij),    h_ij = 2 / sqrt(E_i E_j)                         (1)
     send   v_i|j = u_i|j - 2 a_ij x_i
     receive v_j|i,   u_i|j <- (1 - theta) u_i|j + theta v_j|i                                                    (2)
@@ -16,8 +16,8 @@ by the exchange of ``edge_consensus``. Node i has u_i|j for each of its E_i edge
 
 At rest all x_i are the mean of the d_i, so that the corrections c_i sum to 0. A lost message leaves u as it is.
 
-A step's gradient counts with twice the usual length at most, the geometric mean of those before. Else one step of a
-node that has gone astray, whose gradient may be a hundred times as long, would lead all nodes astray for some rounds.
+A g_i counts with four times the usual length at most, the geometric mean of those before. Else one round of a node that
+has gone astray, whose gradient may be a hundred times as long, would lead all nodes astray for some rounds.
 
 That, the running mean and the weight h are our own; whatever the d_i are, the c_i sum to 0 at rest. Without the running
 mean, c_i swings where a node's gradient changes much within a round. With this h, (2) is faster than averaging on
@@ -34,14 +34,14 @@ from strategies.lazy_torch import Tensor, torch
 from strategies.parts.gossip import weighted_sum
 from strategies.parts.mirror import moved
 
-_NEW = 0.2
+_NEW = 0.3
 """Weight of a round's mean gradient in d."""
 
 _WEIGHT = 2.0
 """Sum of h over the edges of a node whose neighbors have as many edges."""
 
-_LONGEST, _DECAY = 2.0, 0.99
-"""Most that a gradient counts, in usual lengths; weight of the past in the usual length, for a local step."""
+_LONGEST, _DECAY = 4.0, 0.9
+"""Most that a round's mean gradient counts, in usual lengths; weight of the past in the usual length, for a round."""
 
 
 class EdgeTracker(NamedTuple):
@@ -62,22 +62,13 @@ def start_edge_tracker(params: Tensor, view: View) -> EdgeTracker:
 
 
 def with_gradient(tracker: EdgeTracker, gradient: Tensor) -> EdgeTracker:
-    """Return the tracker with a step's gradient added ``[P]``."""
-    length = torch.linalg.vector_norm(gradient)
-    is_known = length.isfinite() & (length > 0)
-    length = torch.where(is_known, length, 1)
-    usual = torch.where((tracker.length > 0) | ~is_known, tracker.length, length)
-    share = torch.where(is_known, _LONGEST * usual / length, 1).clamp(max=1)
-    return tracker._replace(
-        total=torch.addcmul(tracker.total, share, gradient),
-        steps=tracker.steps + 1,
-        length=torch.where(is_known, usual**_DECAY * length ** (1 - _DECAY), usual),
-    )
+    """Return the tracker with a step's gradient ``[P]`` added."""
+    return tracker._replace(total=tracker.total + gradient, steps=tracker.steps + 1)
 
 
 def edge_message(tracker: EdgeTracker, view: View, weights: Tensor) -> Tensor:
     """Return v_i|j ``[D, P]``, given 1 / sqrt(E_i E_j) as ``weights [D]``."""
-    average = _average(tracker, _mean(tracker), view, weights)
+    average = _average(tracker, _mean(tracker)[0], view, weights)
     return tracker.dual - 2 * view.sign[:, None] * average
 
 
@@ -102,16 +93,22 @@ def after_messages(
         clip: bound on what a message changes; None for none.
     """
     dual = torch.where(headers.received[:, None], moved(tracker.dual, messages, theta, clip), tracker.dual)
-    mean = _mean(tracker)
+    mean, length = _mean(tracker)
     correction = _average(tracker._replace(dual=dual), mean, view, weights) - mean
     zero = torch.zeros_like(mean)
-    return EdgeTracker(dual, mean, correction, zero, torch.zeros_like(tracker.steps), tracker.length)
+    return EdgeTracker(dual, mean, correction, zero, torch.zeros_like(tracker.steps), length)
 
 
-def _mean(tracker: EdgeTracker) -> Tensor:
-    """Return d_i ``[P]`` at the end of the round; that of the round before if the node has done no step."""
-    share = _NEW * tracker.steps.clamp(max=1)
-    return torch.lerp(tracker.mean, tracker.total / tracker.steps.clamp(min=1), share)
+def _mean(tracker: EdgeTracker) -> tuple[Tensor, Tensor]:
+    """Return d_i ``[P]`` and the usual length ``[]`` at the end of the round; those before it without a step."""
+    fresh = tracker.total / tracker.steps.clamp(min=1)
+    length = torch.linalg.vector_norm(fresh)
+    is_known = length.isfinite() & (length > 0)
+    length = torch.where(is_known, length, 1)
+    usual = torch.where(is_known & (tracker.length == 0), length, tracker.length)
+    bound = torch.where(is_known, _LONGEST * usual / length, 1).clamp(max=1)
+    mean = torch.lerp(tracker.mean, bound * fresh, _NEW * tracker.steps.clamp(max=1))
+    return mean, torch.where(is_known, usual**_DECAY * length ** (1 - _DECAY), usual)
 
 
 def _average(tracker: EdgeTracker, mean: Tensor, view: View, weights: Tensor) -> Tensor:

@@ -97,14 +97,20 @@ def test_a_round_without_a_step_leaves_the_mean() -> None:
     torch.testing.assert_close((after.mean, after.dual), (before.mean, before.dual), rtol=0, atol=0)
 
 
-def test_a_gradient_counts_with_twice_the_usual_length_at_most() -> None:
+def test_a_gradient_counts_with_four_times_the_usual_length_at_most() -> None:
     """The usual length is a geometric mean, computed here by its logarithm; zeros and infinities leave it."""
-    tracker = start_edge_tracker(torch.zeros(2, dtype=torch.float64), Consensus({"name": "path", "nodes": 2}).views[0])
-    usual, total = 5.0, torch.zeros(2, dtype=torch.float64)
-    for length in (5.0, 3.0, 400.0, 0.0, 7.0, 1.0):
-        gradient = length * torch.tensor([0.6, 0.8], dtype=torch.float64)
-        tracker = with_gradient(tracker, gradient)
-        total += min(length, 2 * usual) * torch.tensor([0.6, 0.8], dtype=torch.float64)
-        usual = usual if length == 0 else math.exp(0.99 * math.log(usual) + 0.01 * math.log(length))
-        torch.testing.assert_close((tracker.total, float(tracker.length)), (total, usual))
-    assert with_gradient(tracker, gradient / 0).length == tracker.length
+    view = Consensus({"name": "path", "nodes": 2}).views[0]
+    weights, messages = torch.ones(1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)
+    nothing = torch.zeros(1, dtype=torch.int64)
+    headers = Headers(torch.tensor([False]), nothing, nothing, torch.tensor([False]))
+    tracker = start_edge_tracker(torch.zeros(2, dtype=torch.float64), view)
+    way, usual, mean = torch.tensor([0.6, 0.8], dtype=torch.float64), 5.0, torch.zeros(2, dtype=torch.float64)
+    for length in (5.0, 3.0, 400.0, 0.0, 22.0, 1.0):
+        for share in (0.5, 1.5):  # of two steps
+            tracker = with_gradient(tracker, share * length * way)
+        tracker = after_messages(tracker, view, weights, messages, headers, 1.0, None)
+        mean = 0.7 * mean + 0.3 * min(length, 4 * usual) * way
+        usual = usual if length == 0 else math.exp(0.9 * math.log(usual) + 0.1 * math.log(length))
+        torch.testing.assert_close((tracker.mean, float(tracker.length)), (mean, usual))
+    lost = after_messages(with_gradient(tracker, way / 0), view, weights, messages, headers, 1.0, None)
+    assert lost.length == tracker.length

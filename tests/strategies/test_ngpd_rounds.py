@@ -57,10 +57,7 @@ class Node:
             least = max(0.0002, 0.001 * float(torch.linalg.eigvalsh(fisher)[-1]))
             delta = min(0.02, max(0.02 * self.share, least))
             pull = sum((eta * (self.w - sign * dual) for eta, sign, dual in edges), torch.zeros_like(self.w))
-            length = float(gradient.norm())
-            self.length = self.length or length
-            self.total = self.total + gradient * min(1.0, 2 * self.length / length)
-            self.length = self.length**0.99 * length**0.01
+            self.total = self.total + gradient
             descent = gradient + self.trust**2 * self.correction
             opposed, energy = float(-pull @ descent), float(pull @ pull)
             self.opposed = opposed if math.isnan(self.energy) else 0.98 * self.opposed + 0.02 * opposed
@@ -115,7 +112,11 @@ def test_rounds_on_three_nodes(name: str, engine: Any) -> None:
         y = {(i, j): z[i, j] - 2 * sign[i, j] * nodes[i].w for i, j in pairs}
         if tracks:
             for node in nodes:
-                node.mean = 0.8 * node.mean + 0.2 * node.total / STEPS
+                length = float(node.total.norm()) / STEPS
+                node.length = node.length or length
+                bound = min(1.0, 4 * node.length / length)
+                node.mean = 0.7 * node.mean + 0.3 * bound * node.total / STEPS
+                node.length = node.length**0.9 * length**0.1
             averages = [average(nodes, i, u) for i in range(3)]
             sent = {(i, j): u[i, j] - 2 * sign[i, j] * averages[i] for i, j in pairs}
             u = {(i, j): 0.5 * u[i, j] + 0.5 * sent[j, i] for i, j in pairs}
