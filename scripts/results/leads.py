@@ -43,12 +43,12 @@ def figure(studies: Studies) -> Figure:
         axes.set_yticks(range(len(cells)), [cell.title for cell in cells])
         axes.margins(x=0.1, y=0.03)
         ring = Line2D([], [], color=method_color("ngpd-tracking"), marker="o", ms=7, mfc="none", mew=1.4, lw=0)
-        axes.legend([ring], [TRACKING], loc="center right", frameon=False, fontsize=8.5)
+        axes.legend([ring], [TRACKING], loc="center right", bbox_to_anchor=(1, 0.3), frameon=False, fontsize=8.5)
         axes.set_xlabel("points of test accuracy above the best other algorithm, whose name stands to the right")
         axes.grid(axis="x", color=LIGHT)
         dress(
             axes,
             f"{UNTUNED}, against the best tuned algorithm",
-            "each cell of the studies, mean over seeds, in the color of the better; logarithmic beyond one point",
+            "mean over seeds in each cell, in the color of the better; logarithmic beyond one point",
         )
     return drawn
