@@ -164,7 +164,9 @@ class EventEngine:
             [len(block.nodes) for block in self._blocks],
             {name: value for name, value in tensors.items() if not name.startswith(("in_flight.", "ended."))},
         )
-        self._stacks = [Stack(state) for state in from_tensors([stack.state for stack in self._stacks], own)]
+        restored = from_tensors([stack.state for stack in self._stacks], own)
+        for stack, state in zip(self._stacks, restored, strict=True):
+            stack.replace(state)
         self._exchange.load(payload, values["exchange"])
         self._ended = {int(node): value for node, value in ended.items()}
         self.round = values["round"]

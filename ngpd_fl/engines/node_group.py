@@ -23,7 +23,7 @@ from ngpd_fl.engines.example import message_bytes
 from ngpd_fl.engines.messages import Payload
 from ngpd_fl.engines.minibatches import Drawn, Minibatches, RoundMinibatches, draw
 from ngpd_fl.engines.round_messages import RoundMessages
-from ngpd_fl.engines.states import divide_into, from_tensors, is_curvature, to_tensors
+from ngpd_fl.engines.states import Stack, divide_into, from_tensors, is_curvature, to_tensors
 from strategies import Phase, RoundView, Step, StepInfo
 from strategies.contract import Message, State
 
@@ -90,7 +90,7 @@ class NodeGroup:
             self._rows_there.append(slice(len(there), len(there) + len(block.nodes)))
             there += block.nodes.tolist()
         self._out_edges = self._joined([block.out_edge.flatten() for block in self._blocks]).cpu().numpy()
-        self._states: list[State] = [settings.init(block) for block in self._blocks]
+        self._stacks = [Stack(settings.init(block)) for block in self._blocks]
         self._step_in = lru_cache(None)(lambda phase: Traced(over_nodes(partial(strategy.local_step, phase=phase))))
         self._outgoing, self._incoming = Traced(over_nodes(strategy.outgoing)), Traced(over_nodes(strategy.incoming))
         self._estimate = over_nodes(strategy.estimate)
@@ -131,7 +131,7 @@ class NodeGroup:
             return outbox
 
         views = [self._edges.view(round, block) for block in self._blocks]
-        self._written = (round, views, self.settings.workers.map(write, self._blocks, self._states, views))
+        self._written = (round, views, self.settings.workers.map(write, self._blocks, self.states, views))
         self._messages.exchange()
         sending = {edge: node for edge, node in self.outgoing.items() if round.sent[edge]}
         payload = self._messages.payload(list(sending), sorted(set(sending.values())))
@@ -166,11 +166,9 @@ class NodeGroup:
         headers = [self._edges.headers(round, block) for block in self._blocks]
 
         def read(index: int) -> None:  # each replaces its own state at once: memory for two of all is not needed
-            block = self._blocks[index]
+            block, stack = self._blocks[index], self._stacks[index]
             inbox = self._messages.take(block, headers[index].received)
-            self._states[index] = self._incoming(
-                self._states[index], block.view, views[index], inbox, outboxes[index], headers[index]
-            )
+            stack.replace(self._incoming(stack.state, block.view, views[index], inbox, outboxes[index], headers[index]))
 
         self.settings.workers.map(read, range(len(self._blocks)))
         self._edges.close(round)
@@ -221,15 +219,14 @@ class NodeGroup:
 
     @property
     def states(self) -> list[State]:
-        """The nodes' states, one stack after another, in the order of ``nodes``."""
-        return list(self._states)
+        """The nodes' states, one stack after another, in the order of ``nodes``; others after the next round."""
+        return [stack.state for stack in self._stacks]
 
     def set_params(self, params: Tensor) -> None:
         """Give every node the parameters ``[P]``; the rest of its state, which has a field of that name, stays."""
-        self._states = [
-            state._replace(params=params.to(state.params.device).expand_as(state.params).clone())
-            for state in self._states
-        ]
+        for stack in self._stacks:
+            state = stack.state
+            stack.replace(state._replace(params=params.to(state.params.device).expand_as(state.params)))
 
     def params(self, *, in_order: bool = False) -> Tensor:
         """Return every node's parameters as evaluation sees them, ``[n, P]``; ``in_order`` of the nodes' indices.
@@ -242,7 +239,7 @@ class NodeGroup:
             params[places[rows]] = self._estimate(state).to(params.device)
 
         places = self.nodes.argsort().argsort() if in_order else torch.arange(len(self.nodes), device=params.device)
-        self.settings.workers.map(write, self._states, self._rows)
+        self.settings.workers.map(write, self.states, self._rows)
         return params
 
     def state(self) -> dict[str, Tensor]:
@@ -263,13 +260,14 @@ class NodeGroup:
         own = {name: leaf for name, leaf in self._leaves().items() if is_curvature(name)}
         forgotten = bool(own) and not any(is_curvature(name) for name in state)
         restored = from_tensors(self._tree(), {**own, **state} if forgotten else state)
-        self._states = restored["blocks"]
+        for stack, of_block in zip(self._stacks, restored["blocks"], strict=True):
+            stack.replace(of_block)
         self._edges.load(restored["links"])
         self._written = None
         self.has_forgotten = forgotten
 
     def _tree(self) -> dict[str, Any]:
-        return {"blocks": self._states, "links": self._edges.state()}
+        return {"blocks": self.states, "links": self._edges.state()}
 
     def _leaves(self) -> dict[str, Tensor]:
         return to_tensors(self._tree())
@@ -311,11 +309,12 @@ class NodeGroup:
             phases: of the steps.
             drawn: what the nodes on its device read in them.
         """
-        block, state = self._blocks[index], self._states[index]
+        block, stack = self._blocks[index], self._stacks[index]
+        state = stack.state
         infos: list[StepInfo] = []
         for step, phase in enumerate(phases):
             scale = block.view.sign.new_full((len(block.nodes),), self.settings.lr_scale(first + step))
             state, info = self._step_in(phase)(state, block.view, Step(*drawn(step, rows), scale))
             infos.append(info)
-        self._states[index] = state
+        stack.replace(state)
         return StepInfo(*(torch.stack(values).mean(0) for values in zip(*infos, strict=True)))

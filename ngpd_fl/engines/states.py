@@ -37,7 +37,10 @@ Rows = slice | Tensor
 
 
 class Stack:
-    """The states of nodes, every leaf in memory of its own."""
+    """The states of nodes, every leaf in memory of its own, where it stays.
+
+    What lives long would otherwise come to lie between what does not, and the heap could not use that memory again.
+    """
 
     def __init__(self, state: State) -> None:
         """Copy a state whose every leaf has a leading axis of nodes."""
@@ -47,7 +50,7 @@ class Stack:
 
     @property
     def state(self) -> State:
-        """The states, stacked; not to be written to."""
+        """The states, stacked; not to be written to, and others after the next change."""
         return tree_unflatten(self._leaves, self._structure)
 
     @property
@@ -58,6 +61,22 @@ class Stack:
     def select(self, rows: Rows) -> Selection:
         """Return the states of some nodes."""
         return Selection(self, rows)
+
+    def replace(self, state: State) -> None:
+        """Copy other states of the same nodes to where theirs are."""
+        self.write(slice(None), dict(enumerate(tree_leaves(state))))
+
+    def write(self, rows: Rows, leaves: Mapping[int, Tensor]) -> None:
+        """Copy leaves, by number, of some nodes to where theirs are."""
+        changed = {number: leaf for number, leaf in leaves.items() if not leaf.is_set_to(self._leaves[number])}
+        own = {leaf.untyped_storage().data_ptr() for leaf in self._leaves}
+        # What was another leaf is in memory that is written to here.
+        new = {k: leaf.clone() if leaf.untyped_storage().data_ptr() in own else leaf for k, leaf in changed.items()}
+        for number, leaf in new.items():
+            if isinstance(rows, slice):
+                self._leaves[number][rows] = leaf
+            else:
+                self._leaves[number].index_copy_(0, rows, leaf)
 
 
 class Selection:
@@ -87,17 +106,7 @@ class Selection:
 
     def put_back(self) -> None:
         """Write what has changed to where the nodes are."""
-        leaves = self._stack._leaves
-        own = {leaf.untyped_storage().data_ptr() for leaf in leaves}
-        for number in self._changed:
-            # What was another leaf is in memory that is written to here.
-            if self._leaves_read[number].untyped_storage().data_ptr() in own:
-                self._leaves_read[number] = self._leaves_read[number].clone()
-        for number in self._changed:
-            if isinstance(self._rows, slice):
-                leaves[number][self._rows] = self._leaves_read[number]
-            else:
-                leaves[number].index_copy_(0, self._rows, self._leaves_read[number])
+        self._stack.write(self._rows, {number: self._leaves_read[number] for number in self._changed})
 
     def _leaf(self, number: int) -> Tensor:
         if number not in self._leaves_read:

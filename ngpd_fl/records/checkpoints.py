@@ -25,9 +25,6 @@ _FORMAT = 2
 _KEPT = 2
 _NAME = re.compile(r"round-(\d{6,})\.(?:json|safetensors)")
 
-_SPARSEST = 1024
-"""Largest ratio of a tensor's memory, with the gaps between its entries, to the memory of the entries alone."""
-
 
 class DamagedCheckpoint(Exception):
     """A checkpoint differs from what was written; the message is one line that names its file."""
@@ -95,7 +92,6 @@ class Checkpoints:
             "format": _FORMAT,
             "round": round,
             "tensors": _digest(stem.with_suffix(".safetensors")),
-            "strides": {name: value.stride() for name, value in tensors.items()},
             "metrics": [self._metrics.stat().st_size, _digest(self._metrics)],
             "values": values,
         }
@@ -110,9 +106,7 @@ class Checkpoints:
         return sorted({int(name[1]) for name in names if name}, reverse=True)
 
     def read(self, round: int) -> Checkpoint:
-        """Return the state after ``round``, every tensor in memory of its own and with its original strides.
-
-        Matrix products of the same numbers in another memory order may differ in the last bit.
+        """Return the state after ``round``, every tensor in memory of its own, contiguous.
 
         Raises:
             DamagedCheckpoint: a file is missing, or differs from what was written.
@@ -129,14 +123,9 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"{path} cannot be read ({error.strerror})") from error
         try:
             loaded = read_tensors(tensors).tensors
-            if loaded.keys() != content["strides"].keys():
-                raise ValueError("they are not those of its tensors")
-            laid_out = {name: _laid_out(loaded.pop(name), stride) for name, stride in content["strides"].items()}
         except InputError as error:
             raise DamagedCheckpoint(str(error)) from error
-        except ValueError as error:
-            raise DamagedCheckpoint(f"{notes} is damaged (strides: {error})") from error
-        return Checkpoint(round, laid_out, content["values"], recorded)
+        return Checkpoint(round, loaded, content["values"], recorded)
 
     def candidates(self) -> Iterator[Checkpoint | DamagedCheckpoint]:
         """Yield each checkpoint, the last first, or the error that makes it unusable."""
@@ -197,19 +186,3 @@ def _content(notes: Path) -> dict[str, Any]:
         raise DamagedCheckpoint(str(error)) from error
     except ValueError as error:
         raise DamagedCheckpoint(f"{notes} is damaged ({error})") from error
-
-
-def _laid_out(value: Tensor, stride: list[int]) -> Tensor:
-    """Return a copy with these strides. Along a stride of 0 all entries are equal and share their memory.
-
-    Raises:
-        ValueError: no such tensor has these strides.
-    """
-    if len(stride) != value.ndim:
-        raise ValueError(f"{len(stride)} for {value.ndim} dimensions")
-    extent = 1 + sum((size - 1) * step for size, step in zip(value.shape, stride, strict=True))
-    if extent > max(value.numel(), 1) * _SPARSEST:
-        raise ValueError("they leave too much room")
-    once = value[tuple(slice(0, 1) if step == 0 else slice(None) for step in stride)]
-    copy = once.new_empty_strided(once.shape, stride)
-    return copy.copy_(once).expand(value.shape)

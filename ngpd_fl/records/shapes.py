@@ -106,7 +106,6 @@ class CheckpointContent(Shape):
     format: int
     round: Count
     tensors: str
-    strides: dict[str, list[Count]]
     metrics: Annotated[tuple[Count, str], Field(strict=False)]
     values: dict[str, Any]
 

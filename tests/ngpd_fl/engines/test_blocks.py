@@ -117,7 +117,7 @@ def test_spare_slots_never_hold_anything() -> None:
         make_quadratic(10, 5, dim=3), undamped(lr=0.5, edge_penalty=0.5, theta=0.5), topology, message_loss=0.3
     )
     assert torch.isfinite(run_rounds(engine, 12)).all()
-    (block,), (state,) = engine.group._blocks, engine.group._states
+    (block,), (state,) = engine.group._blocks, engine.group.states
     spare = ~block.view.exists
     assert spare.sum() == 4
     dual, mirror = state.edges

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from ngpd_fl.engines import NO_MESSAGES, EdgeHeader, NodeGroup, OutgoingMessages, SynchronousEngine
 from strategies import DSGDOptions, ECLOptions, NGPDOptions
@@ -52,6 +53,17 @@ def assert_same(actual: Tensor, expected: Tensor) -> None:
 def test_many_groups_follow_one(name: str, topology: str, groups: str, forgetful: bool) -> None:
     several = make(partial(GroupNetwork, members=GROUPS[groups], forgetful=forgetful), OPTIONS[name], topology, 0.3)
     assert_same(run_rounds(several, 8), run_rounds(make(SynchronousEngine, OPTIONS[name], topology, 0.3), 8))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_states_stay_where_they_are(name: str) -> None:
+    """Memory that moved each round would break up the heap: the process took up to twice as much."""
+    engine = make(SynchronousEngine, OPTIONS[name], "star", chunk_size=2)
+    places = [leaf.data_ptr() for leaf in tree_leaves(engine.group.states)]
+    run_rounds(engine, 3)
+    engine.group.load({name: leaf.clone() for name, leaf in engine.group.state().items()})
+    engine.group.set_params(torch.zeros(3, dtype=torch.float64))
+    assert [leaf.data_ptr() for leaf in tree_leaves(engine.group.states)] == places
 
 
 class NaiveOutage(NaiveNetwork):

@@ -150,6 +150,22 @@ def test_what_is_swapped_is_written_back_as_it_was() -> None:
     assert stack.state["a"].flatten().tolist() == [3, 4] and stack.state["b"].flatten().tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("rows", [slice(0, 2), torch.tensor([1, 0])], ids=str)
+def test_leaves_stay_where_they_are_and_the_same_leaf_is_not_copied(rows: Any) -> None:
+    a, b = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [4.0]])
+    stack = Stack({"a": a, "b": b, "c": b[:1].expand(2, 1)})
+    places = [leaf.data_ptr() for leaf in tree_leaves(stack.state)]
+    own = stack.state
+    stack.replace({"a": own["b"], "b": own["a"][:1].expand(2, 1), "c": own["c"][:]})
+    assert [stack.state[name].flatten().tolist() for name in "abc"] == [[3, 4], [1, 1], [3, 3]]
+    stack.write(rows, {0: torch.tensor([[5.0], [6.0]])})
+    assert stack.state["a"][rows].flatten().tolist() == [5, 6]
+    assert [leaf.data_ptr() for leaf in tree_leaves(stack.state)] == places
+    version = stack.state["a"]._version
+    stack.replace({name: leaf[:] for name, leaf in stack.state.items()})
+    assert stack.state["a"]._version == version
+
+
 def test_states_are_divided_into_other_blocks() -> None:
     whole = {"a": torch.arange(14.0).view(7, 2), "b": {"c": torch.arange(7)}}
 

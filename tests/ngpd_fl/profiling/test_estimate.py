@@ -52,7 +52,7 @@ def test_the_state_is_that_of_the_engine(strategy: Any, topology: str, chunk_siz
     )
     engine = SynchronousEngine(compose(config).engine_settings)
     engine.run_round()
-    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine.group._states))
+    held = sum(leaf.numel() * leaf.element_size() for leaf in tree_leaves(engine.group.states))
     assert sum(kinds(config).values()) == held
 
 

