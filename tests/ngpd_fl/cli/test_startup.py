@@ -1,4 +1,4 @@
-"""Commands import the heavy packages that they need, and no others."""
+"""Commands import the heavy packages that they need, and no others; Ctrl-C while they do says nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_records_need_no_more() -> None:
     ("code", "modules", "seconds"),
     [
         ("import ngpd_fl", 80, 0.1),
-        ("import ngpd_fl.cli", 400, 0.6),
+        ("import ngpd_fl.cli.app", 400, 0.6),
         ("from ngpd_fl.cli import main; main(['--help'])", 520, 1.2),
     ],
 )
@@ -46,3 +46,18 @@ def test_imports_are_quick(code: str, modules: int, seconds: float) -> None:
     found, took = json.loads(done.stdout.splitlines()[-1])
     assert found < modules
     assert took < seconds
+
+
+def test_an_interrupt_while_the_modules_load_shows_no_traceback() -> None:
+    program = """
+import sys
+class Interrupted:
+    def find_spec(self, name, *rest):
+        if name == "ngpd_fl.cli.flags":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from ngpd_fl.cli import main
+sys.exit(main(["keys"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (130, "")
