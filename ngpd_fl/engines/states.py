@@ -220,19 +220,21 @@ def is_curvature(name: str) -> bool:
 def divide_into(sizes: Sequence[int], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return what ``to_tensors`` named, with the stacks of nodes in blocks of other ``sizes``.
 
-    A name's first number is that of its block; what has none stays as it is. The nodes keep their order.
+    A name's first number is that of its block, whatever the order of names: a file has its own. What has none stays as
+    it is. The nodes keep their order.
 
     Raises:
         ValueError: the nodes are not as many, or one of the new blocks would hold nodes whose leaves differ in shape.
     """
-    stacks: dict[tuple[str, str], list[Tensor]] = {}
+    stacks: dict[tuple[str, str], dict[int, Tensor]] = {}
     divided: dict[str, Tensor] = {}
     for name, leaf in tensors.items():
         if match := _OF_BLOCK.fullmatch(name):
-            stacks.setdefault((match[1], match[3]), []).append(leaf)
+            stacks.setdefault((match[1], match[3]), {})[int(match[2])] = leaf
         else:
             divided[name] = leaf
-    for (before, after), parts in stacks.items():
+    for (before, after), stack in stacks.items():
+        parts = [stack[number] for number in sorted(stack)]
         divided |= {f"{before}{number}{after}": part for number, part in enumerate(_divided(parts, sizes))}
     return divided
 

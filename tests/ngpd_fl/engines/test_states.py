@@ -182,6 +182,13 @@ def test_states_are_divided_into_other_blocks() -> None:
     assert all(leaf.data_ptr() == kept[name].data_ptr() for name, leaf in divide_into((2, 5), kept).items())
 
 
+def test_blocks_are_in_the_order_of_their_numbers_whatever_that_of_their_names() -> None:
+    """A file has its tensors by name: number 10 before number 2."""
+    blocks = to_tensors([{"a": torch.tensor([float(number)])} for number in range(12)])
+    (joined,) = divide_into([12], dict(sorted(blocks.items()))).values()
+    assert joined.tolist() == list(range(12))
+
+
 def test_nodes_that_do_not_fit_into_a_block_are_refused() -> None:
     stacks = to_tensors([torch.ones(2, 3), torch.ones(3, 4)])
     with pytest.raises(ValueError, match="states of 5 nodes; expected 6"):

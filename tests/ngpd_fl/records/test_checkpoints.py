@@ -43,7 +43,7 @@ def test_everything_comes_back_bit_for_bit(checkpoints: Checkpoints) -> None:
     checkpoints.write(7, tensors(), VALUES)
     found = checkpoints.read(7)
     assert (found.round, found.values, found.recorded) == (7, VALUES, 3)
-    assert list(found.tensors) == list(tensors())
+    assert found.tensors.keys() == tensors().keys()
     for name, value in tensors().items():
         again = found.tensors[name]
         assert (again.dtype, again.shape) == (value.dtype, value.shape), name
