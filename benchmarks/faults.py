@@ -49,10 +49,10 @@ Cell = tuple[str, str, float, str]
 CELLS: list[Cell] = list(product(CHURN, LATENCIES, LOSSES, METHODS))
 
 ATTACKS: dict[str, dict[str, Any]] = {"none": {}, "sign-flip": {"kind": "sign-flip"}, "gaussian": {"kind": "gaussian"}}
-CLIPS = {"ngpd": 1.0, "ecl": 0.3, "dsgd": 3.0}
+CLIPS = {"ngpd": 3.0, "ecl": 0.3, "dsgd": 3.0}
 """The best clips among those that `byzantine search` tries."""
 
-SEARCHED_CLIPS = (0.1, 0.3, 1.0, 3.0)
+SEARCHED_CLIPS = (0.1, 0.3, 1.0, 3.0, 10.0)
 BYZANTINE_ROUNDS = 10
 
 ByzantineCell = tuple[str, str, float | None]
