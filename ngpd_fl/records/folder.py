@@ -190,8 +190,10 @@ class RunFolder(Display):
             return "it is still going" if isinstance(error, StillRunning) else ""
         except OSError:  # nothing can be written there
             return ""
-        is_peer = (self.path / "peer.json").exists()
-        return f"{'the same `ngpd-fl peer`' if is_peer else f'`ngpd-fl resume {self.path}`'} goes on"
+        if (self.path / "peer.json").exists():
+            return "the same `ngpd-fl peer` goes on"
+        way_on = "goes on" if self.checkpoints.rounds() else "begins it again (it has no checkpoint)"
+        return f"`ngpd-fl resume {self.path}` {way_on}"
 
     def add(self, metrics: Metrics) -> None:
         """Append one evaluation; it is on disk when this returns."""

@@ -54,9 +54,13 @@ class Group:
 
     @property
     def counted(self) -> list[RecordedRun]:
-        """The runs whose figures count: the finished ones or, without any, those that have not diverged."""
+        """The runs whose figures count: the finished ones or, without any, those that have not diverged.
+
+        One for each seed: the same run twice says nothing of the spread over seeds.
+        """
         finished = [run for run in self.runs if run.outcome.status == "finished"]
-        return finished or [run for run in self.runs if run.outcome.status != "diverged"]
+        counted = finished or [run for run in self.runs if run.outcome.status != "diverged"]
+        return list({run.config.seed: run for run in counted}.values())
 
     def final(self, quantity: str) -> Spread:
         """Return the spread of a quantity of the last evaluations over the runs that count."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ngpd_fl.records import RunFolder
 from ngpd_fl.records.files import lock
 
 SHORT = ("--rounds", "2", "--nodes", "4", "--local-steps", "2")
@@ -44,10 +45,15 @@ def test_a_run_that_was_killed(quick: Callable[..., Any], folder: Path) -> None:
     said = quick("show", "out")
     assert (said.code, said.err) == (0, "")
     assert "unfinished after round 1 of 2" in said.out
-    assert said.out.endswith("records in out; `ngpd-fl resume out` goes on\n")
-    assert quick("show", ".").out.endswith("records in .; `ngpd-fl resume out` goes on\n")
+    way_on = "`ngpd-fl resume out` begins it again (it has no checkpoint)"
+    assert " ".join(said.out.split()).endswith(f"records in out; {way_on}")
+    assert " ".join(quick("show", ".").out.split()).endswith(f"records in .; {way_on}")
     refused = quick("run", "--out", "out")
-    assert refused.code == 2 and "`ngpd-fl resume out` goes on, or name another folder" in refused.err
+    assert refused.code == 2 and f"{way_on}, or name another folder" in refused.err
+    checkpoints = RunFolder(folder).checkpoints
+    checkpoints.write(1, {}, {})
+    assert quick("show", "out").out.endswith("records in out; `ngpd-fl resume out` goes on\n")
+    checkpoints.forget_after(0)
     with lock(folder / "config.toml"):
         assert quick("show", "out").out.endswith("records in out; it is still going\n")
         assert "it is still going, or name another folder" in quick("run", "--out", "out").err

@@ -17,7 +17,7 @@ from ngpd_fl.config import InputError
 from ngpd_fl.records.checkpoints import Checkpoints
 from ngpd_fl.records.files import atomic_write, lock, remove_partial, write_tensors, write_text
 
-FORK = multiprocessing.get_context("fork")
+SPAWN = multiprocessing.get_context("spawn")  # a forked process lacks torch's threads and waits for them
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def _write_beside(path: Path) -> None:
 @pytest.mark.parametrize("write", [_write_many, _write_beside])
 def test_the_next_writer_removes_what_a_killed_one_left(write: object, tmp_path: Path) -> None:
     path = tmp_path / "models.safetensors"
-    process = FORK.Process(target=write, args=(path,))
+    process = SPAWN.Process(target=write, args=(path,))
     process.start()
     while process.is_alive() and not list(tmp_path.rglob("*tmp*")):
         time.sleep(0.0005)
@@ -92,7 +92,7 @@ def test_what_a_living_writer_has_begun_stays(tmp_path: Path) -> None:
     path = tmp_path / "models.safetensors"
     with atomic_write(path) as partial:
         save_file({"whole": torch.ones(3)}, partial)
-        remover = FORK.Process(target=remove_partial, args=(tmp_path,))
+        remover = SPAWN.Process(target=remove_partial, args=(tmp_path,))
         remover.start()
         remover.join(60)
         write_text(tmp_path / "another.txt", "whole")

@@ -32,6 +32,15 @@ def test_groups_and_their_labels() -> None:
     assert all([run.config.seed for run in group.runs] == [1, 2] for group in cell.groups if group.strategy == "dsgd")
 
 
+def test_the_same_run_twice_counts_once() -> None:
+    (cell,) = make_cells([made(), made(), made(seed=1), made(seed=2, status="interrupted")])
+    (group,) = cell.groups
+    assert [run.config.seed for run in group.runs] == [0, 0, 1, 2]
+    assert [run.config.seed for run in group.counted] == [0, 1]
+    (alone,) = make_cells([made(), made()])
+    assert alone.groups[0].final("mean_accuracy").sd is None
+
+
 def test_a_reference_is_named_and_stands_below_whatever_it_reaches() -> None:
     reference = made(9, strategy="dsgd", training={"baseline": "fedavg"})
     (cell,) = make_cells([reference, made(1, strategy="dsgd"), made(2, strategy="ngpd")])
