@@ -68,7 +68,11 @@ class Stack:
 
     def write(self, rows: Rows, leaves: Mapping[int, Tensor]) -> None:
         """Copy leaves, by number, of some nodes to where theirs are."""
-        changed = {number: leaf for number, leaf in leaves.items() if not leaf.is_set_to(self._leaves[number])}
+        changed = {
+            number: leaf
+            for number, leaf in leaves.items()
+            if isinstance(rows, Tensor) or not leaf.is_set_to(self._leaves[number][rows])
+        }
         own = {leaf.untyped_storage().data_ptr() for leaf in self._leaves}
         # What was another leaf is in memory that is written to here.
         new = {k: leaf.clone() if leaf.untyped_storage().data_ptr() in own else leaf for k, leaf in changed.items()}

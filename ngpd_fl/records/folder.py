@@ -186,10 +186,8 @@ class RunFolder(Display):
         try:
             lock(self.path / "config.toml").close()
             self._check_cut_short()
-        except InputError as error:
+        except (InputError, OSError) as error:  # the latter where nothing can be written
             return "it is still going" if isinstance(error, StillRunning) else ""
-        except OSError:  # nothing can be written there
-            return ""
         if (self.path / "peer.json").exists():
             return "the same `ngpd-fl peer` goes on"
         way_on = "goes on" if self.checkpoints.rounds() else "begins it again (it has no checkpoint)"

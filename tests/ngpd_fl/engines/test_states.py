@@ -160,6 +160,8 @@ def test_leaves_stay_where_they_are_and_the_same_leaf_is_not_copied(rows: Any) -
     assert [stack.state[name].flatten().tolist() for name in "abc"] == [[3, 4], [1, 1], [3, 3]]
     stack.write(rows, {0: torch.tensor([[5.0], [6.0]])})
     assert stack.state["a"][rows].flatten().tolist() == [5, 6]
+    stack.write(torch.tensor([1, 0]), {1: stack.state["b"], 0: stack.state["a"]})
+    assert stack.state["a"].flatten().tolist() == ([6, 5] if isinstance(rows, slice) else [5, 6])
     assert [leaf.data_ptr() for leaf in tree_leaves(stack.state)] == places
     version = stack.state["a"]._version
     stack.replace({name: leaf[:] for name, leaf in stack.state.items()})
